@@ -1,0 +1,228 @@
+"""Configuration of a run: frozen dataclasses, and profiles as differences from the defaults.
+
+``load_config("mini", {"train.steps": 100})`` returns a `Config`. An unknown profile, key or type is an `InputError`
+that lists what there is. A profile's docstring-like comment states its data, cost and expected result.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class SyntheticConfig:
+    """The procedural tree of life (`bioclip_lib.synthetic`)."""
+
+    n_species: int = 120
+    n_images: int = 10_000
+    image_size_px: int = 64
+    convergence: float = 0.15  # share of each trait that is redrawn independently of ancestry
+    noise: float = 1.0  # scale of pose, light, background and individual variation
+    shuffle_traits: bool = False  # the control: genomes permuted over species
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images come from."""
+
+    source: str = "synthetic"  # "synthetic" or "photos"
+    photos: str = ""  # folder, CSV or Parquet; only with source="photos"
+    names: str = ""  # CSV: class_name -> scientific_name/common_name/ranks; "" takes <folder>/classes.csv if there
+    merge_synonyms: bool = False  # two class names for one species become one class instead of an error
+    max_unreadable: float = 0.2  # a larger share of unreadable files stops the run
+    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Shares of each species' images (val, test) and of the species (held out)."""
+
+    val_fraction: float = 0.1
+    test_fraction: float = 0.2
+    heldout_fraction: float = 0.2
+    min_images: int = 2  # a class with fewer images stops the run
+    seed: int = 0  # decides the split alone, the held-out species among it
+
+
+@dataclass(frozen=True)
+class ShardConfig:
+    """WebDataset tars."""
+
+    image_size_px: int = 64  # short side in the shards; larger images are scaled down
+    jpeg_quality: int = 92
+    samples_per_shard: int = 2_000
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Image and text tower, in open_clip's terms."""
+
+    image_tower: str = "vit"  # "vit" (from scratch) or "efficientnet-lite0" (pretrained, from its PyPI package)
+    image_size_px: int = 48
+    patch_size_px: int = 8
+    vision_layers: int = 4
+    vision_width: int = 128
+    text_layers: int = 2
+    text_width: int = 128
+    text_heads: int = 4
+    context_length: int = 77
+    embed_dim: int = 128
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The contrastive recipe."""
+
+    steps: int = 600
+    batch_size: int = 256
+    lr: float = 1e-3
+    warmup_steps: int = 50
+    weight_decay: float = 0.2
+    beta1: float = 0.9
+    beta2: float = 0.98
+    eps: float = 1e-6
+    objective: str = "multi_positive"  # or "clip": images of one species in a batch are negatives of each other
+    text_types: tuple[str, ...] = ("com", "sci", "taxon", "sci_com", "taxon_com")
+    precision: str = "auto"  # "auto": bf16 autocast where the device has it; or "fp32", "bf16"
+    freeze_image_tower: bool = False  # True: the tower's features are computed once, only its projection is trained
+    checkpoint_every_steps: int = 200
+    keep_checkpoints: int = 2
+    val_every_steps: int = 100
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Zero-shot, few-shot and the probes."""
+
+    text_type: str = "taxon_com"  # the one whose scores are reported as zero_shot/seen and zero_shot/unseen
+    shots: tuple[int, ...] = (1, 5)
+    n_folds: int = 5
+    n_bootstraps: int = 2_000
+    n_permutations: int = 9_999
+    batch_size: int = 256
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Config:
+    """A resolved configuration; `to_dict` is what config.json holds."""
+
+    profile: str
+    data: DataConfig = field(default_factory=DataConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    shards: ShardConfig = field(default_factory=ShardConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    def to_dict(self) -> dict:
+        """Return the configuration as nested plain dicts and lists, ready for JSON."""
+        return dataclasses.asdict(self)
+
+
+PROFILES: dict[str, dict[str, Any]] = {
+    # Tests and CI: everything tiny, all notebooks in under 4 minutes on 2 cores. Its numbers mean nothing.
+    "smoke": {
+        "data.synthetic.n_species": 24,
+        "data.synthetic.n_images": 720,
+        "model.vision_layers": 2,
+        "model.vision_width": 64,
+        "model.text_layers": 1,
+        "model.text_width": 64,
+        "model.text_heads": 2,
+        "model.embed_dim": 64,
+        "train.steps": 60,
+        "train.batch_size": 64,
+        "train.warmup_steps": 10,
+        "train.val_every_steps": 30,
+        "train.checkpoint_every_steps": 30,
+        "evaluate.n_bootstraps": 200,
+        "evaluate.n_permutations": 199,
+    },
+    # The first run: the embedded tree of life, no download, under 12 minutes on 2 cores.
+    "mini": {},
+    # The user's photographs: a frozen pretrained tower, its features computed once, a text tower trained on them.
+    "photos": {
+        "data.source": "photos",
+        "split.test_fraction": 0.3,
+        "shards.image_size_px": 224,
+        "model.image_tower": "efficientnet-lite0",
+        "model.image_size_px": 224,
+        "train.freeze_image_tower": True,
+    },
+}
+
+
+def load_config(profile: str, overrides: dict[str, Any] | None = None) -> Config:
+    """Build the configuration of a profile.
+
+    Parameters
+    ----------
+    profile : str
+        A key of `PROFILES`.
+    overrides : dict of str to value, optional
+        Dotted keys, ``{"train.steps": 100}``. A string value is converted to the field's type.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    InputError
+        For an unknown profile or key, or a value of another type.
+
+    Examples
+    --------
+    >>> load_config("smoke", {"train.steps": "7"}).train.steps
+    7
+    """
+    if profile not in PROFILES:
+        raise InputError(f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)}")
+    config = Config(profile=profile)
+    for key, value in {**PROFILES[profile], **(overrides or {})}.items():
+        config = _replace(config, key.split("."), value, key)
+    return config
+
+
+def _replace(node: Any, path: list[str], value: Any, key: str) -> Any:
+    """Return `node` with the field at `path` set to `value`."""
+    fields = {f.name: f for f in dataclasses.fields(node)}
+    if path[0] not in fields or (len(path) > 1) != dataclasses.is_dataclass(getattr(node, path[0], None)):
+        raise InputError(f"unknown setting {key!r}; you probably meant one of: {', '.join(sorted(setting_names()))}")
+    old = getattr(node, path[0])
+    new = _replace(old, path[1:], value, key) if len(path) > 1 else _convert(value, old, key)
+    return dataclasses.replace(node, **{path[0]: new})
+
+
+def _convert(value: Any, old: Any, key: str) -> Any:
+    """Convert a value, maybe from a command line, to the type of the field's default."""
+    if isinstance(old, bool):
+        if str(value).lower() in ("true", "1", "false", "0"):
+            return str(value).lower() in ("true", "1")
+        raise InputError(f"{key} takes true or false, not {value!r}")
+    if isinstance(old, tuple):
+        items = value.split(",") if isinstance(value, str) else list(value)
+        return tuple(_convert(item, old[0], key) for item in items)
+    if isinstance(value, bool) or (isinstance(old, str) and not isinstance(value, str)):
+        raise InputError(f"{key} takes a {type(old).__name__}, not {value!r}")
+    try:
+        return type(old)(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{key} takes a {type(old).__name__}, not {value!r}") from None
+
+
+def setting_names(node: Any = None, prefix: str = "") -> list[str]:
+    """List the dotted names of all settings."""
+    node = Config(profile="mini") if node is None else node
+    names = []
+    for f in dataclasses.fields(node):
+        child = getattr(node, f.name)
+        if dataclasses.is_dataclass(child):
+            names += setting_names(child, f"{prefix}{f.name}.")
+        elif f.name != "profile":
+            names.append(prefix + f.name)
+    return names

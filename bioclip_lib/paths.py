@@ -1,0 +1,168 @@
+"""Where the artefacts of a run lie, and how they are written: under a temporary name, renamed when whole.
+
+Takes a run directory; returns paths. Nothing is created at import.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from . import __version__
+from .config import Config
+from .errors import InputError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Run:
+    """A run directory and the paths of its artefacts.
+
+    Parameters
+    ----------
+    root : str or Path
+        The run directory, ``runs/<run>``.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).resolve()
+        self.name = self.root.name
+        self.config_json = self.root / "config.json"
+        self.environment_json = self.root / "environment.json"
+        self.catalog = self.root / "catalog.parquet"
+        self.shards = self.root / "shards"
+        self.model = self.root / "model"
+        self.checkpoints = self.root / "checkpoints"
+        self.embeddings = self.root / "embeddings"
+        self.tables = self.root / "tables"
+        self.figures = self.root / "figures"
+        self.notebooks = self.root / "notebooks"
+        self.metrics_csv = self.root / "metrics.csv"
+
+    def __repr__(self) -> str:
+        return f"Run({os.path.relpath(self.root)})"
+
+
+def open_run(root: str | Path, config: Config) -> Run:
+    """Open a run directory, or start it: config.json and environment.json are written.
+
+    Parameters
+    ----------
+    root : str or Path
+        ``""`` stands for ``runs/<profile>`` in the repository.
+    config : Config
+        What the run is to be. A directory that holds another configuration is refused.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    InputError
+        If the directory belongs to another configuration, or is not a run and not empty.
+    """
+    run = Run(root or REPOSITORY / "runs" / config.profile)
+    wanted = json.loads(json.dumps(config.to_dict()))
+    if run.config_json.is_file():
+        try:
+            found = json.loads(run.config_json.read_text(encoding="utf-8"))
+        except ValueError:
+            raise InputError(f"{run.config_json} is not readable JSON; delete {run.root} or pass another RUN=") from None
+        if found != wanted:
+            raise InputError(
+                f"{run.root} belongs to another configuration ({'; '.join(differences(found, wanted)[:4])}); "
+                "pass another RUN=, or delete that directory"
+            )
+        return run
+    if run.root.exists() and (not run.root.is_dir() or any(run.root.iterdir())):
+        raise InputError(f"{run.root} is not a run directory and not empty; pass another RUN=")
+    run.root.mkdir(parents=True, exist_ok=True)
+    write_json(run.environment_json, environment())
+    write_json(run.config_json, wanted)
+    return run
+
+
+def differences(found: dict, wanted: dict, prefix: str = "") -> list[str]:
+    """List the settings in which two nested configurations differ, as ``key: found there, wanted now``."""
+    lines = []
+    for key in sorted({*found, *wanted}):
+        old, new = found.get(key), wanted.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            lines += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            lines.append(f"{prefix}{key}: {old!r} there, {new!r} wanted")
+    return lines
+
+
+def environment() -> dict:
+    """Return what a reader of the results needs to know of the machine: versions, commit, CPU, GPU."""
+    import torch
+
+    packages = ("torch", "open_clip_torch", "timm", "datasets", "numpy", "scikit-learn", "umap-learn", "gnparser", "taxoniq")
+    return {
+        "bioclip_lib": __version__,
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "n_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "",
+        "packages": {name: metadata.version(name) for name in packages},
+    }
+
+
+def git_commit() -> str:
+    """Return the commit of the repository, with ``-dirty`` where the tree differs from it; '' outside git."""
+    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+@contextlib.contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
+
+    Works for a file as for a directory (an existing directory at `path` is replaced).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> with atomic(target) as tmp:
+    ...     _ = tmp.write_text("whole")
+    >>> target.read_text()
+    'whole'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    remove(tmp)
+    try:
+        yield tmp
+        if tmp.is_dir():
+            remove(path)
+        os.replace(tmp, path)
+    except BaseException:
+        remove(tmp)
+        raise
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a directory tree, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: dict | list) -> None:
+    """Write JSON atomically, indented and with a final newline."""
+    with atomic(path) as tmp:
+        tmp.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
