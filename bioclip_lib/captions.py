@@ -1,0 +1,199 @@
+"""From a taxon to the text that a model reads.
+
+Takes a row with the seven ranks and the names; returns captions for training and class strings for evaluation, in the
+forms of the original project. Refuses an unknown text type. A class that is not a species (a morphotype, a genus) has
+its own cleaned label where a species has its common name, so that two morphotypes of one order keep apart.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from . import RANKS
+from .catalog import class_key, usable
+from .names import clean_label
+
+TEMPLATES_ONE = ("a photo of {}.",)
+SHARD_TEXTS = {
+    "com": "com.txt",
+    "sci": "sci.txt",
+    "taxon": "taxon.txt",
+    "taxonTag": "taxonTag.txt",
+    "sci_com": "sci_com.txt",
+    "taxon_com": "taxon_com.txt",
+    "taxonTag_com": "taxonTag_com.txt",
+    "scientific_name": "scientific_name.txt",
+    "taxonomic_name": "taxonomic_name.txt",
+    "common_name": "common_name.txt",
+}
+"""Text type -> suffix of its member in a shard. The last three are bare names, the others captions."""
+CAPTIONS = tuple(SHARD_TEXTS)[:7]
+DEFAULT_TEXT = "taxon_com"
+"""The caption that stands in the plain ``.txt`` for stock trainers."""
+_BARE = {"scientific_name": "sci", "taxonomic_name": "taxon", "common_name": "com"}
+
+
+def caption(row: Mapping[str, str], text_type: str) -> str:
+    """Return the training caption of a taxon, ``a photo of {X}.``, or a bare name.
+
+    Parameters
+    ----------
+    row : mapping
+        A catalog row: the seven ranks, ``scientific_name, common_name, rank, verbatim_name``.
+    text_type : str
+        A key of `SHARD_TEXTS`.
+
+    Returns
+    -------
+    str
+        Never empty for a row that has any name; blanks collapsed.
+
+    Raises
+    ------
+    ValueError
+        For an unknown text type.
+
+    Notes
+    -----
+    What is missing is replaced, so that each text type exists for each image: the common name by the scientific, that
+    by the taxonomic one. Evaluation strings follow other rules: `name_string`.
+
+    Examples
+    --------
+    >>> ranks = ("Animalia", "Chordata", "Aves", "Piciformes", "Picidae", "Picoides", "dorsalis")
+    >>> row = dict(zip(RANKS, ranks), rank="species", common_name="American Three-toed Woodpecker")
+    >>> caption(row, "sci_com")
+    'a photo of Picoides dorsalis with common name American Three-toed Woodpecker.'
+    >>> caption(row, "taxonTag")[:43]
+    'a photo of kingdom Animalia phylum Chordata'
+    """
+    _check_text_type(text_type)
+    if text_type in _BARE:
+        return _name(row, _BARE[text_type])
+    name, _, with_common = text_type.partition("_")
+    text = _name(row, name)
+    return TEMPLATES_ONE[0].format(f"{text} with common name {_name(row, 'com')}" if with_common else text)
+
+
+def name_string(row: Mapping[str, str], text_type: str) -> str:
+    """Return the class string of a taxon in evaluation, to be put into prompt templates.
+
+    Parameters
+    ----------
+    row : mapping
+        As in `caption`.
+    text_type : str
+        A key of `SHARD_TEXTS`.
+
+    Returns
+    -------
+    str
+        '' for ``com`` where a species has no common name.
+
+    Raises
+    ------
+    ValueError
+        For an unknown text type.
+
+    Notes
+    -----
+    Unlike captions: a missing common name leaves its suffix away; the seven ranks are joined by single blanks *without*
+    collapsing those of missing ranks; without a kingdom the taxonomic name is the scientific one. Two species may have
+    one common name: with ``com`` there can be fewer strings than classes.
+
+    Examples
+    --------
+    >>> row = dict.fromkeys(RANKS, "") | {"genus": "Acacia", "species": "dealbata", "rank": "species"}
+    >>> name_string(row, "taxon_com"), name_string(row, "com")
+    ('Acacia dealbata', '')
+    """
+    _check_text_type(text_type)
+    name, _, with_common = _BARE.get(text_type, text_type).partition("_")
+    common = _common(row)
+    if name == "com":
+        return common
+    tagged = name == "taxonTag"
+    if name == "sci" or not row.get("kingdom", ""):
+        text = _name(row, "sci")
+    else:
+        text = _name(row, "taxonTag") if tagged else " ".join(row.get(rank, "") for rank in RANKS)
+    return f"{text} with common name {common}" if with_common and common else text
+
+
+def _check_text_type(text_type: str) -> None:
+    """Refuse an unknown text type."""
+    if text_type not in SHARD_TEXTS:
+        raise ValueError(f"unknown text type {text_type!r}; choose one of {', '.join(SHARD_TEXTS)}")
+
+
+def _name(row: Mapping[str, str], kind: str) -> str:
+    """Return the bare name of a kind, with the fallbacks of `caption`, blanks collapsed."""
+    known = [(rank, row[rank]) for rank in RANKS if row.get(rank, "").strip()]
+    taxon = " ".join(value for _, value in known)
+    names = {
+        "com": _common(row),
+        "sci": _scientific(row),
+        "taxon": taxon,
+        "taxonTag": " ".join(f"{rank} {value}" for rank, value in known),
+    }
+    text = names[kind] or _scientific(row) or taxon or clean_label(row.get("verbatim_name", ""))
+    return " ".join(text.split())
+
+
+def _common(row: Mapping[str, str]) -> str:
+    """Return a species' common name, any other class's cleaned label."""
+    if row.get("rank", "") == "species":
+        return " ".join(row.get("common_name", "").split())
+    return clean_label(row.get("verbatim_name", ""))
+
+
+def _scientific(row: Mapping[str, str]) -> str:
+    """Return "Genus epithet", else the scientific name, else the deepest rank known; '' if there is none."""
+    genus, epithet = row.get("genus", "").strip(), row.get("species", "").strip()
+    if genus and epithet:
+        return f"{genus[0].upper()}{genus[1:]} {epithet}"
+    return row.get("scientific_name", "") or next((row[rank] for rank in reversed(RANKS) if row.get(rank, "")), "")
+
+
+def caption_table(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Return the captions of every class that has a usable image.
+
+    Parameters
+    ----------
+    catalog : pd.DataFrame
+
+    Returns
+    -------
+    pd.DataFrame
+        ``class_key`` and a column per caption type (`CAPTIONS`), one row a class, sorted by class.
+    """
+    kept = catalog[usable(catalog)].sort_values("image_id")
+    classes = kept.assign(class_key=class_key(kept)).drop_duplicates("class_key").sort_values("class_key")
+    rows = classes.to_dict("records")
+    table = {text_type: [caption(row, text_type) for row in rows] for text_type in CAPTIONS}
+    return pd.DataFrame({"class_key": classes["class_key"].to_numpy(), **table})
+
+
+def sample_text_types(n: int, types: Sequence[str], rng: np.random.Generator) -> np.ndarray:
+    """Draw a text type for each of n samples, uniformly.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Indices into `types`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown text type, or none.
+
+    Notes
+    -----
+    The original draws one type for the whole batch of a step: ``np.repeat(sample_text_types(1, types, rng), n)``.
+    """
+    if not types:
+        raise ValueError("no text type given; choose some of " + ", ".join(CAPTIONS))
+    for text_type in types:
+        _check_text_type(text_type)
+    return rng.integers(len(types), size=n)

@@ -1,0 +1,270 @@
+"""The image table: its schema, validation, classes and splits.
+
+Takes the raw table, the resolved names and what the inspection of the files found; returns the catalog of DESIGN.md,
+one row an image: rows in = rows out. Refuses rows that do not match and a table that breaks the contract.
+"""
+
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from . import RANKS
+from .config import DataConfig, SplitConfig
+from .errors import InputError
+from .names import clean_label
+from .paths import atomic
+from .splits import SPLITS, split_images
+
+COLUMNS = (
+    *("image_id", "source", "source_id", "location", "verbatim_name"),
+    *RANKS,
+    *("scientific_name", "common_name", "rank", "name_status", "backbone", "taxon_id"),
+    *("license", "rights_holder", "source_url", "sha256", "phash", "width", "height", "split", "excluded"),
+)
+NAME_STATUSES = ("accepted", "synonym", "corrected", "ambiguous", "unresolved")
+_RESOLVED = (*RANKS, "scientific_name", "common_name", "rank", "name_status", "backbone", "taxon_id")
+_GIVEN = ("license", "rights_holder", "source_url")
+_NUMBERS = ("width", "height")
+
+
+def build_catalog(raw: pd.DataFrame, resolved: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """Join the raw table, the resolved names and the inspected files into the catalog.
+
+    Parameters
+    ----------
+    raw : pd.DataFrame
+        Of `bioclip_lib.sources`, n rows.
+    resolved : pd.DataFrame
+        One row a distinct ``verbatim_name``, of `bioclip_lib.taxonomy.resolve_names`.
+    images : pd.DataFrame
+        Aligned with `raw`, of `bioclip_lib.dedup.inspect_images`.
+
+    Returns
+    -------
+    pd.DataFrame
+        n rows in the order of `raw`, the columns `COLUMNS`; ``split`` is still ''.
+
+    Raises
+    ------
+    ValueError
+        If a name is not resolved exactly once, or `images` is not aligned with `raw`.
+    """
+    if len(raw) != len(images):
+        raise ValueError(f"{len(raw)} raw rows, {len(images)} inspected images; inspect the same table")
+    names = resolved.set_index("verbatim_name")
+    missing = sorted(set(raw["verbatim_name"]) - set(names.index))
+    if missing or not names.index.is_unique:
+        raise ValueError(f"each name must be resolved once; missing: {missing[:5]}; resolve the names of this table")
+    catalog = raw.reset_index(drop=True).reindex(columns=list(COLUMNS), fill_value="")
+    catalog["image_id"] = [image_id(*key) for key in zip(catalog["source"], catalog["source_id"], strict=True)]
+    for column in _RESOLVED:
+        catalog[column] = names.loc[catalog["verbatim_name"], column].to_numpy()
+    for column in ("sha256", "phash", *_NUMBERS):
+        catalog[column] = images[column].to_numpy() if column in images else ""
+    catalog["excluded"] = images["problem"].to_numpy()
+    nameless = (catalog["verbatim_name"].str.strip() == "") & (catalog["excluded"] == "")
+    catalog.loc[nameless, "excluded"] = "no name"
+    return _typed(catalog)
+
+
+def _typed(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Give every column its type: int64 for sizes, str (never missing) for the others."""
+    types = {column: "int64" if column in _NUMBERS else str for column in COLUMNS}
+    return catalog.fillna({column: "" for column in COLUMNS if column not in _NUMBERS}).astype(types)
+
+
+def image_id(source: str, source_id: str) -> str:
+    """Return 16 hexadecimal digits that stand for an image wherever the run lies.
+
+    Examples
+    --------
+    >>> image_id("birds100", "Blue_Jay/0001.jpg")
+    'b7c2076156848191'
+    """
+    return blake2b(f"{source}/{source_id}".encode(), digest_size=8).hexdigest()
+
+
+def class_key(catalog: pd.DataFrame) -> pd.Series:
+    """Return each image's class: the species where it is known, else the cleaned verbatim name.
+
+    Two morphotypes of one order are two classes; one species under two names is one class.
+    """
+    labels = {name: clean_label(name) for name in catalog["verbatim_name"].unique()}
+    species = (catalog["rank"] == "species") & (catalog["scientific_name"] != "")
+    key = catalog["scientific_name"].where(species, catalog["verbatim_name"].map(labels))
+    return key.astype(object).rename("class_key")
+
+
+def usable(catalog: pd.DataFrame) -> pd.Series:
+    """Return which images are not excluded, a bool Series."""
+    return catalog["excluded"] == ""
+
+
+def assign_splits(catalog: pd.DataFrame, split: SplitConfig) -> pd.DataFrame:
+    """Assign train, val, test and heldout_species: `bioclip_lib.splits.split_images` on the usable images.
+
+    Parameters
+    ----------
+    catalog : pd.DataFrame
+    split : SplitConfig
+
+    Returns
+    -------
+    pd.DataFrame
+        A copy, in the same order, with ``split`` set; '' on excluded rows.
+
+    Raises
+    ------
+    InputError
+        If a fraction is outside [0, 1), or val and test together leave nothing to train on.
+    """
+    catalog = catalog.assign(split="")
+    table = catalog.loc[usable(catalog), ["source", "image_id"]]
+    table["class_key"] = class_key(catalog)
+    catalog.loc[table.index, "split"] = split_images(table, split)
+    return catalog
+
+
+def drop_summary(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Count the excluded images by reason.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``reason, n_images, n_classes, example`` (a source_id), the most frequent first. Duplicates are one reason.
+    """
+    dropped = catalog[~usable(catalog)]
+    reason = dropped["excluded"].str.replace(r"^duplicate of \w+$", "duplicate of a kept image", regex=True)
+    table = pd.DataFrame({"reason": reason, "class_key": class_key(dropped), "example": dropped["source_id"]})
+    groups = table.groupby("reason").agg(
+        n_images=("example", "size"), n_classes=("class_key", "nunique"), example=("example", "first")
+    )
+    return groups.sort_values(["n_images", "reason"], ascending=[False, True], kind="stable").reset_index()
+
+
+def find_synonym_classes(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Find species that one source holds under more than one class name.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``source, scientific_name, verbatim_names`` (a sorted list), one row such a species.
+    """
+    species = catalog[usable(catalog) & (catalog["rank"] == "species")]
+    names = species.groupby(["source", "scientific_name"])["verbatim_name"].agg(lambda column: sorted(column.unique()))
+    names = names[names.map(len) > 1] if len(names) else names
+    return names.rename("verbatim_names").reset_index()
+
+
+def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig) -> None:
+    """Refuse a catalog that cannot be worked with, before it is split.
+
+    Parameters
+    ----------
+    catalog : pd.DataFrame
+        With duplicates marked.
+    data, split : DataConfig, SplitConfig
+
+    Raises
+    ------
+    InputError
+        If too many files are unreadable, two class names of one source stand for one species, a class has fewer than
+        ``split.min_images`` usable images, or fewer than two classes are left. The message gives the next action.
+    """
+    unreadable = catalog[(catalog["width"] == 0) & ~usable(catalog)]
+    if len(unreadable) > data.max_unreadable * len(catalog):
+        files = unreadable["source"] + "/" + unreadable["source_id"] + " (" + unreadable["excluded"] + ")"
+        raise InputError(
+            f"{len(unreadable)} of {len(catalog)} files cannot be read: {_some(files)}; replace or remove them, "
+            f"or --set data.max_unreadable={len(unreadable) / len(catalog) + 0.005:.2f}"
+        )
+    synonyms = find_synonym_classes(catalog)
+    if len(synonyms) and not data.merge_synonyms:
+        pairs = [
+            f"{' and '.join(map(repr, names))} are both {taxon} (in {source})"
+            for source, taxon, names in synonyms.itertuples(index=False)
+        ]
+        raise InputError(
+            f"class names that stand for one species: {_some(pairs)}; merge those folders, tell them apart in a "
+            "names CSV (NAMES=...), or --set data.merge_synonyms=true"
+        )
+    sizes = class_key(catalog)[usable(catalog)].value_counts()
+    small = sizes[sizes < split.min_images].sort_index()
+    if len(small):
+        counts = [f"{name!r} ({n})" for name, n in small.items()]
+        raise InputError(
+            f"{len(small)} classes have fewer than {split.min_images} usable images: {_some(counts)}; add images, "
+            "or --set split.min_images=1 to keep such classes for training only"
+        )
+    if len(sizes) < 2:
+        raise InputError(f"{len(sizes)} class with usable images; at least two are needed: add class folders")
+
+
+def _some(items: list[str] | pd.Series, n: int = 10) -> str:
+    """Join the first n items and count the rest."""
+    items = list(items)
+    return ", ".join(items[:n]) + (f" and {len(items) - n} more" if len(items) > n else "")
+
+
+def check_catalog(catalog: pd.DataFrame) -> None:
+    """Raise `InputError`, listing what is wrong, where a catalog breaks its contract."""
+    if tuple(catalog.columns) != COLUMNS:
+        odd = set(COLUMNS) ^ set(catalog.columns)
+        raise InputError(
+            f"not a catalog: columns {sorted(odd) or 'out of order'}; build it with 01_dataset_construction"
+        )
+    text = catalog.drop(columns=list(_NUMBERS))
+    kept = usable(catalog)
+    rank = catalog["rank"]
+    broken = {
+        "sizes are not integers": any(catalog[column].dtype != np.int64 for column in _NUMBERS),
+        "text columns hold something else than text": any(
+            pd.api.types.infer_dtype(text[column], skipna=False) not in ("string", "empty") for column in text
+        ),
+        "image_id is not unique": not catalog["image_id"].is_unique,
+        "image_id is empty": (catalog["image_id"] == "").any(),
+        "unknown name_status": not catalog["name_status"].isin(NAME_STATUSES).all(),
+        "unknown rank": not rank.isin(("", *RANKS)).all(),
+        "unknown split": not catalog["split"].isin(("", *SPLITS)).all(),
+        "an excluded image has a split": (catalog["split"] != "")[~kept].any(),
+        "a usable image has no split": (catalog["split"] == "")[kept].any(),
+        "a usable image has no size or digest": (
+            (catalog["width"] < 1) | (catalog["height"] < 1) | (catalog["sha256"] == "")
+        )[kept].any(),
+        "a held-out class has images in another split": _heldout_leaks(catalog[kept]),
+        "an image is in two splits": catalog.loc[kept, "sha256"].duplicated().any(),
+    }
+    wrong = [what for what, is_broken in broken.items() if is_broken]
+    if wrong:
+        raise InputError(
+            f"the catalog breaks its contract: {'; '.join(wrong)}; rebuild it with 01_dataset_construction"
+        )
+
+
+def _heldout_leaks(kept: pd.DataFrame) -> bool:
+    """Tell whether a class is both held out and elsewhere."""
+    held = kept["split"] == "heldout_species"
+    key = class_key(kept)
+    return bool(set(key[held]) & set(key[~held]))
+
+
+def write_catalog(catalog: pd.DataFrame, path: str | Path) -> None:
+    """Check a catalog and write it as Parquet, atomically, in the order of its rows."""
+    check_catalog(catalog)
+    with atomic(path) as tmp:
+        catalog.to_parquet(tmp, index=False)
+
+
+def read_catalog(path: str | Path) -> pd.DataFrame:
+    """Read a catalog and check it; `InputError` where there is none or it breaks its contract."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; run 01_dataset_construction first")
+    try:
+        catalog = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not a catalog ({error}); rebuild it with 01_dataset_construction") from None
+    check_catalog(catalog)
+    return catalog

@@ -1,0 +1,307 @@
+"""Readers of raw data: a folder of class folders, a folder of such sets, or a CSV/Parquet of paths and names.
+
+Takes a path; returns the raw table, one row an image: ``source, source_id, location, verbatim_name, problem`` and
+whatever of `OPTIONAL_COLUMNS` the source gives, all strings. ``problem`` is '' or the reason why a row cannot be read.
+Refuses what is not there, what holds no image, and a table without a path or name column. Names are kept verbatim.
+"""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from . import RANKS
+from .config import DataConfig
+from .errors import InputError
+from .images import IMAGE_SUFFIXES
+from .tables import TABLE_SUFFIXES, read_strings
+
+RAW_COLUMNS = ("source", "source_id", "location", "verbatim_name", "problem")
+OPTIONAL_COLUMNS = (*RANKS, "scientific_name", "common_name", "license", "rights_holder", "source_url")
+PATH_COLUMNS = ("path", "file", "filename", "filepath", "file_path", "file_name", "image", "image_path")
+NAME_COLUMNS = ("name", "class_name", "verbatim_name", "label", "scientific_name", "species", "class", "common_name")
+NAMES_COLUMNS = ("class_name", "scientific_name", "common_name", *RANKS)
+_IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
+
+
+def read_source(data: DataConfig) -> pd.DataFrame:
+    """Read the raw table of the user's photographs.
+
+    Parameters
+    ----------
+    data : DataConfig
+        ``data.photos`` is a folder, a CSV or a Parquet file.
+
+    Returns
+    -------
+    pd.DataFrame
+        The raw table, one row an image, sorted by source and path (folder) or in the file's order (table).
+
+    Raises
+    ------
+    InputError
+        If nothing is given or there, or the format is none of these.
+    """
+    if not data.photos:
+        raise InputError("no photographs given; pass PHOTOS=path/to/folder (or a CSV or Parquet file)")
+    path = Path(data.photos).expanduser()
+    if path.is_dir():
+        return read_image_folder(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give a folder of class folders, a CSV or a Parquet file")
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        raise InputError(f"{path} is neither a folder nor one of {', '.join(TABLE_SUFFIXES)}; give one of those")
+    return read_table(path)
+
+
+def read_image_folder(path: str | Path) -> pd.DataFrame:
+    """Read ``<class>/<file>``, or ``<set>/<class>/<file>`` where the folder holds several sets.
+
+    Parameters
+    ----------
+    path : str or Path
+        The set, or the folder of sets. Files directly in it (README, classes.csv) are not images of a class.
+
+    Returns
+    -------
+    pd.DataFrame
+        The raw table; ``source`` is the name of the set's folder, ``source_id`` the path inside it.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing, holds no class folder with a file, or mixes classes and sets.
+
+    Notes
+    -----
+    A class folder holds images directly, or has no folder in it; all files below it are its rows, images or not.
+    Hidden files are ignored. No link to a folder is followed, and no link that leaves `path`: each is a row with
+    its reason.
+    """
+    root = Path(path).expanduser().resolve()
+    if not root.is_dir():
+        raise InputError(f"{path} is not a folder; give a folder of class folders, <class name>/*.jpg")
+    folders = _entries(root, folders=True)
+    sets = [folder for folder in folders if not _is_class_folder(folder)]
+    if sets and len(sets) < len(folders):
+        other = next(folder for folder in folders if folder not in sets)
+        raise InputError(
+            f"{root} mixes a set of class folders ({sets[0].name}) and a class folder ({other.name}); "
+            "put that class into a set, or give the set alone"
+        )
+    rows = [row for folder in (sets or [root]) for row in _set_rows(folder, root)]
+    if not rows:
+        loose = sum(entry.suffix.lower() in IMAGE_SUFFIXES for entry in _entries(root, folders=False))
+        found = f"{loose} images directly in it" if loose else "no image"
+        raise InputError(
+            f"{root} holds {found} and no class folder with a file; put the images into one folder a class, "
+            "<class name>/*.jpg, or give a CSV with the columns path and name"
+        )
+    return pd.DataFrame(rows, columns=list(RAW_COLUMNS))
+
+
+def _entries(folder: Path, folders: bool) -> list[Path]:
+    """List the visible folders (links to folders among them), or the visible files, by name."""
+    try:
+        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror}); change its permissions or remove it") from None
+    visible = [e for e in entries if not e.name.startswith(".") and e.name.lower() not in _IGNORED]
+    return [entry for entry in visible if entry.is_dir() == folders]
+
+
+def _is_class_folder(folder: Path) -> bool:
+    """Tell a class folder (images in it, or no folder in it) from a set of class folders."""
+    has_image = any(entry.suffix.lower() in IMAGE_SUFFIXES for entry in _entries(folder, folders=False))
+    return folder.is_symlink() or has_image or not _entries(folder, folders=True)
+
+
+def _set_rows(folder: Path, root: Path) -> list[tuple[str, ...]]:
+    """Return the raw rows of one set."""
+    files = [(child.name, file) for child in _entries(folder, folders=True) for file in _files_below(child)]
+    rows = [
+        (folder.name, file.relative_to(folder).as_posix(), str(file), name, _link_problem(file, root))
+        for name, file in files
+    ]
+    return [row if all(map(_is_unicode, row)) else _escaped(row) for row in rows]
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether a path was valid UTF-8 (else Python holds its odd bytes as lone surrogates)."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _escaped(row: tuple[str, ...]) -> tuple[str, ...]:
+    """Write the odd bytes of a row's paths as ``\\xe9``: no table can hold them as they are."""
+    *texts, _ = (text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for text in row)
+    return (*texts, "file name is not UTF-8; rename it")
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """List the visible files at any depth below a folder; a link to a folder stands for itself."""
+    if folder.is_symlink():
+        return [folder]
+    below = [file for child in _entries(folder, folders=True) for file in _files_below(child)]
+    return _entries(folder, folders=False) + below
+
+
+def _link_problem(file: Path, root: Path) -> str:
+    """Return why a link is not followed, '' for a plain file or a link within `root`."""
+    if not file.is_symlink():
+        return ""
+    if not file.resolve().is_relative_to(root):
+        return "link that leaves the folder, not followed"
+    return "link to a folder, not followed" if file.is_dir() else ""
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a CSV or Parquet file with a column of paths and a column of names.
+
+    Parameters
+    ----------
+    path : str or Path
+        Paths in it are relative to its own folder, or absolute. A ``source`` column, if any, names the set.
+
+    Returns
+    -------
+    pd.DataFrame
+        The raw table in the file's order; a path that is listed again gets ``#2`` in its ``source_id``.
+
+    Raises
+    ------
+    InputError
+        If a column is missing (the message lists those found and those accepted), the file is empty, or none of
+        its images exists.
+
+    Notes
+    -----
+    ``class`` is a rank where the table has the other ranks beside it, else a name.
+    """
+    path = Path(path).expanduser().resolve()
+    table = read_strings(path)
+    path_column = next((column for column in PATH_COLUMNS if column in table), None)
+    if path_column is None:
+        raise InputError(_missing_column(path, "path", table, PATH_COLUMNS))
+    names = _verbatim_names(path, table)
+    files = table[path_column].str.replace("\\", "/", regex=False) if os.sep == "/" else table[path_column]
+    location = pd.Series([os.path.normpath(path.parent / file) if file else "" for file in files], dtype=object)
+    problem = ["no path" if not file else "" if os.path.isfile(file) else "file not found" for file in location]
+    raw = pd.DataFrame({"source": table.get("source", pd.Series(path.stem, index=table.index)).replace("", path.stem)})
+    raw["source_id"] = _numbered(raw["source"], files)
+    raw = raw.assign(location=location, verbatim_name=names, problem=problem)
+    for column in OPTIONAL_COLUMNS:
+        if column in table:
+            raw[column] = table[column]
+    if (raw["problem"] != "").all():
+        raise InputError(
+            f"none of the {len(raw)} images listed in {path} exists (first: {location.iloc[0] or 'no path'}); "
+            f"paths are relative to {path.parent}: correct column {path_column!r} or move the table"
+        )
+    return raw
+
+
+def _numbered(source: pd.Series, files: pd.Series) -> pd.Series:
+    """Make ids of paths: the second mention of a path within a source ends in ``#2``, and so on."""
+    repeat = files.groupby([source, files]).cumcount()
+    return files.where(repeat == 0, files + "#" + (repeat + 1).astype(str))
+
+
+def _verbatim_names(path: Path, table: pd.DataFrame) -> pd.Series:
+    """Return the column of names; ``genus`` and a one-word ``species`` are joined."""
+    candidates = [
+        column for column in NAME_COLUMNS if column in table and not (column == "class" and _has_ranks(table))
+    ]
+    if not candidates:
+        raise InputError(_missing_column(path, "name", table, NAME_COLUMNS))
+    # numbers are class indices; a column of words beside them is the name
+    words = [column for column in candidates if not table[column].str.fullmatch(r"[\d.]*").all()]
+    column = (words or candidates)[0]
+    names = table[column].str.strip()
+    if column == "species" and "genus" in table:
+        epithet = (names != "") & ~names.str.contains(" ")
+        return names.mask(epithet, (table["genus"].str.strip() + " " + names).str.strip())
+    return names
+
+
+def _has_ranks(table: pd.DataFrame) -> bool:
+    """Tell whether ``class`` stands among other ranks (then it is a rank, not a label)."""
+    return bool({"phylum", "order", "family"} & set(table.columns)) and "class_name" not in table
+
+
+def _missing_column(path: Path, what: str, table: pd.DataFrame, accepted: tuple[str, ...]) -> str:
+    """Say which column is missing, which there are, and which names are accepted."""
+    return (
+        f"{path} has no column for the {what}: found {', '.join(table.columns)}; "
+        f"name one of them {' or '.join(repr(name) for name in accepted)}"
+    )
+
+
+def read_names_csv(path: str | Path) -> pd.DataFrame:
+    """Read what a user says about class names: scientific name, common name or ranks.
+
+    Parameters
+    ----------
+    path : str or Path
+        A CSV or Parquet file with ``class_name`` (or another of `NAME_COLUMNS`) and any of ``scientific_name``,
+        ``common_name`` and the seven ranks.
+
+    Returns
+    -------
+    pd.DataFrame
+        `NAMES_COLUMNS`, one row a class name, '' where nothing is said.
+
+    Raises
+    ------
+    InputError
+        If there is no name column, nothing is said of the names, or one name is given two meanings.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give a CSV with class_name and scientific_name, common_name or ranks")
+    table = read_strings(path)
+    table["class_name"] = _verbatim_names(path, table)
+    if not set(NAMES_COLUMNS[1:]) & set(table.columns):
+        raise InputError(_missing_column(path, "meaning of a name", table, NAMES_COLUMNS[1:]))
+    return _one_meaning(table, path)
+
+
+def _one_meaning(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Keep one row a class name; refuse two that differ."""
+    table = table.reindex(columns=list(NAMES_COLUMNS), fill_value="")
+    table = table[table["class_name"] != ""].drop_duplicates(ignore_index=True)
+    twice = table.loc[table["class_name"].duplicated(), "class_name"].unique()
+    if len(twice):
+        raise InputError(
+            f"{path} gives {len(twice)} class names more than one meaning ({', '.join(twice[:5])}); keep one row a name"
+        )
+    return table
+
+
+def read_names(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
+    """Read what is said about the class names of a source, if anything.
+
+    Parameters
+    ----------
+    data : DataConfig
+        ``data.names`` if given; else each set's own ``classes.csv``; else the raw table's own columns.
+    raw : pd.DataFrame
+        The raw table of `read_source`.
+
+    Returns
+    -------
+    pd.DataFrame or None
+        As `read_names_csv`; None where nothing is said.
+
+    Raises
+    ------
+    InputError
+        As `read_names_csv`.
+    """
+    if data.names:
+        return read_names_csv(data.names)
+    root = Path(data.photos).expanduser()
+    if root.is_dir():
+        tables = [read_names_csv(file) for file in sorted([*root.glob("classes.csv"), *root.glob("*/classes.csv")])]
+        return _one_meaning(pd.concat(tables), root / "*/classes.csv") if tables else None
+    said = [column for column in NAMES_COLUMNS if column in raw]
+    return _one_meaning(raw[said].assign(class_name=raw["verbatim_name"]), root) if said else None
