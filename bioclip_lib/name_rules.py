@@ -1,0 +1,337 @@
+"""The rules that turn a label into taxa, the strongest evidence first (`RULES`).
+
+A rule takes a `Label` and a backbone and returns a `Match` or None. It returns all taxa that fit; `taxonomy` decides
+what several of them mean.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
+
+from .backbones import NcbiBackbone
+from .names import ParsedName, capitalise, clean_label, parse_names, singular, vernacular_words
+
+INFORMAL = {
+    "auricularia": "Holothuroidea",
+    "bipinnaria": "Asteroidea",
+    "brachiolaria": "Asteroidea",
+    "echinopluteus": "Echinoidea",
+    "ephyra": "Scyphozoa",
+    "ephyrae": "Scyphozoa",
+    "heteropod": "Pterotracheoidea",
+    "hydromedusa": "Hydrozoa",
+    "hydromedusae": "Hydrozoa",
+    "leptocephali": "Elopomorpha",
+    "leptocephalus": "Elopomorpha",
+    "ophiopluteus": "Ophiuroidea",
+    "tornaria": "Enteropneusta",
+}
+"""Larvae and life forms with a name of their own, and whose they are. Several are also, or nearly, the names of quite
+other genera: Auricularia is a fungus, Ephydra a fly, Hydromedusa a turtle, Heteropoda a spider."""
+
+LATIN_ENDINGS = (
+    ("", "a"),  # copepod -> Copepoda
+    ("", "ae"),  # physonect -> Physonectae
+    ("", "ata"),  # echinoderm -> Echinodermata
+    ("n", ""),  # caridean -> Caridea
+    ("n", "e"),  # calycophoran -> Calycophorae
+    ("e", "a"),  # ctenophore -> Ctenophora
+    ("e", "ae"),  # siphonophore -> Siphonophorae
+    ("id", "idae"),  # myctophid -> Myctophidae
+)
+"""How English makes a noun of a taxon's name: (ending of the noun, ending of the name)."""
+
+NOT_THIS = {"non", "not", "no", "without", "like", "or", "mix", "mixed", "parasite", "detritus", "virus", "mosaic"}
+"""Words after or before which a taxon's name in a label does not say what the image shows."""
+
+UNCERTAIN = ("cf.", "aff.", "nr.")
+_GROUP_RANKS = {"species", "genus", "subgenus", "species_group", "species_subgroup", "section", "series", "no_rank"}
+_PARENTHESES = re.compile(r"\s*\(([^()]*)\)")
+
+
+@dataclass(frozen=True)
+class Match:
+    """Taxa that a rule finds: one, or several that fit equally well."""
+
+    taxon_ids: Sequence[int]
+    rule: str
+    status: str = "accepted"
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Label:
+    """A name and its readings: as it stands, without parentheses, in lower case; and what the parentheses hold."""
+
+    verbatim: str
+    text: str
+    readings: tuple[ParsedName, ...]
+    inside: ParsedName
+
+    @classmethod
+    def read(cls, names: Sequence[str]) -> Iterator["Label"]:
+        """Yield the label of each name; all readings are parsed in one batch."""
+        texts = [clean_label(name) for name in names]
+        spellings = [cls._spellings(text) for text in texts]
+        inside = [(_PARENTHESES.findall(text) or [""])[-1] for text in texts]
+        distinct = list(dict.fromkeys([*inside, *(text for group in spellings for text in group)]))
+        parsed = dict(zip(distinct, parse_names(distinct), strict=True))
+        for name, text, group, content in zip(names, texts, spellings, inside, strict=True):
+            yield cls(name, text, tuple(parsed[spelling] for spelling in group), parsed[content])
+
+    @staticmethod
+    def _spellings(text: str) -> list[str]:
+        plain = " ".join(_PARENTHESES.sub(" ", text).split())
+        return list(dict.fromkeys([text, plain, capitalise(plain.lower())]))
+
+    @property
+    def parsed(self) -> ParsedName:
+        """The name as it stands."""
+        return self.readings[0]
+
+    @property
+    def words(self) -> list[str]:
+        """The words of the label, in lower case."""
+        return self.text.casefold().replace("-", " ").split()
+
+    @property
+    def is_denied(self) -> bool:
+        """Whether a word says that the image shows something else, or several things."""
+        return bool(NOT_THIS.intersection(self.words))
+
+
+def accepted_species(label: Label, backbone: NcbiBackbone) -> Match | None:
+    """Find a binomial among the accepted names; a named hybrid also without its sign."""
+    for parsed in label.readings:
+        if parsed.epithet and not parsed.open_nomenclature:
+            found = _species(parsed.genus, parsed.epithet, backbone)
+            if found:
+                return Match(found, "accepted name")
+    return None
+
+
+def open_nomenclature(label: Label, backbone: NcbiBackbone) -> Match | None:
+    """Find the genus (or family) of "Hyptis sp.", of "Quercus cf. robur" and of a hybrid formula."""
+    parsed = label.parsed
+    is_formula = parsed.is_hybrid and " × " in parsed.canonical
+    if not (parsed.open_nomenclature or is_formula):
+        return None
+    if is_formula and {part.split(" ")[0] for part in parsed.canonical.split(" × ")} != {parsed.genus}:
+        return None
+    found = backbone.find(parsed.genus)
+    reason = "a hybrid formula: its genus" if is_formula else f"{parsed.open_nomenclature}: not identified further"
+    return Match(found, "open nomenclature", reason=reason) if found else None
+
+
+def uninomial(label: Label, backbone: NcbiBackbone) -> Match | None:
+    """Find a single word, with or without its author, among the accepted names."""
+    parsed = label.parsed
+    has_author = any(sign in parsed.authorship for sign in ".&(") or parsed.year
+    if parsed.rank_hint != "genus" or not (" " not in label.text or has_author):
+        return None
+    found = backbone.find(parsed.genus)
+    if found and " " not in label.text:
+        found = [*found, *(i for i in backbone.find_vernacular(label.text) if not _related(i, found, backbone))]
+    return Match(found, "accepted name") if found else None
+
+
+def vernacular(label: Label, backbone: NcbiBackbone) -> Match | None:
+    """Find the whole label among the common names and encyclopaedia titles."""
+    for text in dict.fromkeys((label.text, _PARENTHESES.sub("", label.text))):
+        found = backbone.find_vernacular(text)
+        if found:
+            return Match(found, "common name")
+    return None
+
+
+def synonym(label: Label, backbone: NcbiBackbone) -> Match | None:
+    """Find a scientific name that an encyclopaedia article gives for the taxon."""
+    for parsed in label.readings:
+        if parsed.epithet and not parsed.open_nomenclature:
+            found = backbone.find_synonym(f"{parsed.genus} {parsed.epithet}")
+            if found:
+                return Match(found, "synonym in the taxon's article", "synonym")
+    return None
+
+
+def alias(label: Label, backbone: NcbiBackbone) -> Match | None:
+    """Find a second common name of two words or more.
+
+    "White pelican" is what the great white pelican is also called, but as well what "American white pelican" ends
+    with: both are returned.
+    """
+    if len(vernacular_words(label.text)) < 2:
+        return None
+    found = backbone.find_alias(label.text)
+    longer = backbone.find_longer_vernacular(label.text)
+    if found or len(longer) > 1:
+        return Match(list(dict.fromkeys([*found, *longer])), "other common name")
+    return None
+
+
+def corrected_epithet(label: Label, backbone: NcbiBackbone) -> Match | None:
+    """Find the species of a known genus whose epithet differs by its Latin ending, or by a slip in its spelling."""
+    for parsed in label.readings:
+        genera = _genera(parsed.genus, backbone) if parsed.epithet and not parsed.open_nomenclature else []
+        names = [name for genus in genera for name in backbone.species_of(genus)]
+        similar = _similar_species(parsed, names, backbone)
+        if similar:
+            return Match([i for name in similar for i in backbone.find(name)], "spelling of the epithet", "corrected")
+    return None
+
+
+def corrected_genus(label: Label, backbone: NcbiBackbone) -> Match | None:
+    """Find the species with this epithet in a genus of nearly this name, or the one name nearly like a single word."""
+    parsed = label.parsed
+    if len(parsed.genus) < 5 or backbone.find(parsed.genus):
+        return None
+    limit = 1 if len(parsed.genus) < 9 else 2
+    near = [name for name, n, _ in _near(parsed.genus, backbone.uninomials(parsed.genus[0], len(parsed.genus)), limit)]
+    if parsed.epithet and not parsed.open_nomenclature:
+        found = [i for genus in near for i in _species_by_stem(genus, parsed, backbone)]
+        return Match(found, "spelling of the genus", "corrected") if found else None
+    is_single = " " not in label.text and label.text[:1].isupper() and not backbone.is_vernacular_word(label.text)
+    if len(parsed.genus) < 7 or len(near) != 1 or not (parsed.open_nomenclature or is_single):
+        return None
+    return Match(backbone.find(near[0]), "spelling of the name", "corrected")
+
+
+def in_parentheses(label: Label, backbone: NcbiBackbone) -> Match | None:
+    """Find the accepted name that stands in parentheses after another text."""
+    parsed = label.inside
+    if parsed.quality != 1 or parsed.authorship:
+        return None
+    if parsed.epithet:
+        found = _species(parsed.genus, parsed.epithet, backbone)
+    else:
+        found = backbone.find(parsed.genus)
+    return Match(found, "name in parentheses") if found else None
+
+
+def phrase(label: Label, backbone: NcbiBackbone) -> Match | None:
+    """Read a label word by word: "copepod_calanoid_eggs" is a Calanoida.
+
+    A word counts if it is the name of a group above genus, a noun made of one, or one of `INFORMAL`; a genus or an
+    English name counts only inside the group that the words before it have named.
+    """
+    taxon = None
+    words, skip = label.words, False
+    for position, word in enumerate(words):
+        if skip or word in NOT_THIS:
+            skip = not skip
+            continue
+        found = _group_of_word(word, backbone)
+        if taxon is not None:
+            found = found or _inside(taxon, word, backbone)
+        found = [i for i in found if taxon is None or taxon in backbone.ancestors(i)]
+        if found:
+            taxon = min(found, key=lambda i: len(backbone.ancestors(i)))
+        elif taxon is None and position == 0:
+            continue
+    return Match([taxon], "words of the label") if taxon is not None else None
+
+
+def genus_only(label: Label, backbone: NcbiBackbone) -> Match | None:
+    """Find the genus of a binomial whose epithet is not known.
+
+    Not where both words are English words of common names: "Anna hummingbird" is no Anna (Gesneriaceae).
+    """
+    parsed = label.parsed
+    others = [word for word in label.words[1:] if not word.isdigit()]
+    if label.is_denied or not others or len(parsed.genus) < 4:
+        return None
+    if backbone.is_vernacular_word(parsed.genus) and any(backbone.is_vernacular_word(word) for word in others):
+        return None
+    found = _genera(parsed.genus, backbone)
+    reason = f"{parsed.genus} {others[0]} is not in {backbone.name}: its genus"
+    return Match(found, "genus of the name", reason=reason) if found else None
+
+
+RULES: tuple[Callable[[Label, NcbiBackbone], Match | None], ...] = (
+    accepted_species,
+    open_nomenclature,
+    uninomial,
+    vernacular,
+    synonym,
+    alias,
+    corrected_epithet,
+    in_parentheses,
+    phrase,
+    corrected_genus,
+    genus_only,
+)
+"""From the strongest evidence to the weakest; the first that finds a taxon decides."""
+
+
+def _species(genus: str, epithet: str, backbone: NcbiBackbone) -> list[int]:
+    """Return the accepted species with a binomial, as a hybrid too."""
+    return backbone.find(f"{genus} {epithet}") or backbone.find(f"{genus} x {epithet}")
+
+
+def _genera(name: str, backbone: NcbiBackbone) -> list[int]:
+    """Return the taxa of genus rank with a name."""
+    return [i for i in backbone.find(name) if backbone.rank(i) == "genus"]
+
+
+def _related(taxon_id: int, others: Sequence[int], backbone: NcbiBackbone) -> bool:
+    """Return whether a taxon is an ancestor or a descendant of one of the others, or it itself."""
+    return any(i in backbone.ancestors(taxon_id) or taxon_id in backbone.ancestors(i) for i in others)
+
+
+def _near(word: str, words: Sequence[str], limit: int) -> list[tuple[str, int, int]]:
+    """Return the words within an edit distance (transpositions count 1), the nearest only."""
+    near = process.extract(word, words, scorer=OSA.distance, score_cutoff=limit, limit=None)
+    return [hit for hit in near if hit[1] == near[0][1]]
+
+
+def _similar_species(parsed: ParsedName, names: Sequence[str], backbone: NcbiBackbone) -> list[str]:
+    """Return the binomials whose stem is the same, else those nearest in spelling.
+
+    An epithet that several other species bear is no misspelling: microcarpa is not a slip for macrocarpa.
+    """
+    if not names:
+        return []
+    epithets = {name.split(" ")[-1]: name for name in names}
+    near = [word for word, _, _ in process.extract(parsed.epithet, list(epithets), scorer=OSA.distance, score_cutoff=3)]
+    stems = {word: entry.stemmed for word, entry in zip(near, parse_names([epithets[w] for w in near]), strict=True)}
+    wanted = f"{parsed.genus} {parsed.stemmed.split(' ')[1]}"
+    same_stem = [epithets[word] for word in near if stems[word] == wanted]
+    if same_stem or len(parsed.epithet) < 5 or backbone.is_known_epithet(parsed.epithet):
+        return same_stem
+    limit = 1 if len(parsed.epithet) < 9 else 2
+    return [epithets[word] for word, _, _ in _near(parsed.epithet, near, limit)]
+
+
+def _species_by_stem(genus: str, parsed: ParsedName, backbone: NcbiBackbone) -> list[int]:
+    """Return the species of a genus whose epithet is that of a name, but for its Latin ending."""
+    exact = _species(genus, parsed.epithet, backbone)
+    if exact:
+        return exact
+    names = [name for i in _genera(genus, backbone) for name in backbone.species_of(i)]
+    names = [name for name in names if name.split(" ")[-1][:4] == parsed.epithet[:4]]
+    stem = parsed.stemmed.split(" ")[1]
+    return [
+        i for name in parse_names(names) if name.stemmed.split(" ")[-1] == stem for i in backbone.find(name.verbatim)
+    ]
+
+
+def _group_of_word(word: str, backbone: NcbiBackbone) -> list[int]:
+    """Return the groups above genus that a word names: in Latin, or as a noun made of the Latin name."""
+    if word in INFORMAL or singular(word) in INFORMAL:
+        return backbone.find(INFORMAL.get(word) or INFORMAL[singular(word)])
+    names = [word]
+    for stem in dict.fromkeys((singular(word), word)):
+        names += [stem.removesuffix(old) + new for old, new in LATIN_ENDINGS if stem.endswith(old)]
+    if len(word) < 5:
+        return []
+    found = [i for name in names for i in backbone.find(name.capitalize()) if backbone.rank(i) not in _GROUP_RANKS]
+    return list(dict.fromkeys(found))
+
+
+def _inside(taxon_id: int, word: str, backbone: NcbiBackbone) -> list[int]:
+    """Return the genera and English names that a word stands for, of those inside a group."""
+    found = [*_genera(word.capitalize(), backbone), *backbone.find_vernacular(word)]
+    return [i for i in found if taxon_id in backbone.ancestors(i)]
