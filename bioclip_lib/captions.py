@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from . import RANKS
-from .catalog import class_key, usable
 from .names import clean_label
+from .splits import class_key, usable
 
 TEMPLATES_ONE = ("a photo of {}.",)
 SHARD_TEXTS = {

@@ -13,9 +13,8 @@ import pandas as pd
 from . import RANKS
 from .config import DataConfig, SplitConfig
 from .errors import InputError
-from .names import clean_label
 from .paths import atomic
-from .splits import SPLITS, split_images
+from .splits import SPLITS, class_key, split_images, usable
 
 COLUMNS = (
     *("image_id", "source", "source_id", "location", "verbatim_name"),
@@ -86,22 +85,6 @@ def image_id(source: str, source_id: str) -> str:
     return blake2b(f"{source}/{source_id}".encode(), digest_size=8).hexdigest()
 
 
-def class_key(catalog: pd.DataFrame) -> pd.Series:
-    """Return each image's class: the species where it is known, else the cleaned verbatim name.
-
-    Two morphotypes of one order are two classes; one species under two names is one class.
-    """
-    labels = {name: clean_label(name) for name in catalog["verbatim_name"].unique()}
-    species = (catalog["rank"] == "species") & (catalog["scientific_name"] != "")
-    key = catalog["scientific_name"].where(species, catalog["verbatim_name"].map(labels))
-    return key.astype(object).rename("class_key")
-
-
-def usable(catalog: pd.DataFrame) -> pd.Series:
-    """Return which images are not excluded, a bool Series."""
-    return catalog["excluded"] == ""
-
-
 def assign_splits(catalog: pd.DataFrame, split: SplitConfig) -> pd.DataFrame:
     """Assign train, val, test and heldout_species: `bioclip_lib.splits.split_images` on the usable images.
 
@@ -120,11 +103,11 @@ def assign_splits(catalog: pd.DataFrame, split: SplitConfig) -> pd.DataFrame:
     InputError
         If a fraction is outside [0, 1), or val and test together leave nothing to train on.
     """
-    catalog = catalog.assign(split="")
-    table = catalog.loc[usable(catalog), ["source", "image_id"]]
-    table["class_key"] = class_key(catalog)
-    catalog.loc[table.index, "split"] = split_images(table, split)
-    return catalog
+    kept = usable(catalog)
+    table = catalog.loc[kept, ["source", "image_id"]].assign(class_key=class_key(catalog[kept]))
+    names = np.full(len(catalog), "", dtype=object)
+    names[kept] = split_images(table.reset_index(drop=True), split)
+    return catalog.assign(split=names)
 
 
 def drop_summary(catalog: pd.DataFrame) -> pd.DataFrame:
@@ -234,7 +217,7 @@ def check_catalog(catalog: pd.DataFrame) -> None:
             (catalog["width"] < 1) | (catalog["height"] < 1) | (catalog["sha256"] == "")
         )[kept].any(),
         "a held-out class has images in another split": _heldout_leaks(catalog[kept]),
-        "an image is in two splits": catalog.loc[kept, "sha256"].duplicated().any(),
+        "an image is kept twice": catalog.loc[kept, "sha256"].duplicated().any(),
     }
     wrong = [what for what, is_broken in broken.items() if is_broken]
     if wrong:

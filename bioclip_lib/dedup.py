@@ -8,8 +8,8 @@ from hashlib import sha256
 
 import pandas as pd
 
-from .catalog import class_key, usable
 from .images import ImageError, identify, map_threads, read_bytes, to_rgb, upright_size
+from .splits import class_key, usable
 
 IMAGE_COLUMNS = ("sha256", "phash", "width", "height", "problem")
 
@@ -77,12 +77,11 @@ def mark_exact_duplicates(catalog: pd.DataFrame) -> pd.DataFrame:
     -----
     Sources are not told apart: a photograph in two sets would else be trained on in one and tested on in the other.
     """
-    catalog = catalog.copy()
-    table = catalog.loc[usable(catalog), ["sha256", "image_id"]]
-    table["class_key"] = class_key(catalog)
+    kept = usable(catalog)
+    table = catalog.loc[kept, ["sha256", "image_id"]].assign(class_key=class_key(catalog[kept]))
     groups = table.sort_values("image_id").groupby("sha256")
     first, n_classes = groups["image_id"].transform("first"), groups["class_key"].transform("nunique")
-    later = first.index[first != table["image_id"].reindex(first.index)]
-    catalog.loc[later, "excluded"] = "duplicate of " + first[later]
-    catalog.loc[n_classes.index[n_classes > 1], "excluded"] = "duplicate with conflicting names"
-    return catalog
+    table = table.assign(first=first, n_classes=n_classes, reason="")
+    table["reason"] = table["reason"].mask(table["first"] != table["image_id"], "duplicate of " + table["first"])
+    table["reason"] = table["reason"].mask(table["n_classes"] > 1, "duplicate with conflicting names")
+    return catalog.assign(excluded=catalog["excluded"].mask(kept, table["reason"]))

@@ -18,6 +18,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 151_000_000  # the largest cameras have 150 megapixels; more is a mistake or a decompression bomb
 MAX_BYTES = 2**30
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 _ORIENTATION = 0x0112  # the EXIF tag
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -87,11 +88,12 @@ def identify(data: bytes) -> Image.Image:
     """Read an image's header: a lazily decoded image, of a safe format and size; else `ImageError`."""
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        large = isinstance(error, Image.DecompressionBombError)
-        raise ImageError("too large (decompression bomb)" if large else "not an image") from None
+    except Image.DecompressionBombError:
+        raise ImageError("too large (decompression bomb)") from None
     except Exception as error:  # a broken header may raise nearly anything
-        raise ImageError(_reason(error)) from None
+        if data.startswith(_SIGNATURES):
+            raise ImageError("truncated or corrupt") from None
+        raise ImageError("not an image" if isinstance(error, UnidentifiedImageError) else _reason(error)) from None
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(f"too large ({image.width} x {image.height} pixels)")
     return image

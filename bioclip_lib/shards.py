@@ -19,12 +19,11 @@ from PIL import Image
 
 from . import RANKS
 from .captions import DEFAULT_TEXT, SHARD_TEXTS, caption
-from .catalog import class_key, usable
 from .config import ShardConfig
 from .errors import InputError
 from .images import ImageError, identify, map_threads, orientation, read_bytes, to_rgb
 from .paths import atomic, remove, write_json
-from .splits import SPLITS, seeded_order
+from .splits import SPLITS, class_key, seeded_order, usable
 
 INDEX_COLUMNS = ("split", "shard", "n_samples", "bytes", "sha256")
 _JSON_FIELDS = (

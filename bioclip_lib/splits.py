@@ -1,6 +1,7 @@
-"""Who is trained on, who is tested on, and which classes are never seen.
+"""Which class an image belongs to, who is trained on, who is tested on, and which classes are never seen.
 
-Takes the ids, sources and classes of images; returns a split for each. Refuses fractions that leave no training images.
+Takes the ids, sources and names of images; returns a class and a split for each. Refuses fractions that leave no
+training images.
 """
 
 from hashlib import blake2b
@@ -10,8 +11,25 @@ import pandas as pd
 
 from .config import SplitConfig
 from .errors import InputError
+from .names import clean_label
 
 SPLITS = ("train", "val", "test", "heldout_species")
+
+
+def class_key(catalog: pd.DataFrame) -> pd.Series:
+    """Return each image's class: the species where it is known, else the cleaned verbatim name.
+
+    Two morphotypes of one order are two classes; one species under two names is one class.
+    """
+    labels = {name: clean_label(name) or name for name in catalog["verbatim_name"].unique()}
+    species = (catalog["rank"] == "species") & (catalog["scientific_name"] != "")
+    key = catalog["scientific_name"].where(species, catalog["verbatim_name"].map(labels))
+    return key.astype(object).rename("class_key")
+
+
+def usable(catalog: pd.DataFrame) -> pd.Series:
+    """Return which images are not excluded, a bool Series."""
+    return catalog["excluded"] == ""
 
 
 def seeded_order(keys: pd.Series, seed: int) -> np.ndarray:

@@ -1,0 +1,85 @@
+"""Fixtures that several test modules share; real photographs are looked for beside the checkout."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read by huggingface_hub when it is first imported
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from bioclip_lib import RANKS
+from bioclip_lib.catalog import build_catalog
+from bioclip_lib.dedup import inspect_images
+from bioclip_lib.sources import read_image_folder
+
+LINEAGES = {
+    "Parus major": ("Animalia", "Chordata", "Aves", "Passeriformes", "Paridae", "Parus", "major"),
+    "Parus ater": ("Animalia", "Chordata", "Aves", "Passeriformes", "Paridae", "Parus", "ater"),
+    "Acer rubrum": ("Plantae", "Tracheophyta", "Magnoliopsida", "Sapindales", "Sapindaceae", "Acer", "rubrum"),
+    "copepod eggs": ("Animalia", "Arthropoda", "Copepoda", "", "", "", ""),
+}
+COMMON = {"Parus major": "great tit", "Acer rubrum": "red maple"}
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    path = Path(__file__).resolve().parents[2] / "shared" / "photos"
+    if not path.is_dir():
+        pytest.skip(f"real photographs are looked for in {path}; not there")
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_image():
+    """Write a seeded noise image; returns its path."""
+
+    def write(path: Path, size: tuple[int, int] = (40, 30), seed: int = 0, **save) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (size[1] // 5, size[0] // 5, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR).save(path, **save)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory, write_image) -> Path:
+    """A set of four classes with ten images each, and the files that people leave beside them."""
+    folder = tmp_path_factory.mktemp("data") / "garden"
+    for i, name in enumerate(LINEAGES):
+        for j in range(10):
+            write_image(folder / name / f"{j}.jpg", size=(40 + 5 * j, 30), seed=100 * i + j)
+    (folder / "README.md").write_text("about")
+    (folder / ".DS_Store").write_bytes(b"x")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def resolve():
+    """Stand-in for a backbone: the lineages above, everything else unresolved."""
+
+    def resolved(raw: pd.DataFrame) -> pd.DataFrame:
+        table = pd.DataFrame({"verbatim_name": raw["verbatim_name"].unique()})
+        lineages = [LINEAGES.get(name, ("",) * 7) for name in table["verbatim_name"]]
+        table[list(RANKS)] = pd.DataFrame(lineages, columns=list(RANKS))
+        depth = [sum(map(bool, lineage)) for lineage in lineages]
+        table["scientific_name"] = [
+            f"{lineage[5]} {lineage[6]}" if n == 7 else lineage[n - 1] if n else ""
+            for lineage, n in zip(lineages, depth, strict=True)
+        ]
+        table["common_name"] = table["scientific_name"].map(COMMON).fillna("")
+        table["rank"] = ["" if not n else RANKS[n - 1] for n in depth]
+        table["name_status"] = ["accepted" if n else "unresolved" for n in depth]
+        return table.assign(backbone="test", taxon_id="")
+
+    return resolved
+
+
+@pytest.fixture(scope="session")
+def catalog(image_folder, resolve) -> pd.DataFrame:
+    """The catalog of `image_folder`, before duplicates and splits."""
+    raw = read_image_folder(image_folder)
+    return build_catalog(raw, resolve(raw), inspect_images(raw))
