@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from . import RANKS
+from .errors import InputError
 from .names import clean_label
 from .splits import class_key, usable
 
@@ -51,7 +52,7 @@ def caption(row: Mapping[str, str], text_type: str) -> str:
 
     Raises
     ------
-    ValueError
+    InputError
         For an unknown text type.
 
     Notes
@@ -68,7 +69,7 @@ def caption(row: Mapping[str, str], text_type: str) -> str:
     >>> caption(row, "taxonTag")[:43]
     'a photo of kingdom Animalia phylum Chordata'
     """
-    _check_text_type(text_type)
+    check_text_type(text_type)
     if text_type in _BARE:
         return _name(row, _BARE[text_type])
     name, _, with_common = text_type.partition("_")
@@ -93,7 +94,7 @@ def name_string(row: Mapping[str, str], text_type: str) -> str:
 
     Raises
     ------
-    ValueError
+    InputError
         For an unknown text type.
 
     Notes
@@ -108,7 +109,7 @@ def name_string(row: Mapping[str, str], text_type: str) -> str:
     >>> name_string(row, "taxon_com"), name_string(row, "com")
     ('Acacia dealbata', '')
     """
-    _check_text_type(text_type)
+    check_text_type(text_type)
     name, _, with_common = _BARE.get(text_type, text_type).partition("_")
     common = _common(row)
     if name == "com":
@@ -121,10 +122,10 @@ def name_string(row: Mapping[str, str], text_type: str) -> str:
     return f"{text} with common name {common}" if with_common and common else text
 
 
-def _check_text_type(text_type: str) -> None:
-    """Refuse an unknown text type."""
+def check_text_type(text_type: str) -> None:
+    """Raise `InputError` for a text type that is not a key of `SHARD_TEXTS`."""
     if text_type not in SHARD_TEXTS:
-        raise ValueError(f"unknown text type {text_type!r}; choose one of {', '.join(SHARD_TEXTS)}")
+        raise InputError(f"unknown text type {text_type!r}; choose one of {', '.join(SHARD_TEXTS)}")
 
 
 def _name(row: Mapping[str, str], kind: str) -> str:
@@ -137,7 +138,7 @@ def _name(row: Mapping[str, str], kind: str) -> str:
         "taxon": taxon,
         "taxonTag": " ".join(f"{rank} {value}" for rank, value in known),
     }
-    text = names[kind] or _scientific(row) or taxon or clean_label(row.get("verbatim_name", ""))
+    text = names[kind] or _scientific(row) or taxon or _label(row)
     return " ".join(text.split())
 
 
@@ -145,7 +146,13 @@ def _common(row: Mapping[str, str]) -> str:
     """Return a species' common name, any other class's cleaned label."""
     if row.get("rank", "") == "species":
         return " ".join(row.get("common_name", "").split())
-    return clean_label(row.get("verbatim_name", ""))
+    return _label(row)
+
+
+def _label(row: Mapping[str, str]) -> str:
+    """Return the cleaned verbatim name; as it is, where nothing is left of it."""
+    verbatim = row.get("verbatim_name", "")
+    return clean_label(verbatim) or " ".join(verbatim.split())
 
 
 def _scientific(row: Mapping[str, str]) -> str:
@@ -185,7 +192,7 @@ def sample_text_types(n: int, types: Sequence[str], rng: np.random.Generator) ->
 
     Raises
     ------
-    ValueError
+    InputError
         For an unknown text type, or none.
 
     Notes
@@ -193,7 +200,7 @@ def sample_text_types(n: int, types: Sequence[str], rng: np.random.Generator) ->
     The original draws one type for the whole batch of a step: ``np.repeat(sample_text_types(1, types, rng), n)``.
     """
     if not types:
-        raise ValueError("no text type given; choose some of " + ", ".join(CAPTIONS))
+        raise InputError("no text type given; choose some of " + ", ".join(CAPTIONS))
     for text_type in types:
-        _check_text_type(text_type)
+        check_text_type(text_type)
     return rng.integers(len(types), size=n)

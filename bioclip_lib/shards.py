@@ -18,7 +18,7 @@ import pandas as pd
 from PIL import Image
 
 from . import RANKS
-from .captions import DEFAULT_TEXT, SHARD_TEXTS, caption
+from .captions import DEFAULT_TEXT, SHARD_TEXTS, caption, check_text_type
 from .config import ShardConfig
 from .errors import InputError
 from .images import ImageError, identify, map_threads, orientation, read_bytes, to_rgb
@@ -70,7 +70,8 @@ def write_shards(
         raise InputError(f"{config} cannot be written; sizes are at least 1, the quality is 1 to 100")
     kept = catalog[usable(catalog)]
     kept = kept.assign(class_key=class_key(kept), draw=seeded_order(kept["image_id"], seed=0))
-    remove(folder / "index.json")
+    for path in (folder / "index.json", *folder.glob(".*.tmp")):  # the latter of a killed process
+        remove(path)
     rows: list[dict] = []
     for split in SPLITS:
         remove(folder / split)
@@ -221,10 +222,12 @@ def read_shards(folder: str | Path, text_type: str | None = None) -> Iterator[di
     Raises
     ------
     InputError
-        If tars are missing, too many, or of another size than the index lists.
+        If tars are missing, too many, or of another size than the index lists; for an unknown text type.
     """
-    folder = Path(folder)
-    suffix = "txt" if text_type is None else SHARD_TEXTS[text_type]
+    folder, suffix = Path(folder), "txt"
+    if text_type is not None:
+        check_text_type(text_type)
+        suffix = SHARD_TEXTS[text_type]
     for shard in _checked_tars(folder)["shard"]:
         for image_id, members in _read_samples(folder / shard):
             yield {
