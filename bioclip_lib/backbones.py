@@ -11,7 +11,7 @@ import importlib.util
 import itertools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import marisa_trie
@@ -42,6 +42,7 @@ KINGDOM_OF = {
 """The kingdom of a clade. NCBI ranks three kingdoms of eukaryotes; the others follow Ruggiero et al. 2015 (PLoS ONE
 10:e0119248), as the sources of the original project do. A protist outside these clades has no kingdom."""
 
+_NCBI_KINGDOM = {"Animalia": "Metazoa", "Plantae": "Viridiplantae"}
 ROOT = 1
 _BINOMIAL = re.compile(r"(?:x )?[a-z]{2,}(?:-[a-z]+)*")
 _BOLD = re.compile(rb"(<i>\s*)?<b>(?:(<i>)?)(.{2,60}?)</b>")
@@ -73,6 +74,7 @@ class NcbiBackbone:
 
     def find(self, name: str) -> list[int]:
         """Return the ids of all taxa whose accepted scientific name is `name`, to the letter."""
+        name = _NCBI_KINGDOM.get(name, name)
         found = self._name_to_id.get(name)
         return self._homonyms.get(name) or [found[0][0]] if found else []
 
@@ -115,6 +117,11 @@ class NcbiBackbone:
             rest = () if taxon_id == ROOT else self.ancestors(parent)
             self._ancestors[taxon_id] = (taxon_id, *rest)
         return self._ancestors[taxon_id]
+
+    def common_ancestor(self, taxon_ids: Sequence[int]) -> int:
+        """Return the deepest taxon that all the given taxa belong to."""
+        shared = set.intersection(*(set(self.ancestors(i)) for i in taxon_ids))
+        return next(i for i in self.ancestors(taxon_ids[0]) if i in shared)
 
     def lineage(self, taxon_id: int) -> dict[str, str]:
         """Return the seven `RANKS` of a taxon, '' where NCBI has none; ``species`` is the epithet."""
@@ -263,6 +270,12 @@ class NcbiBackbone:
                 continue
             text = texts[offset : texts.index(b"\n", offset)]
             yield int(key), text.decode() if decode else text
+
+
+@functools.cache
+def ncbi_backbone() -> NcbiBackbone:
+    """Return the process's one `NcbiBackbone`, so that its indexes are built once."""
+    return NcbiBackbone()
 
 
 def _scientific_key(name: str) -> str:

@@ -15,9 +15,12 @@ from .backbones import NcbiBackbone
 from .names import ParsedName, capitalise, clean_label, parse_names, singular, vernacular_words
 
 INFORMAL = {
+    "acantharia": "Acantharea",
+    "acantharian": "Acantharea",
     "auricularia": "Holothuroidea",
     "bipinnaria": "Asteroidea",
     "brachiolaria": "Asteroidea",
+    "diatom": "Bacillariophyta",
     "echinopluteus": "Echinoidea",
     "ephyra": "Scyphozoa",
     "ephyrae": "Scyphozoa",
@@ -44,11 +47,14 @@ LATIN_ENDINGS = (
 )
 """How English makes a noun of a taxon's name: (ending of the noun, ending of the name)."""
 
-NOT_THIS = {"non", "not", "no", "without", "like", "or", "mix", "mixed", "parasite", "detritus", "virus", "mosaic"}
-"""Words after or before which a taxon's name in a label does not say what the image shows."""
+NEGATIONS = {"non", "not", "no", "without"}
+"""Words after which a name says what the image does not show."""
 
-UNCERTAIN = ("cf.", "aff.", "nr.")
+DENIALS = {"like", "or", "mix", "mixed", "parasite", "detritus", "virus", "mosaic"}
+"""Words beside which a taxon's name does not say what the image shows, or not alone."""
+
 _GROUP_RANKS = {"species", "genus", "subgenus", "species_group", "species_subgroup", "section", "series", "no_rank"}
+_WORD = re.compile(r"\w+")
 _PARENTHESES = re.compile(r"\s*\(([^()]*)\)")
 
 
@@ -95,12 +101,12 @@ class Label:
     @property
     def words(self) -> list[str]:
         """The words of the label, in lower case."""
-        return self.text.casefold().replace("-", " ").split()
+        return _WORD.findall(self.text.casefold())
 
     @property
     def is_denied(self) -> bool:
         """Whether a word says that the image shows something else, or several things."""
-        return bool(NOT_THIS.intersection(self.words))
+        return bool(DENIALS.intersection(self.words))
 
 
 def accepted_species(label: Label, backbone: NcbiBackbone) -> Match | None:
@@ -127,15 +133,20 @@ def open_nomenclature(label: Label, backbone: NcbiBackbone) -> Match | None:
 
 
 def uninomial(label: Label, backbone: NcbiBackbone) -> Match | None:
-    """Find a single word, with or without its author, among the accepted names."""
-    parsed = label.parsed
-    has_author = any(sign in parsed.authorship for sign in ".&(") or parsed.year
-    if parsed.rank_hint != "genus" or not (" " not in label.text or has_author):
-        return None
-    found = backbone.find(parsed.genus)
-    if found and " " not in label.text:
-        found = [*found, *(i for i in backbone.find_vernacular(label.text) if not _related(i, found, backbone))]
-    return Match(found, "accepted name") if found else None
+    """Find a single word, with or without its author or something in parentheses, among the accepted names.
+
+    An author is one that looks like it: "Anna Hummingbird" parses as a genus with its author, too.
+    """
+    for parsed in label.readings[:2]:
+        has_author = any(sign in parsed.authorship for sign in ".&(") or parsed.year
+        is_word = parsed.rank_hint == "genus" and not parsed.authorship and " " not in parsed.verbatim
+        found = backbone.find(parsed.genus) if is_word or (parsed.rank_hint == "genus" and has_author) else []
+        if found and is_word:
+            others = backbone.find_vernacular(parsed.verbatim)
+            found = [*found, *(i for i in others if not _related(i, found, backbone))]
+        if found:
+            return Match(found, "accepted name")
+    return None
 
 
 def vernacular(label: Label, backbone: NcbiBackbone) -> Match | None:
@@ -215,22 +226,22 @@ def phrase(label: Label, backbone: NcbiBackbone) -> Match | None:
     """Read a label word by word: "copepod_calanoid_eggs" is a Calanoida.
 
     A word counts if it is the name of a group above genus, a noun made of one, or one of `INFORMAL`; a genus or an
-    English name counts only inside the group that the words before it have named.
+    English name counts only inside the group that the first such word has named. Words that contradict each other
+    leave what they share.
     """
-    taxon = None
-    words, skip = label.words, False
-    for position, word in enumerate(words):
-        if skip or word in NOT_THIS:
-            skip = not skip
+    if label.is_denied:
+        return None
+    outer = taxon = None
+    for before, word in zip(["", *label.words], label.words, strict=False):
+        if before in NEGATIONS:
             continue
         found = _group_of_word(word, backbone)
-        if taxon is not None:
-            found = found or _inside(taxon, word, backbone)
-        found = [i for i in found if taxon is None or taxon in backbone.ancestors(i)]
+        if outer is not None:
+            found = [i for i in found or _inside(outer, word, backbone) if outer in backbone.ancestors(i)]
         if found:
-            taxon = min(found, key=lambda i: len(backbone.ancestors(i)))
-        elif taxon is None and position == 0:
-            continue
+            deeper = [i for i in found if taxon in backbone.ancestors(i)]
+            taxon = backbone.common_ancestor(deeper or [*found, *([] if taxon is None else [taxon])])
+            outer = taxon if outer is None else outer
     return Match([taxon], "words of the label") if taxon is not None else None
 
 
@@ -240,8 +251,8 @@ def genus_only(label: Label, backbone: NcbiBackbone) -> Match | None:
     Not where both words are English words of common names: "Anna hummingbird" is no Anna (Gesneriaceae).
     """
     parsed = label.parsed
-    others = [word for word in label.words[1:] if not word.isdigit()]
-    if label.is_denied or not others or len(parsed.genus) < 4:
+    others = [parsed.epithet] if parsed.epithet else [word for word in label.words[1:] if not word.isdigit()]
+    if label.is_denied or NEGATIONS.intersection(label.words) or not others or len(parsed.genus) < 4:
         return None
     if backbone.is_vernacular_word(parsed.genus) and any(backbone.is_vernacular_word(word) for word in others):
         return None
@@ -299,9 +310,9 @@ def _similar_species(parsed: ParsedName, names: Sequence[str], backbone: NcbiBac
     stems = {word: entry.stemmed for word, entry in zip(near, parse_names([epithets[w] for w in near]), strict=True)}
     wanted = f"{parsed.genus} {parsed.stemmed.split(' ')[1]}"
     same_stem = [epithets[word] for word in near if stems[word] == wanted]
-    if same_stem or len(parsed.epithet) < 5 or backbone.is_known_epithet(parsed.epithet):
+    if same_stem or len(parsed.epithet) < 7 or backbone.is_known_epithet(parsed.epithet):
         return same_stem
-    limit = 1 if len(parsed.epithet) < 9 else 2
+    limit = 1 if len(parsed.epithet) < 10 else 2
     return [epithets[word] for word, _, _ in _near(parsed.epithet, near, limit)]
 
 

@@ -161,6 +161,18 @@ def parse_names(names: Sequence[str]) -> list[ParsedName]:
     ]
 
 
+def stem_of_epithet(name: str) -> str:
+    """Return the epithet of a binomial without its Latin ending, or ''.
+
+    Examples
+    --------
+    >>> stem_of_epithet("Trema micrantha") == stem_of_epithet("Trema micranthum") == "micranth"
+    True
+    """
+    (parsed,) = parse_names([name])
+    return parsed.stemmed.split(" ")[1] if parsed.epithet else ""
+
+
 def _marked(label: str) -> str:
     """Write a final "sp" as "sp." and "indet." as "sp.", the way gnparser knows them."""
     return re.sub(r"(?<=\w )(sp|spp|indet|spec)\.?$", "sp.", label)

@@ -6,15 +6,16 @@ does not support: what fits several taxa is "ambiguous" and keeps what they shar
 both say why.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from . import RANKS
-from .backbones import NcbiBackbone
+from .backbones import NcbiBackbone, ncbi_backbone
 from .errors import InputError
 from .name_rules import RULES, Label, Match
-from .names import clean_label
+from .names import clean_label, stem_of_epithet
 
 COLUMNS = (
     "verbatim_name",
@@ -45,7 +46,7 @@ def resolve_names(
     names : sequence of str
         Verbatim names; one row comes back for each, in order.
     backbone : NcbiBackbone, optional
-        A new one by default; pass one to use its indexes again.
+        `backbones.ncbi_backbone` by default.
     overrides : DataFrame, optional
         The user's own table (`OVERRIDE_COLUMNS`; only ``class_name`` must be there). A row with ranks is taken as it
         is; a row with a scientific name is resolved by that name, and its common name is kept.
@@ -66,7 +67,8 @@ def resolve_names(
 
     Notes
     -----
-    NCBI's synonyms are not in the offline files; those that the encyclopaedia's articles name are. A synonym that
+    A name that homonyms of several kingdoms bear follows the other names where those are of one kingdom; its rule says
+    so. NCBI's synonyms are not in the offline files; those that the encyclopaedia's articles name are. A synonym that
     neither knows stays at its genus. `species` is the epithet, with "x" before it for a named hybrid.
 
     Examples
@@ -75,7 +77,7 @@ def resolve_names(
     >>> table[["scientific_name", "rank", "name_status"]].values.tolist()
     [['Antrostomus carolinensis', 'species', 'accepted'], ['Hyptis', 'genus', 'accepted']]
     """
-    backbone = NcbiBackbone() if backbone is None else backbone
+    backbone = ncbi_backbone() if backbone is None else backbone
     unknown = sorted(set(context or {}) - set(RANKS))
     if unknown:
         raise InputError(f"context has no rank {', '.join(unknown)}; use {', '.join(RANKS)}")
@@ -87,7 +89,7 @@ def resolve_names(
     resolved = _resolve_texts(texts, backbone, context or {})
     second = _resolve_texts([row.get("common_name", "") for row in rows], backbone, context or {})
     table = [
-        _user_row(row) or _with_common_name(_agreeing(first, by_common), row)
+        _user_row(row) or _with_common_name(_agreeing(first, by_common, row), row)
         for row, first, by_common in zip(rows, resolved, second, strict=True)
     ]
     table = [{**row, "verbatim_name": name} for name, row in zip(names, table, strict=True)]
@@ -100,7 +102,7 @@ def summarise_resolution(table: pd.DataFrame) -> pd.DataFrame:
     Examples
     --------
     >>> table = pd.DataFrame({"name_status": ["accepted", "unresolved"], "rank": ["species", ""]})
-    >>> summarise_resolution(table).loc["accepted", "species"]
+    >>> int(summarise_resolution(table).loc["accepted", "species"])
     1
     """
     ranks = table["rank"].replace("", "none")
@@ -111,8 +113,24 @@ def summarise_resolution(table: pd.DataFrame) -> pd.DataFrame:
 def _resolve_texts(texts: Sequence[str], backbone: NcbiBackbone, context: Mapping[str, str]) -> list[dict]:
     """Resolve each text by the first rule that applies; equal texts are resolved once."""
     distinct = list(dict.fromkeys(texts))
-    rows = {label.verbatim: _resolve_label(label, backbone, context) for label in Label.read(distinct)}
+    labels = list(Label.read(distinct))
+    rows = {label.verbatim: _resolve_label(label, backbone, context) for label in labels}
+    kingdom = _kingdom_of_most(rows.values())
+    for label in labels:
+        if kingdom and rows[label.verbatim]["name_status"] == "ambiguous" and not rows[label.verbatim]["kingdom"]:
+            again = _resolve_label(label, backbone, {**context, "kingdom": kingdom})
+            if again["kingdom"] == kingdom and again["rule"] == rows[label.verbatim]["rule"]:
+                rows[label.verbatim] = {**again, "rule": f"{again['rule']}; {kingdom}, as the other names"}
     return [rows[text] for text in texts]
+
+
+def _kingdom_of_most(rows: Iterable[Mapping[str, str]]) -> str:
+    """Return the kingdom of at least nine in ten of the genera and species that are clear, if those are ten or more."""
+    kingdoms = Counter(
+        r["kingdom"] for r in rows if r["rank"] in ("genus", "species") and r["name_status"] != "ambiguous"
+    )
+    kingdom, n = max(kingdoms.items(), key=lambda item: item[1], default=("", 0))
+    return kingdom if n >= 10 and n >= 0.9 * kingdoms.total() else ""
 
 
 def _resolve_label(label: Label, backbone: NcbiBackbone, context: Mapping[str, str]) -> dict:
@@ -150,7 +168,7 @@ def _species_or_above(taxon_id: int, backbone: NcbiBackbone) -> int:
 
 def _row(match: Match, taxon_ids: list[int], backbone: NcbiBackbone) -> dict:
     """Return the row of one taxon, or of what several share."""
-    taxon_id = common_ancestor(taxon_ids, backbone)
+    taxon_id = backbone.common_ancestor(taxon_ids)
     ranks = backbone.lineage(taxon_id)
     rank = deepest_rank(ranks)
     is_ambiguous = len(taxon_ids) > 1
@@ -173,12 +191,6 @@ def _group(taxon_id: int, backbone: NcbiBackbone) -> str:
     """Return a word that tells homonyms apart: the family, or the deepest rank above the taxon that is known."""
     ranks = backbone.lineage(taxon_id)
     return next((ranks[rank] for rank in ("family", "order", "class", "phylum", "kingdom") if ranks[rank]), "no rank")
-
-
-def common_ancestor(taxon_ids: Sequence[int], backbone: NcbiBackbone) -> int:
-    """Return the deepest taxon that all the given taxa belong to."""
-    shared = set.intersection(*(set(backbone.ancestors(i)) for i in taxon_ids))
-    return next(i for i in backbone.ancestors(taxon_ids[0]) if i in shared)
 
 
 def deepest_rank(ranks: Mapping[str, str]) -> str:
@@ -236,14 +248,15 @@ def _user_row(row: Mapping[str, str]) -> dict | None:
     }
 
 
-def _agreeing(by_scientific: dict, by_common: dict) -> dict:
+def _agreeing(by_scientific: dict, by_common: dict, given: Mapping[str, str]) -> dict:
     """Prefer the species of the user's common name where the scientific name leads only to its genus or nowhere.
 
-    Both must agree: the common name's species is of the genus that was found, or nothing was found at all.
+    Both must agree, in genus or in epithet: "Dryobates borealis, red-cockaded woodpecker" is Picoides borealis.
     """
-    if by_scientific["rank"] == "species" or by_common["rank"] != "species" or by_common["name_status"] == "ambiguous":
+    if by_scientific["rank"] == "species" or by_common["rank"] != "species":
         return by_scientific
-    if by_scientific["genus"] not in ("", by_common["genus"]):
+    stems = {stem_of_epithet(row["scientific_name"]) for row in (given, by_common)}
+    if by_scientific["genus"] != by_common["genus"] and (len(stems) > 1 or "" in stems):
         return by_scientific
     return {**by_common, "name_status": "synonym", "rule": f"user's common name: {by_common['rule']}"}
 
