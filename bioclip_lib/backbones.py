@@ -78,6 +78,10 @@ class NcbiBackbone:
         found = self._name_to_id.get(name)
         return self._homonyms.get(name) or [found[0][0]] if found else []
 
+    def find_genera(self, name: str) -> list[int]:
+        """Return the ids of the taxa of genus rank with a name."""
+        return [i for i in self.find(name) if self.rank(i) == "genus"]
+
     def find_vernacular(self, name: str) -> list[int]:
         """Return the ids of the taxa whose common name or encyclopaedia title is `name`, by `vernacular_key`."""
         return self._vernaculars.get(vernacular_key(name), [])

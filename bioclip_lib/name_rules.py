@@ -11,49 +11,10 @@ from dataclasses import dataclass
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
+from . import morphotypes
 from .backbones import NcbiBackbone
-from .names import ParsedName, capitalise, clean_label, parse_names, singular, vernacular_words
+from .names import ParsedName, capitalise, clean_label, parse_names, vernacular_words
 
-INFORMAL = {
-    "acantharia": "Acantharea",
-    "acantharian": "Acantharea",
-    "auricularia": "Holothuroidea",
-    "bipinnaria": "Asteroidea",
-    "brachiolaria": "Asteroidea",
-    "diatom": "Bacillariophyta",
-    "echinopluteus": "Echinoidea",
-    "ephyra": "Scyphozoa",
-    "ephyrae": "Scyphozoa",
-    "heteropod": "Pterotracheoidea",
-    "hydromedusa": "Hydrozoa",
-    "hydromedusae": "Hydrozoa",
-    "leptocephali": "Elopomorpha",
-    "leptocephalus": "Elopomorpha",
-    "ophiopluteus": "Ophiuroidea",
-    "tornaria": "Enteropneusta",
-}
-"""Larvae and life forms with a name of their own, and whose they are. Several are also, or nearly, the names of quite
-other genera: Auricularia is a fungus, Ephydra a fly, Hydromedusa a turtle, Heteropoda a spider."""
-
-LATIN_ENDINGS = (
-    ("", "a"),  # copepod -> Copepoda
-    ("", "ae"),  # physonect -> Physonectae
-    ("", "ata"),  # echinoderm -> Echinodermata
-    ("n", ""),  # caridean -> Caridea
-    ("n", "e"),  # calycophoran -> Calycophorae
-    ("e", "a"),  # ctenophore -> Ctenophora
-    ("e", "ae"),  # siphonophore -> Siphonophorae
-    ("id", "idae"),  # myctophid -> Myctophidae
-)
-"""How English makes a noun of a taxon's name: (ending of the noun, ending of the name)."""
-
-NEGATIONS = {"non", "not", "no", "without"}
-"""Words after which a name says what the image does not show."""
-
-DENIALS = {"like", "or", "mix", "mixed", "parasite", "detritus", "virus", "mosaic"}
-"""Words beside which a taxon's name does not say what the image shows, or not alone."""
-
-_GROUP_RANKS = {"species", "genus", "subgenus", "species_group", "species_subgroup", "section", "series", "no_rank"}
 _WORD = re.compile(r"\w+")
 _PARENTHESES = re.compile(r"\s*\(([^()]*)\)")
 
@@ -102,11 +63,6 @@ class Label:
     def words(self) -> list[str]:
         """The words of the label, in lower case."""
         return _WORD.findall(self.text.casefold())
-
-    @property
-    def is_denied(self) -> bool:
-        """Whether a word says that the image shows something else, or several things."""
-        return bool(DENIALS.intersection(self.words))
 
 
 def accepted_species(label: Label, backbone: NcbiBackbone) -> Match | None:
@@ -186,7 +142,7 @@ def alias(label: Label, backbone: NcbiBackbone) -> Match | None:
 def corrected_epithet(label: Label, backbone: NcbiBackbone) -> Match | None:
     """Find the species of a known genus whose epithet differs by its Latin ending, or by a slip in its spelling."""
     for parsed in label.readings:
-        genera = _genera(parsed.genus, backbone) if parsed.epithet and not parsed.open_nomenclature else []
+        genera = backbone.find_genera(parsed.genus) if parsed.epithet and not parsed.open_nomenclature else []
         names = [name for genus in genera for name in backbone.species_of(genus)]
         similar = _similar_species(parsed, names, backbone)
         if similar:
@@ -223,26 +179,9 @@ def in_parentheses(label: Label, backbone: NcbiBackbone) -> Match | None:
 
 
 def phrase(label: Label, backbone: NcbiBackbone) -> Match | None:
-    """Read a label word by word: "copepod_calanoid_eggs" is a Calanoida.
-
-    A word counts if it is the name of a group above genus, a noun made of one, or one of `INFORMAL`; a genus or an
-    English name counts only inside the group that the first such word has named. Words that contradict each other
-    leave what they share.
-    """
-    if label.is_denied:
-        return None
-    outer = taxon = None
-    for before, word in zip(["", *label.words], label.words, strict=False):
-        if before in NEGATIONS:
-            continue
-        found = _group_of_word(word, backbone)
-        if outer is not None:
-            found = [i for i in found or _inside(outer, word, backbone) if outer in backbone.ancestors(i)]
-        if found:
-            deeper = [i for i in found if taxon in backbone.ancestors(i)]
-            taxon = backbone.common_ancestor(deeper or [*found, *([] if taxon is None else [taxon])])
-            outer = taxon if outer is None else outer
-    return Match([taxon], "words of the label") if taxon is not None else None
+    """Read a morphotype's label word by word: "copepod_calanoid_eggs" is a Calanoida."""
+    taxon_id = morphotypes.taxon_of_words(label.words, backbone)
+    return None if taxon_id is None else Match([taxon_id], "words of the label")
 
 
 def genus_only(label: Label, backbone: NcbiBackbone) -> Match | None:
@@ -252,11 +191,11 @@ def genus_only(label: Label, backbone: NcbiBackbone) -> Match | None:
     """
     parsed = label.parsed
     others = [parsed.epithet] if parsed.epithet else [word for word in label.words[1:] if not word.isdigit()]
-    if label.is_denied or NEGATIONS.intersection(label.words) or not others or len(parsed.genus) < 4:
+    if morphotypes.is_denied(label.words) or not others or len(parsed.genus) < 4:
         return None
     if backbone.is_vernacular_word(parsed.genus) and any(backbone.is_vernacular_word(word) for word in others):
         return None
-    found = _genera(parsed.genus, backbone)
+    found = backbone.find_genera(parsed.genus)
     reason = f"{parsed.genus} {others[0]} is not in {backbone.name}: its genus"
     return Match(found, "genus of the name", reason=reason) if found else None
 
@@ -280,11 +219,6 @@ RULES: tuple[Callable[[Label, NcbiBackbone], Match | None], ...] = (
 def _species(genus: str, epithet: str, backbone: NcbiBackbone) -> list[int]:
     """Return the accepted species with a binomial, as a hybrid too."""
     return backbone.find(f"{genus} {epithet}") or backbone.find(f"{genus} x {epithet}")
-
-
-def _genera(name: str, backbone: NcbiBackbone) -> list[int]:
-    """Return the taxa of genus rank with a name."""
-    return [i for i in backbone.find(name) if backbone.rank(i) == "genus"]
 
 
 def _related(taxon_id: int, others: Sequence[int], backbone: NcbiBackbone) -> bool:
@@ -321,28 +255,9 @@ def _species_by_stem(genus: str, parsed: ParsedName, backbone: NcbiBackbone) -> 
     exact = _species(genus, parsed.epithet, backbone)
     if exact:
         return exact
-    names = [name for i in _genera(genus, backbone) for name in backbone.species_of(i)]
+    names = [name for i in backbone.find_genera(genus) for name in backbone.species_of(i)]
     names = [name for name in names if name.split(" ")[-1][:4] == parsed.epithet[:4]]
     stem = parsed.stemmed.split(" ")[1]
     return [
         i for name in parse_names(names) if name.stemmed.split(" ")[-1] == stem for i in backbone.find(name.verbatim)
     ]
-
-
-def _group_of_word(word: str, backbone: NcbiBackbone) -> list[int]:
-    """Return the groups above genus that a word names: in Latin, or as a noun made of the Latin name."""
-    if word in INFORMAL or singular(word) in INFORMAL:
-        return backbone.find(INFORMAL.get(word) or INFORMAL[singular(word)])
-    names = [word]
-    for stem in dict.fromkeys((singular(word), word)):
-        names += [stem.removesuffix(old) + new for old, new in LATIN_ENDINGS if stem.endswith(old)]
-    if len(word) < 5:
-        return []
-    found = [i for name in names for i in backbone.find(name.capitalize()) if backbone.rank(i) not in _GROUP_RANKS]
-    return list(dict.fromkeys(found))
-
-
-def _inside(taxon_id: int, word: str, backbone: NcbiBackbone) -> list[int]:
-    """Return the genera and English names that a word stands for, of those inside a group."""
-    found = [*_genera(word.capitalize(), backbone), *backbone.find_vernacular(word)]
-    return [i for i in found if taxon_id in backbone.ancestors(i)]
