@@ -45,15 +45,15 @@ LATIN_ENDINGS = (
 NEGATIONS = {"non", "not", "no", "without"}
 """Words after which a name says what the image does not show."""
 
-DENIALS = {"like", "or", "mix", "mixed", "parasite", "detritus", "virus", "mosaic"}
-"""Words beside which a taxon's name does not say what the image shows, or not alone."""
+DENIALS = {"like", "or", "mix", "mixed", "parasite", "detritus", "mosaic"}
+"""Words beside which a taxon's name does not say what the image shows, or not alone; so do all in -virus and -phage."""
 
 _GROUP_RANKS = {"species", "genus", "subgenus", "species_group", "species_subgroup", "section", "series", "no_rank"}
 
 
 def is_denied(words: Sequence[str]) -> bool:
     """Return whether a word says that the image does not show what the others name, or not that alone."""
-    return bool((DENIALS | NEGATIONS).intersection(words))
+    return _is_of_another(words) or bool(NEGATIONS.intersection(words))
 
 
 def taxon_of_words(words: Sequence[str], backbone: NcbiBackbone) -> int | None:
@@ -74,7 +74,7 @@ def taxon_of_words(words: Sequence[str], backbone: NcbiBackbone) -> int | None:
     int or None
         A taxon's id.
     """
-    if DENIALS.intersection(words):
+    if _is_of_another(words):
         return None
     outer = taxon = None
     for before, word in zip(["", *words], words, strict=False):
@@ -88,6 +88,11 @@ def taxon_of_words(words: Sequence[str], backbone: NcbiBackbone) -> int | None:
             taxon = backbone.common_ancestor(deeper or [*found, *([] if taxon is None else [taxon])])
             outer = taxon if outer is None else outer
     return taxon
+
+
+def _is_of_another(words: Sequence[str]) -> bool:
+    """Return whether a word tells that the label names a host, a likeness or a mixture."""
+    return any(word in DENIALS or word.endswith(("virus", "phage")) for word in words)
 
 
 def _group_of_word(word: str, backbone: NcbiBackbone) -> list[int]:

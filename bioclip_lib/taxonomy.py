@@ -87,7 +87,10 @@ def resolve_names(
         row.get("scientific_name") or row.get("common_name") or name for name, row in zip(names, rows, strict=True)
     ]
     resolved = _resolve_texts(texts, backbone, context or {})
-    second = _resolve_texts([row.get("common_name", "") for row in rows], backbone, context or {})
+    common = [
+        row.get("common_name", "") if r["rank"] != "species" else "" for row, r in zip(rows, resolved, strict=True)
+    ]
+    second = _resolve_texts(common, backbone, context or {})
     table = [
         _user_row(row) or _with_common_name(_agreeing(first, by_common, row), row)
         for row, first, by_common in zip(rows, resolved, second, strict=True)

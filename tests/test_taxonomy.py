@@ -66,6 +66,7 @@ FACTS = [  # verbatim name, scientific name, rank, status
     ("Mango flat beak leafhopper", "", "", "unresolved"),
     ("Tomato___Late_blight", "", "", "unresolved"),
     ("Katodinium_or_Torodinium", "", "", "unresolved"),
+    ("Feline mamastrovirus 9", "", "", "unresolved"),  # of a cat, not a cat
     ("Ditylum_parasite", "", "", "unresolved"),
     ("", "", "", "unresolved"),
 ]
