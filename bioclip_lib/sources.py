@@ -14,12 +14,10 @@ from . import RANKS
 from .config import DataConfig
 from .errors import InputError
 from .images import IMAGE_SUFFIXES
-from .tables import TABLE_SUFFIXES, read_strings
+from .tables import TABLE_SUFFIXES, missing_column, read_strings, said_of_names, verbatim_names
 
 RAW_COLUMNS = ("source", "source_id", "location", "verbatim_name", "problem")
-OPTIONAL_COLUMNS = (*RANKS, "scientific_name", "common_name", "license", "rights_holder", "source_url")
 PATH_COLUMNS = ("path", "file", "filename", "filepath", "file_path", "file_name", "image", "image_path")
-NAME_COLUMNS = ("name", "class_name", "verbatim_name", "label", "scientific_name", "species", "class", "common_name")
 NAMES_COLUMNS = ("class_name", "scientific_name", "common_name", *RANKS)
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 
@@ -181,17 +179,15 @@ def read_table(path: str | Path) -> pd.DataFrame:
     table = read_strings(path)
     path_column = next((column for column in PATH_COLUMNS if column in table), None)
     if path_column is None:
-        raise InputError(_missing_column(path, "path", table, PATH_COLUMNS))
-    names = _verbatim_names(path, table)
+        raise InputError(missing_column(path, "path", table, PATH_COLUMNS))
+    names = verbatim_names(path, table)
     files = table[path_column].str.replace("\\", "/", regex=False) if os.sep == "/" else table[path_column]
     location = pd.Series([os.path.normpath(path.parent / file) if file else "" for file in files], dtype=object)
     problem = ["no path" if not file else "" if os.path.isfile(file) else "file not found" for file in location]
     raw = pd.DataFrame({"source": table.get("source", pd.Series(path.stem, index=table.index)).replace("", path.stem)})
     raw["source_id"] = _numbered(raw["source"], files)
     raw = raw.assign(location=location, verbatim_name=names, problem=problem)
-    for column in OPTIONAL_COLUMNS:
-        if column in table:
-            raw[column] = table[column]
+    raw = pd.concat([raw, said_of_names(table, names)], axis=1)
     if (raw["problem"] != "").all():
         raise InputError(
             f"none of the {len(raw)} images listed in {path} exists (first: {location.iloc[0] or 'no path'}); "
@@ -204,36 +200,6 @@ def _numbered(source: pd.Series, files: pd.Series) -> pd.Series:
     """Make ids of paths: the second mention of a path within a source ends in ``#2``, and so on."""
     repeat = files.groupby([source, files]).cumcount()
     return files.where(repeat == 0, files + "#" + (repeat + 1).astype(str))
-
-
-def _verbatim_names(path: Path, table: pd.DataFrame) -> pd.Series:
-    """Return the column of names; ``genus`` and a one-word ``species`` are joined."""
-    candidates = [
-        column for column in NAME_COLUMNS if column in table and not (column == "class" and _has_ranks(table))
-    ]
-    if not candidates:
-        raise InputError(_missing_column(path, "name", table, NAME_COLUMNS))
-    # numbers are class indices; a column of words beside them is the name
-    words = [column for column in candidates if not table[column].str.fullmatch(r"[\d.]*").all()]
-    column = (words or candidates)[0]
-    names = table[column].str.strip()
-    if column == "species" and "genus" in table:
-        epithet = (names != "") & ~names.str.contains(" ")
-        return names.mask(epithet, (table["genus"].str.strip() + " " + names).str.strip())
-    return names
-
-
-def _has_ranks(table: pd.DataFrame) -> bool:
-    """Tell whether ``class`` stands among other ranks (then it is a rank, not a label)."""
-    return bool({"phylum", "order", "family"} & set(table.columns)) and "class_name" not in table
-
-
-def _missing_column(path: Path, what: str, table: pd.DataFrame, accepted: tuple[str, ...]) -> str:
-    """Say which column is missing, which there are, and which names are accepted."""
-    return (
-        f"{path} has no column for the {what}: found {', '.join(table.columns)}; "
-        f"name one of them {' or '.join(repr(name) for name in accepted)}"
-    )
 
 
 def read_names_csv(path: str | Path) -> pd.DataFrame:
@@ -259,10 +225,11 @@ def read_names_csv(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path} does not exist; give a CSV with class_name and scientific_name, common_name or ranks")
     table = read_strings(path)
-    table["class_name"] = _verbatim_names(path, table)
+    names = verbatim_names(path, table)
+    said = said_of_names(table, names)
     if not set(NAMES_COLUMNS[1:]) & set(table.columns):
-        raise InputError(_missing_column(path, "meaning of a name", table, NAMES_COLUMNS[1:]))
-    return _one_meaning(table, path)
+        raise InputError(missing_column(path, "meaning of a name", table, NAMES_COLUMNS[1:]))
+    return _one_meaning(said.assign(class_name=names), path)
 
 
 def _one_meaning(table: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Tables that users write: CSV in whatever encoding and delimiter their spreadsheet chose, or Parquet.
 
-Takes a path; returns text columns under normalised names. Refuses what cannot be parsed or has no rows.
+Takes a path; returns text columns under normalised names, the column of names, and what else is said of them. Refuses
+what cannot be parsed, has no rows, or no column of names.
 """
 
 import csv
@@ -9,9 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from . import RANKS
 from .errors import InputError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
+OPTIONAL_COLUMNS = (*RANKS, "scientific_name", "common_name", "license", "rights_holder", "source_url")
+NAME_COLUMNS = ("name", "class_name", "verbatim_name", "label", "scientific_name", "species", "class", "common_name")
 _ALIASES = {"licence": "license", "url": "source_url", "vernacular_name": "common_name"}
 
 
@@ -76,3 +80,56 @@ def _delimiter(text: str) -> str:
     """Return the delimiter of a CSV: the one that splits the header into most fields, outside quotes."""
     header = text.lstrip().split("\n", 1)[0]
     return max(",;\t", key=lambda delimiter: len(next(csv.reader([header], delimiter=delimiter), [])))
+
+
+def verbatim_names(path: Path, table: pd.DataFrame) -> pd.Series:
+    """Return the column of names; ``genus`` and a one-word ``species`` are joined."""
+    candidates = [
+        column for column in NAME_COLUMNS if column in table and not (column == "class" and _has_ranks(table))
+    ]
+    if not candidates:
+        raise InputError(missing_column(path, "name", table, NAME_COLUMNS))
+    # numbers are class indices; a column of words beside them is the name
+    words = [column for column in candidates if not table[column].str.fullmatch(r"[\d.]*").all()]
+    column = (words or candidates)[0]
+    return _binomials(table) if column == "species" else table[column]
+
+
+def _has_ranks(table: pd.DataFrame) -> bool:
+    """Tell whether ``class`` stands among other ranks (then it is a rank, not a label)."""
+    return bool({"phylum", "order", "family"} & set(table.columns))
+
+
+def _binomials(table: pd.DataFrame) -> pd.Series:
+    """Return "Genus epithet" of the columns ``genus`` and ``species``, whichever there are."""
+    blank = pd.Series("", index=table.index, dtype=object)
+    genus, species = table.get("genus", blank), table.get("species", blank)
+    return species.where(species.str.contains(" "), genus + " " + species).str.strip()
+
+
+def said_of_names(table: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
+    """Return the `OPTIONAL_COLUMNS` of a table, as far as they say more than the name itself.
+
+    Ranks are a lineage only where one above the genus is given; ``genus`` and ``species`` alone are a scientific name,
+    to be looked up.
+    """
+    said = table[[column for column in OPTIONAL_COLUMNS if column in table]].copy()
+    if not _has_ranks(table):
+        said = said.drop(columns=["class"], errors="ignore")
+    if not {"kingdom", "phylum", "class", "order", "family"} & set(said):
+        said = said.drop(columns=["genus", "species"], errors="ignore")
+        said["scientific_name"] = table.get("scientific_name", _binomials(table))
+    elif "species" in said and "genus" not in said:
+        first, _, rest = (said["species"].str.partition(" ")[i] for i in range(3))
+        said["genus"], said["species"] = first.where(rest != "", ""), rest.where(rest != "", first)
+    if "scientific_name" in said and said["scientific_name"].where(said["scientific_name"] != "", names).equals(names):
+        said = said.drop(columns="scientific_name")
+    return said
+
+
+def missing_column(path: Path, what: str, table: pd.DataFrame, accepted: tuple[str, ...]) -> str:
+    """Say which column is missing, which there are, and which names are accepted."""
+    return (
+        f"{path} has no column for the {what}: found {', '.join(table.columns)}; "
+        f"name one of them {' or '.join(repr(name) for name in accepted)}"
+    )

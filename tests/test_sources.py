@@ -219,10 +219,34 @@ def test_what_is_said_of_names_is_found_beside_the_images(tmp_path):
     assert read_names(photos_config(tmp_path, own), raw)["common_name"].tolist() == ["ant"]
 
 
+@pytest.mark.parametrize(
+    ("header", "row", "said"),
+    [
+        ("class", "Parus major", {}),
+        ("species", "Parus major", {}),
+        ("scientific_name", "Parus major", {}),
+        ("genus,species", "Parus,major", {}),
+        ("label,genus,species", "x,Parus,major", {"scientific_name": "Parus major"}),
+        ("label,species", "x,Parus major", {"scientific_name": "Parus major"}),
+        ("label,family,species", "x,Paridae,Parus major", {"family": "Paridae", "genus": "Parus", "species": "major"}),
+        ("name,class,order", "x,Aves,Passeriformes", {"class": "Aves", "order": "Passeriformes"}),
+        ("cls,order,class", "Aves,Passeriformes,x", {"class": "Aves", "order": "Passeriformes"}),
+        ("label,common_name", "x,great tit", {"common_name": "great tit"}),
+    ],
+)
+def test_a_lineage_is_told_from_a_name(tmp_path, header, row, said):
+    path = write_table(tmp_path, f"path,{header}\nx/1.jpg,{row}\n")
+    raw = read_table(path)
+    assert raw["verbatim_name"].tolist() == ["x" if "x" in row.split(",") else "Parus major"]
+    assert raw.drop(columns=list(RAW_COLUMNS)).iloc[0].to_dict() == said
+    names = read_names(photos_config(path), raw)
+    assert (names is None) == (not said)
+
+
 def test_ranks_of_a_table_say_what_its_names_mean(tmp_path):
-    path = write_table(tmp_path, "path,name,genus,species\nx/1.jpg,a,Acer,rubrum\nx/2.jpg,a,Acer,rubrum\n")
+    path = write_table(tmp_path, "path,name,order,genus\nx/1.jpg,a,Sapindales,Acer\nx/2.jpg,a,Sapindales,Acer\n")
     names = read_names(photos_config(path), read_table(path))
-    assert names[["class_name", "genus", "species"]].to_numpy().tolist() == [["a", "Acer", "rubrum"]]
+    assert names[["class_name", "order", "genus"]].to_numpy().tolist() == [["a", "Sapindales", "Acer"]]
 
 
 def test_real_photographs(photos):
