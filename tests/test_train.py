@@ -1,0 +1,359 @@
+import dataclasses
+import itertools
+import math
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bioclip_lib.batches import TrainData, augment, batch_indices
+from bioclip_lib.checkpoints import list_checkpoints
+from bioclip_lib.config import TrainConfig, load_config
+from bioclip_lib.embed import encode_images, trunk_features
+from bioclip_lib.errors import InputError
+from bioclip_lib.model import build_model, encode_tokens, model_digest, tokenize
+from bioclip_lib.paths import Run
+from bioclip_lib.train import MAX_LOGIT_SCALE, _Trainer, compact_vocabulary, fit, learning_rate, parameter_groups
+
+TINY = {
+    "model.image_size_px": 16,
+    "model.vision_layers": 1,
+    "model.vision_width": 32,
+    "model.text_layers": 1,
+    "model.text_width": 32,
+    "model.text_heads": 2,
+    "model.embed_dim": 16,
+    "model.context_length": 16,
+    "train.steps": 6,
+    "train.batch_size": 8,
+    "train.warmup_steps": 2,
+    "train.val_every_steps": 3,
+    "train.checkpoint_every_steps": 2,
+    "train.precision": "fp32",
+}
+N_CLASSES = 4
+
+
+def tiny_config(**train):
+    return load_config("smoke", {**TINY, **{f"train.{name}": value for name, value in train.items()}})
+
+
+def tiny_tokens(text_types=5):
+    names = ["Alba rubra", "Cora nigra", "Doma viridis", "Fina lutea"]
+    captions = [[f"a photo of {'wild ' * kind}{name}." for kind in range(text_types)] for name in names]
+    return torch.stack([tokenize(row, 16) for row in captions])
+
+
+def tiny_images(n=24, seed=0, size=20):
+    """Images whose mean colour tells their class."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % N_CLASSES
+    colours = np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200], [120, 120, 120]])
+    noise = rng.integers(0, 50, (n, size, size, 3))
+    return TrainData((colours[labels][:, None, None] + noise).astype(np.uint8), labels, tiny_tokens())
+
+
+def train_tiny(folder, config, resume=False, data=None, model=None):
+    model = model or build_model(config.model, seed=config.train.seed)
+    log = fit(model, data or tiny_images(), tiny_images(8, seed=1), config, Run(folder), resume=resume, progress=False)
+    return model, log
+
+
+def test_training_separates_four_colours(tmp_path):
+    config = tiny_config(steps=40, lr=3e-3, warmup_steps=5)
+    model, log = train_tiny(tmp_path, config)
+    assert log["loss"].iloc[-5:].mean() < 0.75 * log["loss"].iloc[0]
+    assert log["val_loss"].iloc[-1] < log["val_loss"].dropna().iloc[0]
+    test = tiny_images(20, seed=2)
+    with torch.no_grad():
+        texts = torch.nn.functional.normalize(encode_tokens(model, test.tokens[:, 1]), dim=-1).numpy()
+    predicted = (encode_images(model, test.inputs) @ texts.T).argmax(axis=1)
+    assert (predicted == test.labels).mean() > 0.9
+    assert not model.training
+
+
+def test_log_has_one_row_a_step_and_is_written(tmp_path):
+    _, log = train_tiny(tmp_path, tiny_config())
+    assert list(log) == ["step", "loss", "val_loss", "lr", "logit_scale", "grad_norm", "images_per_s", "wall_s"]
+    assert list(log["step"]) == [1, 2, 3, 4, 5, 6]
+    assert list(log["step"][log["val_loss"].notna()]) == [3, 6]
+    assert log["wall_s"].is_monotonic_increasing
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "tables" / "train_log.csv"), log)
+    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step-000004.pt", "step-000006.pt"]
+
+
+class _StopError(Exception):
+    pass
+
+
+def interrupt(monkeypatch, after):
+    """Stop training as a crash would, after some steps."""
+    step = _Trainer.train_step
+
+    def stop(self):
+        if self.step == after:
+            raise _StopError
+        return step(self)
+
+    monkeypatch.setattr(_Trainer, "train_step", stop)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("after", [3, 4])
+def test_resumed_training_ends_with_the_same_bits(tmp_path, precision, after):
+    config = tiny_config(precision=precision)
+    model, log = train_tiny(tmp_path / "whole", config)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, after)
+        with pytest.raises(_StopError):
+            train_tiny(tmp_path / "cut", config)
+    resumed, resumed_log = train_tiny(tmp_path / "cut", config, resume=True)
+    assert model_digest(resumed) == model_digest(model)
+    columns = ["step", "loss", "val_loss", "lr", "logit_scale", "grad_norm"]
+    assert resumed_log[columns].equals(log[columns])
+
+
+def test_resuming_a_finished_training_restores_it(tmp_path):
+    config = tiny_config()
+    model, log = train_tiny(tmp_path, config)
+    again, same = train_tiny(tmp_path, config, resume=True)
+    assert model_digest(again) == model_digest(model)
+    assert same.equals(log)
+
+
+def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+    config = tiny_config()
+    model, _ = train_tiny(tmp_path, config)
+    newest = list_checkpoints(tmp_path / "checkpoints")[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match=r"step-000006.pt is damaged"):
+        again, _ = train_tiny(tmp_path, config, resume=True)
+    assert model_digest(again) == model_digest(model)
+
+
+def test_pickled_code_in_a_checkpoint_is_not_run(tmp_path):
+    marker = tmp_path / "ran"
+
+    class Malicious:
+        def __reduce__(self):
+            return (open, (str(marker), "w"))
+
+    config = tiny_config()
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step-000004.pt").write_bytes(pickle.dumps(Malicious()))
+    with pytest.warns(UserWarning, match="damaged"):
+        _, log = train_tiny(tmp_path, config, resume=True)
+    assert not marker.exists()
+    assert len(log) == config.train.steps
+
+
+def test_checkpoint_of_other_settings_is_refused(tmp_path):
+    train_tiny(tmp_path, tiny_config())
+    with pytest.raises(InputError, match=r"another training \(train\.lr: 0\.001 there, 0\.01 wanted"):
+        train_tiny(tmp_path, tiny_config(lr=0.01), resume=True)
+    wider = load_config("smoke", {**TINY, "model.embed_dim": 8})
+    with pytest.raises(InputError, match="another training"):
+        train_tiny(tmp_path, wider, resume=True)
+    with pytest.raises(InputError, match="training_data"):
+        train_tiny(tmp_path, tiny_config(), resume=True, data=tiny_images(seed=9))
+
+
+def test_starting_over_forgets_earlier_checkpoints(tmp_path):
+    train_tiny(tmp_path, tiny_config())
+    train_tiny(tmp_path, tiny_config(steps=2))
+    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step-000002.pt"]
+
+
+def test_seed_decides_the_result_and_the_global_generator_does_not(tmp_path):
+    config = tiny_config()
+    torch.manual_seed(1)
+    a, _ = train_tiny(tmp_path / "a", config)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    b, _ = train_tiny(tmp_path / "b", config)
+    assert torch.equal(torch.get_rng_state(), state)
+    c, _ = train_tiny(tmp_path / "c", tiny_config(seed=1))
+    assert model_digest(a) == model_digest(b) != model_digest(c)
+
+
+def test_loss_that_is_not_finite_stops_training(tmp_path):
+    config = tiny_config()
+    model = build_model(config.model)
+    with torch.no_grad():
+        model.visual.proj[0, 0] = math.nan
+    with pytest.raises(InputError, match=r"the loss is nan at step 1; lower train\.lr"):
+        train_tiny(tmp_path, config, model=model)
+    assert model.token_embedding.num_embeddings == 49_408
+    assert not list_checkpoints(tmp_path / "checkpoints")
+
+
+def test_batch_larger_than_the_set(tmp_path):
+    _, log = train_tiny(tmp_path, tiny_config(batch_size=100, steps=2))
+    assert np.isfinite(log["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("lr", 1e-2), ("warmup_steps", 4), ("weight_decay", 0.0), ("beta1", 0.5), ("beta2", 0.9), ("eps", 1e-3),
+        ("objective", "clip"), ("batch_size", 4), ("precision", "bf16"),
+    ],
+)  # fmt: skip
+def test_every_setting_of_the_recipe_changes_the_weights(tmp_path, setting, value):
+    base, _ = train_tiny(tmp_path / "base", tiny_config(steps=2))
+    other, _ = train_tiny(tmp_path / "other", tiny_config(steps=2, **{setting: value}))
+    assert model_digest(base) != model_digest(other)
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ({"objective": "siglip"}, "unknown train.objective"),
+        ({"text_types": ("com", "sci")}, "hold 5 text types, train.text_types 2"),
+        ({"freeze_image_tower": True}, "the training inputs are images"),
+        ({"precision": "fp8"}, "unknown precision"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(tmp_path, train, message):
+    with pytest.raises(InputError, match=message):
+        train_tiny(tmp_path, tiny_config(**train))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"inputs": np.zeros((24, 20, 20, 3), np.float32)},
+        {"inputs": np.zeros((23, 20, 20, 3), np.uint8)},
+        {"labels": np.full(24, 4)},
+        {"labels": np.full(24, -1)},
+        {"inputs": np.zeros((0, 20, 20, 3), np.uint8), "labels": np.zeros(0, int)},
+    ],
+)
+def test_data_that_do_not_belong_together_are_refused(change):
+    with pytest.raises(ValueError, match=r"inputs|labels"):
+        dataclasses.replace(tiny_images(), **change)
+
+
+def test_frozen_tower_trains_its_head_and_the_text_tower_alone(tmp_path):
+    config = load_config("photos", {**TINY, "model.image_size_px": 32, "train.steps": 2})
+    model = build_model(config.model)
+    train, val = tiny_images(12, size=32), tiny_images(4, seed=1, size=32)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    features = [dataclasses.replace(data, inputs=trunk_features(model, data.inputs)) for data in (train, val)]
+    assert features[0].inputs.shape == (12, 1280)
+    fit(model, *features, config, Run(tmp_path), progress=False)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert not any(name.startswith("visual.trunk") for name in changed)
+    assert {"visual.head.proj.weight", "text_projection", "logit_scale", "token_embedding.weight"} <= changed
+
+
+def test_unfrozen_tower_trains_its_trunk(tmp_path):
+    config = load_config(
+        "photos", {**TINY, "model.image_size_px": 32, "train.steps": 1, "train.freeze_image_tower": False}
+    )
+    model = build_model(config.model)
+    before = {name: value.clone() for name, value in model.visual.trunk.state_dict().items()}
+    fit(model, tiny_images(8, size=32), tiny_images(4, size=32), config, Run(tmp_path), progress=False)
+    after = model.visual.trunk.state_dict()
+    assert not torch.equal(after["conv_stem.weight"], before["conv_stem.weight"])
+    assert not torch.equal(after["bn1.running_mean"], before["bn1.running_mean"])
+
+
+def test_logit_scale_stays_in_its_bounds(tmp_path):
+    config = tiny_config(steps=1)
+    model = build_model(config.model)
+    with torch.no_grad():
+        model.logit_scale.fill_(9.0)
+    _, log = train_tiny(tmp_path, config, model=model)
+    assert model.logit_scale.item() == pytest.approx(MAX_LOGIT_SCALE)
+    assert log["logit_scale"].iloc[-1] == pytest.approx(100, rel=1e-6)
+
+
+@given(n=st.integers(1, 40), batch_size=st.integers(1, 50), seed=st.integers(0, 5), epoch=st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_an_epoch_sees_every_row_at_most_once(n, batch_size, seed, epoch):
+    size = min(n, batch_size)
+    n_batches = n // size
+    rows = torch.cat([batch_indices(n, batch_size, epoch * n_batches + i, seed) for i in range(n_batches)]).tolist()
+    assert len(set(rows)) == len(rows) == n_batches * size
+    assert set(rows) <= set(range(n))
+
+
+def test_epochs_and_seeds_differ():
+    draws = [tuple(batch_indices(30, 30, step, seed).tolist()) for step, seed in [(0, 0), (1, 0), (0, 1), (1, 1)]]
+    assert len(set(draws)) == 4
+
+
+@given(steps=st.integers(1, 200), warmup=st.integers(0, 50))
+@settings(max_examples=60, deadline=None)
+def test_learning_rate_rises_then_falls_to_zero(steps, warmup):
+    cfg = TrainConfig(steps=steps, warmup_steps=warmup, lr=1.0)
+    rates = [learning_rate(step, cfg) for step in range(steps + 1)]
+    assert all(0 <= rate <= 1 for rate in rates)
+    assert all(a <= b for a, b in itertools.pairwise(rates[:warmup]))
+    assert all(a >= b for a, b in itertools.pairwise(rates[warmup:]))
+    if steps > warmup:
+        assert rates[-1] == pytest.approx(0)
+
+
+def test_only_matrices_decay():
+    model = build_model(tiny_config().model)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decay, rest = ([names[id(p)] for p in group["params"]] for group in parameter_groups(model, 0.2))
+    assert {"token_embedding.weight", "text_projection", "visual.conv1.weight", "visual.proj"} <= set(decay)
+    assert {"logit_scale", "positional_embedding", "visual.positional_embedding", "ln_final.weight"} <= set(rest)
+    assert not any(name.endswith("bias") for name in decay)
+    assert len(decay) + len(rest) == len(names)
+
+
+def test_compact_vocabulary_is_exact_and_leaves_the_rest(tmp_path):
+    model = build_model(tiny_config().model)
+    tokens = tiny_tokens()
+    full = model.token_embedding.weight.detach().clone()
+    used = torch.unique(tokens)
+    with torch.no_grad():
+        expected = encode_tokens(model, tokens[:, 0])
+        with compact_vocabulary(model, tokens, tokens[:1]) as (compact, part):
+            assert model.token_embedding.num_embeddings == len(used)
+            assert torch.equal(encode_tokens(model, compact[:, 0]), expected)
+            assert torch.equal(part, compact[:1])
+            model.token_embedding.weight += 1
+    assert torch.equal(model.token_embedding.weight[used], full[used] + 1)
+    others = torch.ones(len(full), dtype=torch.bool)
+    others[used] = False
+    assert torch.equal(model.token_embedding.weight[others], full[others])
+
+
+def test_augmentation_of_a_constant_image_is_constant():
+    images = torch.full((16, 20, 20, 3), 77, dtype=torch.uint8)
+    out = augment(images, (12, 12), torch.Generator().manual_seed(0))
+    assert out.shape == (16, 3, 12, 12)
+    torch.testing.assert_close(out, torch.full_like(out, 77.0))
+
+
+def test_augmentation_cuts_half_to_all_of_the_image_and_mirrors_half():
+    ramp = torch.arange(64, dtype=torch.uint8)
+    images = torch.stack(
+        [ramp.expand(64, 64), ramp[:, None].expand(64, 64), torch.zeros(64, 64, dtype=torch.uint8)], -1
+    )
+    out = augment(images.expand(400, -1, -1, -1), (32, 32), torch.Generator().manual_seed(0))
+    width = (out[:, 0, 16, -1] - out[:, 0, 16, 0]) / 31 * 32  # the ramp's rise over the cut, in pixels
+    height = (out[:, 1, -1, 16] - out[:, 1, 0, 16]) / 31 * 32
+    area = (width.abs() * height / 64**2).numpy()
+    assert 0.45 < area.min() < 0.55
+    assert 0.95 < area.max() <= 1.05
+    assert (height > 0).all()  # never upside down
+    assert 0.4 < (width < 0).float().mean() < 0.6
+    assert out.min() >= 0
+    assert out.max() <= 63
+
+
+def test_augmentation_depends_on_its_generator_alone():
+    images = torch.from_numpy(tiny_images().inputs)
+    a, b, c = (augment(images, (16, 16), torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
