@@ -1,0 +1,154 @@
+"""What body plans are drawn with: named traits, a canvas of layers and materials, and implicit shapes.
+
+Takes body coordinates of pixels and genomes; a shape is a signed distance (negative inside) over those coordinates, a
+layer a coverage with a material. Colours, light and background are `render`'s.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+PLANS = ("animal", "plant", "fungus", "shell")
+"""The body plans; a genome starts with one indicator a plan."""
+
+TRAITS = (
+    *("hue", "chroma", "lightness", "second_hue", "second_lightness", "accent_hue", "accent_chroma"),
+    *("bands", "stripes", "spots", "marble", "pattern_frequency", "pattern_contrast", "pattern_warp"),
+    *("gloss", "roughness", "rim", "body_length", "body_width", "front_size", "rear_size", "segment_count"),
+    *("appendage_count", "appendage_length", "appendage_width", "appendage_angle", "appendage_curl"),
+    *("wing_size", "wing_width", "wing_angle", "wing_skew", "hindwing_size", "wing_eyespot"),
+    *("tail_length", "tail_fork", "antenna_length", "eye_size", "lobing"),
+)
+"""The continuous traits, standard normal over species. A trait stands for homologous organs in all plans: what makes
+long legs in an animal makes long leaves in a plant and long spines in a shell."""
+
+MAIN, SECOND, ACCENT, DARK, LIGHT, LIMB, TIP = range(7)
+"""Materials: columns of the palette."""
+
+
+class Traits:
+    """Named columns of a genome, squashed into (0, 1).
+
+    Parameters
+    ----------
+    genomes : ndarray of shape (B, len(PLANS) + len(TRAITS))
+    """
+
+    def __init__(self, genomes: np.ndarray) -> None:
+        self.latent = genomes[:, len(PLANS) :].astype(np.float32)
+        self.share = 1 / (1 + np.exp(-1.7 * self.latent))  # nearly the normal distribution function: uniform in (0, 1)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Return a trait in (0, 1), float32 of shape (B, 1)."""
+        column = TRAITS.index(name)
+        return self.share[:, column : column + 1]
+
+    def count(self, name: str, low: int, high: int) -> np.ndarray:
+        """Return a trait as a whole number from `low` to `high`, float32 of shape (B, 1)."""
+        return np.floor(low + self[name] * (high - low + 0.999))
+
+    def beyond(self, name: str, threshold: float) -> np.ndarray:
+        """Return how far a trait is above a threshold, 0 below it and at most 1: organs that some taxa lack."""
+        return np.maximum(0, (self[name] - threshold) / (1 - threshold))
+
+
+@dataclass
+class Canvas:
+    """What has been drawn so far, front to back.
+
+    Attributes
+    ----------
+    u, v : ndarray of shape (B, P), float32
+        Body coordinates of the P pixels: along the axis (the front is +1) and across it.
+    px : ndarray of shape (B, 1)
+        Width of a pixel in body units, for smooth edges.
+    grain, fuzz : ndarray of shape (B, P)
+        Smooth and rough noise that moves with the body, about -1 to 1.
+    weights : dict of int to ndarray of shape (B, P)
+        Visible share of each material.
+    clear : ndarray of shape (B, P)
+        What can still be seen through.
+    relief : ndarray of shape (B, P)
+        Height of the surface in body units.
+    """
+
+    u: np.ndarray
+    v: np.ndarray
+    px: np.ndarray
+    grain: np.ndarray
+    fuzz: np.ndarray
+    weights: dict[int, np.ndarray] = field(default_factory=dict)
+    clear: np.ndarray | None = None
+    relief: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        self.clear = np.ones_like(self.u)
+        self.relief = np.zeros_like(self.u)
+
+    def cover(self, distance: np.ndarray) -> np.ndarray:
+        """Return the coverage of pixels by a shape whose signed distance is negative inside."""
+        return np.clip(0.5 - distance / self.px, 0, 1)
+
+    def put(self, alpha: np.ndarray, material: int, relief: np.ndarray | float = 0.0, mark: tuple = ()) -> None:
+        """Put a layer behind what is there; each (share, material) of `mark` is painted on it, the first on top."""
+        seen = alpha * self.clear
+        self.clear -= seen
+        self.relief += seen * relief
+        for share, other in mark:
+            part = seen * share
+            seen = seen - part
+            self._add(other, part)
+        self._add(material, seen)
+
+    def _add(self, material: int, part: np.ndarray) -> None:
+        if material in self.weights:
+            self.weights[material] += part
+        else:
+            self.weights[material] = part
+
+
+def pattern(c: Canvas, t: Traits, p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Return the share of the second colour over surface coordinates, (B, P) in [0, 1].
+
+    Bands run across `p`, stripes along it; spots are their product. The latent traits are logits of the mixture.
+    """
+    first = TRAITS.index("bands")
+    logits = np.exp(2.2 * t.latent[:, first : first + 4])
+    logits /= logits.sum(1, keepdims=True) + 1.2  # 1.2: the weight of a plain surface
+    bands, stripes, spots, marble = (logits[:, k : k + 1] for k in range(4))
+    f = 7 + 15 * t["pattern_frequency"]
+    bent = (0.05 + 0.3 * t["pattern_warp"]) * c.grain
+    cp = np.cos(f * (p + 0.5 * bent))
+    cq = np.cos(f * (q + 0.3 * bent))
+    plain = 1 - bands - stripes - spots - marble
+    s = bands * cp + stripes * cq + (2.2 * spots) * (cp * cq) + (1.8 * marble) * c.grain - (0.7 * spots + 0.9 * plain)
+    return np.clip(0.5 + 2.4 * s, 0, 1) * (0.45 + 0.55 * t["pattern_contrast"])
+
+
+def ellipse(p: np.ndarray, q: np.ndarray, rp: np.ndarray, rq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the approximate signed distance to an ellipse and its normalised radius, each (B, P)."""
+    radius = np.sqrt((p / rp) ** 2 + (q / rq) ** 2)
+    return (radius - 1) * np.minimum(rp, rq), radius
+
+
+def dome(radius: np.ndarray, height: np.ndarray | float) -> np.ndarray:
+    """Return the relief of a dome from a normalised radius."""
+    return height * np.sqrt(np.maximum(0, 1 - radius * radius))
+
+
+def blade(a: np.ndarray, b: np.ndarray, length: np.ndarray, shape: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return signed distance, position 0..1 along, and half-width of a blade: leaf, petal, wing.
+
+    `a` runs along the blade from its base, `b` across; `shape` is (half-width, skew, acuteness): a positive skew is
+    broad at the tip, acuteness 0 round to 1 pointed.
+    """
+    width, skew, acute = shape
+    t = np.clip(a / length, 0, 1)
+    root = np.sqrt(t - t * t)
+    half = root * ((2 * width) * (1 - acute) + (4 * width * acute) * root) * (1 - skew + (2 * skew) * t)
+    return np.abs(b) - half + np.abs(a - t * length), t, half
+
+
+def lines(phase: np.ndarray, sharpness: float = 5.0) -> np.ndarray:
+    """Return thin lines where the phase crosses whole multiples of pi, in [0, 1]."""
+    return np.maximum(0, 1 - sharpness * np.abs(np.sin(phase)))
