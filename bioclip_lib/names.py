@@ -24,6 +24,8 @@ BATCH = 5_000
 OPEN_NOMENCLATURE = re.compile(r"(?<=\s)(spp?|cf|aff|nr|indet|gen|morphotype|complex|agg)\b\.?(?=[\s\d]|$)")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,80}>")
 _POSSESSIVE = re.compile(r"['’`´][sS]\b")
+_HYBRID_SIGN = re.compile(r"^(?:×\s*|[xX✕]\s+)(?=[A-Z])")  # of a hybrid genus
+_CAPITAL = re.compile(r"[^\W\d_]")
 _YEAR = re.compile(r"\b1[5-9]\d\d\b|\b20\d\d\b")
 _APOSTROPHE = re.compile(r"['’`´]")
 _NOT_WORD = re.compile(r"[\W_]+")
@@ -153,8 +155,8 @@ def parse_names(names: Sequence[str]) -> list[ParsedName]:
     >>> name.canonical, name.authorship, name.year
     ('Parus major', 'Linnaeus 1758', '1758')
     """
-    labels = [capitalise(clean_label(name)) for name in names]
-    texts = [_marked(label) if len(label) <= MAX_CHARS else "" for label in labels]
+    labels = [capitalise(_HYBRID_SIGN.sub("", clean_label(name))) for name in names]
+    texts = [_marked(label) if _is_safe(label) else "" for label in labels]
     return [
         _record(str(name), text, entry)
         for name, text, entry in zip(names, texts, _gnparser_entries(texts), strict=True)
@@ -171,6 +173,15 @@ def stem_of_epithet(name: str) -> str:
     """
     (parsed,) = parse_names([name])
     return parsed.stemmed.split(" ")[1] if parsed.epithet else ""
+
+
+def _is_safe(label: str) -> bool:
+    """Return whether gnparser takes a label without a crash, which would end the process, or a line on stderr.
+
+    Found by fuzzing gnparser 1.11.1 with 300,000 labels: it fails where a name begins with a hybrid sign or a comma,
+    and on "sect. Candidatus".
+    """
+    return len(label) <= MAX_CHARS and bool(_CAPITAL.match(label)) and "andidatus" not in label[2:]
 
 
 def _marked(label: str) -> str:

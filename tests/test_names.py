@@ -17,6 +17,10 @@ LABELS = [  # label, canonical, authorship, year, open nomenclature
     ("<i>Parus&nbsp;major</i>", "Parus major", "", "", ""),
     ("Homo (Homo) sapiens", "Homo sapiens", "", "", ""),
     ("Abies alba ssp. acutifolia", "Abies alba acutifolia", "", "", ""),
+    ("x Citrofortunella microcarpa", "Citrofortunella microcarpa", "", "", ""),
+    ("×Fatshedera lizei", "Fatshedera lizei", "", "", ""),
+    ("×, Aus", "", "", "", ""),  # gnparser ends the process on these two
+    ("Parus sect. Candidatus X incertae", "", "", "", ""),
     ("", "", "", "", ""),
     ("\x00\n", "", "", "", ""),
     ("a" * 5000, "", "", "", ""),
