@@ -5,12 +5,28 @@ Takes a `Canvas` and `Traits` (one row an image) and puts the body's layers on t
 
 import numpy as np
 
-from .canvas import ACCENT, DARK, LIGHT, LIMB, MAIN, SECOND, TIP, Canvas, Traits, blade, dome, ellipse, lines, pattern
+from .canvas import ACCENT, DARK, LIGHT, LIMB, MAIN, SECOND, TIP, Canvas, Traits, blade, dome, ellipse, lines
 
 
 def draw(plan: str, canvas: Canvas, traits: Traits) -> None:
     """Draw one body plan on the canvas."""
     {"animal": draw_animal, "plant": draw_plant, "fungus": draw_fungus, "shell": draw_shell}[plan](canvas, traits)
+    canvas.finish(traits)
+
+
+def extent(plan: str, t: Traits) -> tuple[np.ndarray | float, np.ndarray | float]:
+    """Return the middle of the body on its axis and its half-extent, numbers or (B, 1), to fit it into the frame."""
+    if plan == "shell":
+        return 0.0, 0.4 + 0.22 * t["wing_size"] + 0.3 * t["appendage_length"]
+    if plan != "animal":
+        return {"plant": (-0.08, 0.9), "fungus": (-0.2, 0.8)}[plan]
+    half_length = 0.46 + 0.26 * t["body_length"]
+    tail = t.beyond("tail_length", 0.3)
+    front = 0.52 * half_length + 0.15 + 0.25 * t.beyond("antenna_length", 0.35)
+    rear = half_length + 0.3 * tail
+    wing = (0.3 + 0.62 * t.beyond("wing_size", 0.3)) * np.cos(0.55 - 1.9 * t["wing_angle"])
+    side = np.maximum(0.34 + 0.3 * t["appendage_length"], wing)
+    return 0.5 * (front - rear), np.maximum(0.5 * (front + rear), side) + 0.05
 
 
 # --- animal: bilateral, head up; |v| draws both sides at once -----------------------------------------------------
@@ -48,10 +64,10 @@ def _animal_front(c: Canvas, t: Traits, w: np.ndarray, size: tuple) -> None:
     along = (c.u - head_u - 0.7 * head_r) / (beak + 0.02)
     c.put(c.cover(np.maximum(w - 0.4 * head_r * (1 - along), -along * 0.1)), ACCENT, 0.04)
     head, head_radius = ellipse(c.u - head_u, w, head_r, head_r)
-    c.put(c.cover(head), LIMB, dome(head_radius, head_r), mark=((0.5 * pattern(c, t, c.u, w), SECOND),))
+    c.put(c.cover(head), LIMB, dome(head_radius, head_r), skin=(c.u, w, SECOND))
     thorax, radius = ellipse(c.u - 0.14 * half_length, w, 0.36 * half_length + 0.04, width * 0.86)
     collar = lines((c.u - 0.3 * half_length) * 8, 3)
-    c.put(c.cover(thorax), MAIN, dome(radius, width), mark=((0.6 * collar, DARK), (pattern(c, t, c.u, w), SECOND)))
+    c.put(c.cover(thorax), MAIN, dome(radius, width), ((0.6 * collar, DARK),), (c.u, w, SECOND))
 
 
 def _animal_wings(c: Canvas, t: Traits, w: np.ndarray, half_length: np.ndarray) -> None:
@@ -72,7 +88,7 @@ def _wing(c: Canvas, t: Traits, at: tuple, form: tuple) -> None:
     length, angle, shape, present = form
     a = shoulder * np.sin(angle) + w * np.cos(angle)
     b = shoulder * np.cos(angle) - w * np.sin(angle)
-    b = np.where(b > 0, 1.9 * b, b)  # the leading edge is the straighter one
+    b += 0.9 * np.maximum(b, 0)  # the leading edge is the straighter one
     scallop = 0.03 * t.beyond("lobing", 0.4) * np.cos((9 + 14 * t["segment_count"]) * b / length)
     distance, along, half = blade(a + scallop, b, length, shape)
     veins = lines(7 * b / (half + 0.05), 4) * 0.55
@@ -87,9 +103,8 @@ def _wing(c: Canvas, t: Traits, at: tuple, form: tuple) -> None:
         (spot, TIP),
         (margin * 0.85, DARK),
         (veins, DARK),
-        (pattern(c, t, a, b), SECOND),
     )
-    c.put(c.cover(distance) * present, ACCENT, 0.03 + 0.04 * along - 0.02 * veins, mark)
+    c.put(c.cover(distance) * present, ACCENT, 0.03 + 0.04 * along - 0.02 * veins, mark, (a, b, SECOND))
 
 
 def _animal_abdomen(c: Canvas, t: Traits, w: np.ndarray, half_length: np.ndarray, width: np.ndarray) -> None:
@@ -98,8 +113,7 @@ def _animal_abdomen(c: Canvas, t: Traits, w: np.ndarray, half_length: np.ndarray
     pinch = 1 + 0.35 * (centre / half_length) * (1 - 2 * t["wing_skew"])
     distance, radius = ellipse(centre, w / pinch, 0.55 * half_length + 0.02, rear)
     grooves = lines((3 + t.count("segment_count", 2, 9)) * centre / half_length * 2.2, 3) * 0.5
-    mark = ((grooves, DARK), (pattern(c, t, c.u, w), SECOND))
-    c.put(c.cover(distance), MAIN, dome(radius, rear) - 0.02 * grooves, mark)
+    c.put(c.cover(distance), MAIN, dome(radius, rear) - 0.02 * grooves, ((grooves, DARK),), (c.u, w, SECOND))
 
 
 def _animal_tail(c: Canvas, t: Traits, w: np.ndarray, half_length: np.ndarray) -> None:
@@ -110,9 +124,8 @@ def _animal_tail(c: Canvas, t: Traits, w: np.ndarray, half_length: np.ndarray) -
     half = 0.03 + (0.05 + 0.28 * t["rear_size"]) * size * along
     end = 1 - (t["tail_fork"] - 0.35) * 0.9 * (1 - w / (half + 0.02))
     distance = np.maximum(np.maximum(w - half, (along - end) * length), -a)
-    rays = lines(12 * w / (along + 0.25), 2) * 0.4
-    mark = ((rays, DARK), (pattern(c, t, a, w), SECOND))
-    c.put(c.cover(distance) * (size > 0), ACCENT, 0.03 - 0.02 * rays, mark)
+    rays = lines(12 * w / (np.maximum(along, 0) + 0.25), 2) * 0.4
+    c.put(c.cover(distance) * (size > 0), ACCENT, 0.03 - 0.02 * rays, ((rays, DARK),), (a, w, SECOND))
 
 
 def _animal_antennae(c: Canvas, t: Traits, w: np.ndarray, base: np.ndarray) -> None:
@@ -168,7 +181,7 @@ def _flower(c: Canvas, t: Traits, flower_u: np.ndarray) -> None:
     n = t.count("appendage_count", 3, 10)
     _whorl(c, t, (r, theta), (size, n, 0.0))
     back = t.beyond("hindwing_size", 0.4)
-    _whorl(c, t, (r, theta), (np.where(back > 0, size * (0.8 + 0.5 * back), 0.01), n, 1.0))
+    _whorl(c, t, (r, theta), (np.maximum(0.01, size * (0.8 + 0.5 * back) * (back > 0)), n, 1.0))
 
 
 def _whorl(c: Canvas, t: Traits, polar: tuple, form: tuple) -> None:
@@ -184,13 +197,14 @@ def _whorl(c: Canvas, t: Traits, polar: tuple, form: tuple) -> None:
     distance = np.maximum(distance, a - size + notch * (1 - 3 * np.abs(b) / size))
     nectar = np.clip(1.6 - 3.2 * along, 0, 1) * (0.3 + 0.7 * t["rim"])
     veins = lines(4 * b / (half + 0.02), 3) * 0.3
-    mark = ((veins, DARK), (nectar * 0.8, TIP), (pattern(c, t, a, b * 1.5), LIGHT))
-    c.put(c.cover(distance), ACCENT, 0.03 + 0.1 * along - 0.15 * np.abs(b) - 0.04 * turned, mark)
+    mark = ((veins, DARK), (nectar * 0.8, TIP))
+    c.put(c.cover(distance), ACCENT, 0.03 + 0.1 * along - 0.15 * np.abs(b) - 0.04 * turned, mark, (a, b * 1.5, LIGHT))
 
 
 def _leaves(c: Canvas, t: Traits, flower_u: np.ndarray) -> None:
     w = np.abs(c.v)
-    side = np.sign(c.v) * np.where(t["antenna_length"] > 0.5, 0.25, 0.0)  # alternate or opposite leaves
+    alternate = (t["antenna_length"] > 0.5).astype(np.float32)
+    side = np.sign(c.v) * (0.25 * alternate)
     n = t.count("segment_count", 1, 6)
     angle = 0.15 + 0.85 * t["appendage_angle"]
     low, high = -0.8, flower_u - 0.28
@@ -214,9 +228,9 @@ def _leaf(c: Canvas, t: Traits, at: tuple, form: tuple) -> None:
     distance, _, _ = blade(a, b / edge, length, (width, 0.5 * t["rear_size"] - 0.35, 0.2 + 0.7 * t["front_size"]))
     midrib = np.clip(1 - np.abs(b) / 0.014, 0, 1)
     veins = lines((a - 0.8 * np.abs(b)) * 26, 3)
-    mark = ((0.65 * midrib, LIGHT), (0.28 * veins, LIGHT), (pattern(c, t, a, b), SECOND))
+    mark = ((0.65 * midrib, LIGHT), (0.28 * veins, LIGHT))
     relief = 0.05 + 0.3 * np.abs(b) - 0.02 * veins
-    c.put(c.cover(distance * np.minimum(edge, 1)), MAIN, relief, mark)
+    c.put(c.cover(distance * np.minimum(edge, 1)), MAIN, relief, mark, (a, b, SECOND))
 
 
 # --- fungus: cap on a stem, seen a little from below; a smaller one behind ----------------------------------------
@@ -246,8 +260,8 @@ def _mushroom(c: Canvas, t: Traits, at: tuple) -> None:
     distance = np.maximum((np.sqrt(level) - 1) * np.minimum(radius, height), cap_u - u - frill * 0.5)
     bulge = np.sqrt(np.maximum(0.02, 1 - np.minimum(level, 1)))
     rim = np.clip((dome_w - 0.75) * 3, 0, 1) * (t["rim"] > 0.5) * 0.8
-    mark = ((rim, ACCENT), (pattern(c, t, 0.9 * rise, 0.8 * v / (0.35 + 0.65 * bulge)), SECOND))
-    c.put(c.cover(distance * scale) * present, MAIN, bulge * 0.35 * scale, mark)
+    skin = (0.9 * rise, 0.8 * v / (0.35 + 0.65 * bulge), SECOND)
+    c.put(c.cover(distance * scale) * present, MAIN, bulge * 0.35 * scale, ((rim, ACCENT),), skin)
     _stem(c, t, (u, w, scale, present), (cap_u, radius))
 
 
@@ -264,8 +278,7 @@ def _stem(c: Canvas, t: Traits, at: tuple, cap: tuple) -> None:
     gills = lines(slant * (10 + 14 * t["appendage_count"]), 1.6)
     distance = np.maximum(np.maximum(w - stem_w, u - cap_u + depth * 0.55), -0.92 - u - 0.2 * w)
     fibres = lines(w * 60, 1.5) * 0.25
-    mark = ((fibres, DARK), (0.7 * pattern(c, t, u, w) * t["appendage_length"], SECOND))
-    c.put(c.cover(distance * scale) * present, LIMB, dome(w / stem_w, stem_w * scale), mark)
+    c.put(c.cover(distance * scale) * present, LIMB, dome(w / stem_w, stem_w * scale), ((fibres, DARK),))
     c.put(c.cover(under * scale) * present, ACCENT, -0.1 * k * scale, ((0.6 * gills, DARK),))
 
 
@@ -290,9 +303,10 @@ def draw_shell(c: Canvas, t: Traits) -> None:
     ribs = lines(0.5 * n * np.round(1 + t["appendage_width"] * 2) * theta, 2.2) * np.clip(3 * (x - star), 0, 1)
     rings = lines(x * (3 + t.count("segment_count", 2, 8)), 2.2)
     rim = np.clip(1 - np.abs(x - 0.94) / 0.07, 0, 1)
-    mark = ((rim * 0.9, ACCENT), (0.65 * ribs, LIGHT), (0.5 * rings, DARK), (pattern(c, t, x, theta * 0.5), SECOND))
+    mark = ((rim * 0.9, ACCENT), (0.65 * ribs, LIGHT), (0.5 * rings, DARK))
+    relief = dome(x, 0.3) + 0.03 * ribs - 0.02 * rings + 0.04 * rim
     solid = 0.8 + 0.2 * t["rim"]
-    c.put(c.cover((x - 1) * size) * solid, MAIN, dome(x, 0.3) + 0.03 * ribs - 0.02 * rings + 0.04 * rim, mark)
+    c.put(c.cover((x - 1) * size) * solid, MAIN, relief, mark, (x, theta * 0.5, SECOND))
     _spines(c, t, (r, theta, size), n)
 
 
@@ -300,9 +314,10 @@ def _spines(c: Canvas, t: Traits, polar: tuple, n: np.ndarray) -> None:
     r, theta, size = polar
     length = 0.06 + 0.4 * t["appendage_length"]
     out = np.clip((r - size) / length, 0, 1)
-    count = n * np.round(1 + 2 * t["hindwing_size"])
+    count = n * np.where(n < 7, np.round(1 + 2 * t["hindwing_size"]), 1).astype(np.float32)
     sway = theta + 0.5 * (t["wing_angle"] - 0.5) * np.sin(9 * out)
     phi = np.abs(sway * count / (2 * np.pi) - np.round(sway * count / (2 * np.pi))) * 2 * np.pi / count
-    thick = (0.014 + 0.05 * t["wing_width"]) * (1.05 - out)
+    thick = (0.022 + 0.05 * t["wing_width"]) * (1.05 - out)
     distance = np.maximum(phi * r - thick, r - size - length)
-    c.put(c.cover(distance), LIMB, 0.03, ((np.clip(4 * out - 2.6, 0, 1), TIP),))
+    present = t["appendage_length"] > 0.2
+    c.put(c.cover(distance) * present, LIMB, 0.03, ((np.clip(4 * out - 2.6, 0, 1), TIP),))

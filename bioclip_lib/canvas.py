@@ -66,6 +66,10 @@ class Canvas:
         Smooth and rough noise that moves with the body, about -1 to 1.
     weights : dict of int to ndarray of shape (B, P)
         Visible share of each material.
+    skins : list of (material, other material, part)
+        Parts that `finish` paints with the pattern, in the other material.
+    p, q : ndarray of shape (B, P)
+        Coordinates of the pattern on the front surface.
     clear : ndarray of shape (B, P)
         What can still be seen through.
     relief : ndarray of shape (B, P)
@@ -78,27 +82,54 @@ class Canvas:
     grain: np.ndarray
     fuzz: np.ndarray
     weights: dict[int, np.ndarray] = field(default_factory=dict)
-    clear: np.ndarray | None = None
-    relief: np.ndarray | None = None
+    skins: list[tuple[int, int, np.ndarray]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.clear = np.ones_like(self.u)
-        self.relief = np.zeros_like(self.u)
+        self.relief, self.p, self.q = (np.zeros_like(self.u) for _ in range(3))
 
     def cover(self, distance: np.ndarray) -> np.ndarray:
         """Return the coverage of pixels by a shape whose signed distance is negative inside."""
-        return np.clip(0.5 - distance / self.px, 0, 1)
+        share = distance * (-1 / self.px)
+        share += 0.5
+        return np.clip(share, 0, 1, out=share)
 
-    def put(self, alpha: np.ndarray, material: int, relief: np.ndarray | float = 0.0, mark: tuple = ()) -> None:
-        """Put a layer behind what is there; each (share, material) of `mark` is painted on it, the first on top."""
+    def put(
+        self,
+        alpha: np.ndarray,
+        material: int,
+        relief: np.ndarray | float = 0.0,
+        mark: tuple = (),
+        skin: tuple | None = None,
+    ) -> None:
+        """Put a layer behind what is there.
+
+        Each (share, material) of `mark` is painted on it, the first on top; below these lies its pattern in another
+        material, if `skin` = (p, q, other material) gives it coordinates.
+        """
         seen = alpha * self.clear
         self.clear -= seen
         self.relief += seen * relief
+        if skin is not None:
+            front = seen > 0.3
+            np.copyto(self.p, skin[0], where=front)
+            np.copyto(self.q, skin[1], where=front)
         for share, other in mark:
             part = seen * share
             seen = seen - part
             self._add(other, part)
-        self._add(material, seen)
+        if skin is not None:
+            self.skins.append((material, skin[2], seen))
+        else:
+            self._add(material, seen)
+
+    def finish(self, t: Traits) -> None:
+        """Paint the pattern, at once on all surfaces that have one."""
+        share = pattern(self.p, self.q, self.grain, t)
+        for material, other, part in self.skins:
+            painted = part * share
+            self._add(other, painted)
+            self._add(material, part - painted)
 
     def _add(self, material: int, part: np.ndarray) -> None:
         if material in self.weights:
@@ -107,21 +138,21 @@ class Canvas:
             self.weights[material] = part
 
 
-def pattern(c: Canvas, t: Traits, p: np.ndarray, q: np.ndarray) -> np.ndarray:
+def pattern(p: np.ndarray, q: np.ndarray, grain: np.ndarray, t: Traits) -> np.ndarray:
     """Return the share of the second colour over surface coordinates, (B, P) in [0, 1].
 
     Bands run across `p`, stripes along it; spots are their product. The latent traits are logits of the mixture.
     """
     first = TRAITS.index("bands")
-    logits = np.exp(2.2 * t.latent[:, first : first + 4])
-    logits /= logits.sum(1, keepdims=True) + 1.2  # 1.2: the weight of a plain surface
+    logits = np.exp(3 * t.latent[:, first : first + 4])
+    logits /= logits.sum(1, keepdims=True) + 1  # 1: the weight of a plain surface
     bands, stripes, spots, marble = (logits[:, k : k + 1] for k in range(4))
     f = 7 + 15 * t["pattern_frequency"]
-    bent = (0.05 + 0.3 * t["pattern_warp"]) * c.grain
+    bent = (0.05 + 0.3 * t["pattern_warp"]) * grain
     cp = np.cos(f * (p + 0.5 * bent))
     cq = np.cos(f * (q + 0.3 * bent))
     plain = 1 - bands - stripes - spots - marble
-    s = bands * cp + stripes * cq + (2.2 * spots) * (cp * cq) + (1.8 * marble) * c.grain - (0.7 * spots + 0.9 * plain)
+    s = bands * cp + stripes * cq + (2.2 * spots) * (cp * cq) + (1.8 * marble) * grain - (0.7 * spots + 0.9 * plain)
     return np.clip(0.5 + 2.4 * s, 0, 1) * (0.45 + 0.55 * t["pattern_contrast"])
 
 

@@ -8,11 +8,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from .body_plans import draw
-from .canvas import LIGHT, PLANS, TRAITS, Canvas, Traits
+from .body_plans import draw, extent
+from .canvas import PLANS, TRAITS, Canvas, Traits
 from .errors import InputError
 
-BATCH_PIXELS = 16 * 64 * 64  # arrays of this many float32 stay in a core's cache
+BATCH_PIXELS = 8 * 64 * 64  # arrays of this many float32 stay in a core's cache
 INDIVIDUAL_SD = 0.12  # of each trait within a species, where the species' standard deviation is 1
 SOIL, STONE, MOSS, OCCLUDER = range(7, 11)
 """Materials of the scene, after those of the body."""
@@ -127,28 +127,37 @@ def _render_batch(plan: str, genomes: np.ndarray, seeds: np.ndarray, size_px: in
     traits = Traits(genomes)
     axis = (np.arange(size_px, dtype=np.float32) + 0.5) * 2 / size_px - 1
     x, y = np.tile(axis, size_px)[None], np.repeat(-axis, size_px)[None]  # each (1, P), y up
-    canvas = _pose(traits, seeds, (x, y), noise)
+    canvas = _pose(traits, seeds, (x, y), noise, extent(plan, traits))
     draw(plan, canvas, traits)
     shade, shine = _relief_light(canvas, traits, seeds, size_px, noise)
-    shadow = _shadow(1 - canvas.clear, size_px)
-    weights = {material: weight * shade for material, weight in canvas.weights.items()}
-    weights[LIGHT] = weights.get(LIGHT, 0) + shine
-    behind = canvas.clear * shadow
-    ground = _ground(seeds, x, y, noise)
-    for material, share in zip((SOIL, STONE, MOSS), ground, strict=True):
-        weights[material] = share * behind
-    _occlude(weights, seeds, x, y, noise)
-    return _develop(weights, _palette(plan, traits, seeds, noise), seeds, (x, y), noise)
+    behind = canvas.clear * _shadow(1 - canvas.clear, size_px)
+    colours = _palette(plan, traits, seeds, noise)
+    body = _mix(colours, canvas.weights)
+    body *= shade[:, None]
+    ground = _mix(colours, _ground(seeds, x, y, noise))
+    ground *= behind[:, None]
+    body += ground
+    body += shine[:, None]
+    _occlude(body, colours[:, OCCLUDER], seeds, (x, y), noise)
+    return _develop(body, seeds, (x, y), noise)
 
 
-def _pose(t: Traits, seeds: np.ndarray, xy: tuple, noise: np.float32) -> Canvas:
+def _mix(colours: np.ndarray, weights: dict[int, np.ndarray]) -> np.ndarray:
+    """Return the light of weighted materials, (B, 3, P)."""
+    materials = list(weights)
+    chosen = np.ascontiguousarray(colours[:, materials].transpose(0, 2, 1), np.float32)
+    return np.matmul(chosen, np.stack(list(weights.values()), 1))  # (B, 3, M) @ (B, M, P) -> (B, 3, P)
+
+
+def _pose(t: Traits, seeds: np.ndarray, xy: tuple, noise: np.float32, fit: tuple) -> Canvas:
     """Return the canvas: pixels in body coordinates after shift, turn, scale, tilt and bend."""
     n = hash_normal(seeds, 1, 8) * noise
     turn, shift_x, shift_y, zoom, tilt, bend, grain_x, grain_y = (n[:, k : k + 1] for k in range(8))
-    scale = 0.86 * np.exp(0.1 * zoom)
+    middle, half = fit
+    scale = 0.84 / half * np.exp(0.1 * zoom)
     dx, dy = (xy[0] - 0.09 * shift_x) / scale, (xy[1] - 0.09 * shift_y) / scale
     cos, sin = np.cos(0.35 * turn), np.sin(0.35 * turn)
-    u = dy * cos + dx * sin  # (B, P)
+    u = dy * cos + dx * sin + middle  # (B, P)
     v = (dx * cos - dy * sin) * (1 + 0.08 * np.abs(tilt))
     v -= (0.1 * bend) * (u * u - 0.3)
     where = texture_index(0.22 * u + (5.3 + grain_x), 0.22 * v + (7.7 + grain_y))
@@ -170,7 +179,7 @@ def _relief_light(c: Canvas, t: Traits, seeds: np.ndarray, size_px: int, noise: 
     steep = (slope_x * slope_x + slope_y * slope_y) * (per_unit * per_unit)
     lambert = ((0.8 - 0.6 * lit) / np.sqrt(1 + steep)).reshape(c.u.shape)
     shine = np.clip(lambert - 0.86, 0, 0.14) * (7 * t["gloss"] ** 2) * (1 - c.clear)
-    return np.clip(0.25 + 0.95 * lambert, 0.16, 1.4), shine * 0.6
+    return np.clip(0.25 + 0.95 * lambert, 0.16, 1.4), 0.6 * shine
 
 
 def _shadow(alpha: np.ndarray, size_px: int) -> np.ndarray:
@@ -184,7 +193,7 @@ def _shadow(alpha: np.ndarray, size_px: int) -> np.ndarray:
     return (1 - 0.13 * soft).reshape(alpha.shape)
 
 
-def _ground(seeds: np.ndarray, x: np.ndarray, y: np.ndarray, noise: np.float32) -> tuple:
+def _ground(seeds: np.ndarray, x: np.ndarray, y: np.ndarray, noise: np.float32) -> dict[int, np.ndarray]:
     """Return the shares of three ground colours, each (B, P): two textures, stretched and turned at random."""
     r = hash_uniform(seeds, 3, 12)
     kind = np.floor(r[:, 0] * 3).astype(np.int64)[:, None] * TEXTURE_SIZE**2  # smooth, ridged or cells
@@ -195,44 +204,36 @@ def _ground(seeds: np.ndarray, x: np.ndarray, y: np.ndarray, noise: np.float32) 
     flat = textures().ravel()
     first = np.clip(0.5 + noise * (0.35 + 0.5 * r[:, 6:7]) * flat.take(where + kind), 0, 1)
     where = texture_index(3 + across * 0.2 + r[:, 7:8], 3 + long * 0.2 + r[:, 8:9])
-    second = np.clip(noise * (1.2 * flat.take(where) + 0.6 * flat.take(where + 3 * TEXTURE_SIZE**2) - 0.1), 0, 1)
+    second = np.clip(noise * (1.2 * flat.take(where) + 0.35 * flat.take(where + 3 * TEXTURE_SIZE**2) - 0.1), 0, 1)
     stone = (1 - second) * first
-    return 1 - second - stone, stone, second
+    return {SOIL: 1 - second - stone, STONE: stone, MOSS: second}
 
 
-def _occlude(weights: dict, seeds: np.ndarray, x: np.ndarray, y: np.ndarray, noise: np.float32) -> None:
-    """Put a blade of grass, out of focus, before a third of the images."""
-    r = hash_uniform(seeds, 4, 5)
-    present = r[:, :1] < 0.35 * noise
-    if not present.any():
-        return
-    angle = 2 * np.pi * r[:, 1:2]
-    across = x * np.cos(angle) + y * np.sin(angle)
-    along = y * np.cos(angle) - x * np.sin(angle)
-    offset = 0.3 + 0.5 * r[:, 2:3]
-    distance = np.abs(across - offset - (0.5 * r[:, 3:4] - 0.25) * along * along) - (0.05 + 0.08 * r[:, 4:5])
-    blade = np.clip(0.5 - 9 * distance, 0, 1) * present
-    for material in weights:
-        weights[material] = weights[material] * (1 - blade)
-    weights[OCCLUDER] = blade
+def _occlude(image: np.ndarray, colour: np.ndarray, seeds: np.ndarray, xy: tuple, noise: np.float32) -> None:
+    """Put a blade of grass, out of focus, before a third of the images (B, 3, P), in place."""
+    r = hash_uniform(seeds, 4, 6)
+    rows = np.flatnonzero(r[:, 5] < 0.35 * noise)
+    angle, offset, bend, width = 2 * np.pi * r[rows, :1], r[rows, 1:2], r[rows, 2:3], r[rows, 3:4]
+    across = xy[0] * np.cos(angle) + xy[1] * np.sin(angle)
+    along = xy[1] * np.cos(angle) - xy[0] * np.sin(angle)
+    distance = np.abs(across - 0.3 - 0.5 * offset - (0.5 * bend - 0.25) * along * along) - (0.05 + 0.08 * width)
+    blade = np.clip(0.5 - 9 * distance, 0, 1)[:, None]
+    image[rows] += blade * (colour[rows, :, None].astype(np.float32) - image[rows])
 
 
-def _develop(weights: dict, palette: np.ndarray, seeds: np.ndarray, xy: tuple, noise: np.float32) -> np.ndarray:
-    """Mix the materials' colours, apply light gradient, cast and sensor noise; return uint8 images."""
-    materials = sorted(weights)
+def _develop(image: np.ndarray, seeds: np.ndarray, xy: tuple, noise: np.float32) -> np.ndarray:
+    """Apply light gradient, exposure, colour cast, transfer function and sensor noise; return uint8 images."""
     r = hash_normal(seeds, 5, 8) * noise
-    gradient = 1 + 0.16 * (r[:, :1] * xy[0] + r[:, 1:2] * xy[1])
-    stack = np.stack([weights[material] for material in materials], 1) * gradient[:, None]  # (B, M, P)
-    gain = np.exp2(0.3 * r[:, 2:3]) * np.exp(0.1 * r[:, 3:6])  # exposure and colour cast, (B, 3)
-    colours = (palette[:, materials] * gain[:, None]).transpose(0, 2, 1)  # (B, 3, M)
-    image = np.matmul(np.ascontiguousarray(colours, np.float32), stack)  # (B, 3, M) @ (B, M, P) -> (B, 3, P)
-    side = round(np.sqrt(stack.shape[2]))
-    speck = texture_index(
-        xy[0] * side / 512 + 5 * hash_uniform(seeds, 6, 1), xy[1] * side / 512 + hash_uniform(seeds, 7, 1)
-    )
-    image += (0.02 * noise) * textures()[3].take(speck)[:, None]
-    np.sqrt(np.clip(image, 0, 1, out=image), out=image)  # the display's transfer function, nearly
-    return (image * 255 + 0.5).astype(np.uint8).transpose(0, 2, 1).reshape(-1, side, side, 3)
+    image *= (np.exp2(0.3 * r[:, 2:3]) * np.exp(0.1 * r[:, 3:6]))[:, :, None]
+    image *= (1 + 0.16 * (r[:, :1] * xy[0] + r[:, 1:2] * xy[1]))[:, None]
+    np.sqrt(np.maximum(image, 0, out=image), out=image)  # the display's transfer function, nearly
+    side = round(np.sqrt(image.shape[2]))
+    dust = hash_uniform(seeds, 6, 2)
+    speck = texture_index(xy[0] * (side / 512) + (5 + dust[:, :1]), xy[1] * (side / 512) + (5 + dust[:, 1:]))
+    image += (0.025 * noise) * textures()[3].take(speck)[:, None]
+    image *= 255
+    pixels = np.clip(image, 0, 255, out=image).astype(np.uint8)
+    return pixels.reshape(-1, 3, side, side).transpose(0, 2, 3, 1)
 
 
 # --- colours ------------------------------------------------------------------------------------------------------
@@ -283,7 +284,7 @@ def _palette(plan: str, t: Traits, seeds: np.ndarray, noise: np.float32) -> np.n
     r = hash_uniform(seeds, 8, 10)
     jitter = noise * (r[:, :4] - 0.5)
     light = 0.55 + 0.4 * jitter[:, :1] + np.array([[-0.09, 0.09, 0.0]], np.float32) * (1 + jitter[:, 1:2])
-    chroma = np.concatenate([0.11 * r[:, 4:7]], 1) * min(1, noise)
+    chroma = 0.08 * r[:, 4:7] * np.minimum(1, noise)
     hue = 75 + noise * (110 * (r[:, 7:8] - 0.5) + 60 * (r[:, 7:10] - 0.5))
     scene = np.stack([light, chroma, hue], -1)  # (B, 3, 3)
     grass = np.stack([0.45 + 0.5 * jitter[:, 2], 0.02 + 0.1 * r[:, 9], 80 + 70 * r[:, 8]], -1)[:, None]
