@@ -17,7 +17,7 @@ _CROP_RATIO = (3 / 4, 4 / 3)
 
 @dataclass(frozen=True)
 class TrainData:
-    """Image-text pairs in memory.
+    """Image-text pairs in memory; none is allowed (a split without images).
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ class TrainData:
         form = (self.inputs.dtype, self.inputs.ndim)
         if form not in ((np.uint8, 4), (np.float32, 2)):
             raise ValueError(f"inputs are {form[0]} {self.inputs.shape}; give uint8 images or float32 features")
-        if len(self.inputs) != len(self.labels) or not len(self.labels):
-            raise ValueError(f"{len(self.inputs)} inputs with {len(self.labels)} labels; give one a row, at least one")
-        if np.min(self.labels) < 0 or np.max(self.labels) >= len(self.tokens):
+        if len(self.inputs) != len(self.labels):
+            raise ValueError(f"{len(self.inputs)} inputs with {len(self.labels)} labels; give one label an input")
+        if len(self.labels) and not 0 <= np.min(self.labels) <= np.max(self.labels) < len(self.tokens):
             raise ValueError(f"labels up to {np.max(self.labels)}, but tokens of {len(self.tokens)} classes")
 
     @property

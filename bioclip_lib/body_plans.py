@@ -94,9 +94,9 @@ def _wing(c: Canvas, t: Traits, at: tuple, form: tuple) -> None:
     veins = lines(7 * b / (half + 0.05), 4) * 0.55
     r = 0.11 * length * (0.4 + t.beyond("wing_eyespot", 0.45))
     eye = np.sqrt((a - 0.68 * length) ** 2 + (b + 0.35 * shape[0]) ** 2) - r
-    spot = c.cover(eye) * (t["wing_eyespot"] > 0.45)
+    spot = c.cover(eye) * t.has("wing_eyespot", 0.45)
     pupil = c.cover(eye + 0.5 * r)
-    margin = np.clip((distance + 0.035) / 0.03, 0, 1) * (t["rim"] > 0.4)
+    margin = np.clip((distance + 0.035) / 0.03, 0, 1) * t.has("rim", 0.4)
     mark = (
         (spot * pupil, DARK),
         (spot * np.clip(1 - 12 * np.abs(eye), 0, 1), LIGHT),
@@ -141,8 +141,8 @@ def _animal_antennae(c: Canvas, t: Traits, w: np.ndarray, base: np.ndarray) -> N
 
 
 def _animal_legs(c: Canvas, t: Traits, w: np.ndarray, half_length: np.ndarray, width: np.ndarray) -> None:
-    present = t["appendage_length"] > 0.18
-    n = np.floor(1 + 8 * t["appendage_count"] ** 1.6)
+    present = t.has("appendage_length", 0.18)
+    n = t.count("appendage_count", 1, 8)
     reach = width + 0.1 + 0.34 * t["appendage_length"]
     fan = 1 + (0.4 + 2.2 * t["appendage_angle"]) * w * np.minimum(1, 3 / n)
     knee = (0.9 * t["appendage_curl"] - 0.2) * np.abs(w - 0.6 * reach)
@@ -203,7 +203,7 @@ def _whorl(c: Canvas, t: Traits, polar: tuple, form: tuple) -> None:
 
 def _leaves(c: Canvas, t: Traits, flower_u: np.ndarray) -> None:
     w = np.abs(c.v)
-    alternate = (t["antenna_length"] > 0.5).astype(np.float32)
+    alternate = t.has("antenna_length", 0.5)
     side = np.sign(c.v) * (0.25 * alternate)
     n = t.count("segment_count", 1, 6)
     angle = 0.15 + 0.85 * t["appendage_angle"]
@@ -239,10 +239,10 @@ def _leaf(c: Canvas, t: Traits, at: tuple, form: tuple) -> None:
 def draw_fungus(c: Canvas, t: Traits) -> None:
     """Draw a mushroom with gills and ring, and where the trait says so a smaller one beside it."""
     _mushroom(c, t, (c.u, c.v, np.float32(1.0), np.ones_like(c.px)))
-    side = np.sign(t["antenna_length"] - 0.5)
+    side = 2 * t.has("antenna_length", 0.5) - 1
     scale = 0.4 + 0.25 * t["tail_length"]
     lean = c.v - 0.5 * side + 0.25 * side * c.u
-    _mushroom(c, t, ((c.u + 0.85) / scale - 0.85, lean / scale, scale, t["tail_length"] > 0.4))
+    _mushroom(c, t, ((c.u + 0.85) / scale - 0.85, lean / scale, scale, t.has("tail_length", 0.4)))
 
 
 def _mushroom(c: Canvas, t: Traits, at: tuple) -> None:
@@ -259,7 +259,7 @@ def _mushroom(c: Canvas, t: Traits, at: tuple) -> None:
     frill = 0.05 * t.beyond("lobing", 0.4) * np.cos(v * (16 + 16 * t["segment_count"]))
     distance = np.maximum((np.sqrt(level) - 1) * np.minimum(radius, height), cap_u - u - frill * 0.5)
     bulge = np.sqrt(np.maximum(0.02, 1 - np.minimum(level, 1)))
-    rim = np.clip((dome_w - 0.75) * 3, 0, 1) * (t["rim"] > 0.5) * 0.8
+    rim = np.clip((dome_w - 0.75) * 3, 0, 1) * t.has("rim", 0.5) * 0.8
     skin = (0.9 * rise, 0.8 * v / (0.35 + 0.65 * bulge), SECOND)
     c.put(c.cover(distance * scale) * present, MAIN, bulge * 0.35 * scale, ((rim, ACCENT),), skin)
     _stem(c, t, (u, w, scale, present), (cap_u, radius))
@@ -271,7 +271,7 @@ def _stem(c: Canvas, t: Traits, at: tuple, cap: tuple) -> None:
     stem_w = (0.04 + 0.12 * t["body_width"]) * (1 + 0.9 * t.beyond("rear_size", 0.3) * np.maximum(0, -u - 0.35) * 2)
     ring_u = u - cap_u + 0.22 + 0.12 * t["appendage_angle"]
     ring = np.maximum(np.abs(ring_u + 0.3 * w) - 0.03, w - stem_w - 0.07)
-    c.put(c.cover(ring * scale) * present * (t["eye_size"] > 0.5), LIGHT, 0.2 * scale)
+    c.put(c.cover(ring * scale) * present * t.has("eye_size", 0.5), LIGHT, 0.2 * scale)
     depth = (0.05 + 0.16 * t["wing_width"]) * 1.3
     under, k = ellipse(u - cap_u, w, depth, radius * 0.97)
     slant = w / (0.25 + np.maximum(0, cap_u + 0.5 - u) * 0.8)
@@ -300,7 +300,7 @@ def draw_shell(c: Canvas, t: Traits) -> None:
     star = core * (1 + 0.35 * (2 * t["tail_fork"] - 0.6) * wave)
     nucleus = np.clip(1.3 - x / star, 0, 1)
     c.put(c.cover((x - star) * size), TIP, 0.15 * nucleus, ((nucleus * 0.7, LIGHT),))
-    ribs = lines(0.5 * n * np.round(1 + t["appendage_width"] * 2) * theta, 2.2) * np.clip(3 * (x - star), 0, 1)
+    ribs = lines(0.5 * n * t.count("appendage_width", 1, 3) * theta, 2.2) * np.clip(3 * (x - star), 0, 1)
     rings = lines(x * (3 + t.count("segment_count", 2, 8)), 2.2)
     rim = np.clip(1 - np.abs(x - 0.94) / 0.07, 0, 1)
     mark = ((rim * 0.9, ACCENT), (0.65 * ribs, LIGHT), (0.5 * rings, DARK))
@@ -314,10 +314,10 @@ def _spines(c: Canvas, t: Traits, polar: tuple, n: np.ndarray) -> None:
     r, theta, size = polar
     length = 0.06 + 0.4 * t["appendage_length"]
     out = np.clip((r - size) / length, 0, 1)
-    count = n * np.where(n < 7, np.round(1 + 2 * t["hindwing_size"]), 1).astype(np.float32)
+    count = n * np.where(n < 7, t.count("hindwing_size", 1, 3), np.float32(1))
     sway = theta + 0.5 * (t["wing_angle"] - 0.5) * np.sin(9 * out)
     phi = np.abs(sway * count / (2 * np.pi) - np.round(sway * count / (2 * np.pi))) * 2 * np.pi / count
     thick = (0.022 + 0.05 * t["wing_width"]) * (1.05 - out)
     distance = np.maximum(phi * r - thick, r - size - length)
-    present = t["appendage_length"] > 0.2
+    present = t.has("appendage_length", 0.2)
     c.put(c.cover(distance) * present, LIMB, 0.03, ((np.clip(4 * out - 2.6, 0, 1), TIP),))

@@ -27,29 +27,43 @@ MAIN, SECOND, ACCENT, DARK, LIGHT, LIMB, TIP = range(7)
 
 
 class Traits:
-    """Named columns of a genome, squashed into (0, 1).
+    """Named columns of genomes, squashed into (0, 1).
 
     Parameters
     ----------
     genomes : ndarray of shape (B, len(PLANS) + len(TRAITS))
+    individual : ndarray of shape (B, len(TRAITS)), optional
+        What an individual adds to its species' traits. It changes sizes and shades, never which organs there are, how
+        many, or the kind of pattern.
     """
 
-    def __init__(self, genomes: np.ndarray) -> None:
-        self.latent = genomes[:, len(PLANS) :].astype(np.float32)
-        self.share = 1 / (1 + np.exp(-1.7 * self.latent))  # nearly the normal distribution function: uniform in (0, 1)
+    def __init__(self, genomes: np.ndarray, individual: np.ndarray | float = 0.0) -> None:
+        self.species_latent = genomes[:, len(PLANS) :].astype(np.float32)
+        self.latent = (self.species_latent + individual).astype(np.float32)
+        # nearly the normal distribution function, so that a share is about uniform over species
+        self.species_share, self.share = (1 / (1 + np.exp(-1.7 * z)) for z in (self.species_latent, self.latent))
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Return a trait in (0, 1), float32 of shape (B, 1)."""
-        column = TRAITS.index(name)
-        return self.share[:, column : column + 1]
+        return _column(self.share, name)
 
     def count(self, name: str, low: int, high: int) -> np.ndarray:
-        """Return a trait as a whole number from `low` to `high`, float32 of shape (B, 1)."""
-        return np.floor(low + self[name] * (high - low + 0.999))
+        """Return a trait of the species as a whole number from `low` to `high`, float32 of shape (B, 1)."""
+        return np.floor(low + _column(self.species_share, name) * (high - low + 0.999))
+
+    def has(self, name: str, threshold: float) -> np.ndarray:
+        """Return whether the species has an organ, 1 above the threshold and 0 below it, float32 of shape (B, 1)."""
+        return (_column(self.species_share, name) > threshold).astype(np.float32)
 
     def beyond(self, name: str, threshold: float) -> np.ndarray:
-        """Return how far a trait is above a threshold, 0 below it and at most 1: organs that some taxa lack."""
-        return np.maximum(0, (self[name] - threshold) / (1 - threshold))
+        """Return how far a trait is above a threshold, exactly 0 where the species lacks the organ and at most 1."""
+        above = np.maximum(0.02, (self[name] - threshold) / (1 - threshold))
+        return above * self.has(name, threshold)
+
+
+def _column(table: np.ndarray, name: str) -> np.ndarray:
+    column = TRAITS.index(name)
+    return table[:, column : column + 1]
 
 
 @dataclass
@@ -144,7 +158,7 @@ def pattern(p: np.ndarray, q: np.ndarray, grain: np.ndarray, t: Traits) -> np.nd
     Bands run across `p`, stripes along it; spots are their product. The latent traits are logits of the mixture.
     """
     first = TRAITS.index("bands")
-    logits = np.exp(3 * t.latent[:, first : first + 4])
+    logits = np.exp(3 * t.species_latent[:, first : first + 4])
     logits /= logits.sum(1, keepdims=True) + 1  # 1: the weight of a plain surface
     bands, stripes, spots, marble = (logits[:, k : k + 1] for k in range(4))
     f = 7 + 15 * t["pattern_frequency"]

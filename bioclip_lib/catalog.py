@@ -15,6 +15,7 @@ from .config import DataConfig, SplitConfig
 from .errors import InputError
 from .paths import atomic
 from .splits import SPLITS, class_key, split_images, usable
+from .taxonomy import resolve_names
 
 COLUMNS = (
     *("image_id", "source", "source_id", "location", "verbatim_name"),
@@ -28,6 +29,29 @@ _GIVEN = ("license", "rights_holder", "source_url")
 _NUMBERS = ("width", "height")
 
 
+def resolve_raw_names(raw: pd.DataFrame, overrides: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Resolve the distinct names of each source, one source at a time: the names of a set give each other context.
+
+    Parameters
+    ----------
+    raw : pd.DataFrame
+        Of `bioclip_lib.sources`.
+    overrides : pd.DataFrame, optional
+        What the user says about class names, of `bioclip_lib.sources.read_names`.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``source`` and the columns of `bioclip_lib.taxonomy.resolve_names`, one row a name of a source.
+    """
+    tables = []
+    for source, rows in raw.groupby("source", sort=False):
+        table = resolve_names(list(rows["verbatim_name"].unique()), overrides=overrides)
+        table.insert(0, "source", source)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
 def build_catalog(raw: pd.DataFrame, resolved: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     """Join the raw table, the resolved names and the inspected files into the catalog.
 
@@ -36,7 +60,7 @@ def build_catalog(raw: pd.DataFrame, resolved: pd.DataFrame, images: pd.DataFram
     raw : pd.DataFrame
         Of `bioclip_lib.sources`, n rows.
     resolved : pd.DataFrame
-        One row a distinct ``verbatim_name``, of `bioclip_lib.taxonomy.resolve_names`.
+        One row a name of a source, of `resolve_raw_names`.
     images : pd.DataFrame
         Aligned with `raw`, of `bioclip_lib.dedup.inspect_images`.
 
@@ -52,14 +76,15 @@ def build_catalog(raw: pd.DataFrame, resolved: pd.DataFrame, images: pd.DataFram
     """
     if len(raw) != len(images):
         raise ValueError(f"{len(raw)} raw rows, {len(images)} inspected images; inspect the same table")
-    names = resolved.set_index("verbatim_name")
-    missing = sorted(set(raw["verbatim_name"]) - set(names.index))
+    names = resolved.set_index(["source", "verbatim_name"])
+    wanted = pd.MultiIndex.from_frame(raw[["source", "verbatim_name"]])
+    missing = sorted(set(wanted) - set(names.index))
     if missing or not names.index.is_unique:
         raise ValueError(f"each name must be resolved once; missing: {missing[:5]}; resolve the names of this table")
     catalog = raw.reset_index(drop=True).reindex(columns=list(COLUMNS), fill_value="")
     catalog["image_id"] = [image_id(*key) for key in zip(catalog["source"], catalog["source_id"], strict=True)]
     for column in _RESOLVED:
-        catalog[column] = names.loc[catalog["verbatim_name"], column].to_numpy()
+        catalog[column] = names[column].reindex(wanted).to_numpy()
     for column in ("sha256", "phash", *_NUMBERS):
         catalog[column] = images[column].to_numpy() if column in images else ""
     catalog["excluded"] = images["problem"].to_numpy()

@@ -5,6 +5,7 @@ that lists what there is. A profile's docstring-like comment states its data, co
 """
 
 import dataclasses
+import difflib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -192,7 +193,9 @@ def _replace(node: Any, path: list[str], value: Any, key: str) -> Any:
     """Return `node` with the field at `path` set to `value`."""
     fields = {f.name: f for f in dataclasses.fields(node)}
     if path[0] not in fields or (len(path) > 1) != dataclasses.is_dataclass(getattr(node, path[0], None)):
-        raise InputError(f"unknown setting {key!r}; you probably meant one of: {', '.join(sorted(setting_names()))}")
+        names = setting_names()
+        near = difflib.get_close_matches(key, names, cutoff=0.5) or names
+        raise InputError(f"unknown setting {key!r}; you probably meant {', '.join(near)}")
     old = getattr(node, path[0])
     new = _replace(old, path[1:], value, key) if len(path) > 1 else _convert(value, old, key)
     return dataclasses.replace(node, **{path[0]: new})

@@ -14,60 +14,33 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-import torch.nn.functional as F
 
 from .errors import InputError
 from .images import ImageError, map_threads, open_image
 from .model import PreprocessCfg, autocast, encode_tokens, image_transform_v2, normalised, tokenize
 from .paths import atomic
+from .pixels import pixel_features, prepare_pixels
+
+__all__ = [
+    "cached_features",
+    "encode_images",
+    "encode_texts",
+    "evaluating",
+    "pixel_features",
+    "preprocess_digest",
+    "read_features",
+    "trunk_features",
+    "write_features",
+]
 
 Images = np.ndarray | Sequence[str | Path]
-_THUMBNAIL_PX = 8
-_LEVELS = 4  # per channel, of the colour histogram
+_CPU_TRUNK_BATCH = 4  # activations that fit the cache: 4 times the images/s of a batch of 64
+_DECODED_AHEAD = 64
 
 
 def preprocess_digest(model: torch.nn.Module) -> str:
     """Return the SHA-256 of a model's image preprocessing (size, interpolation, normalisation)."""
     return hashlib.sha256(json.dumps(model.visual.preprocess_cfg, sort_keys=True).encode()).hexdigest()
-
-
-def prepare_pixels(images: torch.Tensor, preprocess_cfg: dict) -> torch.Tensor:
-    """Resize, cut and normalise a batch of pixels, as the model's transform does with a file.
-
-    Parameters
-    ----------
-    images : Tensor of shape (B, H, W, 3), uint8
-    preprocess_cfg : dict
-        open_clip's: ``size``, ``mean``, ``std``.
-
-    Returns
-    -------
-    Tensor of shape (B, 3, S, S), float32
-        The short edge resized to S (bicubic, antialiased), the centre cut out, normalised.
-    """
-    height, width = _pair(preprocess_cfg["size"])
-    x = images.permute(0, 3, 1, 2).float()  # (B, H, W, 3) -> (B, 3, H, W)
-    if x.shape[-2:] != (height, width):
-        scale = max(height / x.shape[-2], width / x.shape[-1])
-        size = [max(height, round(x.shape[-2] * scale)), max(width, round(x.shape[-1] * scale))]
-        x = (
-            F.interpolate(x, size, mode="bicubic", antialias=True).round().clamp(0, 255)
-        )  # 8-bit again, as a file would be
-        top, left = (size[0] - height) // 2, (size[1] - width) // 2
-        x = x[..., top : top + height, left : left + width]
-    return normalise_pixels(x, preprocess_cfg)
-
-
-def normalise_pixels(x: torch.Tensor, preprocess_cfg: dict) -> torch.Tensor:
-    """Map pixels (B, 3, H, W) in [0, 255] to the model's scale: (x / 255 - mean) / std, channel by channel."""
-    mean = 255 * torch.tensor(preprocess_cfg["mean"], device=x.device).view(3, 1, 1)
-    std = 255 * torch.tensor(preprocess_cfg["std"], device=x.device).view(3, 1, 1)
-    return (x - mean) / std
-
-
-def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    """Return (height, width) of open_clip's ``size``, an int or a pair."""
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 @contextlib.contextmanager
@@ -156,16 +129,18 @@ def _pixel_batches(
     model: torch.nn.Module, images: Images, preprocess: Callable | None, batch_size: int
 ) -> Iterator[torch.Tensor]:
     """Yield normalised batches (B, 3, S, S)."""
-    cfg = model.visual.preprocess_cfg
+    cfg, device = model.visual.preprocess_cfg, model.logit_scale.device
+    if device.type == "cpu" and hasattr(model.visual, "trunk"):
+        batch_size = min(batch_size, _CPU_TRUNK_BATCH)
     if isinstance(images, np.ndarray) and images.dtype == np.uint8:
         if images.ndim != 4 or images.shape[-1] != 3:
             raise InputError(f"images have shape {images.shape}; give (n, height, width, 3) uint8 or a list of files")
         for start in range(0, len(images), batch_size):
             pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size]))
-            yield prepare_pixels(pixels.to(model.logit_scale.device), cfg)
+            yield prepare_pixels(pixels.to(device), cfg)
         return
     transform = preprocess or image_transform_v2(PreprocessCfg(**cfg), is_train=False)
-    decoded = map_threads(lambda path: transform(_read(path)), images, ahead=batch_size)
+    decoded = map_threads(lambda path: transform(_read(path)), images, ahead=max(batch_size, _DECODED_AHEAD))
     while batch := [x for x, _ in zip(decoded, range(batch_size), strict=False)]:
         yield torch.stack(batch)
 
@@ -200,49 +175,6 @@ def encode_texts(
     tokenizer = tokenizer or (lambda batch: tokenize(batch, model.context_length))
     batches = (tokenizer(list(distinct[i : i + batch_size])) for i in range(0, len(distinct), batch_size))
     return _encode(model, lambda tokens: normalised(encode_tokens(model, tokens)), batches, "fp32")[inverse]
-
-
-def pixel_features(images: np.ndarray) -> np.ndarray:
-    """Describe images by their colours alone: the baseline that any trained model has to beat.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n, H, W, 3), uint8
-
-    Returns
-    -------
-    ndarray of shape (n, 256), float32
-        An 8 x 8 RGB thumbnail (192 values) and the square roots of a 4 x 4 x 4 colour histogram (64), each column with
-        mean 0 and standard deviation 1 over the images given; 0 where constant.
-
-    Notes
-    -----
-    Standardised over the set: rows of two calls are not comparable.
-
-    Examples
-    --------
-    >>> pixel_features(np.zeros((2, 16, 16, 3), np.uint8)).shape
-    (2, 256)
-    """
-    thumbnails, histograms = [], []
-    for start in range(0, len(images), 256):
-        batch = images[start : start + 256]
-        x = torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2).float()
-        thumbnails.append(F.adaptive_avg_pool2d(x, _THUMBNAIL_PX).flatten(1).numpy())  # (B, 3, H, W) -> (B, 192)
-        histograms.append(_colour_histogram(batch))
-    features = np.concatenate([np.concatenate(thumbnails), np.sqrt(np.concatenate(histograms))], axis=1)
-    spread = features.std(axis=0)
-    constant = spread < 1e-6
-    return ((features - features.mean(axis=0)) / np.where(constant, 1, spread) * ~constant).astype(np.float32)
-
-
-def _colour_histogram(images: np.ndarray) -> np.ndarray:
-    """Return the share of each image's pixels in each of the 64 colour cells, (B, H, W, 3) -> (B, 64)."""
-    level = images.reshape(len(images), -1, 3).astype(np.int64) * _LEVELS // 256  # (B, H * W, 3)
-    cell = (level[..., 0] * _LEVELS + level[..., 1]) * _LEVELS + level[..., 2]
-    n_cells = _LEVELS**3
-    counts = np.bincount((cell + n_cells * np.arange(len(images))[:, None]).ravel(), minlength=n_cells * len(images))
-    return counts.reshape(len(images), n_cells) / max(1, cell.shape[1])
 
 
 def write_features(

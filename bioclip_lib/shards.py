@@ -238,6 +238,16 @@ def read_shards(folder: str | Path, text_type: str | None = None) -> Iterator[di
             }
 
 
+def read_image_ids(folder: str | Path, split: str) -> list[str]:
+    """Read the image ids of one split, in the order of `load_images`, without its images."""
+    folder = Path(folder) / split
+    names = []
+    for shard in _checked_tars(folder)["shard"]:
+        with tarfile.open(folder / shard, "r:") as tar:
+            names += [name for name in tar.getnames() if name.endswith(".jpg")]
+    return [name.removesuffix(".jpg") for name in names]
+
+
 def load_images(folder: str | Path, splits: Sequence[str], size_px: int) -> tuple[list[str], np.ndarray]:
     """Load whole splits into memory, at one size.
 

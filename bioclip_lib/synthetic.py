@@ -197,9 +197,11 @@ def newick_of(nodes: pd.DataFrame, tips: list[str]) -> str:
 
 def image_seeds(seed: int, species_index: np.ndarray, number: np.ndarray) -> np.ndarray:
     """Return the 64-bit seed of image `number` of a species, uint64 of shape (n,)."""
-    root = mix64(np.array([seed % 2**64], np.uint64))
-    of_species = mix64(root + np.asarray(species_index, np.uint64) + np.uint64(1))
-    return mix64(of_species ^ mix64(np.asarray(number, np.uint64) + np.uint64(1)))
+    golden = np.uint64(0x9E3779B97F4A7C15)
+    state = mix64(np.array([seed % 2**64], np.uint64) + golden)
+    for part in (species_index, number):  # one after the other: combined by xor, equal parts would cancel
+        state = mix64(state + (np.asarray(part, np.uint64) + np.uint64(1)) * golden)
+    return state
 
 
 def render_images(

@@ -7,11 +7,9 @@ Everything random at a step is a function of (seed, step) alone. Hence an interr
 ends with the same bits as one that was never interrupted, on the same machine.
 """
 
-import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -23,11 +21,12 @@ from tqdm import tqdm
 from .batches import TrainData, augment, batch_indices
 from .checkpoints import delete_checkpoints, read_checkpoint, write_checkpoint
 from .config import Config, TrainConfig
-from .embed import evaluating, normalise_pixels, prepare_pixels
+from .embed import evaluating
 from .errors import InputError
 from .losses import clip_loss, multi_positive_clip_loss
-from .model import autocast, encode_tokens, is_causal_clip, model_digest, normalised
+from .model import autocast, compact_vocabulary, encode_tokens, model_digest, normalised
 from .paths import Run, atomic
+from .pixels import normalise_pixels, prepare_pixels
 
 MAX_LOGIT_SCALE = math.log(100)
 MAX_VALIDATION_PAIRS = 2_048  # a seeded choice; the loss only has to show over-fitting
@@ -176,7 +175,9 @@ class _Trainer:
         return self.step % self.cfg.val_every_steps == 0 or self.step == self.cfg.steps
 
     def validation_loss(self) -> float:
-        """Compute the loss on the same pairs and text types each time, without augmentation."""
+        """Compute the loss on the same pairs and text types each time, without augmentation; nan without pairs."""
+        if not len(self.val.labels):
+            return math.nan
         n, n_types = len(self.val.labels), self.val.tokens.shape[1]
         order = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:MAX_VALIDATION_PAIRS]
         batches = order.split(self.cfg.batch_size)
@@ -250,43 +251,10 @@ def parameter_groups(model: torch.nn.Module, weight_decay: float, features: bool
     return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
 
 
-@contextlib.contextmanager
-def compact_vocabulary(model: torch.nn.Module, *tokens: np.ndarray | torch.Tensor) -> Iterator[list[torch.Tensor]]:
-    """Shrink the token table to the tokens that occur; put the trained rows back at the end.
-
-    Parameters
-    ----------
-    model : open_clip model
-    *tokens : arrays of int64
-
-    Yields
-    ------
-    list of Tensor
-        The same tokens, renumbered in order (the end token keeps the highest number).
-
-    Notes
-    -----
-    49,408 rows are most of a small model, and AdamW visits each at every step though captions use a few hundred.
-    """
-    tensors = [torch.as_tensor(array) for array in tokens]
-    if not is_causal_clip(model):
-        yield tensors
-        return
-    table = model.token_embedding
-    used = torch.unique(torch.cat([tensor.flatten() for tensor in tensors]))
-    model.token_embedding = torch.nn.Embedding.from_pretrained(
-        table.weight.detach()[used.to(table.weight.device)], freeze=False
-    )
-    try:
-        yield [torch.searchsorted(used, tensor) for tensor in tensors]
-    finally:
-        with torch.no_grad():
-            table.weight[used.to(table.weight.device)] = model.token_embedding.weight
-        model.token_embedding = table
-
-
 def _check(train: TrainData, val: TrainData, cfg: TrainConfig) -> None:
     """Refuse settings and data that do not fit together."""
+    if not len(train.labels):
+        raise InputError("there are no training images; rerun 01_dataset_construction")
     if cfg.objective not in ("clip", "multi_positive"):
         raise InputError(f"unknown train.objective {cfg.objective!r}; choose clip or multi_positive")
     for name, data in (("training", train), ("validation", val)):

@@ -62,7 +62,7 @@ def resolve():
     """Stand-in for a backbone: the lineages above, everything else unresolved."""
 
     def resolved(raw: pd.DataFrame) -> pd.DataFrame:
-        table = pd.DataFrame({"verbatim_name": raw["verbatim_name"].unique()})
+        table = raw[["source", "verbatim_name"]].drop_duplicates(ignore_index=True)
         lineages = [LINEAGES.get(name, ("",) * 7) for name in table["verbatim_name"]]
         table[list(RANKS)] = pd.DataFrame(lineages, columns=list(RANKS))
         depth = [sum(map(bool, lineage)) for lineage in lineages]

@@ -1,0 +1,58 @@
+"""The control of the hierarchy probe: a world whose looks ignore its tree.
+
+Takes a run on the synthetic tree of life; builds the same tree, names and captions with the genomes permuted over
+species, trains the same recipe there, and returns the probe's scores. Refuses photographs: their looks are what they are.
+"""
+
+from dataclasses import replace
+
+import pandas as pd
+
+from . import benchmarks, catalog, dedup, features, model, shards, sources, synthetic, train, train_data
+from .config import Config
+from .errors import InputError
+from .paths import Run, open_run
+
+DATASET = "synthetic_shuffled"
+
+
+def score_shuffled_world(run: Run, config: Config) -> tuple[pd.DataFrame, dict]:
+    """Train in the shuffled world and probe it; everything lies in ``<run>/control``.
+
+    Parameters
+    ----------
+    run : Run
+    config : Config
+        Of the run; only ``data.synthetic.shuffle_traits`` differs in the control.
+
+    Returns
+    -------
+    scores : DataFrame
+    details : dict
+        As `benchmarks.score_hierarchy`, with the data set "synthetic_shuffled".
+    """
+    if config.data.source != "synthetic":
+        raise InputError("the control needs the synthetic tree of life; use the profile mini or smoke")
+    shuffled = replace(config.data.synthetic, shuffle_traits=True)
+    config = replace(config, data=replace(config.data, synthetic=shuffled))
+    run = open_run(run.root / "control", config)
+    table = build(run, config)
+    clip = model.build_model(config.model, seed=config.train.seed)
+    training, validation = train_data.load_training_data(run, config, clip)
+    train.fit(clip, training, validation, config, run, resume=True, progress=False)
+    model.export_model(clip, config.model, run.model)
+    tables = features.load_features(run, config, ["trained", "pixels"])
+    return benchmarks.score_hierarchy(table, tables, config.evaluate)
+
+
+def build(run: Run, config: Config) -> pd.DataFrame:
+    """Build the catalog and the shards of a synthetic world; return the catalog."""
+    folder = run.root / "raw" / DATASET
+    tree = synthetic.grow_tree(config.data.synthetic, seed=config.split.seed)
+    raw = synthetic.write_images(tree, folder, seed=config.split.seed).assign(source=DATASET)
+    names = catalog.resolve_raw_names(raw, sources.read_names_csv(folder / "classes.csv"))
+    table = dedup.mark_exact_duplicates(catalog.build_catalog(raw, names, dedup.inspect_images(raw)))
+    table = catalog.assign_splits(table, config.split)
+    catalog.write_catalog(table, run.catalog)
+    shards.write_shards(table, run.shards, config.shards)
+    return table

@@ -1,0 +1,157 @@
+"""The feature tables of a run: each evaluated image once for each contestant, computed once and cached by content.
+
+Takes a run with shards (and a model); returns `FeatureTable`. The contestants are the run's model (``trained``), its
+architecture before training (``random_init``), a thumbnail with a colour histogram (``pixels``) and a pretrained
+EfficientNet-Lite0 without training here (``frozen``). Only test images and held-out species are embedded.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from . import embed, model, shards
+from .config import Config
+from .errors import InputError
+from .paths import Run
+
+EVALUATED_SPLITS = ("test", "heldout_species")
+CONTESTANTS = ("trained", "random_init", "pixels", "frozen")
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Features of images: ``image_ids`` (n) and ``values``, float32 of shape (n, D)."""
+
+    image_ids: list[str]
+    values: np.ndarray
+
+
+def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, FeatureTable]:
+    """Return the feature tables of the named contestants, in the same order of images.
+
+    Parameters
+    ----------
+    run : Run
+    config : Config
+    names : sequence of str
+        Some of `CONTESTANTS`.
+
+    Returns
+    -------
+    dict of str to FeatureTable
+        ``trained`` and ``random_init`` have rows of unit length, the others not.
+
+    Raises
+    ------
+    InputError
+        For an unknown contestant, or a run without shards or model.
+    """
+    unknown = sorted(set(names) - set(CONTESTANTS))
+    if unknown:
+        raise InputError(f"unknown contestant {', '.join(unknown)}; choose from {', '.join(CONTESTANTS)}")
+    splits = [split for split in EVALUATED_SPLITS if split in set(shards.read_index(run.shards)["split"])]
+    compute = {"trained": _trained, "random_init": _random_init, "pixels": _pixels, "frozen": _frozen}
+    return {name: compute[name](run, config, splits) for name in names}
+
+
+def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str]) -> FeatureTable:
+    """Return what a pretrained trunk gives for whole splits, before any projection; computed once a split and cached.
+
+    Parameters
+    ----------
+    run : Run
+    clip : open_clip model
+        With a trunk, such as `model.build_model` gives for EfficientNet-Lite0.
+    splits : sequence of str
+
+    Returns
+    -------
+    FeatureTable
+        float32 of shape (n, 1280) for Lite0.
+    """
+    digests = {
+        "model_digest": model.model_digest(clip.visual.trunk),
+        "preprocess_digest": embed.preprocess_digest(clip),
+    }
+    tables = []
+    for split in splits:
+        image_ids = shards.read_image_ids(run.shards, split)
+        path = run.embeddings / f"trunk_{split}.parquet"
+        values = embed.cached_features(
+            path, image_ids, digests, lambda split=split: embed.trunk_features(clip, _load(run, clip, split))
+        )
+        tables.append((image_ids, values))
+    return FeatureTable([i for ids, _ in tables for i in ids], np.concatenate([values for _, values in tables]))
+
+
+def text_encoder(run: Run, config: Config, name: str) -> Callable[[Sequence[str]], np.ndarray]:
+    """Return the function from texts to unit-length text features, (n, D), of ``trained`` or ``random_init``."""
+    if name == "trained":
+        loaded = model.load_model(f"local-dir:{run.model}")
+        return lambda texts: embed.encode_texts(loaded.model, texts, loaded.tokenizer)
+    clip = _untrained(config)
+    return lambda texts: embed.encode_texts(clip, texts)
+
+
+def project_trunk(clip: torch.nn.Module, values: np.ndarray) -> np.ndarray:
+    """Map trunk features (n, F) to unit-length image features (n, D) by the model's projection."""
+    with torch.no_grad(), embed.evaluating(clip):
+        device = next(clip.visual.head.parameters()).device
+        return model.normalised(clip.visual.head(torch.from_numpy(values).to(device))).cpu().numpy()
+
+
+def _load(run: Run, clip: torch.nn.Module, split: str) -> np.ndarray:
+    """Load a split at the size that a model takes, uint8 (n, S, S, 3)."""
+    size = clip.visual.preprocess_cfg["size"]
+    return shards.load_images(run.shards, [split], size if isinstance(size, int) else size[0])[1]
+
+
+def _embedded(run: Run, config: Config, clip: torch.nn.Module, name: str, splits: Sequence[str]) -> FeatureTable:
+    """Embed whole splits by a model; a frozen trunk is not computed again."""
+    if config.train.freeze_image_tower:
+        table = trunk_table(run, clip, splits)
+        return FeatureTable(table.image_ids, project_trunk(clip, table.values))
+    image_ids = [i for split in splits for i in shards.read_image_ids(run.shards, split)]
+    digests = {"model_digest": model.model_digest(clip), "preprocess_digest": embed.preprocess_digest(clip)}
+    values = embed.cached_features(
+        run.embeddings / f"{name}.parquet",
+        image_ids,
+        digests,
+        lambda: np.concatenate(
+            [embed.encode_images(clip, _load(run, clip, s), batch_size=config.evaluate.batch_size) for s in splits]
+        ),
+    )
+    return FeatureTable(image_ids, values)
+
+
+def _trained(run: Run, config: Config, splits: Sequence[str]) -> FeatureTable:
+    if not run.model.is_dir():
+        raise InputError(f"{run.model} does not exist; run 03_training first")
+    return _embedded(run, config, model.load_model(f"local-dir:{run.model}").model, "trained", splits)
+
+
+def _random_init(run: Run, config: Config, splits: Sequence[str]) -> FeatureTable:
+    return _embedded(run, config, _untrained(config), "random_init", splits)
+
+
+def _untrained(config: Config) -> torch.nn.Module:
+    """Build the run's architecture with weights that no training has seen, and that no training starts from."""
+    return model.build_model(config.model, seed=config.train.seed + 10_000)
+
+
+def _pixels(run: Run, config: Config, splits: Sequence[str]) -> FeatureTable:
+    image_ids, images = shards.load_images(run.shards, splits, size_px=64)
+    return FeatureTable(image_ids, embed.pixel_features(images))
+
+
+def _frozen(run: Run, config: Config, splits: Sequence[str]) -> FeatureTable:
+    lite0 = replace(config.model, image_tower=model.LITE0, image_size_px=224)
+    return trunk_table(run, model.build_model(lite0), splits)
+
+
+def digest_of_ids(image_ids: Sequence[str]) -> str:
+    """Return the SHA-256 of a list of image ids, in order."""
+    return hashlib.sha256("\n".join(image_ids).encode()).hexdigest()

@@ -1,0 +1,196 @@
+"""Run the numbered notebooks headlessly, in order: ``python -m bioclip_lib.reproduce --profile mini``.
+
+Takes a profile and settings; leaves a run directory (see `paths.Run`) with the executed notebooks, tables and figures.
+A notebook that is already executed with the same sources, settings and photographs is not executed again, so an
+interrupted run goes on where it stopped. Unknown profiles, settings and notebook parameters are refused before
+anything is written.
+"""
+
+import argparse
+import ast
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import papermill
+
+from . import metrics, report, sources
+from .config import Config, load_config
+from .errors import InputError
+from .paths import REPOSITORY, Run, open_run, remove, write_json
+
+NOTEBOOKS = REPOSITORY / "notebooks"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return its exit status (0 done, 1 a notebook failed, 2 a mistake in the input)."""
+    parser = argparse.ArgumentParser(prog="python -m bioclip_lib.reproduce", description="Run every notebook, in order.")
+    parser.add_argument("--profile", default="mini", help="mini (default), smoke or photos")
+    parser.add_argument("--run", default="", help="run directory (default: runs/<profile>)")
+    parser.add_argument("--photos", default="", help="folder, CSV or Parquet of photographs, for --profile photos")
+    parser.add_argument("--names", default="", help="CSV that says what the class names mean")
+    parser.add_argument("--unfreeze", action="store_true", help="train the image tower too")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="any setting, as in train.steps=100")
+    args = parser.parse_args(argv)
+    try:
+        config = load_config(args.profile, settings_from(args))
+        return reproduce(config, args.run)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def settings_from(args: argparse.Namespace) -> dict:
+    """Turn the command line's options into dotted settings; paths become absolute."""
+    overrides = {}
+    for item in args.set:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise InputError(f"--set takes KEY=VALUE, as in train.steps=100, not {item!r}")
+        overrides[key] = value
+    if args.photos:
+        overrides["data.photos"] = os.path.abspath(args.photos)
+    if args.names:
+        overrides["data.names"] = os.path.abspath(args.names)
+    if args.unfreeze:
+        overrides["train.freeze_image_tower"] = False
+    return overrides
+
+
+def reproduce(config: Config, run_dir: str | Path = "") -> int:
+    """Execute the notebooks that are not up to date in a run.
+
+    Parameters
+    ----------
+    config : Config
+    run_dir : str or Path
+        ``""`` stands for ``runs/<profile>``.
+
+    Returns
+    -------
+    int
+        0, or 1 if a notebook failed for another reason than its input.
+
+    Raises
+    ------
+    InputError
+        For photographs, settings or a run directory that cannot be used, found here or in a notebook.
+    """
+    data_digest = digest_of_photos(config)
+    run = open_run(run_dir, config)
+    parameters = {"profile": config.profile, "run_dir": str(run.root), "overrides": changed_settings(config)}
+    notebooks = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    for notebook in notebooks:
+        check_parameters(notebook, parameters)
+    state_json, t0 = run.notebooks / "state.json", time.time()
+    state = json.loads(state_json.read_text()) if state_json.is_file() else {}
+    digest = hashlib.sha256((source_digest() + data_digest).encode())
+    for number, notebook in enumerate(notebooks, 1):
+        digest.update(notebook.read_bytes())  # a notebook is stale when any notebook before it has changed
+        label = f"[{number}/{len(notebooks)}] {notebook.stem}"
+        if state.get(notebook.stem) == digest.hexdigest():
+            print(f"{label}: up to date")
+            continue
+        if not execute(notebook, run, parameters, label):
+            return 1
+        state[notebook.stem] = digest.hexdigest()
+        write_json(state_json, state)
+    print(f"\n{report.results_table(metrics.read_metrics(run.metrics_csv))}")
+    print(f"\n{time.time() - t0:.0f} s. Results: {run.metrics_csv}, figures: {run.figures}, notebooks: {run.notebooks}")
+    return 0
+
+
+def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
+    """Execute one notebook into the run; return whether it succeeded. The copy of a failed one stays for a look."""
+    t0 = time.time()
+    executed, failed = run.notebooks / notebook.name, run.notebooks / f"{notebook.stem}.failed.ipynb"
+    run.notebooks.mkdir(exist_ok=True)
+    remove(executed)
+    print(f"{label} ...", end=" ", flush=True)
+    try:
+        papermill.execute_notebook(
+            notebook, failed, parameters, kernel_name="python3", cwd=NOTEBOOKS, progress_bar=sys.stderr.isatty()
+        )
+    except papermill.PapermillExecutionError as error:
+        if error.ename == "InputError":
+            remove(failed)
+            raise InputError(error.evalue) from None
+        print(f"failed in cell {error.exec_count}: {error.ename}: {error.evalue}\nopen {failed} to see it")
+        return False
+    except BaseException:
+        remove(failed)
+        raise
+    os.replace(failed, executed)
+    print(f"{time.time() - t0:.0f} s")
+    return True
+
+
+def check_parameters(notebook: Path, parameters: dict) -> None:
+    """Refuse parameters that the notebook does not declare: papermill would only log and ignore them."""
+    declared = declared_parameters(notebook)
+    unknown = sorted(set(parameters) - declared)
+    if unknown:
+        raise InputError(f"{notebook.name} declares no parameter {', '.join(unknown)}; it has {', '.join(sorted(declared))}")
+
+
+def declared_parameters(notebook: Path) -> set[str]:
+    """Return the names that the notebook's cell tagged ``parameters`` assigns."""
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
+            return {t.id for node in ast.parse(cell.source).body if isinstance(node, ast.Assign) for t in node.targets}
+    return set()
+
+
+def changed_settings(config: Config) -> dict:
+    """Return the settings in which a configuration differs from its profile, as dotted keys."""
+
+    def flat(node: dict, prefix: str = "") -> dict:
+        items = {}
+        for key, value in node.items():
+            items |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        return items
+
+    profile = flat(load_config(config.profile).to_dict())
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in flat(config.to_dict()).items()
+        if value != profile[key]
+    }
+
+
+def source_digest() -> str:
+    """Return the SHA-256 of the library's sources."""
+    sha = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        sha.update(path.name.encode() + path.read_bytes())
+    return sha.hexdigest()
+
+
+def digest_of_photos(config: Config) -> str:
+    """Return a digest of the photographs' names, sizes and times; raise InputError where they cannot be used."""
+    if config.data.source != "photos":
+        if config.data.photos or config.data.names:
+            raise InputError("photographs go with the profile photos: pass PROFILE=photos PHOTOS=path/to/folder")
+        return ""
+    if not config.data.photos:
+        raise InputError("the profile photos needs photographs: pass PHOTOS=path/to/folder, a CSV or a Parquet file")
+    raw = sources.read_source(config.data)
+    sha = hashlib.sha256()
+    for location in sorted(raw["location"]):
+        stat = os.stat(location) if os.path.exists(location) else None
+        sha.update(f"{location} {stat.st_size} {stat.st_mtime_ns}\n".encode() if stat else location.encode())
+    names = Path(config.data.names) if config.data.names else Path(config.data.photos) / "classes.csv"
+    if names.is_file():
+        sha.update(names.read_bytes())
+    return sha.hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""The repository's own promises: one set of pins, notebooks to the style, nothing committed that should not be."""
+
+import ast
+import re
+import statistics
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from bioclip_lib import report
+from bioclip_lib.paths import REPOSITORY
+
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+
+
+def pins(path: Path) -> set[str]:
+    return {line.strip(" -") for line in path.read_text().splitlines() if re.match(r"\s*-?\s*[\w-]+==", line)}
+
+
+def test_conda_and_pip_users_get_the_same_pins():
+    wanted = pins(REPOSITORY / "requirements.txt") | pins(REPOSITORY / "requirements-dev.txt")
+    assert pins(REPOSITORY / "environment.yml") == wanted
+    constrained = {line.split(" ;")[0].lower().replace("_", "-") for line in pins(REPOSITORY / "constraints.txt")}
+    assert {pin.lower().replace("_", "-") for pin in wanted} <= constrained
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_anatomy(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    prose = [c for c in notebook.cells if c.cell_type == "markdown"]
+    assert 15 <= len(notebook.cells) <= 30
+    assert len(prose) >= len(code)
+    lengths = [c.source.count("\n") + 1 for c in code]
+    assert statistics.median(lengths) < 8 and max(lengths) <= 25
+    headings = [line for c in prose for line in c.source.splitlines() if line.startswith("#")]
+    assert headings[0].startswith("# ") and prose[0] is notebook.cells[0]
+    assert sum(line.startswith("# ") for line in headings) == 1
+    assert {"## Checks", "## What we learned"} <= set(headings)
+    for word in ("Reads", "Writes", "mini", "Expected"):
+        assert word in notebook.cells[0].source, word
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_cells_are_narrative_calls_and_looks(path):
+    notebook = nbformat.read(path, as_version=4)
+    tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    for node in ast.parse(tagged[0].source).body:
+        assert isinstance(node, ast.Assign) and ast.literal_eval(node.value) is not None
+    for cell in (c for c in notebook.cells if c.cell_type == "code"):
+        assert not cell.outputs and cell.execution_count is None
+        assert not re.search(r"^\s*[%!]|sys\.path|filterwarnings\(.ignore.\)", cell.source, re.M)
+        assert not re.search(r"""["']/(?!/)\w+/""", cell.source), "an absolute path"
+        tree = ast.parse(cell.source)
+        assert not [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+
+
+def test_readme_shows_the_results_that_are_committed():
+    table = report.results_table(report.read_committed_metrics())
+    assert table in (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -1,0 +1,214 @@
+"""The command: all notebooks under `smoke`, what they leave, and what happens to a user's mistakes."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from bioclip_lib import catalog, metrics, reproduce
+from bioclip_lib.config import load_config
+from bioclip_lib.errors import InputError
+from bioclip_lib.paths import REPOSITORY, Run
+
+
+def command(*arguments, **kwargs):
+    """Run the command as a user does; no traceback may ever reach them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bioclip_lib.reproduce", *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        **kwargs,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory):
+    """All notebooks, once, under the profile smoke."""
+    root = tmp_path_factory.mktemp("runs") / "smoke"
+    done = command("--profile", "smoke", "--run", root)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return Run(root)
+
+
+def test_every_notebook_is_executed_and_nothing_half_written_is_left(smoke):
+    wanted = sorted(p.name for p in (REPOSITORY / "notebooks").glob("*.ipynb"))
+    assert sorted(p.name for p in smoke.notebooks.glob("*.ipynb")) == wanted
+    assert not [p for p in smoke.root.rglob("*") if p.name.endswith(".tmp")]
+    for path in smoke.notebooks.glob("*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            outputs = cell.get("outputs", [])
+            assert not [o for o in outputs if o.output_type == "error"], path
+            noise = "".join(o.text for o in outputs if o.output_type == "stream" and o.name == "stderr")
+            assert "Warning" not in noise, f"{path.name}: {noise}"
+
+
+def test_the_results_are_whole(smoke):
+    results = metrics.read_metrics(smoke.metrics_csv)
+    tasks = {"zero_shot/seen", "zero_shot/unseen", "few_shot/1", "few_shot/5", "hierarchy/unseen", "hierarchy/seen"}
+    assert tasks <= set(results["task"])
+    assert set(results["model"]) >= {"trained", "random_init", "pixels"}
+    assert (results["ci_low"] <= results["value"]).all() and (results["value"] <= results["ci_high"]).all()
+    assert (results["n"] > 0).all() and (results["profile"] == "smoke").all()
+    figures = {p.stem for p in smoke.figures.glob("*.png")}
+    assert figures == {p.stem for p in smoke.figures.glob("*.json")} == {p.stem for p in smoke.figures.glob("*.pdf")}
+
+
+def test_the_catalog_of_the_run_keeps_its_contract(smoke):
+    table = catalog.read_catalog(smoke.catalog)
+    catalog.check_catalog(table)
+    assert set(table["split"]) == {"train", "val", "test", "heldout_species"}
+    environment = json.loads(smoke.environment_json.read_text())
+    assert environment["packages"]["open_clip_torch"]
+
+
+def test_a_second_call_does_nothing_again(smoke):
+    before = {p: p.stat().st_mtime_ns for p in smoke.root.rglob("*") if p.is_file()}
+    done = command("--profile", "smoke", "--run", smoke.root)
+    assert done.returncode == 0 and done.stdout.count("up to date") == len(list(smoke.notebooks.glob("*.ipynb")))
+    assert {p: p.stat().st_mtime_ns for p in smoke.root.rglob("*") if p.is_file()} == before
+
+
+def test_another_configuration_does_not_touch_the_run(smoke):
+    done = command("--profile", "smoke", "--run", smoke.root, "--set", "train.steps=61")
+    assert done.returncode == 2 and "train.steps: 60 there, 61 wanted" in done.stderr
+
+
+def test_stock_open_clip_loads_the_model(smoke):
+    import open_clip  # after bioclip_lib.model, which declares torchvision's missing operators
+    import torch
+
+    from bioclip_lib import embed, model
+
+    stock, _, _ = open_clip.create_model_and_transforms(f"local-dir:{smoke.model}")
+    ours = model.load_model(f"local-dir:{smoke.model}").model
+    texts = ["a photo of Puma concolor.", "a photo of something else."]
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{smoke.model}")
+    with torch.no_grad():
+        theirs = stock.eval().encode_text(tokenizer(texts), normalize=True).numpy()
+    np.testing.assert_allclose(theirs, embed.encode_texts(ours, texts), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--profile", "minni"], "unknown profile 'minni'"),
+        (["--set", "train.step=3"], "train.steps"),
+        (["--set", "train.steps"], "KEY=VALUE"),
+        (["--profile", "photos"], "PHOTOS="),
+        (["--photos", "somewhere"], "PROFILE=photos"),
+        (["--profile", "photos", "--photos", "no/such/folder"], "does not exist"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_message_and_writes_nothing(tmp_path, arguments, message):
+    done = command(*arguments, "--run", tmp_path / "run")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and message in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def photo(path, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 255, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def folder_of_birds(root, n_images=4, names=("Turdus merula", "Parus major", "Corvus corax")):
+    for i, name in enumerate(names):
+        for j in range(n_images):
+            photo(root / name / f"{j}.jpg", 100 * i + j)
+    return root
+
+
+def test_an_empty_folder_and_a_table_without_names_write_nothing(tmp_path):
+    (tmp_path / "empty").mkdir()
+    photo(tmp_path / "a.jpg", 0)
+    pd.DataFrame({"path": ["a.jpg"], "colour": ["red"]}).to_csv(tmp_path / "a.csv", index=False)
+    for photos, message in (("empty", "image"), ("a.csv", "colour")):
+        done = command("--profile", "photos", "--photos", tmp_path / photos, "--run", tmp_path / "run")
+        assert done.returncode == 2 and message in done.stderr, done.stderr
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture()
+def construction_only(tmp_path, monkeypatch):
+    """The command with notebook 01 alone: the mistakes below are found there."""
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    shutil.copy(REPOSITORY / "notebooks" / "01_dataset_construction.ipynb", notebooks)
+    monkeypatch.setattr(reproduce, "NOTEBOOKS", notebooks)
+
+
+@pytest.mark.parametrize("mistake", ["one image", "unreadable", "synonyms"])
+def test_photographs_that_cannot_be_used_are_one_message(tmp_path, capsys, construction_only, mistake):
+    birds = folder_of_birds(tmp_path / "birds")
+    if mistake == "one image":
+        photo(birds / "Pica pica" / "0.jpg", 999)
+        message = "Pica pica"
+    elif mistake == "unreadable":
+        for path in (birds / "Turdus merula").glob("*.jpg"):
+            path.write_bytes(path.read_bytes()[:200])
+        message = "4 of 12"
+    else:
+        folder_of_birds(tmp_path / "birds", names=["Turdus_merula"])
+        for path in (birds / "Turdus_merula").glob("*.jpg"):
+            photo(path, hash(path.name) % 1000 + 5000)
+        message = "Turdus merula"
+    status = reproduce.main(["--profile", "photos", "--photos", str(birds), "--run", str(tmp_path / "run")])
+    captured = capsys.readouterr()
+    assert status == 2 and message in captured.err and "Traceback" not in captured.err, captured.err
+    left = {p.name for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    assert left <= {"config.json", "environment.json", "names.csv"}, left
+
+
+def test_parameters_that_a_notebook_does_not_declare_are_refused(tmp_path):
+    cell = nbformat.v4.new_code_cell("profile = 'mini'\nrun_dir = ''", metadata={"tags": ["parameters"]})
+    path = tmp_path / "00_a.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    assert reproduce.declared_parameters(path) == {"profile", "run_dir"}
+    with pytest.raises(InputError, match="overrides"):
+        reproduce.check_parameters(path, {"profile": "mini", "overrides": {}})
+
+
+def test_a_notebook_that_fails_is_kept_and_the_next_call_goes_on_from_it(tmp_path, monkeypatch, capsys):
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    parameters = nbformat.v4.new_code_cell(
+        "profile = ''\nrun_dir = ''\noverrides = {}", metadata={"tags": ["parameters"]}
+    )
+    for name, source in (("00_a", "1"), ("01_b", "assert 1 == 2, 'sum'")):
+        cells = [parameters, nbformat.v4.new_code_cell(source)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), notebooks / f"{name}.ipynb")
+    monkeypatch.setattr(reproduce, "NOTEBOOKS", notebooks)
+    arguments = ["--profile", "smoke", "--run", str(tmp_path / "run")]
+    assert reproduce.main(arguments) == 1
+    assert "AssertionError: sum" in capsys.readouterr().out
+    run = Run(tmp_path / "run")
+    assert (run.notebooks / "01_b.failed.ipynb").is_file() and not (run.notebooks / "01_b.ipynb").exists()
+    metrics.append_metrics(run.metrics_csv, metrics_row())
+    cells = [parameters, nbformat.v4.new_code_cell("2")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), notebooks / "01_b.ipynb")
+    assert reproduce.main(arguments) == 0
+    assert "[1/2] 00_a: up to date" in capsys.readouterr().out
+
+
+def metrics_row():
+    values = {"value": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 10, "seeds": 1, "chance": 0.1, "seconds": 1.0}
+    keys = {"run": "run", "profile": "smoke", "notebook": "a", "dataset": "d", "model": "trained", "task": "zero_shot/seen"}
+    return pd.DataFrame([{**keys, "metric": "top1", **values}])
+
+
+def test_settings_survive_the_way_through_the_notebook():
+    config = load_config("mini", {"train.text_types": "com,sci", "train.steps": 3})
+    changed = json.loads(json.dumps(reproduce.changed_settings(config)))
+    assert changed == {"train.text_types": ["com", "sci"], "train.steps": 3}
+    assert load_config("mini", changed) == config
