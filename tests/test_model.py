@@ -282,7 +282,7 @@ def test_pickled_code_is_not_run(exported, tmp_path, zipped):
     if zipped:
         torch.save({"state_dict": _Opens(marker)}, tmp_path / "open_clip_pytorch_model.bin")
     else:
-        (tmp_path / "open_clip_pytorch_model.bin").write_bytes(pickle.dumps(_Opens(marker)))
+        (tmp_path / "open_clip_pytorch_model.bin").write_bytes(pickle.dumps(_Opens(marker), protocol=2))
     with pytest.raises(InputError, match="cannot be loaded"):
         load_model(f"local-dir:{tmp_path}")
     assert not marker.exists()

@@ -144,7 +144,7 @@ def test_pickled_code_in_a_checkpoint_is_not_run(tmp_path):
 
     config = tiny_config()
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "step-000004.pt").write_bytes(pickle.dumps(Malicious()))
+    (tmp_path / "checkpoints" / "step-000004.pt").write_bytes(pickle.dumps(Malicious(), protocol=2))
     with pytest.warns(UserWarning, match="damaged"):
         _, log = train_tiny(tmp_path, config, resume=True)
     assert not marker.exists()
@@ -230,12 +230,21 @@ def test_settings_that_do_not_fit_are_refused(tmp_path, train, message):
         {"inputs": np.zeros((23, 20, 20, 3), np.uint8)},
         {"labels": np.full(24, 4)},
         {"labels": np.full(24, -1)},
-        {"inputs": np.zeros((0, 20, 20, 3), np.uint8), "labels": np.zeros(0, int)},
     ],
 )
 def test_data_that_do_not_belong_together_are_refused(change):
     with pytest.raises(ValueError, match=r"inputs|labels"):
         dataclasses.replace(tiny_images(), **change)
+
+
+def test_a_set_without_images(tmp_path):
+    config, data = tiny_config(steps=3), tiny_images()
+    nothing = dataclasses.replace(data, inputs=np.zeros((0, 1, 1, 3), np.uint8), labels=np.zeros(0, np.int64))
+    with pytest.raises(InputError, match="no training images"):
+        train_tiny(tmp_path, config, data=nothing)
+    log = fit(build_model(config.model), data, nothing, config, Run(tmp_path), progress=False)
+    assert log["val_loss"].isna().all()
+    assert np.isfinite(log["loss"]).all()
 
 
 def test_frozen_tower_trains_its_head_and_the_text_tower_alone(tmp_path):
