@@ -17,7 +17,8 @@ def draw(plan: str, canvas: Canvas, traits: Traits) -> None:
 def extent(plan: str, t: Traits) -> tuple[np.ndarray | float, np.ndarray | float]:
     """Return the middle of the body on its axis and its half-extent, numbers or (B, 1), to fit it into the frame."""
     if plan == "shell":
-        return 0.0, 0.4 + 0.22 * t["wing_size"] + 0.3 * t["appendage_length"]
+        long = 1 + 0.3 * t.beyond("body_length", 0.5) + 0.1 * t.beyond("lobing", 0.25)
+        return 0.0, (0.38 + 0.22 * t["wing_size"] + 0.3 * t["appendage_length"]) * long
     if plan != "animal":
         return {"plant": (-0.08, 0.9), "fungus": (-0.2, 0.8)}[plan]
     half_length = 0.46 + 0.26 * t["body_length"]
@@ -294,7 +295,8 @@ def draw_shell(c: Canvas, t: Traits) -> None:
     n = t.count("appendage_count", 3, 12)
     wave = np.cos(n * theta)
     lobe = 0.3 * t.beyond("lobing", 0.25)
-    size = (0.34 + 0.24 * t["wing_size"]) * (1 + lobe * wave)
+    base = 0.34 + 0.24 * t["wing_size"]
+    size = base * (1 + lobe * wave)
     x = r / size
     core = 0.1 + 0.28 * t["eye_size"]
     star = core * (1 + 0.35 * (2 * t["tail_fork"] - 0.6) * wave)
@@ -307,15 +309,15 @@ def draw_shell(c: Canvas, t: Traits) -> None:
     relief = dome(x, 0.3) + 0.03 * ribs - 0.02 * rings + 0.04 * rim
     solid = 0.8 + 0.2 * t["rim"]
     c.put(c.cover((x - 1) * size) * solid, MAIN, relief, mark, (x, theta * 0.5, SECOND))
-    _spines(c, t, (r, theta, size), n)
+    _spines(c, t, (r, theta, base * (1 + lobe)), n)
 
 
 def _spines(c: Canvas, t: Traits, polar: tuple, n: np.ndarray) -> None:
-    r, theta, size = polar
+    r, theta, size = polar  # the size at the tips of the lobes: spines stand on a circle
     length = 0.06 + 0.4 * t["appendage_length"]
     out = np.clip((r - size) / length, 0, 1)
     count = n * np.where(n < 7, t.count("hindwing_size", 1, 3), np.float32(1))
-    sway = theta + 0.5 * (t["wing_angle"] - 0.5) * np.sin(9 * out)
+    sway = theta + 0.9 * length * (t["wing_angle"] - 0.5) * np.sin(9 * out)
     phi = np.abs(sway * count / (2 * np.pi) - np.round(sway * count / (2 * np.pi))) * 2 * np.pi / count
     thick = (0.022 + 0.05 * t["wing_width"]) * (1.05 - out)
     distance = np.maximum(phi * r - thick, r - size - length)

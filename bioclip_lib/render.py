@@ -166,7 +166,7 @@ def _pose(t: Traits, seeds: np.ndarray, xy: tuple, noise: np.float32, fit: tuple
 
 def _relief_light(c: Canvas, t: Traits, seeds: np.ndarray, size_px: int, noise: np.float32) -> tuple:
     """Return diffuse shade and specular shine of the body's relief, each (B, P)."""
-    h = c.relief + (0.03 * t["roughness"]) * c.fuzz * (1 - c.clear)
+    h = c.relief + (0.03 * t["roughness"] ** 2) * c.fuzz * (1 - c.clear)
     h = h.reshape(-1, size_px, size_px)
     slope_x, slope_y = np.zeros_like(h), np.zeros_like(h)
     slope_x[:, :, 1:-1] = h[:, :, 2:] - h[:, :, :-2]
