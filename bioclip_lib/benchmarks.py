@@ -105,7 +105,14 @@ def _accuracy_rows(
         "macro_top1": (per_class, np.arange(len(per_class)), 1 / n_classes),
     }
     return [
-        {**keys, "metric": metric, **_with_interval(values, groups, config), "n": len(top1), "seeds": 1, "chance": chance}
+        {
+            **keys,
+            "metric": metric,
+            **_with_interval(values, groups, config),
+            "n": len(top1),
+            "seeds": 1,
+            "chance": chance,
+        }
         for metric, (values, groups, chance) in measured.items()
     ]
 
@@ -163,7 +170,9 @@ def mistake_distances(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.Data
         distance = pd.DataFrame(hierarchy.tree_distance(ranks.loc[candidates]), candidates, candidates)
         known = group["class_key"].isin(candidates) & group["predicted"].isin(candidates)
         wrong = group[known & (group["class_key"] != group["predicted"])]
-        observed = distance.to_numpy()[candidates.get_indexer(wrong["class_key"]), candidates.get_indexer(wrong["predicted"])]
+        observed = distance.to_numpy()[
+            candidates.get_indexer(wrong["class_key"]), candidates.get_indexer(wrong["predicted"])
+        ]
         expected = distance.loc[wrong["class_key"]].to_numpy()
         for d in range(1, len(RANKS) + 1):
             share = float((observed == d).mean()) if len(wrong) else np.nan
@@ -176,7 +185,11 @@ def mistake_distances(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.Data
 def _ranks_of_classes(table: pd.DataFrame) -> pd.DataFrame:
     """Return the seven ranks of each class, indexed by class."""
     usable = table[catalog.usable(table)]
-    return usable.assign(class_key=catalog.class_key(usable)).drop_duplicates("class_key").set_index("class_key")[list(RANKS)]
+    return (
+        usable.assign(class_key=catalog.class_key(usable))
+        .drop_duplicates("class_key")
+        .set_index("class_key")[list(RANKS)]
+    )
 
 
 def eligible_classes(table: pd.DataFrame, k: int) -> pd.DataFrame:
@@ -191,9 +204,7 @@ def eligible_classes(table: pd.DataFrame, k: int) -> pd.DataFrame:
     return counts.assign(eligible=counts["n_images"] > k)
 
 
-def score_few_shot(
-    table: pd.DataFrame, tables: Features, config: EvaluateConfig
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def score_few_shot(table: pd.DataFrame, tables: Features, config: EvaluateConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Classify by the nearest average of a few images, in both modes, for every model on the same folds.
 
     Parameters
@@ -222,7 +233,9 @@ def score_few_shot(
         for suffix, (mode, pool) in pools.items():
             if pool["class_key"].nunique() < 2:
                 continue
-            splits = few_shot.few_shot_folds(pool["class_key"].to_numpy(), config.shots, config.n_folds, mode, config.seed)
+            splits = few_shot.few_shot_folds(
+                pool["class_key"].to_numpy(), config.shots, config.n_folds, mode, config.seed
+            )
             for name, features in tables.items():
                 values = _rows_of(features, images).loc[pool.index].to_numpy()
                 for k, parts in splits.items():
@@ -240,7 +253,9 @@ def _few_shot_queries(values: np.ndarray, pool: pd.DataFrame, parts: Sequence[tu
     for fold, (shots, queries) in enumerate(parts):
         predicted = few_shot.simple_shot(values, labels, shots, queries)
         for index, is_shot in ((shots, True), (queries, False)):
-            frame = pd.DataFrame({"image_id": pool.index[index], "class_key": labels[index], "fold": fold, "shot": is_shot})
+            frame = pd.DataFrame(
+                {"image_id": pool.index[index], "class_key": labels[index], "fold": fold, "shot": is_shot}
+            )
             rows.append(frame.assign(correct=False if is_shot else predicted == labels[index]))
     return pd.concat(rows, ignore_index=True)
 
@@ -250,7 +265,10 @@ def _few_shot_rows(keys: dict, queries: pd.DataFrame, config: EvaluateConfig) ->
     per_fold = queries.groupby("fold")["correct"].mean()
     chance, n = 1 / queries["class_key"].nunique(), queries["image_id"].nunique()
     low, high = metrics.bootstrap_interval(
-        queries["correct"].to_numpy(float), queries["class_key"].to_numpy(), n_bootstraps=config.n_bootstraps, seed=config.seed
+        queries["correct"].to_numpy(float),
+        queries["class_key"].to_numpy(),
+        n_bootstraps=config.n_bootstraps,
+        seed=config.seed,
     )
     value = float(queries["correct"].mean())
     row = {"value": value, "ci_low": low, "ci_high": high, "n": n, "seeds": len(per_fold), "chance": chance}
@@ -268,7 +286,9 @@ def compare_few_shot(folds: pd.DataFrame, reference: str, config: EvaluateConfig
     """
     queries = folds[~folds["shot"]]
     index = ["dataset", "k", "fold", "image_id", "class_key"]
-    wide = queries.assign(correct=queries["correct"].astype(float)).pivot(index=index, columns="model", values="correct")
+    wide = queries.assign(correct=queries["correct"].astype(float)).pivot(
+        index=index, columns="model", values="correct"
+    )
     rows = []
     for (dataset, k), group in wide.groupby(["dataset", "k"]):
         groups = group.index.get_level_values("class_key").to_numpy()
@@ -280,9 +300,7 @@ def compare_few_shot(folds: pd.DataFrame, reference: str, config: EvaluateConfig
     return pd.DataFrame(rows, columns=columns)
 
 
-def score_hierarchy(
-    table: pd.DataFrame, tables: Features, config: EvaluateConfig
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def score_hierarchy(table: pd.DataFrame, tables: Features, config: EvaluateConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Correlate distances between species in the embedding with their distances in the tree.
 
     Parameters
@@ -316,11 +334,18 @@ def score_hierarchy(
             observed, p_value, null = hierarchy.mantel(embedding, tree, config.n_permutations, config.seed)
             low, high = hierarchy.bootstrap_rho(embedding, tree, config.n_bootstraps, config.seed)
             keys = {"model": name, "dataset": dataset, "task": f"hierarchy/{part}", "n": len(classes), "seeds": 1}
-            scores.append({**keys, "metric": "spearman", "value": observed, "ci_low": low, "ci_high": high, "chance": 0.0})
+            scores.append(
+                {**keys, "metric": "spearman", "value": observed, "ci_low": low, "ci_high": high, "chance": 0.0}
+            )
             low, high = metrics.p_value_interval(p_value, config.n_permutations)
-            scores.append({**keys, "metric": "p_value", "value": p_value, "ci_low": low, "ci_high": high, "chance": 0.5})
+            scores.append(
+                {**keys, "metric": "p_value", "value": p_value, "ci_low": low, "ci_high": high, "chance": 0.5}
+            )
             details[dataset, f"hierarchy/{part}", name] = {
-                "observed": observed, "null": null, "tree": tree, "embedding": embedding,
+                "observed": observed,
+                "null": null,
+                "tree": tree,
+                "embedding": embedding,
             }
     return pd.DataFrame(scores), details
 
@@ -346,7 +371,9 @@ def shared_words_by_rank(texts: pd.DataFrame, ranks: pd.DataFrame) -> pd.DataFra
     shared_rank = np.array(["none", *RANKS])[len(RANKS) - distance[upper].astype(int)]
     counts = {}
     for text_type in texts:
-        words = [set(text.rstrip(".").split()) - {"a", "photo", "of", "with", "common", "name"} for text in texts[text_type]]
+        words = [
+            set(text.rstrip(".").split()) - {"a", "photo", "of", "with", "common", "name"} for text in texts[text_type]
+        ]
         counts[text_type] = [len(words[i] & words[j]) for i, j in zip(*upper, strict=True)]
     table = pd.DataFrame(counts).groupby(shared_rank).mean()
     return table.reindex([rank for rank in ("none", *RANKS) if rank in table.index])

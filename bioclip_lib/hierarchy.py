@@ -69,9 +69,7 @@ def embedding_distance(points: np.ndarray) -> np.ndarray:
     return distance
 
 
-def mantel(
-    a: np.ndarray, b: np.ndarray, n_permutations: int = 9_999, seed: int = 0
-) -> tuple[float, float, np.ndarray]:
+def mantel(a: np.ndarray, b: np.ndarray, n_permutations: int = 9_999, seed: int = 0) -> tuple[float, float, np.ndarray]:
     """Test whether two distance matrices are correlated (Mantel 1967), by Spearman's coefficient.
 
     Parameters

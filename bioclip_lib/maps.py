@@ -83,7 +83,9 @@ def map_quality(
         k = min(n_neighbors, (len(features) - 1) // 2)
         trust = trustworthiness(features, xy[name], n_neighbors=k, metric="cosine")
         near = {
-            "embedding": NearestNeighbors(n_neighbors=k, metric="cosine").fit(features).kneighbors(return_distance=False),
+            "embedding": NearestNeighbors(n_neighbors=k, metric="cosine")
+            .fit(features)
+            .kneighbors(return_distance=False),
             "map": NearestNeighbors(n_neighbors=k).fit(xy[name]).kneighbors(return_distance=False),
         }
         for rank in RANKS:
@@ -94,5 +96,14 @@ def map_quality(
             shares = {space: float((taxon[index] == taxon[:, None])[known].mean()) for space, index in near.items()}
             counts = pd.Series(taxon).map(pd.Series(taxon).value_counts()).to_numpy()
             chance = float(((counts - 1) / (len(taxon) - 1))[known].mean())
-            rows.append({"model": name, "rank": rank, **shares, "chance": chance, "n": int(known.sum()), "trustworthiness": trust})
+            rows.append(
+                {
+                    "model": name,
+                    "rank": rank,
+                    **shares,
+                    "chance": chance,
+                    "n": int(known.sum()),
+                    "trustworthiness": trust,
+                }
+            )
     return pd.DataFrame(rows)

@@ -73,7 +73,9 @@ def open_run(root: str | Path, config: Config) -> Run:
         try:
             found = json.loads(run.config_json.read_text(encoding="utf-8"))
         except ValueError:
-            raise InputError(f"{run.config_json} is not readable JSON; delete {run.root} or pass another RUN=") from None
+            raise InputError(
+                f"{run.config_json} is not readable JSON; delete {run.root} or pass another RUN="
+            ) from None
         if found != wanted:
             raise InputError(
                 f"{run.root} belongs to another configuration ({'; '.join(differences(found, wanted)[:4])}); "
@@ -104,7 +106,17 @@ def environment() -> dict:
     """Return what a reader of the results needs to know of the machine: versions, commit, CPU, GPU."""
     import torch
 
-    packages = ("torch", "open_clip_torch", "timm", "datasets", "numpy", "scikit-learn", "umap-learn", "gnparser", "taxoniq")
+    packages = (
+        "torch",
+        "open_clip_torch",
+        "timm",
+        "datasets",
+        "numpy",
+        "scikit-learn",
+        "umap-learn",
+        "gnparser",
+        "taxoniq",
+    )
     return {
         "bioclip_lib": __version__,
         "git_commit": git_commit(),

@@ -28,7 +28,9 @@ NOTEBOOKS = REPOSITORY / "notebooks"
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit status (0 done, 1 a notebook failed, 2 a mistake in the input)."""
-    parser = argparse.ArgumentParser(prog="python -m bioclip_lib.reproduce", description="Run every notebook, in order.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bioclip_lib.reproduce", description="Run every notebook, in order."
+    )
     parser.add_argument("--profile", default="mini", help="mini (default), smoke or photos")
     parser.add_argument("--run", default="", help="run directory (default: runs/<profile>)")
     parser.add_argument("--photos", default="", help="folder, CSV or Parquet of photographs, for --profile photos")
@@ -137,7 +139,9 @@ def check_parameters(notebook: Path, parameters: dict) -> None:
     declared = declared_parameters(notebook)
     unknown = sorted(set(parameters) - declared)
     if unknown:
-        raise InputError(f"{notebook.name} declares no parameter {', '.join(unknown)}; it has {', '.join(sorted(declared))}")
+        raise InputError(
+            f"{notebook.name} declares no parameter {', '.join(unknown)}; it has {', '.join(sorted(declared))}"
+        )
 
 
 def declared_parameters(notebook: Path) -> set[str]:

@@ -43,7 +43,9 @@ def load_training_data(run: Run, config: Config, clip: torch.nn.Module) -> tuple
     texts = captions.caption_table(table).set_index("class_key")
     classes = pd.Series(np.arange(len(texts)), index=texts.index)
     labels = catalog.class_key(table).map(classes).set_axis(table["image_id"])
-    tokens = torch.stack([model.tokenize(list(texts[t]), config.model.context_length) for t in config.train.text_types], 1)
+    tokens = torch.stack(
+        [model.tokenize(list(texts[t]), config.model.context_length) for t in config.train.text_types], 1
+    )
     return tuple(_one_split(run, config, clip, split, labels, tokens) for split in ("train", "val"))
 
 

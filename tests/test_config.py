@@ -50,7 +50,13 @@ def test_strings_become_the_type_of_the_field(key, value, result):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("train.steps", "many"), ("train.steps", True), ("train.freeze_image_tower", "perhaps"), ("data.photos", 3), ("train", 1)],
+    [
+        ("train.steps", "many"),
+        ("train.steps", True),
+        ("train.freeze_image_tower", "perhaps"),
+        ("data.photos", 3),
+        ("train", 1),
+    ],
 )
 def test_values_of_another_type_are_refused(key, value):
     with pytest.raises(InputError, match=r"train|data\.photos"):

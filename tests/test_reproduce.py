@@ -203,7 +203,14 @@ def test_a_notebook_that_fails_is_kept_and_the_next_call_goes_on_from_it(tmp_pat
 
 def metrics_row():
     values = {"value": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 10, "seeds": 1, "chance": 0.1, "seconds": 1.0}
-    keys = {"run": "run", "profile": "smoke", "notebook": "a", "dataset": "d", "model": "trained", "task": "zero_shot/seen"}
+    keys = {
+        "run": "run",
+        "profile": "smoke",
+        "notebook": "a",
+        "dataset": "d",
+        "model": "trained",
+        "task": "zero_shot/seen",
+    }
     return pd.DataFrame([{**keys, "metric": "top1", **values}])
 
 
