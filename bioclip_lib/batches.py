@@ -26,12 +26,17 @@ class TrainData:
     labels : ndarray of shape (N,), int
         Class of each input: the first index of `tokens`.
     tokens : ndarray or Tensor of shape (n_classes, n_text_types, L), int64
-        The captions of each class, one a text type, in the order of ``config.train.text_types``.
+        The captions of each class, one a text type, in the order of ``config.train.text_types``; after them may come
+        captions of higher taxa.
+    groups : ndarray of shape (n_classes, n_text_types), int, optional
+        What each caption stands for: captions in one column with equal numbers are true of each other's images. By
+        default each class stands for itself.
     """
 
     inputs: np.ndarray
     labels: np.ndarray
     tokens: np.ndarray | torch.Tensor
+    groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         form = (self.inputs.dtype, self.inputs.ndim)
@@ -41,6 +46,11 @@ class TrainData:
             raise ValueError(f"{len(self.inputs)} inputs with {len(self.labels)} labels; give one label an input")
         if len(self.labels) and not 0 <= np.min(self.labels) <= np.max(self.labels) < len(self.tokens):
             raise ValueError(f"labels up to {np.max(self.labels)}, but tokens of {len(self.tokens)} classes")
+        if self.groups is None:
+            own = np.repeat(np.arange(len(self.tokens))[:, None], self.tokens.shape[1], axis=1)
+            object.__setattr__(self, "groups", own)
+        if self.groups.shape != tuple(self.tokens.shape[:2]):
+            raise ValueError(f"groups {self.groups.shape} do not fit tokens {tuple(self.tokens.shape)}")
 
     @property
     def holds_features(self) -> bool:
@@ -51,7 +61,7 @@ class TrainData:
         """Return the SHA-256 of the shapes, labels, tokens and some 64 inputs."""
         sample = self.inputs[:: max(1, len(self.inputs) // 64)]
         digest = hashlib.sha256(repr((self.inputs.shape, tuple(self.tokens.shape))).encode())
-        for array in (self.labels, self.tokens, sample):
+        for array in (self.labels, self.tokens, self.groups, sample):
             digest.update(np.ascontiguousarray(array).view(np.uint8))
         return digest.hexdigest()
 
@@ -81,6 +91,31 @@ def batch_indices(n: int, batch_size: int, step: int, seed: int) -> torch.Tensor
     epoch, position = divmod(step, n // size)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + 500_009 + epoch))
     return order[position * size : (position + 1) * size]
+
+
+def drop_tokens(tokens: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    """Blank out a share of the words between the start and end tokens of each caption, at random.
+
+    Parameters
+    ----------
+    tokens : Tensor of shape (n, L), int64
+        The end token has the highest id.
+    share : float
+        0 to 1.
+    generator : torch.Generator
+
+    Returns
+    -------
+    Tensor of shape (n, L), int64
+
+    Examples
+    --------
+    >>> drop_tokens(torch.tensor([[8, 3, 4, 9, 0]]), 1.0, torch.Generator()).tolist()
+    [[8, 0, 0, 9, 0]]
+    """
+    position = torch.arange(tokens.shape[1])
+    inside = (position > 0) & (position < tokens.argmax(dim=1, keepdim=True))  # (n, L)
+    return tokens.masked_fill(inside & (torch.rand(tokens.shape, generator=generator) < share), 0)
 
 
 def augment(images: torch.Tensor, size: tuple[int, int], generator: torch.Generator) -> torch.Tensor:

@@ -30,6 +30,7 @@ SHARD_TEXTS = {
 }
 """Text type -> suffix of its member in a shard. The last three are bare names, the others captions."""
 CAPTIONS = tuple(SHARD_TEXTS)[:7]
+HIGHER_RANKS = ("order", "family", "genus")
 DEFAULT_TEXT = "taxon_com"
 """The caption that stands in the plain ``.txt`` for stock trainers."""
 _BARE = {"scientific_name": "sci", "taxonomic_name": "taxon", "common_name": "com"}
@@ -180,6 +181,31 @@ def caption_table(catalog: pd.DataFrame) -> pd.DataFrame:
     rows = classes.to_dict("records")
     table = {text_type: [caption(row, text_type) for row in rows] for text_type in CAPTIONS}
     return pd.DataFrame({"class_key": classes["class_key"].to_numpy(), **table})
+
+
+def higher_caption_table(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Return captions of the higher taxa of every class: the taxonomic caption, cut after order, family and genus.
+
+    Parameters
+    ----------
+    catalog : pd.DataFrame
+
+    Returns
+    -------
+    pd.DataFrame
+        Indexed by ``class_key`` in the order of `caption_table`; a column for each of `HIGHER_RANKS`. Classes of one taxon
+        have the same caption; where a rank is unknown, what is known above it stands; a class without any name at
+        these ranks has its own caption.
+    """
+    kept = catalog[usable(catalog)].sort_values("image_id")
+    classes = kept.assign(class_key=class_key(kept)).drop_duplicates("class_key").sort_values("class_key")
+    table = {}
+    for last in HIGHER_RANKS:
+        ranks = classes[list(RANKS[: RANKS.index(last) + 1])]
+        names = [" ".join(name for name in row if name) for row in ranks.to_numpy()]
+        rows = zip(names, classes.to_dict("records"), strict=True)
+        table[last] = [TEMPLATES_ONE[0].format(name) if name else caption(row, "com") for name, row in rows]
+    return pd.DataFrame(table, index=pd.Index(classes["class_key"], name="class_key"))
 
 
 def sample_text_types(n: int, types: Sequence[str], rng: np.random.Generator) -> np.ndarray:

@@ -86,6 +86,10 @@ class TrainConfig:
     eps: float = 1e-6
     objective: str = "multi_positive"  # or "clip": images of one species in a batch are negatives of each other
     text_types: tuple[str, ...] = ("com", "sci", "taxon", "sci_com", "taxon_com")
+    higher_rank_share: float = (
+        0.5  # of the captions, cut after order, family or genus: true of all images of that taxon
+    )
+    token_dropout: float = 0.3  # share of a caption's tokens blanked out in training
     precision: str = "auto"  # "auto": bf16 autocast where the device has it; or "fp32", "bf16"
     freeze_image_tower: bool = False  # True: the tower's features are computed once, only its projection is trained
     checkpoint_every_steps: int = 200

@@ -5,9 +5,8 @@ architecture before training (``random_init``), a thumbnail with a colour histog
 EfficientNet-Lite0 without training here (``frozen``). Only test images and held-out species are embedded.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -27,6 +26,11 @@ class FeatureTable:
 
     image_ids: list[str]
     values: np.ndarray
+
+
+def contestants(config: Config) -> list[str]:
+    """Return whom a run compares: ``frozen`` only where its image tower started from that pretrained tower."""
+    return [name for name in CONTESTANTS if name != "frozen" or config.model.image_tower == model.LITE0]
 
 
 def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, FeatureTable]:
@@ -148,10 +152,4 @@ def _pixels(run: Run, config: Config, splits: Sequence[str]) -> FeatureTable:
 
 
 def _frozen(run: Run, config: Config, splits: Sequence[str]) -> FeatureTable:
-    lite0 = replace(config.model, image_tower=model.LITE0, image_size_px=224)
-    return trunk_table(run, model.build_model(lite0), splits)
-
-
-def digest_of_ids(image_ids: Sequence[str]) -> str:
-    """Return the SHA-256 of a list of image ids, in order."""
-    return hashlib.sha256("\n".join(image_ids).encode()).hexdigest()
+    return trunk_table(run, model.build_model(config.model), splits)

@@ -71,7 +71,36 @@ def multi_positive_clip_loss(
     >>> round(float(multi_positive_clip_loss(features, features, torch.tensor(1.0), torch.tensor([7, 7]))), 4)
     0.8133
     """
+    return positive_sets_clip_loss(image_features, text_features, logit_scale, labels[:, None] == labels[None, :])
+
+
+def positive_sets_clip_loss(
+    image_features: torch.Tensor, text_features: torch.Tensor, logit_scale: torch.Tensor, positives: torch.Tensor
+) -> torch.Tensor:
+    """Compute the contrastive loss in which each text is true of a set of images, such as all images of its family.
+
+    Parameters
+    ----------
+    image_features, text_features : Tensor of shape (B, D)
+        L2-normalised.
+    logit_scale : Tensor of shape ()
+        The factor itself.
+    positives : Tensor of shape (B, B), bool
+        Whether text j is true of image i; each row and column has one at least.
+
+    Returns
+    -------
+    Tensor of shape ()
+        In nats. `multi_positive_clip_loss` is the case in which the sets are classes.
+
+    Examples
+    --------
+    >>> features = torch.eye(2)
+    >>> round(float(positive_sets_clip_loss(features, features, torch.tensor(1.0), torch.eye(2) > 0)), 4)
+    0.3133
+    """
     logits = logit_scale * image_features @ text_features.T  # (B, D) @ (D, B) -> (B, B)
-    same = (labels[:, None] == labels[None, :]).to(logits.dtype)  # (B, B), symmetric
-    targets = same / same.sum(dim=1, keepdim=True)
-    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+    targets = positives.to(logits.dtype)
+    by_image = targets / targets.sum(dim=1, keepdim=True)
+    by_text = targets.T / targets.T.sum(dim=1, keepdim=True)
+    return (F.cross_entropy(logits, by_image) + F.cross_entropy(logits.T, by_text)) / 2

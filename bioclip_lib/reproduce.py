@@ -24,6 +24,7 @@ from .errors import InputError
 from .paths import REPOSITORY, Run, open_run, remove, write_json
 
 NOTEBOOKS = REPOSITORY / "notebooks"
+QUIET = ["--IPKernelApp.log_level=ERROR"]  # the kernel warns of its own loopback sockets
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -118,7 +119,13 @@ def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
     print(f"{label} ...", end=" ", flush=True)
     try:
         papermill.execute_notebook(
-            notebook, failed, parameters, kernel_name="python3", cwd=NOTEBOOKS, progress_bar=sys.stderr.isatty()
+            notebook,
+            failed,
+            parameters,
+            kernel_name="python3",
+            cwd=NOTEBOOKS,
+            progress_bar=sys.stderr.isatty(),
+            extra_arguments=QUIET,
         )
     except papermill.PapermillExecutionError as error:
         if error.ename == "InputError":

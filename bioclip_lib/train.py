@@ -18,12 +18,13 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from .batches import TrainData, augment, batch_indices
+from .batches import TrainData, augment, batch_indices, drop_tokens
+from .captions import HIGHER_RANKS
 from .checkpoints import delete_checkpoints, read_checkpoint, write_checkpoint
 from .config import Config, TrainConfig
 from .embed import evaluating
 from .errors import InputError
-from .losses import clip_loss, multi_positive_clip_loss
+from .losses import clip_loss, positive_sets_clip_loss
 from .model import autocast, compact_vocabulary, encode_tokens, model_digest, normalised
 from .paths import Run, atomic
 from .pixels import normalise_pixels, prepare_pixels
@@ -103,12 +104,14 @@ class _Pairs(NamedTuple):
     inputs: torch.Tensor
     labels: torch.Tensor
     tokens: torch.Tensor
+    groups: torch.Tensor
 
     @classmethod
     def of(cls, data: TrainData, tokens: torch.Tensor) -> "_Pairs":
         """Share the inputs' memory; take renumbered tokens."""
         inputs = data.inputs if data.inputs.flags.writeable else data.inputs.copy()  # torch has no read-only tensors
-        return cls(torch.from_numpy(inputs), torch.as_tensor(np.asarray(data.labels, dtype=np.int64)), tokens)
+        labels, groups = (torch.as_tensor(np.asarray(array, dtype=np.int64)) for array in (data.labels, data.groups))
+        return cls(torch.from_numpy(inputs), labels, tokens, groups)
 
 
 class _Trainer:
@@ -143,7 +146,7 @@ class _Trainer:
         lr = learning_rate(self.step, cfg)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        types = torch.randint(self.train.tokens.shape[1], (len(index),), generator=generator)
+        types = self._draw_types(len(index), generator)
         loss = self._loss(self.train, index, types, generator)
         if not math.isfinite(loss.item()):
             raise InputError(
@@ -171,6 +174,15 @@ class _Trainer:
         self.log.append(row)
         return row
 
+    def _draw_types(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        """Draw which caption each of n pairs gets: one of the text types, or one of the higher taxa, if there are any."""
+        n_types, n_columns = len(self.cfg.text_types), self.train.tokens.shape[1]
+        types = torch.randint(n_types, (n,), generator=generator)
+        if n_columns == n_types:
+            return types
+        higher = torch.rand(n, generator=generator) < self.cfg.higher_rank_share
+        return torch.where(higher, torch.randint(n_types, n_columns, (n,), generator=generator), types)
+
     def _validates(self) -> bool:
         return self.step % self.cfg.val_every_steps == 0 or self.step == self.cfg.steps
 
@@ -178,7 +190,7 @@ class _Trainer:
         """Compute the loss on the same pairs and text types each time, without augmentation; nan without pairs."""
         if not len(self.val.labels):
             return math.nan
-        n, n_types = len(self.val.labels), self.val.tokens.shape[1]
+        n, n_types = len(self.val.labels), len(self.cfg.text_types)
         order = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:MAX_VALIDATION_PAIRS]
         batches = order.split(self.cfg.batch_size)
         if len(batches) > 1 and len(batches[-1]) < self.cfg.batch_size:
@@ -193,14 +205,18 @@ class _Trainer:
         """Return the loss of the pairs at `index` (B,) with captions of `types` (B,); a generator augments."""
         labels = data.labels[index]
         captions, inverse = torch.unique(labels * data.tokens.shape[1] + types, return_inverse=True)
+        tokens = data.tokens.flatten(0, 1)[captions]
+        if generator is not None:
+            tokens = drop_tokens(tokens, self.cfg.token_dropout, generator)
         with autocast(self.cfg.precision, self.device):
             image_features = self._image_features(data.inputs[index].to(self.device), generator)  # (B, D)
-            text_features = encode_tokens(self.model, data.tokens.flatten(0, 1)[captions].to(self.device))
+            text_features = encode_tokens(self.model, tokens.to(self.device))
         text_features = F.embedding(inverse.to(self.device), normalised(text_features))  # (n_captions, D) -> (B, D)
         scale = self.model.logit_scale.exp()
         if self.cfg.objective == "clip":
             return clip_loss(normalised(image_features), text_features, scale)
-        return multi_positive_clip_loss(normalised(image_features), text_features, scale, labels.to(self.device))
+        positives = data.groups[labels][:, types] == data.groups[labels, types]  # (B images, B texts)
+        return positive_sets_clip_loss(normalised(image_features), text_features, scale, positives.to(self.device))
 
     def _image_features(self, inputs: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
         """Project features of the frozen trunk (B, F), or encode images (B, H, W, 3), to (B, D)."""
@@ -258,7 +274,7 @@ def _check(train: TrainData, val: TrainData, cfg: TrainConfig) -> None:
     if cfg.objective not in ("clip", "multi_positive"):
         raise InputError(f"unknown train.objective {cfg.objective!r}; choose clip or multi_positive")
     for name, data in (("training", train), ("validation", val)):
-        if data.tokens.shape[1] != len(cfg.text_types):
+        if data.tokens.shape[1] - len(cfg.text_types) not in (0, len(HIGHER_RANKS)):
             raise InputError(
                 f"the {name} captions hold {data.tokens.shape[1]} text types, train.text_types {len(cfg.text_types)}; "
                 "load the data again under this configuration"

@@ -4,6 +4,8 @@ Takes a run with catalog and shards; returns `train.TrainData` for the splits tr
 the inputs are its features, computed once; else the images themselves.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import torch
@@ -50,15 +52,14 @@ def load_training_data(run: Run, config: Config, clip: torch.nn.Module) -> tuple
 
 
 def _one_split(
-    run: Run, config: Config, clip: torch.nn.Module, split: str, labels: pd.Series, tokens: torch.Tensor
+    run: Run, config: Config, clip: torch.nn.Module, split: str, labels: pd.Series, captioned: TrainData
 ) -> TrainData:
     """Load the inputs of one split; an empty val is no error."""
     if split not in set(shards.read_index(run.shards)["split"]):
-        empty = np.zeros((0, 1, 1, 3), np.uint8)
-        return TrainData(empty, np.zeros(0, np.int64), tokens)
+        return captioned
     if config.train.freeze_image_tower:
         trunk = features.trunk_table(run, clip, [split])
         image_ids, inputs = trunk.image_ids, trunk.values
     else:
         image_ids, inputs = shards.load_images(run.shards, [split], config.shards.image_size_px)
-    return TrainData(inputs, labels.loc[image_ids].to_numpy(), tokens)
+    return replace(captioned, inputs=inputs, labels=labels.loc[image_ids].to_numpy())
