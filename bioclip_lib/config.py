@@ -76,7 +76,8 @@ class ModelConfig:
 class TrainConfig:
     """The contrastive recipe."""
 
-    steps: int = 600
+    steps: int = 200
+    epochs: float = 0.0  # if positive, decides the steps: epochs * images / batch_size
     batch_size: int = 256
     lr: float = 1e-3
     warmup_steps: int = 50
@@ -156,7 +157,12 @@ PROFILES: dict[str, dict[str, Any]] = {
         "shards.image_size_px": 224,
         "model.image_tower": "efficientnet-lite0",
         "model.image_size_px": 224,
+        "model.embed_dim": 512,
         "train.freeze_image_tower": True,
+        "train.epochs": 12.0,
+        "train.batch_size": 128,
+        "train.lr": 3e-3,
+        "train.warmup_steps": 20,
     },
 }
 

@@ -1,18 +1,49 @@
 """Few-shot classification by SimpleShot (Wang et al. 2019, https://arxiv.org/abs/1911.04623), as BioCLIP uses it.
 
-Takes features and labels; returns folds and predictions. Knows no model and no path. Two protocols are named:
-``cumulative``, the original evaluation's, and ``independent``.
+Takes features and labels; returns folds, predictions and scores. Knows no model and no path. Two protocols are named:
+``cumulative``, the original evaluation's, and ``independent``. Refuses classes without k shots and a query.
 """
 
 import random
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 from .errors import InputError
 
 MODES = ("independent", "cumulative")
 Fold = tuple[np.ndarray, np.ndarray]
+_VALUES = 16_000_000  # numbers of a chunk of queries, features and distances together
+
+
+def eligible_images(labels: np.ndarray, k: int) -> tuple[np.ndarray, list]:
+    """Find the images of classes that have k shots and at least one query.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,)
+    k : int
+        The largest number of shots.
+
+    Returns
+    -------
+    mask : ndarray of shape (n,), bool
+    dropped : list
+        The other classes, sorted.
+
+    Notes
+    -----
+    Dropping classes makes the task easier: report how many were left out.
+
+    Examples
+    --------
+    >>> mask, dropped = eligible_images(np.array(["a", "a", "b"]), 1)
+    >>> mask.tolist(), dropped
+    ([True, True, False], ['b'])
+    """
+    classes, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return (counts > k)[index], classes[counts <= k].tolist()
 
 
 def few_shot_folds(
@@ -31,7 +62,7 @@ def few_shot_folds(
         code, which seeds a generator with the fold's number and shuffles each class's list in place. The lists keep
         their order from fold to fold and from one k to the next, so 5-shot folds depend on the 1-shot folds before.
     seed : int
-        Added to the fold's number; the original has 0.
+        0 gives the original's folds; any other one other shuffles in all folds.
 
     Returns
     -------
@@ -41,36 +72,49 @@ def few_shot_folds(
     Raises
     ------
     InputError
-        For an unknown mode, or classes without k + 1 images; the message names them.
+        For an unknown mode, numbers below 1 or twice the same, or classes without k + 1 images; the message names them.
 
     Notes
     -----
     `random.Random(n)` gives the stream that the original's ``random.seed(n)`` gives to the global generator, without
-    touching it.
+    touching it. In the independent mode the shots of a smaller k are among those of a larger one in the same fold.
+
+    Examples
+    --------
+    >>> few_shot_folds(np.array(list("aab" "b")), [1], 1)[1][0][0].tolist()
+    [0, 2]
     """
     if mode not in MODES:
         raise InputError(f"unknown few-shot mode {mode!r}; choose {' or '.join(MODES)}")
-    images: dict = {}
-    for index, label in enumerate(np.asarray(labels).tolist()):
-        images.setdefault(label, []).append(index)
-    small = [str(label) for label, members in images.items() if len(members) <= max(shots)]
-    if small:
-        raise InputError(
-            f"{len(small)} classes have no {max(shots)} shots and a query: {', '.join(small[:5])}; leave them out "
-            "(benchmarks.eligible_classes) or lower evaluate.shots"
-        )
+    if not len(shots) or min(shots) < 1 or len(set(shots)) < len(shots) or n_folds < 1:
+        raise InputError(f"evaluate.shots {list(shots)} and n_folds {n_folds} must be distinct numbers from 1")
+    images = _images_of_classes(labels, max(shots))
     folds: dict[int, list[Fold]] = {}
     for k in shots:
         folds[k] = []
         for fold in range(n_folds):
-            rng = random.Random(seed + fold)
-            order = images if mode == "cumulative" else {label: list(members) for label, members in images.items()}
-            for members in order.values():
+            rng = random.Random(1_000 * seed + fold)  # no stream of one seed is another seed's, below 1,000 folds
+            order = images if mode == "cumulative" else [list(members) for members in images]
+            for members in order:
                 rng.shuffle(members)
-            train = [i for members in order.values() for i in members[:k]]
-            test = [i for members in order.values() for i in members[k:]]
+            train = [i for members in order for i in members[:k]]
+            test = [i for members in order for i in members[k:]]
             folds[k].append((np.array(train), np.array(test)))
     return folds
+
+
+def _images_of_classes(labels: np.ndarray, k: int) -> list[list[int]]:
+    """List the images of each class, classes in first-seen order; refuse a class without k + 1 of them."""
+    images: dict = {}
+    for index, label in enumerate(np.asarray(labels).tolist()):
+        images.setdefault(label, []).append(index)
+    small = [str(label) for label, members in images.items() if len(members) <= k]
+    if small or not images:
+        raise InputError(
+            f"{len(small)} of {len(images)} classes have no {k} shots and a query: {', '.join(small[:5])}"
+            f"{', ...' if len(small) > 5 else ''}; leave them out (few_shot.eligible_images) or lower evaluate.shots"
+        )
+    return list(images.values())
 
 
 def simple_shot(features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
@@ -86,7 +130,7 @@ def simple_shot(features: np.ndarray, labels: np.ndarray, train: np.ndarray, tes
     Returns
     -------
     ndarray of shape (n_queries,)
-        Labels.
+        Labels; of equally near classes the first in sorted order.
 
     Raises
     ------
@@ -95,29 +139,104 @@ def simple_shot(features: np.ndarray, labels: np.ndarray, train: np.ndarray, tes
 
     Notes
     -----
-    The mean of the shots is subtracted from all, rows are normalised, a class is the average of its normalised shots and
-    is *not* normalised again; the distance is Euclidean. For a query x of unit length the nearest centroid c minimises
-    |c|^2 - 2 x.c, so a product of matrices does, and no (classes, queries, D) array is built.
+    The mean of the shots is subtracted from all, rows are normalised, a class is the average of its normalised shots
+    and is *not* normalised again; the distance is Euclidean. For a query x of unit length the nearest centroid c minimises
+    |c|^2 - 2 x.c, so a product of matrices does, in chunks: no (classes, queries, D) array is built.
 
     Examples
     --------
     >>> simple_shot(np.eye(2).repeat(2, axis=0), np.array(list("aabb")), np.array([0, 2]), np.array([1, 3])).tolist()
     ['a', 'b']
     """
-    used = features[np.concatenate([train, test])]
-    if not np.isfinite(used).all():
-        raise InputError("features hold NaN or infinity; compute them again")
-    mean = features[train].mean(axis=0)
+    labels = np.asarray(labels)
     classes, index = np.unique(labels[train], return_inverse=True)
-    shots, queries = _unit(features[train] - mean), _unit(features[test] - mean)
+    mean = features[train].mean(axis=0, dtype=np.float64)  # a sum of many float32 rows would lose digits
+    shots = _centred(features[train], mean)
     centroids = np.zeros((len(classes), features.shape[1]), dtype=shots.dtype)
     np.add.at(centroids, index, shots)
-    centroids /= np.bincount(index)[:, None]
-    # (q, D) @ (D, C) -> (q, C)
-    return classes[((centroids**2).sum(axis=1) - 2 * queries @ centroids.T).argmin(axis=1)]
+    centroids /= np.bincount(index)[:, None].astype(shots.dtype)
+    offset = (centroids**2).sum(axis=1)  # (C,)
+    nearest = np.empty(len(test), dtype=np.int64)
+    chunk = max(1, _VALUES // (features.shape[1] + len(classes)))
+    for start in range(0, len(test), chunk):
+        queries = _centred(features[test[start : start + chunk]], mean)
+        distance = offset - 2 * (queries @ centroids.T)  # (q, D) @ (D, C) -> (q, C)
+        nearest[start : start + chunk] = distance.argmin(axis=1)
+    return classes[nearest]
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """Scale rows to unit length; a row of zeros stays."""
+def _centred(rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Subtract the mean and scale rows to unit length, in their own precision; a row of zeros stays."""
+    if not np.isfinite(rows).all():
+        raise InputError("features hold NaN or infinity; compute them again")
+    rows = (rows - mean).astype(np.result_type(rows.dtype, np.float32), copy=False)
     norm = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(norm > 0, norm, 1)
+
+
+def evaluate_few_shot(
+    features: np.ndarray,
+    labels: np.ndarray,
+    shots: Sequence[int],
+    n_folds: int = 5,
+    mode: str = "independent",
+    seed: int = 0,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Classify the queries of every fold.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, D)
+    labels : ndarray of shape (n,)
+    shots, n_folds, mode, seed
+        As of `few_shot_folds`.
+
+    Returns
+    -------
+    folds : DataFrame
+        ``k, fold, accuracy, n_queries``.
+    queries : DataFrame
+        ``k, fold, image`` (index into `labels`), ``correct``: what bootstraps and paired comparisons need.
+
+    Raises
+    ------
+    InputError
+        As of `few_shot_folds` and `simple_shot`.
+    """
+    labels = np.asarray(labels)
+    rows = []
+    for k, parts in few_shot_folds(labels, shots, n_folds, mode, seed).items():
+        for fold, (train, test) in enumerate(parts):
+            correct = simple_shot(features, labels, train, test) == labels[test]
+            rows.append(pd.DataFrame({"k": k, "fold": fold, "image": test, "correct": correct}))
+    queries = pd.concat(rows, ignore_index=True)
+    grouped = queries.groupby(["k", "fold"], sort=False)["correct"]
+    return grouped.agg(accuracy="mean", n_queries="size").reset_index(), queries
+
+
+def summarise_folds(folds: pd.DataFrame) -> pd.DataFrame:
+    """Return mean and population standard deviation of accuracy over folds, as the original reports them.
+
+    Parameters
+    ----------
+    folds : DataFrame
+        Of `evaluate_few_shot`.
+
+    Returns
+    -------
+    DataFrame
+        ``k, mean, std, n_folds``.
+
+    Notes
+    -----
+    Folds share their images: this deviation tells how much the choice of shots matters, and is no interval for new
+    images or species. For that, bootstrap the queries over classes.
+
+    Examples
+    --------
+    >>> summarise_folds(pd.DataFrame({"k": 1, "accuracy": [0.25, 0.75]})).to_dict("list")
+    {'k': [1], 'mean': [0.5], 'std': [0.25], 'n_folds': [2]}
+    """
+    grouped = folds.groupby("k", sort=False)["accuracy"]
+    table = pd.DataFrame({"mean": grouped.mean(), "std": grouped.std(ddof=0), "n_folds": grouped.size()})
+    return table.reset_index()

@@ -1,10 +1,11 @@
 """Scores with their uncertainty, and the tidy table that holds them.
 
-Takes arrays of per-image values; returns point values and intervals. `append_metrics` writes metrics.csv, one row a
-number, and refuses a number without n and an interval.
+Takes arrays of per-image values; returns point values, chance levels and intervals. `append_metrics` writes
+metrics.csv, one row a number, and refuses a number without n and an interval.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,12 +14,99 @@ from scipy import stats
 from .errors import InputError
 from .paths import atomic
 
-COLUMNS = (
-    *("run", "profile", "notebook", "dataset", "model", "task", "metric"),
-    *("value", "ci_low", "ci_high", "n", "seeds", "chance", "seconds"),
-)
-KEYS = ["run", "profile", "dataset", "model", "task", "metric"]
-_CHUNK = 500  # bootstraps at a time, to bound the memory
+LABELS = ("run", "profile", "notebook", "dataset", "model", "task", "metric")
+COLUMNS = (*LABELS, "value", "ci_low", "ci_high", "n", "seeds", "chance", "seconds")
+KEYS = ["run", "profile", "dataset", "model", "task", "metric"]  # not the notebook: one number has one row
+_DRAWS = 2_000_000  # group counts drawn at a time, to bound the memory
+_ROUNDING = 1e-9  # a mean and its bootstraps are summed in different orders
+
+
+class PairedDifference(NamedTuple):
+    """Mean of a - b, its interval, and the two-sided p-value of no difference."""
+
+    value: float
+    ci_low: float
+    ci_high: float
+    p_value: float
+
+
+def top_k_accuracy(ranked: np.ndarray, true: np.ndarray, k: int = 1) -> float:
+    """Return the share of images whose class is among the k best predictions.
+
+    Parameters
+    ----------
+    ranked : ndarray of shape (n, m)
+        Class indices, the best first.
+    true : ndarray of shape (n,)
+    k : int
+        Capped at m, as the original caps it at the number of classes.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    InputError
+        If there are no images, or the shapes do not fit.
+
+    Examples
+    --------
+    >>> ranked = np.array([[0, 1], [2, 0]])
+    >>> top_k_accuracy(ranked, np.array([0, 0])), top_k_accuracy(ranked, np.array([0, 0]), k=2)
+    (0.5, 1.0)
+    """
+    ranked, true = np.asarray(ranked), np.asarray(true)
+    if ranked.ndim != 2 or not len(true) or len(ranked) != len(true) or k < 1:
+        raise InputError(f"predictions of shape {ranked.shape} do not fit {len(true)} labels and k {k}")
+    return float((ranked[:, :k] == true[:, None]).any(axis=1).mean())
+
+
+def macro_accuracy(correct: np.ndarray, classes: np.ndarray) -> float:
+    """Average accuracy over classes, each counting the same however many images it has.
+
+    Parameters
+    ----------
+    correct : ndarray of shape (n,)
+        0 or 1 (or a share).
+    classes : ndarray of shape (n,)
+        True classes; one without images does not count.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InputError
+        If there are no images, or values are not finite.
+
+    Examples
+    --------
+    >>> macro_accuracy(np.array([1, 1, 1, 0]), np.array(["a", "a", "a", "b"]))
+    0.5
+    """
+    sums, counts = _group_sums(correct, classes)
+    return float((sums / counts).mean())
+
+
+def chance_top_k(n_classes: int, k: int = 1) -> float:
+    """Return the expected top-k accuracy of a random ranking of the classes, on any distribution of images.
+
+    Notes
+    -----
+    min(k, C) / C holds for accuracy over images and over classes alike. Always answering the most frequent class can
+    score higher over images, never over classes.
+
+    Examples
+    --------
+    >>> chance_top_k(20), chance_top_k(3, 5)
+    (0.05, 1.0)
+    """
+    if n_classes < 1 or k < 1:
+        raise InputError(f"no chance level for {n_classes} classes and k {k}")
+    return min(k, n_classes) / n_classes
 
 
 def bootstrap_interval(
@@ -44,40 +132,114 @@ def bootstrap_interval(
     Returns
     -------
     low, high : float
-        Percentiles of the bootstrapped means; for a single group they are the mean itself.
+        Percentiles of the bootstrapped means, widened to contain the mean where rounding or skew leaves it outside.
 
     Raises
     ------
     InputError
-        If there are no values, or some are not finite.
+        If there are no values, some are not finite, or the level is not in (0, 1).
 
     Notes
     -----
     Images of one species are not independent: resampling images alone gives intervals that are far too narrow for a
-    claim about species. With fewer than about 10 groups percentile intervals are too narrow as well.
+    claim about species. With fewer than about 10 groups percentile intervals are too narrow as well, and one group, or
+    values that are all equal, give an interval of width 0: that is no certainty.
 
     Examples
     --------
     >>> bootstrap_interval(np.ones(4))
     (1.0, 1.0)
     """
+    means, mean = _bootstrap_means(values, groups, n_bootstraps, seed)
+    return _percentiles(means, mean, level)
+
+
+def paired_difference(
+    a: np.ndarray,
+    b: np.ndarray,
+    groups: np.ndarray | None = None,
+    n_bootstraps: int = 2_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> PairedDifference:
+    """Compare two models on the same images by a bootstrap of their differences.
+
+    Parameters
+    ----------
+    a, b : ndarray of shape (n,)
+        Values of both models, image by image in the same order.
+    groups, n_bootstraps, seed, level
+        As of `bootstrap_interval`.
+
+    Returns
+    -------
+    PairedDifference
+        ``value`` is mean(a) - mean(b); the p-value is twice the smaller share of bootstraps on one side of 0, at least
+        2 / (n_bootstraps + 1), and 1 for models that never differ.
+
+    Raises
+    ------
+    InputError
+        If the models were not asked the same number of images, or as of `bootstrap_interval`.
+
+    Notes
+    -----
+    Two intervals may overlap while the difference is certain: much of what makes an image hard is common to both.
+
+    Examples
+    --------
+    >>> paired_difference(np.array([1, 1, 0, 1]), np.array([1, 1, 0, 1]))
+    PairedDifference(value=0.0, ci_low=0.0, ci_high=0.0, p_value=1.0)
+    """
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if a.shape != b.shape:
+        raise InputError(f"a paired comparison needs the same images: {len(a)} and {len(b)} values given")
+    means, mean = _bootstrap_means(a - b, groups, n_bootstraps, seed)
+    low, high = _percentiles(means, mean, level)
+    tail = min((means <= _ROUNDING).sum(), (means >= -_ROUNDING).sum())
+    return PairedDifference(mean, low, high, float(min(1.0, 2 * (tail + 1) / (n_bootstraps + 1))))
+
+
+def _group_sums(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return sum and count of each group's values; refuse what has no mean."""
     values = np.asarray(values, dtype=float)
-    if not len(values) or not np.isfinite(values).all():
-        raise InputError(f"{len(values)} values, {int((~np.isfinite(values)).sum())} of them not finite: no interval")
-    _, index = np.unique(np.arange(len(values)) if groups is None else groups, return_inverse=True)
-    sums, counts = np.bincount(index, values), np.bincount(index)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        wrong = int((~np.isfinite(values)).sum())
+        raise InputError(f"values of shape {values.shape}, {wrong} of them not finite: no mean and no interval")
+    if groups is None:
+        return values, np.ones(len(values))
+    if len(groups) != len(values):
+        raise InputError(f"{len(values)} values but {len(groups)} groups; give each value its group")
+    _, index = np.unique(groups, return_inverse=True)
+    return np.bincount(index, values), np.bincount(index)
+
+
+def _bootstrap_means(
+    values: np.ndarray, groups: np.ndarray | None, n_bootstraps: int, seed: int
+) -> tuple[np.ndarray, float]:
+    """Return bootstrapped means (n_bootstraps,) and the mean; groups are drawn with all their values."""
+    if n_bootstraps < 1:
+        raise InputError(f"evaluate.n_bootstraps is {n_bootstraps}; take 1,000 or more")
+    sums, counts = _group_sums(values, groups)
     rng, n_groups, means = np.random.default_rng(seed), len(counts), []
-    for start in range(0, n_bootstraps, _CHUNK):
-        n = min(_CHUNK, n_bootstraps - start)
+    chunk = max(1, _DRAWS // n_groups)
+    for start in range(0, n_bootstraps, chunk):
+        n = min(chunk, n_bootstraps - start)
         weights = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n)  # (n, n_groups)
         means.append((weights @ sums) / (weights @ counts))  # (n, n_groups) @ (n_groups,) -> (n,)
-    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
-    mean = values.mean()
+    return np.concatenate(means), float(sums.sum() / counts.sum())
+
+
+def _percentiles(means: np.ndarray, mean: float, level: float) -> tuple[float, float]:
+    """Return the central interval of bootstrapped means, widened to contain the mean itself."""
+    if not 0 < level < 1:
+        raise InputError(f"an interval's level lies between 0 and 1, not at {level}")
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(min(low, mean)), float(max(high, mean))
 
 
 def p_value_interval(p_value: float, n_permutations: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the Clopper-Pearson interval of a permutation p-value (b + 1) / (m + 1): what more permutations could give.
+    """Return the Clopper-Pearson interval of a permutation p-value (b + 1) / (m + 1): what more draws could give.
 
     Examples
     --------
@@ -108,34 +270,64 @@ def append_metrics(path: str | Path, rows: pd.DataFrame, **labels: str) -> None:
     Raises
     ------
     ValueError
-        If a row lacks a label, n or a finite value, interval or chance; or the value is outside its interval.
+        If a row lacks a label, n, seeds or a finite value, interval or chance; if the value is outside its interval; or
+        if two of the rows have the same key.
+
+    Notes
+    -----
+    The order of the file does not depend on the order of the calls. The notebook is no part of the key: a number that
+    moves to another notebook is replaced, not doubled.
     """
     path = Path(path)
-    rows = rows.assign(**labels)
-    if "seconds" not in rows:
-        rows["seconds"] = np.nan
-    missing = [column for column in COLUMNS if column not in rows]
-    if missing:
-        raise ValueError(f"rows lack {', '.join(missing)}")
-    rows = rows[list(COLUMNS)]
-    numbers = rows[["value", "ci_low", "ci_high", "n", "chance"]].astype(float)
-    bad = ~np.isfinite(numbers).all(axis=1) | (numbers["n"] < 1)
-    bad |= (numbers["value"] < numbers["ci_low"] - 1e-9) | (numbers["value"] > numbers["ci_high"] + 1e-9)
-    if bad.any():
-        raise ValueError(f"a number without n or interval is not written: {rows[bad].iloc[0].to_dict()}")
+    rows = _checked(rows.assign(**labels))
     old = read_metrics(path) if path.is_file() else rows.iloc[:0]
     table = pd.concat([old, rows], ignore_index=True) if len(old) else rows
-    table = table.drop_duplicates(KEYS, keep="last").sort_values(["dataset", "task", "model", "metric"], kind="stable")
+    table = table.drop_duplicates(KEYS, keep="last").sort_values(["dataset", "task", "model", "metric", *KEYS])
     with atomic(path) as tmp:
         table.to_csv(tmp, index=False, float_format="%.6g")
 
 
+def _checked(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows in the form of metrics.csv; ValueError for a number that must not be written."""
+    if "seconds" not in rows:
+        rows = rows.assign(seconds=np.nan)
+    missing = [column for column in COLUMNS if column not in rows]
+    if missing:
+        raise ValueError(f"rows lack {', '.join(missing)}")
+    rows = rows[list(COLUMNS)]
+    numbers = rows[["value", "ci_low", "ci_high", "n", "seeds", "chance"]].astype(float)
+    bad = ~np.isfinite(numbers).all(axis=1) | (numbers["n"] < 1) | (numbers["seeds"] < 1)
+    bad |= (numbers["value"] < numbers["ci_low"] - _ROUNDING) | (numbers["value"] > numbers["ci_high"] + _ROUNDING)
+    if bad.any():
+        raise ValueError(f"a number without n or interval is not written: {rows[bad].iloc[0].to_dict()}")
+    unlabelled = rows[list(LABELS)].isna().any(axis=1) | (rows[list(LABELS)].astype(str) == "").any(axis=1)
+    if unlabelled.any():
+        raise ValueError(f"a number without a label is not written: {rows[unlabelled].iloc[0].to_dict()}")
+    if rows.duplicated(KEYS).any():
+        raise ValueError(f"two numbers for one key: {rows[rows.duplicated(KEYS)].iloc[0].to_dict()}")
+    return rows.astype({**dict.fromkeys(LABELS, str), "n": int, "seeds": int})
+
+
 def read_metrics(path: str | Path) -> pd.DataFrame:
-    """Read metrics.csv; InputError where it is missing or of another form."""
+    """Read metrics.csv; InputError where it is missing or of another form.
+
+    Notes
+    -----
+    Labels stay text: a data set named ``NA`` or a run named ``007`` comes back as it was written.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} does not exist; run the notebooks 04_zero_shot to 08_hierarchy_probes first")
-    table = pd.read_csv(path)
-    if tuple(table.columns) != COLUMNS:
-        raise InputError(f"{path} is no metrics table; delete it and run the notebooks again")
-    return table
+    numbers = [column for column in COLUMNS if column not in LABELS]
+    try:
+        table = pd.read_csv(
+            path,
+            dtype={**dict.fromkeys(LABELS, str), **dict.fromkeys(numbers, float)},
+            keep_default_na=False,
+            na_values={column: [""] for column in numbers},
+        )
+        if tuple(table.columns) != COLUMNS:
+            raise ValueError(f"columns {', '.join(map(str, table.columns))}")
+        return table.astype({"n": int, "seeds": int})
+    except ValueError as error:  # of pandas too: no columns, a line too long, text for a number
+        raise InputError(f"{path} is no metrics table ({error}); delete it and run the notebooks again") from None

@@ -73,6 +73,7 @@ def _vision_config(config: ModelConfig) -> dict:
             "timm_model_pretrained": False,
             "timm_pool": "avg",
             "timm_proj": "linear",
+            "timm_proj_bias": True,
             "image_size": config.image_size_px,
         }
     if config.image_tower != "vit":

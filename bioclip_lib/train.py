@@ -73,6 +73,7 @@ def fit(
     -----
     Rows of the token table that no caption uses stay as they were initialised, without weight decay.
     """
+    config = with_steps(config, len(train.labels))
     cfg = config.train
     _check(train, val, cfg)
     settings = _settings(model, train, val, config)
@@ -226,6 +227,20 @@ class _Trainer:
         if generator is None:
             return self.model.encode_image(prepare_pixels(inputs, cfg))
         return self.model.encode_image(normalise_pixels(augment(inputs, cfg["size"], generator), cfg))
+
+
+def with_steps(config: Config, n_images: int) -> Config:
+    """Return a configuration whose ``train.steps`` follows from ``train.epochs``, where that is positive.
+
+    Examples
+    --------
+    >>> with_steps(Config("mini", train=TrainConfig(epochs=2, batch_size=100)), 1_000).train.steps
+    20
+    """
+    if config.train.epochs <= 0:
+        return config
+    steps = max(1, round(config.train.epochs * n_images / min(config.train.batch_size, max(1, n_images))))
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, steps=steps))
 
 
 def learning_rate(step: int, cfg: TrainConfig) -> float:

@@ -16,6 +16,8 @@ from .errors import InputError
 from .paths import Run
 from .train import TrainData
 
+PROJECTION_STD = 0.083
+
 
 def load_training_data(run: Run, config: Config, clip: torch.nn.Module) -> tuple[TrainData, TrainData]:
     """Load what a model is trained and validated on.
@@ -45,10 +47,15 @@ def load_training_data(run: Run, config: Config, clip: torch.nn.Module) -> tuple
     texts = captions.caption_table(table).set_index("class_key")
     classes = pd.Series(np.arange(len(texts)), index=texts.index)
     labels = catalog.class_key(table).map(classes).set_axis(table["image_id"])
-    tokens = torch.stack(
-        [model.tokenize(list(texts[t]), config.model.context_length) for t in config.train.text_types], 1
-    )
-    return tuple(_one_split(run, config, clip, split, labels, tokens) for split in ("train", "val"))
+    texts = texts[list(config.train.text_types)]
+    groups = np.repeat(np.arange(len(texts))[:, None], texts.shape[1], axis=1)
+    if config.train.higher_rank_share > 0:
+        higher = captions.higher_caption_table(table)
+        texts = texts.join(higher)
+        groups = np.concatenate([groups, higher.apply(lambda column: pd.factorize(column)[0]).to_numpy()], axis=1)
+    tokens = torch.stack([model.tokenize(list(texts[t]), config.model.context_length) for t in texts], dim=1)
+    captioned = TrainData(np.zeros((0, 1), np.float32), np.zeros(0, np.int64), tokens, groups)
+    return tuple(_one_split(run, config, clip, split, labels, captioned) for split in ("train", "val"))
 
 
 def _one_split(
@@ -63,3 +70,32 @@ def _one_split(
     else:
         image_ids, inputs = shards.load_images(run.shards, [split], config.shards.image_size_px)
     return replace(captioned, inputs=inputs, labels=labels.loc[image_ids].to_numpy())
+
+
+def start_projection(clip: torch.nn.Module, trunk_features: np.ndarray) -> None:
+    """Let the projection of a frozen trunk start from the principal components of its features, half whitened.
+
+    Parameters
+    ----------
+    clip : open_clip model
+        ``visual.head.proj`` is set, in place: centre, rotate, and divide each component by the square root of its spread.
+    trunk_features : ndarray of shape (n, F), float32
+        Of training images.
+
+    Notes
+    -----
+    A random projection throws away what the trunk knows and has to learn it back from few images. Features are only read
+    by their direction, so the scale of the weights is free: it decides how far a step of a given learning rate turns
+    them. With the one here, 12 epochs at 3e-3 refine the components instead of replacing them.
+    """
+    projection = clip.visual.head.proj
+    mean = trunk_features.mean(axis=0, dtype=np.float64)
+    centred = trunk_features - mean
+    variance, vectors = np.linalg.eigh(centred.T @ centred / len(centred))  # (n, F) -> (F, F), ascending
+    spread = np.sqrt(np.clip(variance[::-1][: projection.out_features], 0, None))
+    scale = np.where(spread > 1e-4 * spread[0], 1 / np.sqrt(np.maximum(spread, 1e-12)), 0)
+    weight = vectors[:, ::-1][:, : projection.out_features].T * scale[:, None]  # (D, F)
+    weight *= PROJECTION_STD / weight.std()
+    with torch.no_grad():
+        projection.weight.copy_(torch.from_numpy(weight))
+        projection.bias.copy_(torch.from_numpy(-weight @ mean))

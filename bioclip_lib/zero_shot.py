@@ -1,16 +1,19 @@
 """Zero-shot classification: class names become weights, images are ranked against them.
 
-Takes unit-length features; returns class weights and ranked predictions. Knows no model and no path.
+Takes unit-length features; returns class weights, ranked predictions, and how wrong the wrong ones are in the tree.
+Knows no model and no path. Refuses features that are not finite.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pandas as pd
 
+from . import RANKS
 from .errors import InputError
 
 TOP_K = 5
-_CHUNK = 4_096  # images at a time
+_SCORES = 4_000_000  # image-class scores at a time, to bound the memory
 
 
 def zero_shot_weights(
@@ -34,14 +37,29 @@ def zero_shot_weights(
     Raises
     ------
     InputError
-        If a class name is empty, or a template has no ``{}``.
+        If a class name is empty, a template has no ``{}``, or the text features are not finite or cancel out.
+
+    Notes
+    -----
+    Two classes with the same name get the same weights, and the first of them wins every image: give candidates that
+    differ (by common name, Rare Species has 398 candidates for 400 species).
+
+    Examples
+    --------
+    >>> zero_shot_weights(lambda texts: np.eye(2)[[len(t) % 2 for t in texts]], ["ab", "abc"]).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
-    if any(not name.strip() for name in classnames):
+    if not len(classnames) or any(not name.strip() for name in classnames):
         raise InputError("a class has an empty name; give it a name or leave it out of the candidates")
-    if any(template.count("{}") != 1 for template in templates):
+    if not len(templates) or any(template.count("{}") != 1 for template in templates):
         raise InputError("every prompt template needs exactly one {}")
-    total = sum(encode([template.format(name) for name in classnames]) for template in templates)
-    return (total / np.linalg.norm(total, axis=1, keepdims=True)).astype(np.float32)
+    total = np.zeros(1)
+    for template in templates:
+        total = total + encode([template.format(name) for name in classnames])
+    length = np.linalg.norm(total, axis=1, keepdims=True)  # (C, 1)
+    if not (np.isfinite(length).all() and (length > 0).all()):
+        raise InputError("text features hold NaN or infinity, or cancel out over the templates; check the text tower")
+    return (total / length).astype(np.float32)
 
 
 def zero_shot_predict(features: np.ndarray, weights: np.ndarray, k: int = TOP_K) -> np.ndarray:
@@ -62,16 +80,127 @@ def zero_shot_predict(features: np.ndarray, weights: np.ndarray, k: int = TOP_K)
     Raises
     ------
     InputError
-        If a feature is not finite.
+        If a feature is not finite, or the shapes do not fit.
 
     Notes
     -----
-    Images go in chunks, so memory does not grow with their number.
+    Images go in chunks of about 4 million scores, so memory grows neither with their number nor with the classes'.
+
+    Examples
+    --------
+    >>> zero_shot_predict(np.array([[1.0, 0.0], [0.6, 0.8]]), np.eye(2)).tolist()
+    [[0, 1], [1, 0]]
     """
-    if not (np.isfinite(features).all() and np.isfinite(weights).all()):
-        raise InputError("features hold NaN or infinity; compute them again")
-    ranked = [
-        np.argsort(-(features[i : i + _CHUNK] @ weights.T), axis=1, kind="stable")[:, :k]  # (n, D) @ (D, C) -> (n, C)
-        for i in range(0, len(features), _CHUNK)
-    ]
-    return np.concatenate(ranked) if ranked else np.zeros((0, min(k, len(weights))), dtype=np.int64)
+    if features.ndim != 2 or features.shape[1:] != weights.shape[1:] or not len(weights) or k < 1:
+        raise InputError(f"features {features.shape} do not fit class weights {weights.shape} and k {k}")
+    ranked = np.empty((len(features), min(k, len(weights))), dtype=np.int64)
+    chunk = max(1, _SCORES // len(weights))
+    for start in range(0, len(features), chunk):
+        scores = features[start : start + chunk] @ weights.T  # (c, D) @ (D, C) -> (c, C)
+        if not np.isfinite(scores).all():
+            raise InputError("features hold NaN or infinity; compute them again")
+        image = np.arange(len(scores))
+        for place in range(ranked.shape[1]):  # k passes: for few of many classes far cheaper than sorting all
+            best = scores.argmax(axis=1)
+            ranked[start : start + chunk, place] = best
+            scores[image, best] = -np.inf
+    return ranked
+
+
+def correct_by_rank(ranks: pd.DataFrame, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Tell at which ranks the predicted class belongs to the image's taxon.
+
+    Parameters
+    ----------
+    ranks : DataFrame of shape (C, 7)
+        The seven ranks of each class; '' where unknown.
+    true, predicted : ndarray of shape (n,), int
+        Class indices.
+
+    Returns
+    -------
+    ndarray of shape (n, 7), float64
+        1 right, 0 wrong, NaN where the image's own taxon is unknown at that rank.
+
+    Notes
+    -----
+    Of two lineages that part, a name that occurs again further down (a homonym) joins nothing. A rank that one of them
+    lacks decides nothing for those below, as in `hierarchy.tree_distance`; a prediction that lacks it is wrong there.
+
+    Examples
+    --------
+    >>> rows = [("A", "B", "C", "D", "E", "F", s) for s in ("g", "h")]
+    >>> correct_by_rank(pd.DataFrame(rows, columns=list(RANKS)), np.array([0]), np.array([1]))[0, 5:].tolist()
+    [1.0, 0.0]
+    """
+    codes = rank_codes(ranks)
+    mine, theirs = codes[true], codes[predicted]  # (n, 7)
+    together = np.logical_and.accumulate((mine == theirs) | (mine == 0) | (theirs == 0), axis=1)
+    return np.where(mine == 0, np.nan, together & (mine == theirs))
+
+
+def rank_codes(ranks: pd.DataFrame) -> np.ndarray:
+    """Number the taxa of each rank from 1, rank by rank; 0 where a rank is unknown.
+
+    Parameters
+    ----------
+    ranks : DataFrame of shape (n, 7)
+        '' or a missing value where unknown.
+
+    Returns
+    -------
+    ndarray of shape (n, 7), int64
+
+    Examples
+    --------
+    >>> rank_codes(pd.DataFrame([["A", "", "", "", "", "", ""], ["B"] + [""] * 6], columns=list(RANKS)))[:, :2].tolist()
+    [[1, 0], [2, 0]]
+    """
+    missing = [rank for rank in RANKS if rank not in ranks]
+    if missing:
+        raise InputError(f"a table of ranks lacks {', '.join(missing)}; give all seven, '' where unknown")
+    columns = [pd.factorize(ranks[rank].where(ranks[rank] != ""))[0] for rank in RANKS]  # -1 where missing
+    return np.stack(columns, axis=1).astype(np.int64) + 1
+
+
+def mean_mistake_distance(distance: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> float:
+    """Average the tree distance between the true and the predicted class over the wrong predictions.
+
+    Parameters
+    ----------
+    distance : ndarray of shape (C, C)
+        Such as of `hierarchy.tree_distance`.
+    true, predicted : ndarray of shape (n,), int
+        Class indices.
+
+    Returns
+    -------
+    float
+        nan if nothing is wrong.
+
+    Notes
+    -----
+    It says how bad mistakes are, not how many there are: read it beside the accuracy and `chance_mistake_distance`.
+
+    Examples
+    --------
+    >>> mean_mistake_distance(np.array([[0, 1, 7], [1, 0, 7], [7, 7, 0]]), np.array([0, 0, 0]), np.array([0, 1, 2]))
+    4.0
+    """
+    true, predicted = np.asarray(true), np.asarray(predicted)
+    wrong = true != predicted
+    return float(distance[true[wrong], predicted[wrong]].mean()) if wrong.any() else float("nan")
+
+
+def chance_mistake_distance(distance: np.ndarray, true: np.ndarray) -> float:
+    """Average the distance of each image's class to all other classes: mistakes that know no tree.
+
+    Examples
+    --------
+    >>> chance_mistake_distance(np.array([[0, 1, 7], [1, 0, 7], [7, 7, 0]]), np.array([0, 2]))
+    5.5
+    """
+    if len(distance) < 2:
+        return float("nan")
+    others = distance.sum(axis=1) - np.diag(distance)  # (C,)
+    return float((others / (len(distance) - 1))[true].mean())
