@@ -217,9 +217,9 @@ def score_few_shot(table: pd.DataFrame, tables: Features, config: EvaluateConfig
     Returns
     -------
     scores : DataFrame
-        Rows for `metrics.append_metrics`. Tasks: ``few_shot/<k>`` (independent folds over all eligible classes of a data
-        set), ``few_shot/<k>/unseen`` (held-out species among themselves), ``few_shot/<k>/cumulative`` (the original's
-        accumulating folds). ``value`` is the mean over folds; the interval is a bootstrap over classes.
+        Rows for `metrics.append_metrics`. Tasks: ``few_shot/<k>`` (independent folds over all eligible classes of a
+        data set), ``few_shot/<k>/unseen`` (held-out species among themselves), ``few_shot/<k>/cumulative`` (the
+        original's accumulating folds). ``value`` is the mean over folds; the interval is a bootstrap over classes.
     folds : DataFrame
         ``model, dataset, k, fold, image_id, class_key, shot, correct`` of the independent folds over all classes.
     """
@@ -281,8 +281,8 @@ def compare_few_shot(folds: pd.DataFrame, reference: str, config: EvaluateConfig
     Returns
     -------
     DataFrame
-        ``dataset, k, baseline, difference, ci_low, ci_high, n``: accuracy of the reference minus the baseline's, with the
-        interval of a bootstrap over classes.
+        ``dataset, k, baseline, difference, ci_low, ci_high, n``: accuracy of the reference minus the baseline's, with
+        the interval of a bootstrap over classes.
     """
     queries = folds[~folds["shot"]]
     index = ["dataset", "k", "fold", "image_id", "class_key"]
@@ -313,11 +313,11 @@ def score_hierarchy(table: pd.DataFrame, tables: Features, config: EvaluateConfi
     Returns
     -------
     scores : DataFrame
-        Rows for `metrics.append_metrics`. Tasks ``hierarchy/seen`` and ``hierarchy/unseen``; metrics ``spearman`` (interval:
-        bootstrap over species; chance 0) and ``p_value`` (Mantel permutations; interval: Clopper-Pearson).
+        Rows for `metrics.append_metrics`. Tasks ``hierarchy/seen`` and ``hierarchy/unseen``; metrics ``spearman``
+        (interval: bootstrap over species; chance 0) and ``p_value`` (Mantel permutations; interval: Clopper-Pearson).
     details : dict
-        ``(dataset, task, model)`` to a dict of ``observed``, ``null`` (n_permutations,), ``tree`` and ``embedding``, the two
-        distance matrices.
+        ``(dataset, task, model)`` to a dict of ``observed``, ``null`` (n_permutations,), ``tree`` and ``embedding``,
+        the two distance matrices.
     """
     images = evaluated_images(table)
     images = images[images["rank"] == "species"]

@@ -193,8 +193,8 @@ def higher_caption_table(catalog: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        Indexed by ``class_key`` in the order of `caption_table`; a column for each of `HIGHER_RANKS`. Classes of one taxon
-        have the same caption; where a rank is unknown, what is known above it stands; a class without any name at
+        Indexed by ``class_key`` in the order of `caption_table`; a column for each of `HIGHER_RANKS`. Classes of one
+        taxon have the same caption; where a rank is unknown, what is known above it stands; a class without any name at
         these ranks has its own caption.
     """
     kept = catalog[usable(catalog)].sort_values("image_id")

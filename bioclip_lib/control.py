@@ -1,7 +1,8 @@
 """The control of the hierarchy probe: a world whose looks ignore its tree.
 
 Takes a run on the synthetic tree of life; builds the same tree, names and captions with the genomes permuted over
-species, trains the same recipe there, and returns the probe's scores. Refuses photographs: their looks are what they are.
+species, trains the same recipe there, and returns the probe's scores. Refuses photographs: their looks are what they
+are.
 """
 
 from dataclasses import replace

@@ -139,9 +139,9 @@ def simple_shot(features: np.ndarray, labels: np.ndarray, train: np.ndarray, tes
 
     Notes
     -----
-    The mean of the shots is subtracted from all, rows are normalised, a class is the average of its normalised shots
-    and is *not* normalised again; the distance is Euclidean. For a query x of unit length the nearest centroid c minimises
-    |c|^2 - 2 x.c, so a product of matrices does, in chunks: no (classes, queries, D) array is built.
+    The mean of the shots is subtracted from all, rows are normalised, a class is the average of its normalised
+    shots, *not* normalised again; the distance is Euclidean. For a query x of unit length the nearest centroid c
+    minimises |c|^2 - 2 x.c, so a product of matrices does, in chunks: no (classes, queries, D) array is built.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Figures: a table in, a Figure out. One style sheet, one colour a model, a part, a group.
 
-The functions never show, save or change matplotlib's settings; `save_figure` writes PDF, PNG and a JSON that says how the
-figure was made. Widths are those of a journal: 3.5 inches a column, 7.2 a page.
+The functions never show, save or change matplotlib's settings; `save_figure` writes PDF, PNG and a JSON that says how
+the figure was made. Widths are those of a journal: 3.5 inches a column, 7.2 a page.
 """
 
 import datetime

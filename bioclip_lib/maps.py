@@ -71,9 +71,9 @@ def map_quality(
     Returns
     -------
     DataFrame
-        ``model, rank, embedding, map, chance, n, trustworthiness``: the share of an image's neighbours that belong to its
-        taxon, in the embedding (cosine) and on the map, beside the share that random images give. Images whose taxon is
-        unknown at a rank are left out there.
+        ``model, rank, embedding, map, chance, n, trustworthiness``: the share of an image's neighbours that belong to
+        its taxon, in the embedding (cosine) and on the map, beside the share that random images give. Images whose
+        taxon is unknown at a rank are left out there.
     """
     from sklearn.manifold import trustworthiness
     from sklearn.neighbors import NearestNeighbors

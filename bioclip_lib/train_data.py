@@ -78,15 +78,16 @@ def start_projection(clip: torch.nn.Module, trunk_features: np.ndarray) -> None:
     Parameters
     ----------
     clip : open_clip model
-        ``visual.head.proj`` is set, in place: centre, rotate, and divide each component by the square root of its spread.
+        ``visual.head.proj`` is set, in place: centre, rotate, and divide each component by the square root of its
+        spread.
     trunk_features : ndarray of shape (n, F), float32
         Of training images.
 
     Notes
     -----
-    A random projection throws away what the trunk knows and has to learn it back from few images. Features are only read
-    by their direction, so the scale of the weights is free: it decides how far a step of a given learning rate turns
-    them. With the one here, 12 epochs at 3e-3 refine the components instead of replacing them.
+    A random projection throws away what the trunk knows and has to learn it back from few images. Features are only
+    read by their direction, so the scale of the weights is free: it decides how far a step of a given learning rate
+    turns them. With the one here, 12 epochs at 3e-3 refine the components instead of replacing them.
     """
     projection = clip.visual.head.proj
     mean = trunk_features.mean(axis=0, dtype=np.float64)
