@@ -1,4 +1,4 @@
-"""Measure the stages of the path on this machine: ``python -m benchmarks``. Medians of repeats, one table, no data needed."""
+"""Measure the stages of the path on this machine: ``python -m benchmarks``. Medians of repeats, one table."""
 
 import statistics
 import tempfile

@@ -176,8 +176,8 @@ class _Trainer:
         return row
 
     def _draw_types(self, n: int, generator: torch.Generator) -> torch.Tensor:
-        """Draw which caption each of n pairs gets: one of the text types, or one of the higher taxa, if there are
-        any.""" n_types, n_columns = len(self.cfg.text_types), self.train.tokens.shape[1]
+        """Draw which caption each of n pairs gets: one of the text types, or of the higher taxa where there are any."""
+        n_types, n_columns = len(self.cfg.text_types), self.train.tokens.shape[1]
         types = torch.randint(n_types, (n,), generator=generator)
         if n_columns == n_types:
             return types
