@@ -96,7 +96,8 @@ def zero_shot_predict(features: np.ndarray, weights: np.ndarray, k: int = TOP_K)
     ranked = np.empty((len(features), min(k, len(weights))), dtype=np.int64)
     chunk = max(1, _SCORES // len(weights))
     for start in range(0, len(features), chunk):
-        scores = features[start : start + chunk] @ weights.T  # (c, D) @ (D, C) -> (c, C)
+        with np.errstate(invalid="ignore"):  # infinity times 0; refused below
+            scores = features[start : start + chunk] @ weights.T  # (c, D) @ (D, C) -> (c, C)
         if not np.isfinite(scores).all():
             raise InputError("features hold NaN or infinity; compute them again")
         image = np.arange(len(scores))

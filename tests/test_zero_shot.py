@@ -1,0 +1,166 @@
+"""Class weights and rankings by hand and by law; how wrong a mistake is in the tree."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from bioclip_lib import RANKS, hierarchy, zero_shot
+from bioclip_lib.errors import InputError
+
+LIONS = pd.DataFrame(
+    [
+        ("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Panthera", "leo"),
+        ("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Panthera", "onca"),
+        ("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Puma", "concolor"),
+        ("Animalia", "Chordata", "Aves", "Passeriformes", "Paridae", "Parus", "major"),
+        ("Plantae", "Tracheophyta", "Magnoliopsida", "Ericales", "Ericaceae", "Parus", "major"),
+        ("Animalia", "Arthropoda", "Copepoda", "", "", "", ""),
+        ("", "", "", "", "Felidae", "Panthera", "leo"),
+    ],
+    columns=list(RANKS),
+)
+
+
+# Weights
+
+
+def encode(texts):
+    """A text of n letters points in direction n of the plane's four."""
+    return np.array([[1, 0], [0, 1], [-1, 0], [0, -1]], dtype=float)[[len(t) % 4 for t in texts]]
+
+
+def test_weights_are_the_normalised_mean_over_templates():
+    weights = zero_shot.zero_shot_weights(encode, ["abcd", "abc"], ["{}", "{}!"])
+    half = np.sqrt(0.5)
+    assert weights == pytest.approx(np.array([[half, half], [half, -half]]))
+    assert weights.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("classnames", "templates"),
+    [([], ["{}"]), (["a", " "], ["{}"]), (["a"], ["photo"]), (["a"], ["{} {}"]), (["a"], [])],
+)
+def test_names_and_templates_are_checked(classnames, templates):
+    with pytest.raises(InputError):
+        zero_shot.zero_shot_weights(encode, classnames, templates)
+
+
+def test_features_that_cancel_or_are_nan_are_refused():
+    with pytest.raises(InputError, match="cancel"):
+        zero_shot.zero_shot_weights(encode, ["abcd"], ["{}", "{}!!"])
+    with pytest.raises(InputError, match="NaN"):
+        zero_shot.zero_shot_weights(lambda texts: np.full((len(texts), 2), np.nan), ["a"])
+
+
+# Predictions
+
+integers = st.integers(-3, 3)
+
+
+@given(arrays(float, (7, 3), elements=integers), arrays(float, (6, 3), elements=integers), st.integers(1, 8))
+def test_ranking_is_a_stable_sort_by_score(features, weights, k):
+    expected = np.argsort(-(features @ weights.T), axis=1, kind="stable")[:, :k]  # integers: ties abound
+    assert (zero_shot.zero_shot_predict(features, weights, k) == expected).all()
+
+
+@given(st.permutations(range(9)))
+def test_renaming_classes_renames_predictions(order):
+    rng = np.random.default_rng(0)
+    features, weights = rng.normal(size=(20, 5)), rng.normal(size=(9, 5))
+    ranked = zero_shot.zero_shot_predict(features, weights)
+    assert (np.array(order)[zero_shot.zero_shot_predict(features, weights[order])] == ranked).all()
+
+
+def test_chunks_do_not_matter(monkeypatch):
+    rng = np.random.default_rng(1)
+    features, weights = rng.normal(size=(50, 8)), rng.normal(size=(30, 8))
+    whole = zero_shot.zero_shot_predict(features, weights)
+    for scores in (1, 90):  # one image at a time, three at a time
+        monkeypatch.setattr(zero_shot, "_SCORES", scores)
+        assert (zero_shot.zero_shot_predict(features, weights) == whole).all()
+
+
+def test_perfect_and_chance():
+    rng = np.random.default_rng(2)
+    true = rng.integers(10, size=5_000)
+    assert (zero_shot.zero_shot_predict(np.eye(10)[true], np.eye(10), 1)[:, 0] == true).all()
+    noise = zero_shot.zero_shot_predict(rng.normal(size=(5_000, 10)), np.eye(10))
+    assert abs((noise[:, 0] == true).mean() - 0.1) < 0.02  # 4 standard errors
+    assert abs((noise == true[:, None]).any(axis=1).mean() - 0.5) < 0.03
+    assert zero_shot.zero_shot_predict(np.zeros((0, 10)), np.eye(10)).shape == (0, 5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_refused(bad):
+    features = np.eye(3)
+    features[1, 2] = bad
+    with pytest.raises(InputError, match="NaN or infinity"):
+        zero_shot.zero_shot_predict(features, np.eye(3))
+    with pytest.raises(InputError, match="NaN or infinity"):
+        zero_shot.zero_shot_predict(np.eye(3), features)
+
+
+@pytest.mark.parametrize(("weights", "k"), [(np.eye(4), 1), (np.zeros((0, 3)), 1), (np.eye(3), 0)])
+def test_shapes_are_checked(weights, k):
+    with pytest.raises(InputError, match="do not fit"):
+        zero_shot.zero_shot_predict(np.eye(3), weights, k)
+
+
+# Mistakes in the tree
+
+
+def right(true, predicted):
+    return zero_shot.correct_by_rank(LIONS, np.array([true]), np.array([predicted]))[0].tolist()
+
+
+def test_correct_ranks_by_hand():
+    assert right(0, 0) == [1] * 7
+    assert right(0, 1) == [1, 1, 1, 1, 1, 1, 0]
+    assert right(0, 2) == [1, 1, 1, 1, 1, 0, 0]
+    assert right(0, 3) == [1, 1, 0, 0, 0, 0, 0]
+    assert right(3, 4) == [0] * 7  # a homonymous genus and epithet join nothing
+
+
+def test_unknown_ranks_are_no_truth_and_no_hit():
+    assert np.isnan(right(5, 0)[3:]).all() and right(5, 0)[:3] == [1, 0, 0]
+    assert right(0, 5) == [1, 0, 0, 0, 0, 0, 0]
+    assert right(0, 6) == [0, 0, 0, 0, 1, 1, 1]  # the gap decides nothing below it
+
+
+full = st.lists(st.tuples(*[st.sampled_from("AB")] * 7), min_size=2, max_size=8)
+
+
+@given(full)
+def test_right_ranks_and_tree_distance_are_one_account(lineages):
+    ranks = pd.DataFrame(lineages, columns=list(RANKS))
+    true, predicted = (a.ravel() for a in np.indices((len(ranks), len(ranks))))
+    right = zero_shot.correct_by_rank(ranks, true, predicted).sum(axis=1)
+    assert (right == len(RANKS) - hierarchy.tree_distance(ranks)[true, predicted]).all()
+
+
+def test_codes_need_all_ranks_and_take_missing_values():
+    with pytest.raises(InputError, match="lacks genus"):
+        zero_shot.rank_codes(LIONS.drop(columns="genus"))
+    missing = LIONS.mask(LIONS == "", None)
+    assert (zero_shot.rank_codes(missing) == zero_shot.rank_codes(LIONS)).all()
+    assert (zero_shot.rank_codes(LIONS.astype("category")) == zero_shot.rank_codes(LIONS)).all()
+
+
+def test_mistake_distance_by_hand():
+    distance = hierarchy.tree_distance(LIONS)
+    true, predicted = np.array([0, 0, 0, 3]), np.array([0, 1, 3, 4])
+    assert zero_shot.mean_mistake_distance(distance, true, predicted) == pytest.approx((1 + 5 + 7) / 3)
+    assert np.isnan(zero_shot.mean_mistake_distance(distance, true, true))
+
+
+def test_random_mistakes_have_the_distance_of_chance():
+    rng = np.random.default_rng(3)
+    distance = hierarchy.tree_distance(LIONS)
+    true = rng.integers(7, size=20_000)
+    wrong = (true + rng.integers(1, 7, size=20_000)) % 7
+    expected = zero_shot.chance_mistake_distance(distance, true)
+    assert zero_shot.mean_mistake_distance(distance, true, wrong) == pytest.approx(expected, abs=0.06)  # 4 errors
+    assert np.isnan(zero_shot.chance_mistake_distance(np.zeros((1, 1)), np.array([0])))
