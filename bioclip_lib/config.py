@@ -76,7 +76,7 @@ class ModelConfig:
 class TrainConfig:
     """The contrastive recipe."""
 
-    steps: int = 200
+    steps: int = 250
     epochs: float = 0.0  # if positive, decides the steps: epochs * images / batch_size
     batch_size: int = 256
     lr: float = 1e-3
@@ -90,7 +90,7 @@ class TrainConfig:
     higher_rank_share: float = (
         0.5  # of the captions, cut after order, family or genus: true of all images of that taxon
     )
-    token_dropout: float = 0.3  # share of a caption's tokens blanked out in training
+    token_dropout: float = 0.0  # share of a caption's tokens blanked out in training
     precision: str = "auto"  # "auto": bf16 autocast where the device has it; or "fp32", "bf16"
     freeze_image_tower: bool = False  # True: the tower's features are computed once, only its projection is trained
     checkpoint_every_steps: int = 200
@@ -159,10 +159,13 @@ PROFILES: dict[str, dict[str, Any]] = {
         "model.image_size_px": 224,
         "model.embed_dim": 512,
         "train.freeze_image_tower": True,
-        "train.epochs": 12.0,
+        "model.text_layers": 1,
+        "train.epochs": 18.0,
         "train.batch_size": 128,
-        "train.lr": 3e-3,
+        "train.lr": 1e-3,
         "train.warmup_steps": 20,
+        "train.higher_rank_share": 0.5,
+        "train.token_dropout": 0.3,
     },
 }
 
