@@ -44,6 +44,26 @@ def load_training_data(run: Run, config: Config, clip: torch.nn.Module) -> tuple
     table = table[table["split"].isin(["train", "val"])]
     if not (table["split"] == "train").any():
         raise InputError("the catalog has no training images; rerun 01_dataset_construction")
+    labels, captioned = captioned_classes(table, config)
+    return tuple(_one_split(run, config, clip, split, labels, captioned) for split in ("train", "val"))
+
+
+def captioned_classes(table: pd.DataFrame, config: Config) -> tuple[pd.Series, TrainData]:
+    """Number the classes of a catalog and tokenize their captions.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows of the catalog that are trained or validated on.
+    config : Config
+
+    Returns
+    -------
+    labels : Series of int
+        Class of each image, indexed by ``image_id``.
+    captioned : TrainData
+        Tokens and groups of the classes, no inputs yet: ``dataclasses.replace`` adds them.
+    """
     texts = captions.caption_table(table).set_index("class_key")
     classes = pd.Series(np.arange(len(texts)), index=texts.index)
     labels = catalog.class_key(table).map(classes).set_axis(table["image_id"])
@@ -55,7 +75,7 @@ def load_training_data(run: Run, config: Config, clip: torch.nn.Module) -> tuple
         groups = np.concatenate([groups, higher.apply(lambda column: pd.factorize(column)[0]).to_numpy()], axis=1)
     tokens = torch.stack([model.tokenize(list(texts[t]), config.model.context_length) for t in texts], dim=1)
     captioned = TrainData(np.zeros((0, 1), np.float32), np.zeros(0, np.int64), tokens, groups)
-    return tuple(_one_split(run, config, clip, split, labels, captioned) for split in ("train", "val"))
+    return labels, captioned
 
 
 def _one_split(

@@ -40,7 +40,7 @@ def make_catalog(rows: list[tuple[str, str, str, str]]) -> pd.DataFrame:
     )
     images = pd.DataFrame({"sha256": [r[2] for r in rows], "phash": "", "problem": [r[3] for r in rows]})
     images[["width", "height"]] = np.where(images[["problem"]] == "", [[40, 30]], 0)
-    resolved = pd.DataFrame({"verbatim_name": sorted(set(raw["verbatim_name"])) or []}, dtype=object)
+    resolved = raw[["source", "verbatim_name"]].drop_duplicates(ignore_index=True).astype(object)
     for column in (*RANKS, "scientific_name", "common_name", "rank", "backbone", "taxon_id"):
         resolved[column] = ""
     resolved["name_status"] = "unresolved"
@@ -120,7 +120,7 @@ def test_image_ids_are_stable_and_tell_sources_apart():
 def test_licences_of_the_source_are_carried():
     raw = pd.DataFrame({"source": ["s"], "source_id": ["a"], "location": ["/a"], "verbatim_name": ["x"]})
     images = pd.DataFrame({"sha256": ["d"], "phash": [""], "width": [1], "height": [1], "problem": [""]})
-    resolved = make_catalog([("s", "x", "d", "")])[["verbatim_name", *COLUMNS[5:18]]]
+    resolved = make_catalog([("s", "x", "d", "")])[["source", "verbatim_name", *COLUMNS[5:18]]]
     built = build_catalog(raw.assign(license="CC0", kingdom="ignored"), resolved, images).iloc[0]
     assert (built["license"], built["rights_holder"], built["kingdom"]) == ("CC0", "", "")
 
@@ -130,7 +130,7 @@ def test_tables_that_do_not_match_are_refused(catalog):
     images = catalog.assign(problem="")
     with pytest.raises(ValueError, match="40 raw rows, 39 inspected"):
         build_catalog(raw, catalog.drop_duplicates("verbatim_name"), images.iloc[1:])
-    with pytest.raises(ValueError, match=r"resolved once; missing: \['Parus ater', .* 'copepod eggs'\]"):
+    with pytest.raises(ValueError, match=r"resolved once; missing: .*'Parus ater'\).*'copepod eggs'\)"):
         build_catalog(raw, catalog.drop_duplicates("verbatim_name").iloc[:1], images)
     with pytest.raises(ValueError, match="resolved once"):
         build_catalog(raw, catalog, images)
