@@ -10,24 +10,19 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from PIL import Image
 
 from . import metrics
 from .errors import InputError
 from .paths import REPOSITORY, Run, atomic
+from .style import MODEL_COLOURS, in_order, task_label
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 RESULTS_CSV = REPOSITORY / "data" / "results.csv"
 README_FIGURES = ("contact_sheet", "overview", "umap_trained")  # tracked: only these
-TASKS = {
-    "zero_shot/seen": "zero-shot, seen species",
-    "zero_shot/unseen": "zero-shot, unseen species",
-    "few_shot/1": "1 shot",
-    "few_shot/5": "5 shots",
-    "few_shot/1/unseen": "1 shot, unseen species",
-    "few_shot/5/unseen": "5 shots, unseen species",
-}
-MODELS = ("trained", "frozen", "pixels", "random_init")
+MAX_TRACKED_BYTES = 300_000
 
 
 def results_table(results: pd.DataFrame) -> str:
@@ -36,31 +31,47 @@ def results_table(results: pd.DataFrame) -> str:
     Parameters
     ----------
     results : DataFrame
-        Of `metrics.read_metrics`.
+        Of `metrics.read_metrics`, of one run.
 
     Returns
     -------
     str
-        Per data set and task: top-1 accuracy in percent with its interval for each model, chance and n; and the rank
-        correlation of the hierarchy probe.
+        A line a data set and task: top-1 accuracy in percent with its interval for each model, chance and n; and the
+        rank correlation of the hierarchy probe.
+
+    Raises
+    ------
+    InputError
+        If the table holds several runs.
     """
-    models = [name for name in MODELS if name in set(results["model"])]
-    lines = [
-        "| data set | task | " + " | ".join(models) + " | chance | n |",
-        "| --- | --- |" + " ---: |" * (len(models) + 2),
-    ]
-    top1 = results[results["metric"] == "top1"]
-    for dataset in sorted(top1["dataset"].unique()):
-        for task, label in TASKS.items():
-            rows = top1[(top1["dataset"] == dataset) & (top1["task"] == task)].set_index("model")
-            if len(rows):
-                cells = [_percent(rows.loc[name]) if name in rows.index else "" for name in models]
-                chance, n = rows["chance"].iloc[0], int(rows["n"].iloc[0])
-                lines.append(f"| {dataset} | {label}, top-1 % | {' | '.join(cells)} | {100 * chance:.1f} | {n:,} |")
-    lines += _hierarchy_lines(results[results["task"].str.startswith("hierarchy/")], models)
-    smoke = set(results["profile"]) == {"smoke"}
-    note = "\n\nSmoke numbers: not a result." if smoke else ""
-    return "\n".join(lines) + note
+    runs = sorted(results["run"].unique())
+    if len(runs) > 1:
+        raise InputError(f"one table holds the runs {', '.join(runs)}; take the rows of one")
+    models = in_order(results["model"], MODEL_COLOURS)
+    lines = [_line("data set", "task", *models, "chance", "n"), "| --- | --- |" + " ---: |" * (len(models) + 2)]
+    for dataset, rows in results.groupby("dataset"):
+        lines += _accuracy_lines(dataset, rows[rows["metric"] == "top1"], models)
+        lines += _hierarchy_lines(dataset, rows[rows["task"].str.startswith("hierarchy/")], models)
+    smoke = (results["profile"] == "smoke").any()
+    return "\n".join(lines) + ("\n\nSmoke numbers: not a result." if smoke else "")
+
+
+def _line(*cells: str) -> str:
+    """Join cells to a line of a Markdown table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _accuracy_lines(dataset: str, rows: pd.DataFrame, models: list[str]) -> list[str]:
+    """Format top-1 accuracy of the main zero-shot and few-shot tasks."""
+    main = rows["task"].str.fullmatch(r"zero_shot/(un)?seen|few_shot/\d+(/unseen)?")
+    tasks = sorted(rows.loc[main, "task"].unique(), key=lambda t: (t.startswith("few"), t.count("/"), len(t), t))
+    lines = []
+    for task in tasks:
+        found = rows[rows["task"] == task].set_index("model")
+        cells = [_percent(found.loc[name]) if name in found.index else "" for name in models]
+        chance = f"{100 * found['chance'].iloc[0]:.1f}"
+        lines.append(_line(dataset, f"{task_label(task)}, top-1 %", *cells, chance, _counts(found["n"])))
+    return lines
 
 
 def _percent(row: pd.Series) -> str:
@@ -68,20 +79,26 @@ def _percent(row: pd.Series) -> str:
     return f"{100 * row['value']:.1f} [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"
 
 
-def _hierarchy_lines(rows: pd.DataFrame, models: list[str]) -> list[str]:
-    """Format rho, its interval and p for each data set and part."""
+def _counts(n: pd.Series) -> str:
+    """Format the number of images, or its range where models were asked different ones."""
+    low, high = int(n.min()), int(n.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _hierarchy_lines(dataset: str, rows: pd.DataFrame, models: list[str]) -> list[str]:
+    """Format rho, its interval and p for each part."""
     lines = []
-    for (dataset, task), group in rows.groupby(["dataset", "task"]):
-        wide = group.pivot(index="model", columns="metric", values=["value", "ci_low", "ci_high"])
+    for task, group in rows.groupby("task"):
+        rho = group[group["metric"] == "spearman"].set_index("model")
+        p_values = group[group["metric"] == "p_value"].set_index("model")["value"]
         cells = []
         for name in models:
-            found = name in wide.index
-            row = wide.loc[name] if found else None
-            interval = f"[{row['ci_low', 'spearman']:.2f}, {row['ci_high', 'spearman']:.2f}]" if found else ""
-            cells.append(f"{row['value', 'spearman']:.2f} {interval}, p {row['value', 'p_value']:.2g}" if found else "")
-        n = int(group["n"].iloc[0])
-        label = f"hierarchy, {task.removeprefix('hierarchy/')} species, Spearman's rho"
-        lines.append(f"| {dataset} | {label} | {' | '.join(cells)} | 0 | {n} species |")
+            row = rho.loc[name] if name in rho.index else None
+            cell = f"{row['value']:.2f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}]" if row is not None else ""
+            cells.append(cell + (f", p {p_values[name]:.2g}" if cell and name in p_values else ""))
+        if len(rho):
+            label = f"{task_label(task)}, Spearman's rho"
+            lines.append(_line(dataset, label, *cells, "0", f"{_counts(rho['n'])} species"))
     return lines
 
 
@@ -100,7 +117,12 @@ def write_text(path: str | Path, text: str) -> None:
 
 def update_readme(readme: str | Path, table: str) -> None:
     """Put the table between the markers of a README; InputError if they are missing."""
-    text = Path(readme).read_text(encoding="utf-8")
+    try:
+        text = Path(readme).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{readme} cannot be read ({error.strerror}); the results go into an existing README"
+        ) from None
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise InputError(f"{readme} needs the lines {BEGIN} and {END}, once each, in this order")
     before, _, rest = text.partition(BEGIN)
@@ -113,14 +135,47 @@ def read_committed_metrics() -> pd.DataFrame:
 
 
 def export_run(run: Run) -> None:
-    """Copy a run's figures and numbers to where the README shows them, and write its table."""
+    """Copy a run's figures and numbers to where the README shows them, and write its table.
+
+    Parameters
+    ----------
+    run : Run
+
+    Raises
+    ------
+    InputError
+        If the run has no metrics, or the README no markers; nothing is copied then.
+    """
     results = metrics.read_metrics(run.metrics_csv)
-    folder = REPOSITORY / "figures"
-    for path in sorted([*run.figures.glob("*.pdf"), *run.figures.glob("*.png"), *run.figures.glob("*.json")]):
-        shutil.copyfile(path, folder / path.name)
+    update_readme(REPOSITORY / "README.md", results_table(results))
+    for path in sorted(path for path in run.figures.glob("*") if path.suffix in (".pdf", ".png", ".json")):
+        with atomic(REPOSITORY / "figures" / path.name) as tmp:
+            if path.suffix == ".png" and path.stem in README_FIGURES:
+                shrink_png(path, tmp)
+            else:
+                shutil.copyfile(path, tmp)
     with atomic(RESULTS_CSV) as tmp:
         shutil.copyfile(run.metrics_csv, tmp)
-    update_readme(REPOSITORY / "README.md", results_table(results))
+
+
+def shrink_png(source: str | Path, target: str | Path, max_bytes: int = MAX_TRACKED_BYTES) -> None:
+    """Copy a PNG; one that is too large for the repository with 256 colours, and smaller until it fits.
+
+    Parameters
+    ----------
+    source, target : str or Path
+    max_bytes : int
+        A file of at most this size is copied as it is.
+    """
+    shutil.copyfile(source, target)
+    with Image.open(source) as image:
+        pixels = image.convert("RGB")
+    for scale in np.arange(1, 0.1, -0.1):
+        if Path(target).stat().st_size <= max_bytes:
+            return
+        size = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))
+        smaller = pixels.resize(size, Image.Resampling.LANCZOS).quantize(256, dither=Image.Dither.NONE)
+        smaller.save(target, format="PNG", optimize=True)
 
 
 def main(argv: list[str] | None = None) -> int:
