@@ -114,9 +114,10 @@ def plot_mantel(details: dict, task: str) -> Figure:
     fig, axs = panels(len(keys), 1.45, n_columns=min(4, len(models)) if len(keys) > len(models) else 4)
     values = np.concatenate([np.append(value["null"], value["observed"]) for value in found.values()])
     low, high = np.nanmin(values), np.nanmax(values)
+    margin = 0.05 * (high - low) or 0.1
     for ax, (dataset, model) in zip(axs, keys, strict=True):
         ax.set_title(f"{shorten(dataset, 24)}\n{shorten(model, 24)}")
-        ax.set(yticks=[], xlabel="Spearman's ρ", xlim=(low - 0.05 * (high - low), high + 0.05 * (high - low)))
+        ax.set(yticks=[], xlabel="Spearman's ρ", xlim=(low - margin, high + margin))
         ax.spines["left"].set_visible(False)
         ax.grid(visible=False)
         _draw_null(ax, found[dataset, model]["observed"], found[dataset, model]["null"], model)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from . import TEXT_TYPES
 from .embedding_figures import plot_distance_by_rank, plot_mantel, plot_map
@@ -62,7 +62,7 @@ def plot_contact_sheet(images: np.ndarray, titles: Sequence[str], n_columns: int
     titles : sequence of str
     n_columns : int
     """
-    n_rows, size, font = -(-len(images) // n_columns), PAGE_IN / n_columns, 5.5
+    n_rows, size = -(-len(images) // n_columns), PAGE_IN / n_columns
     fig, axs = panels(n_rows * n_columns, size + 0.12, n_columns)
     fig.set_size_inches(PAGE_IN, n_rows * (size + 0.12) + 0.1)
     strip = 0.1 / fig.get_figheight()  # above the first row, for its titles
@@ -75,11 +75,19 @@ def plot_contact_sheet(images: np.ndarray, titles: Sequence[str], n_columns: int
         if i % n_columns == 0 or titles[i] != titles[i - 1]:
             row = list(titles[i : i - i % n_columns + n_columns])
             n_same = next((j for j, title in enumerate(row) if title != row[0]), len(row))
-            label = shorten(titles[i], int(n_same * size * 72 / (0.6 * font)))  # of a letter's usual width
-            italic = "italic" if _BINOMIAL.fullmatch(titles[i]) else "normal"
-            text = ax.set_title(label, fontsize=font, fontstyle=italic, loc="left", pad=1.5)
-            text.set_in_layout(False)  # the rows leave room for it; its width must not move the images
+            _title_image(ax, titles[i], 0.96 * n_same * size * fig.dpi)
     return fig
+
+
+def _title_image(ax: Axes, title: str, width_px: float) -> None:
+    """Set a title above an image, cut to a width."""
+    italic = "italic" if _BINOMIAL.fullmatch(title) else "normal"
+    text = ax.set_title(title, fontsize=5.5, fontstyle=italic, loc="left", pad=1.5)
+    text.set_in_layout(False)  # the rows leave room for it; its width must not move the images
+    for n_characters in range(len(title), 0, -1):
+        text.set_text(shorten(title, n_characters))
+        if text.get_window_extent().width <= width_px:
+            return
 
 
 @styled
@@ -101,7 +109,9 @@ def plot_taxon_counts(catalog: pd.DataFrame) -> Figure:
         label = f"{shorten(source, 24)}: {len(counts):,} classes, {counts.min():,}–{counts.max():,} images"
         axs[0].plot(np.arange(1, len(counts) + 1), counts, color=colours[source], label=label)
     axs[0].set(xlabel="class, by number of images", ylabel="images", yscale="log", title="Images per class")
+    axs[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axs[0].yaxis.set_major_formatter("{x:,.0f}")
+    axs[0].yaxis.set_minor_formatter(NullFormatter())
     axs[0].set_ylim(top=axs[0].get_ylim()[1] * 1.6)  # room for the legend
     axs[0].legend(loc="upper right")
     counts = kept["split"].value_counts().reindex(SPLITS[::-1]).fillna(0)

@@ -24,7 +24,7 @@ from .errors import InputError
 from .paths import REPOSITORY, Run, open_run, remove, write_json
 
 NOTEBOOKS = REPOSITORY / "notebooks"
-QUIET = ["--IPKernelApp.log_level=ERROR"]  # the kernel warns of its own loopback sockets
+QUIET = ["--IPKernelApp.log_level=CRITICAL"]  # the kernel warns of its own loopback sockets
 
 
 def main(argv: list[str] | None = None) -> int:
