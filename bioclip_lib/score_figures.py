@@ -70,7 +70,7 @@ def _plot_scores(rows: pd.DataFrame, x: dict, line: str) -> tuple[Figure, list[A
     colours = colours_of(list(rows["model"].unique()), MODEL_COLOURS)
     for ax, ((dataset, part), mine) in zip(axs, groups, strict=True):
         _draw_scores(ax, mine, x, colours, line)
-        ax.set_title(f"{shorten(dataset, 26)}\n{part} species, {round(1 / mine['chance'].iloc[0])} classes")
+        ax.set_title(f"{shorten(dataset, 26)}\n{part}: {round(1 / mine['chance'].iloc[0]):,} classes")
         ax.tick_params(labelleft=True)
     top = min(1.02, 1.08 * rows["ci_high"].max())
     axs[0].set_ylim(-0.03 * top, top)
@@ -179,7 +179,7 @@ def plot_mistakes(table: pd.DataFrame, model: str = "trained") -> Figure:
         x = rows["distance"]
         ax.bar(x, rows["share"], color=PART_COLOURS[part], width=0.72, label=f"mistakes, {part}")
         ax.hlines(rows["chance"], x - 0.45, x + 0.45, color="black", linewidth=1.4, label="random mistakes")
-        ax.set_title(f"{shorten(dataset, 26)}\n{part} species, {rows['n'].iloc[0]:,} mistakes")
+        ax.set_title(f"{shorten(dataset, 26)}\n{part}: {rows['n'].iloc[0]:,} mistakes")
         ax.set(xlabel="tree distance of the mistake", xticks=range(1, 8))
         ax.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
         ax.grid(axis="x", visible=False)

@@ -209,7 +209,7 @@ def drawn_values(ax, model):
 
 def test_zero_shot_shows_values_intervals_and_chance(drawn):
     rows, axs = score_rows(), drawn["zero_shot"].axes
-    assert len(axs) == 6 and axs[0].get_title() == "a_data_set_with_quite_a_l…\nseen species, 20 classes"
+    assert len(axs) == 6 and axs[0].get_title() == "a_data_set_with_quite_a_l…\nseen: 20 classes"
     birds = axs[2]
     assert [t.get_text() for t in birds.get_xticklabels()] == list(TEXT_TYPES)
     for model in MODELS:
