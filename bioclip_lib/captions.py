@@ -116,7 +116,7 @@ def name_string(row: Mapping[str, str], text_type: str) -> str:
     if name == "com":
         return common
     tagged = name == "taxonTag"
-    if name == "sci" or not row.get("kingdom", ""):
+    if name == "sci" or not row.get("kingdom", "").strip():
         text = _name(row, "sci")
     else:
         text = _name(row, "taxonTag") if tagged else " ".join(row.get(rank, "") for rank in RANKS)
@@ -161,7 +161,8 @@ def _scientific(row: Mapping[str, str]) -> str:
     genus, epithet = row.get("genus", "").strip(), row.get("species", "").strip()
     if genus and epithet:
         return f"{genus[0].upper()}{genus[1:]} {epithet}"
-    return row.get("scientific_name", "") or next((row[rank] for rank in reversed(RANKS) if row.get(rank, "")), "")
+    deepest = (row[rank].strip() for rank in reversed(RANKS) if row.get(rank, "").strip())
+    return row.get("scientific_name", "").strip() or next(deepest, "")
 
 
 def caption_table(catalog: pd.DataFrame) -> pd.DataFrame:

@@ -123,6 +123,7 @@ def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
             failed,
             parameters,
             kernel_name="python3",
+            language="python",
             cwd=NOTEBOOKS,
             progress_bar=sys.stderr.isatty(),
             extra_arguments=QUIET,

@@ -91,6 +91,11 @@ def test_unknown_text_types_are_refused(function):
 WORD = st.text(alphabet="abcé ×'-_.", max_size=8)
 
 
+def test_a_blank_name_counts_as_missing():
+    blank = dict.fromkeys(WOODPECKER, " ") | {"rank": "species", "verbatim_name": "x"}
+    assert caption(blank, "sci") == "a photo of x." and name_string(blank, "taxon") == "x"
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.fixed_dictionaries({key: WORD for key in WOODPECKER if key != "rank"}), st.sampled_from(["species", "genus", ""])

@@ -84,10 +84,11 @@ def test_another_configuration_does_not_touch_the_run(smoke):
 
 
 def test_stock_open_clip_loads_the_model(smoke):
-    import open_clip  # after bioclip_lib.model, which declares torchvision's missing operators
     import torch
 
     from bioclip_lib import embed, model
+
+    import open_clip  # isort: skip (after bioclip_lib.model, which declares torchvision's missing operators)
 
     stock, _, _ = open_clip.create_model_and_transforms(f"local-dir:{smoke.model}")
     ours = model.load_model(f"local-dir:{smoke.model}").model
