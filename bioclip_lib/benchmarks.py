@@ -68,7 +68,7 @@ def score_zero_shot(
     scores, predictions = [], []
     for name, features in tables.items():
         values = _rows_of(features, images)
-        encoded = {t: encoders[name](list(texts[t])) for t in TEXT_TYPES}
+        encoded = {t: zero_shot.zero_shot_weights(encoders[name], list(texts[t])) for t in TEXT_TYPES}
         for (dataset, part), group in images.groupby(["dataset", "part"]):
             candidates = np.unique(group["class_key"])
             true = np.searchsorted(candidates, group["class_key"])
@@ -134,18 +134,18 @@ def rank_accuracy(predictions: pd.DataFrame, table: pd.DataFrame, config: Evalua
     ranks = _ranks_of_classes(table)
     rows = []
     for (name, dataset, part), group in predictions.groupby(["model", "dataset", "part"]):
-        candidates = ranks.loc[np.unique(group["class_key"])]
-        true, predicted = ranks.loc[group["class_key"]], ranks.loc[group["predicted"]]
+        candidates = np.unique(group["class_key"])
+        true, predicted = (np.searchsorted(candidates, group[column]) for column in ("class_key", "predicted"))
+        of_candidates, every = ranks.loc[candidates], np.arange(len(candidates))
+        hits = zero_shot.correct_by_rank(of_candidates, true, predicted)  # (n, 7)
+        pairs = zero_shot.correct_by_rank(of_candidates, np.repeat(every, len(every)), np.tile(every, len(every)))
+        by_chance = pairs.reshape(len(every), len(every), -1).mean(axis=1)  # (C, 7): a candidate drawn at random
         for depth, rank in enumerate(RANKS):
-            path = [" ".join(row) for row in true[list(RANKS[: depth + 1])].to_numpy()]
-            path_predicted = [" ".join(row) for row in predicted[list(RANKS[: depth + 1])].to_numpy()]
-            path_candidates = pd.Series(candidates[list(RANKS[: depth + 1])].agg(" ".join, axis=1))
-            known = (true[rank] != "").to_numpy()
+            known = ~np.isnan(hits[:, depth])
             if not known.any():
                 continue
-            hit = (np.array(path) == np.array(path_predicted))[known].astype(float)
-            chance = pd.Series(path)[known].map(path_candidates.value_counts(normalize=True)).mean()
-            interval = _with_interval(hit, group["class_key"].to_numpy()[known], config)
+            interval = _with_interval(hits[known, depth], group["class_key"].to_numpy()[known], config)
+            chance = by_chance[true[known], depth].mean()
             keys = {"model": name, "dataset": dataset, "part": part, "rank": rank}
             rows.append({**keys, **interval, "chance": chance, "n": int(known.sum())})
     return pd.DataFrame(rows)
@@ -281,8 +281,8 @@ def compare_few_shot(folds: pd.DataFrame, reference: str, config: EvaluateConfig
     Returns
     -------
     DataFrame
-        ``dataset, k, baseline, difference, ci_low, ci_high, n``: accuracy of the reference minus the baseline's, with
-        the interval of a bootstrap over classes.
+        ``dataset, k, baseline, value, ci_low, ci_high, p_value, n``: accuracy of the reference minus the baseline's,
+        with interval and p-value of a bootstrap over classes (`metrics.paired_difference`).
     """
     queries = folds[~folds["shot"]]
     index = ["dataset", "k", "fold", "image_id", "class_key"]
@@ -293,10 +293,10 @@ def compare_few_shot(folds: pd.DataFrame, reference: str, config: EvaluateConfig
     for (dataset, k), group in wide.groupby(["dataset", "k"]):
         groups = group.index.get_level_values("class_key").to_numpy()
         for baseline in wide.columns.drop(reference):
-            interval = _with_interval((group[reference] - group[baseline]).to_numpy(), groups, config)
-            interval["difference"] = interval.pop("value")
-            rows.append({"dataset": dataset, "k": k, "baseline": baseline, **interval, "n": len(group)})
-    columns = ["dataset", "k", "baseline", "difference", "ci_low", "ci_high", "n"]
+            a, b = group[reference].to_numpy(), group[baseline].to_numpy()
+            test = metrics.paired_difference(a, b, groups, config.n_bootstraps, config.seed)._asdict()
+            rows.append({"dataset": dataset, "k": k, "baseline": baseline, **test, "n": len(group)})
+    columns = ["dataset", "k", "baseline", "value", "ci_low", "ci_high", "p_value", "n"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -315,6 +315,7 @@ def score_hierarchy(table: pd.DataFrame, tables: Features, config: EvaluateConfi
     scores : DataFrame
         Rows for `metrics.append_metrics`. Tasks ``hierarchy/seen`` and ``hierarchy/unseen``; metrics ``spearman``
         (interval: bootstrap over species; chance 0) and ``p_value`` (Mantel permutations; interval: Clopper-Pearson).
+        Sets of fewer than `MIN_SPECIES`, or whose species are all equally related, are left out.
     details : dict
         ``(dataset, task, model)`` to a dict of ``observed``, ``null`` (n_permutations,), ``tree`` and ``embedding``,
         the two distance matrices.
@@ -324,10 +325,10 @@ def score_hierarchy(table: pd.DataFrame, tables: Features, config: EvaluateConfi
     scores, details = [], {}
     for (dataset, part), group in images.groupby(["dataset", "part"]):
         classes, labels = np.unique(group["class_key"], return_inverse=True)
-        if len(classes) < MIN_SPECIES:
-            continue
         ranks = group.drop_duplicates("class_key").set_index("class_key").loc[classes, list(RANKS)]
         tree = hierarchy.tree_distance(ranks)
+        if len(classes) < MIN_SPECIES or len(np.unique(tree)) < 3:  # 0 and one distance: nothing to correlate with
+            continue
         for name, features in tables.items():
             values = _rows_of(features, images).loc[group.index].to_numpy()
             embedding = hierarchy.embedding_distance(hierarchy.centroids(values - values.mean(axis=0), labels))

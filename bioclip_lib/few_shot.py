@@ -8,42 +8,12 @@ import random
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from .errors import InputError
 
 MODES = ("independent", "cumulative")
 Fold = tuple[np.ndarray, np.ndarray]
 _VALUES = 16_000_000  # numbers of a chunk of queries, features and distances together
-
-
-def eligible_images(labels: np.ndarray, k: int) -> tuple[np.ndarray, list]:
-    """Find the images of classes that have k shots and at least one query.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (n,)
-    k : int
-        The largest number of shots.
-
-    Returns
-    -------
-    mask : ndarray of shape (n,), bool
-    dropped : list
-        The other classes, sorted.
-
-    Notes
-    -----
-    Dropping classes makes the task easier: report how many were left out.
-
-    Examples
-    --------
-    >>> mask, dropped = eligible_images(np.array(["a", "a", "b"]), 1)
-    >>> mask.tolist(), dropped
-    ([True, True, False], ['b'])
-    """
-    classes, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    return (counts > k)[index], classes[counts <= k].tolist()
 
 
 def few_shot_folds(
@@ -112,7 +82,7 @@ def _images_of_classes(labels: np.ndarray, k: int) -> list[list[int]]:
     if small or not images:
         raise InputError(
             f"{len(small)} of {len(images)} classes have no {k} shots and a query: {', '.join(small[:5])}"
-            f"{', ...' if len(small) > 5 else ''}; leave them out (few_shot.eligible_images) or lower evaluate.shots"
+            f"{', ...' if len(small) > 5 else ''}; leave them out or lower evaluate.shots"
         )
     return list(images.values())
 
@@ -172,71 +142,3 @@ def _centred(rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
     rows = (rows - mean).astype(np.result_type(rows.dtype, np.float32), copy=False)
     norm = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(norm > 0, norm, 1)
-
-
-def evaluate_few_shot(
-    features: np.ndarray,
-    labels: np.ndarray,
-    shots: Sequence[int],
-    n_folds: int = 5,
-    mode: str = "independent",
-    seed: int = 0,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Classify the queries of every fold.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n, D)
-    labels : ndarray of shape (n,)
-    shots, n_folds, mode, seed
-        As of `few_shot_folds`.
-
-    Returns
-    -------
-    folds : DataFrame
-        ``k, fold, accuracy, n_queries``.
-    queries : DataFrame
-        ``k, fold, image`` (index into `labels`), ``correct``: what bootstraps and paired comparisons need.
-
-    Raises
-    ------
-    InputError
-        As of `few_shot_folds` and `simple_shot`.
-    """
-    labels = np.asarray(labels)
-    rows = []
-    for k, parts in few_shot_folds(labels, shots, n_folds, mode, seed).items():
-        for fold, (train, test) in enumerate(parts):
-            correct = simple_shot(features, labels, train, test) == labels[test]
-            rows.append(pd.DataFrame({"k": k, "fold": fold, "image": test, "correct": correct}))
-    queries = pd.concat(rows, ignore_index=True)
-    grouped = queries.groupby(["k", "fold"], sort=False)["correct"]
-    return grouped.agg(accuracy="mean", n_queries="size").reset_index(), queries
-
-
-def summarise_folds(folds: pd.DataFrame) -> pd.DataFrame:
-    """Return mean and population standard deviation of accuracy over folds, as the original reports them.
-
-    Parameters
-    ----------
-    folds : DataFrame
-        Of `evaluate_few_shot`.
-
-    Returns
-    -------
-    DataFrame
-        ``k, mean, std, n_folds``.
-
-    Notes
-    -----
-    Folds share their images: this deviation tells how much the choice of shots matters, and is no interval for new
-    images or species. For that, bootstrap the queries over classes.
-
-    Examples
-    --------
-    >>> summarise_folds(pd.DataFrame({"k": 1, "accuracy": [0.25, 0.75]})).to_dict("list")
-    {'k': [1], 'mean': [0.5], 'std': [0.25], 'n_folds': [2]}
-    """
-    grouped = folds.groupby("k", sort=False)["accuracy"]
-    table = pd.DataFrame({"mean": grouped.mean(), "std": grouped.std(ddof=0), "n_folds": grouped.size()})
-    return table.reset_index()

@@ -221,37 +221,3 @@ def test_the_interval_holds_the_estimate():
 
 def table_of(kingdoms, genera):
     return lineages(*[(k, "", "", "", "", g, "") for k, g in zip(kingdoms, genera, strict=True)])
-
-
-def test_agreement_by_hand():
-    points = np.array([0.0, 1.0, 5.0, 5.5, 20.0])
-    distance = np.abs(points[:, None] - points[None])  # nearest: 1, 0, 3, 2, 3
-    found = hierarchy.neighbour_agreement(distance, table_of("AABBB", ["a", "a", "b", "c", ""]), 4_000)
-    assert found["rank"].tolist() == ["kingdom", "genus"]
-    assert found["value"].tolist() == [1.0, 0.5] and found["n"].tolist() == [5, 4]
-    # chance: a species of a taxon of s among n agrees with a random other with (s - 1) / (n - 1)
-    assert found["chance"].tolist() == pytest.approx([(2 * 1 / 4 + 3 * 2 / 4) / 5, 2 * (1 / 4) / 4], abs=0.02)
-
-
-def test_agreement_of_random_species_is_chance():
-    p = []
-    for seed in range(150):
-        rng = np.random.default_rng(seed)
-        ranks = table_of(rng.choice(list("AB"), size=20), [""] * 20)
-        p.append(hierarchy.neighbour_agreement(random_distance(rng, 20), ranks, 99, seed)["p_value"][0])
-    assert np.mean(np.array(p) <= 0.1) < 0.16  # a discrete p-value is at most nominal: 0.1, sd 0.025
-    assert np.mean(np.array(p) <= 0.5) > 0.3
-
-
-def test_agreement_sees_a_tree_and_needs_matching_tables():
-    rng = np.random.default_rng(9)
-    taxa = np.repeat(np.arange(10), 3)
-    points = rng.normal(size=(10, 5))[taxa] + 0.1 * rng.normal(size=(30, 5))
-    distance = np.linalg.norm(points[:, None] - points[None], axis=2)
-    ranks = table_of(["A"] * 30, [f"g{t}" for t in taxa])
-    found = hierarchy.neighbour_agreement(distance, ranks, 199).set_index("rank")
-    assert found.loc["genus", "value"] == 1 and found.loc["genus", "p_value"] == 1 / 200
-    assert found.loc["kingdom", "value"] == found.loc["kingdom", "chance"] == 1
-    assert found.loc["kingdom", "p_value"] == 1
-    with pytest.raises(InputError, match="table of ranks"):
-        hierarchy.neighbour_agreement(distance, ranks[:5])

@@ -31,51 +31,6 @@ def row(**changes):
 # Point values
 
 
-def test_top_k_by_hand():
-    assert [metrics.top_k_accuracy(RANKED, TRUE, k) for k in (1, 2, 3, 9)] == [0.25, 0.5, 1.0, 1.0]
-
-
-def test_top_k_of_a_random_ranking_is_chance():
-    rng = np.random.default_rng(0)
-    ranked = rng.permuted(np.tile(np.arange(20), (20_000, 1)), axis=1)
-    true = rng.integers(20, size=20_000)
-    for k in (1, 3, 5):
-        chance = metrics.chance_top_k(20, k)
-        error = np.sqrt(chance * (1 - chance) / 20_000)
-        assert abs(metrics.top_k_accuracy(ranked, true, k) - chance) < 4 * error  # 4 standard errors, seeded
-
-
-@pytest.mark.parametrize(
-    ("ranked", "true", "k"), [(RANKED, TRUE[:3], 1), (RANKED[:0], TRUE[:0], 1), (RANKED[0], TRUE, 1), (RANKED, TRUE, 0)]
-)
-def test_top_k_refuses_what_does_not_fit(ranked, true, k):
-    with pytest.raises(InputError, match="do not fit"):
-        metrics.top_k_accuracy(ranked, true, k)
-
-
-def test_macro_accuracy_weighs_classes_not_images():
-    correct, classes = np.array([1, 1, 1, 1, 0, 0, 1]), np.array(list("aaaabbc"))
-    assert metrics.macro_accuracy(correct, classes) == pytest.approx(2 / 3)  # a 1, b 0, c 1
-    assert correct.mean() == pytest.approx(5 / 7)
-    assert metrics.macro_accuracy(np.ones(7), classes) == 1.0
-
-
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=1, max_size=30), st.permutations(range(5)))
-def test_macro_accuracy_ignores_names_and_order_of_classes(images, renamed):
-    correct, classes = (np.array(column) for column in zip(*images, strict=True))
-    value = metrics.macro_accuracy(correct, classes)
-    assert metrics.macro_accuracy(correct[::-1], np.array(renamed)[classes][::-1]) == pytest.approx(value)
-    assert 0 <= value <= 1
-
-
-def test_chance_levels():
-    assert metrics.chance_top_k(400) == 1 / 400
-    assert metrics.chance_top_k(400, 5) == 5 / 400
-    assert metrics.chance_top_k(3, 5) == 1.0
-    with pytest.raises(InputError):
-        metrics.chance_top_k(0)
-
-
 # Intervals
 
 

@@ -147,20 +147,3 @@ def test_codes_need_all_ranks_and_take_missing_values():
     missing = LIONS.mask(LIONS == "", None)
     assert (zero_shot.rank_codes(missing) == zero_shot.rank_codes(LIONS)).all()
     assert (zero_shot.rank_codes(LIONS.astype("category")) == zero_shot.rank_codes(LIONS)).all()
-
-
-def test_mistake_distance_by_hand():
-    distance = hierarchy.tree_distance(LIONS)
-    true, predicted = np.array([0, 0, 0, 3]), np.array([0, 1, 3, 4])
-    assert zero_shot.mean_mistake_distance(distance, true, predicted) == pytest.approx((1 + 5 + 7) / 3)
-    assert np.isnan(zero_shot.mean_mistake_distance(distance, true, true))
-
-
-def test_random_mistakes_have_the_distance_of_chance():
-    rng = np.random.default_rng(3)
-    distance = hierarchy.tree_distance(LIONS)
-    true = rng.integers(7, size=20_000)
-    wrong = (true + rng.integers(1, 7, size=20_000)) % 7
-    expected = zero_shot.chance_mistake_distance(distance, true)
-    assert zero_shot.mean_mistake_distance(distance, true, wrong) == pytest.approx(expected, abs=0.06)  # 4 errors
-    assert np.isnan(zero_shot.chance_mistake_distance(np.zeros((1, 1)), np.array([0])))

@@ -1,0 +1,183 @@
+"""Scores of a run on a catalog of two sets, by hand: who is asked what, chance, ranks, pairing, what is left out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bioclip_lib import RANKS, TEXT_TYPES, benchmarks, captions, metrics
+from bioclip_lib.config import EvaluateConfig
+from bioclip_lib.errors import InputError
+from bioclip_lib.features import FeatureTable
+
+CONFIG = EvaluateConfig(shots=(1, 2), n_folds=3, n_bootstraps=200, n_permutations=199)
+FELIDS = ("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae")
+SPECIES = {
+    "Panthera leo": (*FELIDS, "Panthera", "leo"),
+    "Panthera onca": (*FELIDS, "Panthera", "onca"),
+    "Puma concolor": (*FELIDS, "Puma", "concolor"),
+    "Parus major": ("Animalia", "Chordata", "Aves", "Passeriformes", "Paridae", "Parus", "major"),
+    "Acer rubrum": ("Plantae", "Tracheophyta", "Magnoliopsida", "Sapindales", "Sapindaceae", "Acer", "rubrum"),
+}
+SPLITS = {"Parus major": "heldout_species", "Acer rubrum": "heldout_species"}
+
+
+def catalog_of(sizes, source="zoo", rank="species"):
+    """A catalog in which every species has `sizes[name]` evaluated images, and three that were trained on."""
+    rows = []
+    for name, n in sizes.items():
+        for i in range(n + 3):
+            split = SPLITS.get(name, "test") if i < n else "train"
+            row = {"image_id": f"{source}/{name}/{i}", "source": source, "split": split, "excluded": ""}
+            names = {"scientific_name": name, "common_name": "", "verbatim_name": name, "rank": rank}
+            rows.append({**row, **names, **dict(zip(RANKS, SPECIES[name], strict=True)), "taxon_id": ""})
+    return pd.DataFrame(rows)
+
+
+def features_of(table, directions):
+    """Features in a given direction for each species: what a model with that notion of species would give."""
+    images = benchmarks.evaluated_images(table)
+    return FeatureTable(list(images.index), np.stack([directions[name] for name in images["class_key"]]))
+
+
+def one_hot(names, order=None):
+    return dict(zip(names, np.eye(len(names), dtype=np.float32)[order or range(len(names))], strict=True))
+
+
+def encoder_of(directions, table):
+    """A text tower that knows each caption's species."""
+    texts = captions.caption_table(table).set_index("class_key")
+    known = {text: directions[name] for name, row in texts.iterrows() for text in row}
+    return lambda asked: np.stack([known[text] for text in asked])
+
+
+@pytest.fixture
+def zoo():
+    return catalog_of(dict.fromkeys(SPECIES, 4))
+
+
+def test_seen_are_test_images_and_unseen_are_held_out_species(zoo):
+    images = benchmarks.evaluated_images(zoo)
+    assert images["part"].value_counts().to_dict() == {"seen": 12, "unseen": 8}
+    assert set(images.loc[images["part"] == "unseen", "class_key"]) == set(SPLITS)
+    hidden = zoo.assign(excluded=np.where(zoo["split"] == "test", "unreadable", ""))
+    assert set(benchmarks.evaluated_images(hidden)["part"]) == {"unseen"}
+
+
+def test_a_perfect_model_and_one_that_mixes_up_two_species(zoo):
+    right = one_hot(SPECIES)
+    mixed = one_hot(SPECIES, [1, 0, 2, 3, 4])  # takes lions for jaguars and jaguars for lions
+    tables = {"right": features_of(zoo, right), "mixed": features_of(zoo, mixed)}
+    encoders = dict.fromkeys(tables, encoder_of(right, zoo))
+    scores, predictions = benchmarks.score_zero_shot(zoo, tables, encoders, CONFIG)
+    top1 = scores[scores["metric"] == "top1"].set_index(["model", "task"])
+    assert len(top1) == 2 * 2 * len(TEXT_TYPES)
+    assert (top1.loc["right", "value"] == 1).all()
+    assert top1.loc[("mixed", "zero_shot/seen"), ["value", "chance", "n"]].tolist() == pytest.approx([1 / 3, 1 / 3, 12])
+    assert top1.loc[("mixed", "zero_shot/unseen"), ["value", "chance", "n"]].tolist() == [1, 0.5, 8]
+    top5 = scores[(scores["metric"] == "top5") & (scores["task"] == "zero_shot/seen")]
+    assert (top5["chance"] == 1).all() and (top5["value"] == 1).all()
+
+    by_rank = benchmarks.rank_accuracy(predictions, zoo, CONFIG).set_index(["model", "part", "rank"])
+    assert by_rank.loc[("mixed", "seen", "genus"), ["value", "n"]].tolist() == [1, 12]
+    # of three candidates a random one has the genus of a lion or a jaguar in 2 of 3 cases, that of a puma in 1 of 3
+    assert by_rank.loc[("mixed", "seen", "genus"), "chance"] == pytest.approx(5 / 9)
+    assert by_rank.loc[("mixed", "seen", "species"), ["value", "chance"]].tolist() == pytest.approx([1 / 3, 1 / 3])
+
+    distances = benchmarks.mistake_distances(predictions, zoo).set_index(["model", "part", "distance"])
+    assert distances.loc[("mixed", "seen", 1), ["share", "n"]].tolist() == [1, 8]
+    assert distances.loc[("mixed", "seen", 1), "chance"] == distances.loc[("mixed", "seen", 2), "chance"] == 0.5
+    assert distances.loc[("right", "seen", 1), "n"] == 0
+
+
+def test_an_epithet_that_occurs_twice_is_not_the_same_species():
+    twin = {"Parus major": (*SPECIES["Parus major"][:5], "Parus", "major")}
+    other = {"Plantago major": ("Plantae", "Tracheophyta", "Magnoliopsida", "Lamiales", "P", "Plantago", "major")}
+    table = catalog_of({"Parus major": 2, "Acer rubrum": 2})
+    table.loc[table["genus"] == "Acer", list(RANKS)] = other["Plantago major"]
+    table.loc[table["genus"] == "Parus", list(RANKS)] = twin["Parus major"]
+    images = benchmarks.evaluated_images(table).reset_index()
+    a, b = sorted(images["class_key"].unique())
+    swapped = images["class_key"].map({a: b, b: a})
+    keys = {"model": "m", "dataset": "zoo", "part": "unseen"}
+    predictions = images[["image_id", "class_key"]].assign(predicted=swapped, **keys)
+    assert (benchmarks.rank_accuracy(predictions, table, CONFIG)["value"] == 0).all()
+
+
+def test_sets_are_scored_apart():
+    table = pd.concat([catalog_of({"Panthera leo": 4, "Puma concolor": 4}, s) for s in ("zoo", "park")])
+    directions = one_hot(["Panthera leo", "Puma concolor"])
+    features = {"m": features_of(table, directions)}
+    scores, _ = benchmarks.score_zero_shot(table, features, {"m": encoder_of(directions, table)}, CONFIG)
+    assert scores.groupby("dataset")["n"].max().to_dict() == {"park": 8, "zoo": 8}
+    few, folds = benchmarks.score_few_shot(table, features, CONFIG)
+    assert set(few["dataset"]) == set(folds["dataset"]) == {"park", "zoo"}
+
+
+def test_images_without_features_are_named(zoo):
+    whole = features_of(zoo, one_hot(SPECIES))
+    short = FeatureTable(whole.image_ids[1:], whole.values[1:])
+    with pytest.raises(InputError, match=r"1 evaluated images have no features .*Panthera leo/0"):
+        benchmarks.score_few_shot(zoo, {"m": short}, CONFIG)
+
+
+def test_few_shot_leaves_out_classes_without_enough_images_and_compares_on_the_same_queries():
+    table = catalog_of({"Panthera leo": 5, "Panthera onca": 5, "Puma concolor": 2})
+    eligible = benchmarks.eligible_classes(table, 2).set_index("class_key")
+    assert eligible["eligible"].to_dict() == {"Panthera leo": True, "Panthera onca": True, "Puma concolor": False}
+    rng = np.random.default_rng(0)
+    good = features_of(table, one_hot(["Panthera leo", "Panthera onca", "Puma concolor"]))
+    noise = FeatureTable(good.image_ids, rng.normal(size=good.values.shape).astype(np.float32))
+    scores, folds = benchmarks.score_few_shot(table, {"good": good, "noise": noise}, CONFIG)
+    assert "Puma concolor" not in set(folds["class_key"])
+    one = scores[(scores["task"] == "few_shot/1") & (scores["model"] == "good")].iloc[0]
+    assert (one["value"], one["chance"], one["seeds"]) == (1, 0.5, 3)
+    assert one["n"] == folds[(folds["k"] == 1) & (folds["model"] == "good") & ~folds["shot"]]["image_id"].nunique()
+    queries = folds[~folds["shot"]].groupby(["model", "k", "fold"])["image_id"].agg(list).unstack("model")
+    assert (queries["good"] == queries["noise"]).all()
+    paired = benchmarks.compare_few_shot(folds, "good", CONFIG).set_index("k")
+    of_noise = scores[(scores["task"] == "few_shot/1") & (scores["model"] == "noise")]["value"].item()
+    assert paired.loc[1, "value"] == pytest.approx(1 - of_noise) and paired["baseline"].eq("noise").all()
+    assert benchmarks.compare_few_shot(folds[folds["model"] == "good"], "good", CONFIG).empty
+
+
+def tree_like(table, noise=0.0, seed=0):
+    """Features that add a direction for each taxon above a species, so that relatives lie near each other."""
+    rng = np.random.default_rng(seed)
+    images = benchmarks.evaluated_images(table)
+    directions = {}
+    for rank in RANKS:
+        for taxon in pd.unique(images[rank]):
+            directions[taxon] = rng.normal(size=64)
+    values = np.stack([sum(directions[row[r]] for r in RANKS) for _, row in images.iterrows()])
+    return FeatureTable(list(images.index), (values + noise * rng.normal(size=values.shape)).astype(np.float32))
+
+
+def test_the_hierarchy_is_found_where_it_is_and_every_number_can_be_written(tmp_path):
+    table = catalog_of(dict.fromkeys(SPECIES, 3)).assign(split=lambda t: t["split"].replace("heldout_species", "test"))
+    features = tree_like(table)
+    scores, details = benchmarks.score_hierarchy(table, {"m": features}, CONFIG)
+    rho = scores.set_index("metric")["value"]["spearman"]
+    assert rho > 0.6 and len(details["zoo", "hierarchy/seen", "m"]["null"]) == 199
+    metrics.append_metrics(tmp_path / "m.csv", scores, run="r", profile="smoke", notebook="08")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        catalog_of({"Panthera leo": 3, "Panthera onca": 3, "Puma concolor": 3}),  # too few species
+        catalog_of(dict.fromkeys(SPECIES, 3), rank="genus"),  # none known to species
+        catalog_of(dict.fromkeys(SPECIES, 3)).assign(genus=lambda t: t["verbatim_name"], family="", order=""),
+    ],
+    ids=["three", "genera", "some"],
+)
+def test_what_cannot_be_probed_is_left_out(table):
+    scores, details = benchmarks.score_hierarchy(table, {"m": tree_like(table)}, CONFIG)
+    assert scores.empty and not details
+
+
+def test_equally_related_species_have_no_hierarchy():
+    table = catalog_of(dict.fromkeys(SPECIES, 3)).assign(split="test")
+    for rank in RANKS[:5]:
+        table[rank] = "X"
+    table["genus"] = table["verbatim_name"]
+    assert benchmarks.score_hierarchy(table, {"m": tree_like(table)}, CONFIG)[0].empty
