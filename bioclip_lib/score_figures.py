@@ -206,17 +206,17 @@ def plot_results_overview(results: pd.DataFrame) -> Figure:
     fig, axs = panels(len(kinds), 1.0, n_columns=2, width_ratios=[1.7, 1][: len(kinds) or 1])
     if rows.empty:
         return say_empty(fig, "no scores of the main tasks")
-    y, names = _lines_of_overview(rows)
-    n_lines, models = max(y.values()) + 1, in_order(rows["model"], MODEL_COLOURS)
+    lines = {metric: _lines_of_overview(rows[rows["metric"] == metric]) for metric in kinds}
+    n_lines, models = max(map(len, lines.values())), in_order(rows["model"], MODEL_COLOURS)
     fig.set_size_inches(PAGE_IN, (0.09 + 0.045 * len(models)) * n_lines + 0.75)
     colours = colours_of(models, MODEL_COLOURS)
     for ax, (metric, label) in zip(axs, kinds.items(), strict=True):
+        y = lines[metric]
         _draw_overview(ax, rows[rows["metric"] == metric], y, models, colours)
-        texts = {y[key]: text for key, text in names.items() if key[1] == "" or key[2] == metric}
-        ax.set_yticks(list(texts), list(texts.values()))
+        ax.set_yticks(list(y.values()), [task_label(task) if task else shorten(dataset, 26) for dataset, task in y])
         ax.set(xlabel=label, ylim=(n_lines - 0.4, -0.6))
-        for line, text in zip(texts, ax.get_yticklabels(), strict=True):
-            text.set_fontweight("bold" if line in {y[key] for key in names if key[1] == ""} else "normal")
+        for (_, task), text in zip(y, ax.get_yticklabels(), strict=True):
+            text.set_fontweight("normal" if task else "bold")
     if "top1" in kinds:
         axs[0].set_xlim(-0.015, 1.02)
         axs[0].xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
@@ -224,27 +224,24 @@ def plot_results_overview(results: pd.DataFrame) -> Figure:
     return fig
 
 
-def _lines_of_overview(rows: pd.DataFrame) -> tuple[dict[tuple, int], dict[tuple, str]]:
-    """Return line and label of (dataset, task, metric); data sets stand as blocks, level in both panels."""
+def _lines_of_overview(rows: pd.DataFrame) -> dict[tuple, int]:
+    """Return the line of each (dataset, task) among the rows of one metric; a data set's own line has the task ''."""
     order = {"zero_shot": 0, "few_shot": 1, "hierarchy": 0}
-    y, names, start = {}, {}, 0
+    y = {}
     for dataset, mine in rows.groupby("dataset"):
-        y[dataset, "", ""], names[dataset, "", ""] = start, shorten(dataset, 26)
-        for metric, part in mine.groupby("metric"):
-            tasks = sorted(part["task"].unique(), key=lambda task: (order[task.split("/")[0]], len(task), task))
-            for line, task in enumerate(tasks, start + 1):
-                y[dataset, task, metric], names[dataset, task, metric] = line, task_label(task)
-        start = max(y.values()) + 1
-    return y, names
+        tasks = sorted(mine["task"].unique(), key=lambda task: (order[task.split("/")[0]], len(task), task))
+        for task in ["", *tasks]:
+            y[dataset, task] = len(y)
+    return y
 
 
 def _draw_overview(ax: Axes, rows: pd.DataFrame, y: dict[tuple, int], models: list[str], colours: dict) -> None:
     """Draw value and interval of each model on the line of its task, and chance dotted."""
-    for key, found in rows.groupby(["dataset", "task", "metric"]):
+    for key, found in rows.groupby(["dataset", "task"]):
         ax.vlines(found["chance"].unique(), y[key] - 0.45, y[key] + 0.45, **_CHANCE)
     for i, name in enumerate(models):
         mine = rows[rows["model"] == name]
-        lines = np.array([y[key] for key in zip(mine["dataset"], mine["task"], mine["metric"], strict=True)])
+        lines = np.array([y[key] for key in zip(mine["dataset"], mine["task"], strict=True)])
         error = np.abs([mine["value"] - mine["ci_low"], mine["ci_high"] - mine["value"]])
         places = lines + 0.8 * ((i + 0.5) / len(models) - 0.5)
         ax.errorbar(mine["value"], places, xerr=error, fmt="o", markersize=2.5, color=colours[name], label=name)
