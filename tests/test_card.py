@@ -1,0 +1,64 @@
+"""The card of a small catalog by hand; text of strangers does no harm; licences and drops are told."""
+
+import pandas as pd
+import yaml
+
+from bioclip_lib import card
+from bioclip_lib.catalog import assign_splits
+from bioclip_lib.config import SplitConfig
+
+
+def licensed(catalog):
+    table = assign_splits(catalog, SplitConfig(heldout_fraction=0.25))
+    dropped = table.index[:3]
+    table.loc[dropped, "excluded"], table.loc[dropped, "split"] = "truncated", ""
+    table["license"] = ["CC BY 4.0"] * 20 + [""] * (len(table) - 20)
+    table["rights_holder"] = ["A", "B"] * 10 + [""] * (len(table) - 20)
+    return table
+
+
+def test_ranks_by_hand(catalog):
+    counts = card.count_ranks(catalog).set_index("rank")
+    assert counts.loc["kingdom"].tolist() == [2, 40, 0]
+    assert counts.loc["class"].tolist() == [3, 40, 10]  # the copepods end here
+    assert counts.loc["genus"].tolist() == [2, 30, 0]
+    assert counts.loc["species"].tolist() == [3, 30, 30]
+    assert counts.loc["none"].tolist() == [0, 0, 0]
+
+
+def test_a_name_in_two_kingdoms_is_two_taxa(catalog):
+    table = catalog.assign(genus="Morus")
+    assert card.count_ranks(table).set_index("rank").loc["genus", "n_taxa"] == 3
+
+
+def test_sources_licences_and_the_long_tail_by_hand(catalog):
+    table = licensed(catalog)
+    row = card.count_sources(table).iloc[0]
+    assert (row["images"], row["usable"], row["classes"]) == (40, 37, 4)
+    assert row[["train", "val", "test", "heldout_species"]].sum() == 37
+    licences = card.count_licenses(table)
+    assert licences.values.tolist() == [
+        ["CC BY 4.0", 17, 2],
+        [card.UNKNOWN_LICENSE, 20, 0],
+    ] or licences.values.tolist() == [
+        [card.UNKNOWN_LICENSE, 20, 0],
+        ["CC BY 4.0", 17, 2],
+    ]
+    assert card.count_long_tail(table).values.tolist() == [[1, 4], [2, 4], [5, 4], [10, 3]]
+
+
+def test_the_card_is_read_as_a_hub_reads_it_and_says_what_was_dropped(catalog, tmp_path):
+    paths = card.write_card(licensed(catalog), tmp_path / "run", "Garden's *best*")
+    text = paths[0].read_text(encoding="utf-8")
+    head = yaml.safe_load(text.split("---\n")[1])
+    assert head["pretty_name"] == "Garden's *best*" and head["size_categories"] == ["n<1K"]
+    assert "37 usable images of 40, 4 classes, from 1 sources" in text and "| truncated | 3 |" in text
+    attribution = pd.read_csv(paths[1], keep_default_na=False)
+    assert len(attribution) == 37 and tuple(attribution.columns) == card.ATTRIBUTION_COLUMNS
+    assert not list((tmp_path / "run").glob("*.tmp"))
+
+
+def test_markdown_and_html_in_names_stay_text(catalog):
+    table = licensed(catalog).assign(license="<script>x</script> | [a](javascript:b)\n# c")
+    text = card.make_card(table, "t")
+    assert "<script>" not in text and "\n# c" not in text and "[a](" not in text
