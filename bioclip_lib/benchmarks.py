@@ -15,6 +15,7 @@ from .config import EvaluateConfig
 from .errors import InputError
 
 PARTS = {"test": "seen", "heldout_species": "unseen"}
+_SCORE_COLUMNS = ["model", "dataset", "task", "metric", "value", "ci_low", "ci_high", "n", "seeds", "chance"]
 MIN_SPECIES = 4  # fewer have too few pairs to correlate
 Features = Mapping[str, "features.FeatureTable"]  # noqa: F821 (features is above this module)
 
@@ -342,13 +343,9 @@ def score_hierarchy(table: pd.DataFrame, tables: Features, config: EvaluateConfi
             scores.append(
                 {**keys, "metric": "p_value", "value": p_value, "ci_low": low, "ci_high": high, "chance": 0.5}
             )
-            details[dataset, f"hierarchy/{part}", name] = {
-                "observed": observed,
-                "null": null,
-                "tree": tree,
-                "embedding": embedding,
-            }
-    return pd.DataFrame(scores), details
+            found = {"observed": observed, "null": null, "tree": tree, "embedding": embedding}
+            details[dataset, f"hierarchy/{part}", name] = found
+    return pd.DataFrame(scores, columns=_SCORE_COLUMNS), details
 
 
 def shared_words_by_rank(texts: pd.DataFrame, ranks: pd.DataFrame) -> pd.DataFrame:
