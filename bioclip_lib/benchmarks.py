@@ -222,7 +222,8 @@ def score_few_shot(table: pd.DataFrame, tables: Features, config: EvaluateConfig
         data set), ``few_shot/<k>/unseen`` (held-out species among themselves), ``few_shot/<k>/cumulative`` (the
         original's accumulating folds). ``value`` is the mean over folds; the interval is a bootstrap over classes.
     folds : DataFrame
-        ``model, dataset, k, fold, image_id, class_key, shot, correct`` of the independent folds over all classes.
+        ``image_id, class_key, fold, shot, correct, model, dataset, k`` of the independent folds over all classes.
+        Both are empty where no set has two classes with more images than shots.
     """
     images = evaluated_images(table)
     scores, folds = [], []
@@ -245,7 +246,9 @@ def score_few_shot(table: pd.DataFrame, tables: Features, config: EvaluateConfig
                     scores += _few_shot_rows(keys, queries[~queries["shot"]], config)
                     if not suffix:
                         folds.append(queries.assign(model=name, dataset=dataset, k=k))
-    return pd.DataFrame(scores), pd.concat(folds, ignore_index=True)
+    columns = ["image_id", "class_key", "fold", "shot", "correct", "model", "dataset", "k"]
+    every = pd.concat(folds, ignore_index=True) if folds else pd.DataFrame(columns=columns).astype({"shot": bool})
+    return pd.DataFrame(scores, columns=_SCORE_COLUMNS), every
 
 
 def _few_shot_queries(values: np.ndarray, pool: pd.DataFrame, parts: Sequence[tuple]) -> pd.DataFrame:

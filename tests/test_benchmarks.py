@@ -181,3 +181,10 @@ def test_equally_related_species_have_no_hierarchy():
         table[rank] = "X"
     table["genus"] = table["verbatim_name"]
     assert benchmarks.score_hierarchy(table, {"m": tree_like(table)}, CONFIG)[0].empty
+
+
+def test_too_few_images_for_any_fold_are_no_score_and_no_crash():
+    table = catalog_of({"Panthera leo": 2, "Puma concolor": 2})
+    tables = {"m": features_of(table, one_hot(["Panthera leo", "Puma concolor"]))}
+    scores, folds = benchmarks.score_few_shot(table, tables, EvaluateConfig())
+    assert scores.empty and folds.empty and benchmarks.compare_few_shot(folds, "m", CONFIG).empty
