@@ -1,7 +1,7 @@
 """Repeat training and evaluation over choices of the held-out species.
 
 ``python -m benchmarks.unseen_seeds --run runs/photos`` takes a finished run of the profile photos (its frozen features
-are read, not computed), prints a row a task with a column a seed, and the mean. The run itself is not changed.
+are read, only those of mirror images are computed), prints a row a task with a column a seed, and the mean.
 """
 
 import argparse
@@ -11,18 +11,19 @@ import tempfile
 import numpy as np
 import pandas as pd
 
-from bioclip_lib import benchmarks, catalog, embed, features, model, train, train_data
+from bioclip_lib import benchmarks, catalog, embed, features, model, shards, train, train_data
 from bioclip_lib.config import load_config
 from bioclip_lib.paths import Run
 
 
-def read_trunk(run):
-    """Return the frozen features of all images of a run, indexed by image."""
-    tables = [embed.read_features(path) for path in sorted(run.embeddings.glob("trunk_*.parquet"))]
-    return pd.concat([pd.DataFrame(values, index=image_ids) for image_ids, values, _ in tables])
+def read_trunk(run, mirrored=False):
+    """Return the frozen features of all images of a run, indexed by image; what is missing is computed."""
+    clip = model.build_model(load_config("photos").model)
+    table = features.trunk_table(run, clip, sorted(set(shards.read_index(run.shards)["split"])), mirrored)
+    return pd.DataFrame(table.values, index=table.image_ids)
 
 
-def score(table, trunk, config):
+def score(table, trunk, mirrored, config):
     """Train and score one choice of held-out species; return the top1 rows."""
     clip = model.build_model(config.model, seed=config.train.seed)
     training = table[table["split"].isin(["train", "val"])]
@@ -30,8 +31,9 @@ def score(table, trunk, config):
     parts = []
     for split in ("train", "val"):
         ids = table.loc[table["split"] == split, "image_id"]
-        inputs = trunk.loc[ids].to_numpy(np.float32)
-        parts.append(dataclasses.replace(captioned, inputs=inputs, labels=labels.loc[ids].to_numpy()))
+        views = [trunk.loc[ids], mirrored.loc[ids]] if split == "train" else [trunk.loc[ids]]
+        inputs, classes = np.concatenate(views), np.tile(labels.loc[ids].to_numpy(), len(views))
+        parts.append(dataclasses.replace(captioned, inputs=inputs.astype(np.float32), labels=classes))
     train_data.start_projection(clip, parts[0].inputs)
     with tempfile.TemporaryDirectory() as folder:
         train.fit(clip, *parts, config, Run(folder), progress=False)
@@ -56,11 +58,11 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2, 3, 4])
     args = parser.parse_args()
     run = Run(args.run)
-    table, trunk = catalog.read_catalog(run.catalog), read_trunk(run)
+    table, trunk, mirrored = catalog.read_catalog(run.catalog), read_trunk(run), read_trunk(run, mirrored=True)
     rows = []
     for seed in args.seeds:
         config = load_config("photos", {"split.seed": seed})
-        scores = score(catalog.assign_splits(table, config.split), trunk, config)
+        scores = score(catalog.assign_splits(table, config.split), trunk, mirrored, config)
         rows.append(scores.assign(split_seed=seed))
     scores = pd.concat(rows)
     keys = ["dataset", "task", "model"]

@@ -61,7 +61,7 @@ def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, F
     return {name: compute[name](run, config, splits) for name in names}
 
 
-def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str]) -> FeatureTable:
+def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str], mirrored: bool = False) -> FeatureTable:
     """Return what a pretrained trunk gives for whole splits, before any projection; computed once a split and cached.
 
     Parameters
@@ -70,6 +70,8 @@ def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str]) -> Featu
     clip : open_clip model
         With a trunk, such as `model.build_model` gives for EfficientNet-Lite0.
     splits : sequence of str
+    mirrored : bool
+        Embed the images mirrored left to right.
 
     Returns
     -------
@@ -81,11 +83,15 @@ def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str]) -> Featu
         "preprocess_digest": embed.preprocess_digest(clip),
     }
     tables = []
+    step = -1 if mirrored else 1  # along the width of (n, H, W, 3)
     for split in splits:
         image_ids = shards.read_image_ids(run.shards, split)
-        path = run.embeddings / f"trunk_{split}.parquet"
+        path = run.embeddings / f"{'mirrored_' if mirrored else ''}trunk_{split}.parquet"
         values = embed.cached_features(
-            path, image_ids, digests, lambda split=split: embed.trunk_features(clip, _load(run, clip, split))
+            path,
+            image_ids,
+            digests,
+            lambda split=split: embed.trunk_features(clip, _load(run, clip, split)[:, :, ::step]),
         )
         tables.append((image_ids, values))
     return FeatureTable([i for ids, _ in tables for i in ids], np.concatenate([values for _, values in tables]))

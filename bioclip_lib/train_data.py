@@ -1,7 +1,7 @@
 """From a run's shards to the arrays that training reads.
 
 Takes a run with catalog and shards; returns `train.TrainData` for the splits train and val. With a frozen image tower
-the inputs are its features, computed once; else the images themselves.
+the inputs are its features of each image and, in train, of its mirror image, computed once; else the images themselves.
 """
 
 from dataclasses import replace
@@ -32,7 +32,8 @@ def load_training_data(run: Run, config: Config, clip: torch.nn.Module) -> tuple
     Returns
     -------
     train, val : TrainData
-        ``inputs`` is uint8 (n, H, W, 3) at the shards' size, so that crops can be cut, or float32 (n, F) features;
+        ``inputs`` is uint8 (n, H, W, 3) at the shards' size, so that crops can be cut, or float32 (n, F) features, 2 n
+        rows of them in train;
         ``labels`` index the same classes in both.
 
     Raises
@@ -85,8 +86,11 @@ def _one_split(
     if split not in set(shards.read_index(run.shards)["split"]):
         return captioned
     if config.train.freeze_image_tower:
-        trunk = features.trunk_table(run, clip, [split])
-        image_ids, inputs = trunk.image_ids, trunk.values
+        views = [
+            features.trunk_table(run, clip, [split], mirrored) for mirrored in (False, True)[: 1 + (split == "train")]
+        ]
+        image_ids = [i for view in views for i in view.image_ids]
+        inputs = np.concatenate([view.values for view in views])
     else:
         image_ids, inputs = shards.load_images(run.shards, [split], config.shards.image_size_px)
     return replace(captioned, inputs=inputs, labels=labels.loc[image_ids].to_numpy())

@@ -1,0 +1,83 @@
+"""What training reads from a run's shards: views, labels and groups that belong together; the projection's start."""
+
+import numpy as np
+import pytest
+
+from bioclip_lib import catalog as catalogs
+from bioclip_lib import features, model, shards, train_data
+from bioclip_lib.config import load_config
+from bioclip_lib.errors import InputError
+from bioclip_lib.paths import Run
+
+CONFIG = load_config("photos", {"split.seed": 1, "shards.image_size_px": 224})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, catalog):
+    """A run of the photos profile on the garden of conftest, up to its shards."""
+    run = Run(tmp_path_factory.mktemp("run"))
+    table = catalogs.assign_splits(catalog, CONFIG.split)
+    catalogs.write_catalog(table, run.catalog)
+    shards.write_shards(table, run.shards, CONFIG.shards)
+    return run
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return model.build_model(CONFIG.model, seed=0)
+
+
+def test_frozen_features_of_both_views_keep_their_labels(run, clip):
+    training, validation = train_data.load_training_data(run, CONFIG, clip)
+    image_ids = shards.read_image_ids(run.shards, "train")
+    n = len(image_ids)
+    assert training.inputs.shape == (2 * n, 1280) and training.labels.shape == (2 * n,)
+    assert (training.labels[:n] == training.labels[n:]).all()
+    plain = features.trunk_table(run, clip, ["train"]).values
+    assert (training.inputs[:n] == plain).all() and not np.allclose(training.inputs[n:], plain, atol=1e-3)
+    assert len(validation.inputs) == len(validation.labels) == len(shards.read_image_ids(run.shards, "val"))
+    table = catalogs.read_catalog(run.catalog).set_index("image_id")
+    keys = catalogs.class_key(table)
+    by_label = {label: set(keys[np.array(image_ids)[training.labels[:n] == label]]) for label in training.labels}
+    assert all(len(classes) == 1 for classes in by_label.values())
+    held_out = set(keys[table["split"] == "heldout_species"])
+    assert held_out and not held_out & set.union(*by_label.values())
+
+
+def test_a_mirrored_mirror_image_is_the_image(run, clip, monkeypatch):
+    plain = features.trunk_table(run, clip, ["val"]).values
+    images = shards.load_images(run.shards, ["val"], 224)[1]
+    monkeypatch.setattr(shards, "load_images", lambda *_: (None, images[:, :, ::-1]))
+    assert np.allclose(features.trunk_table(run, clip, ["val"], mirrored=True).values, plain, atol=1e-4)
+
+
+def test_higher_taxa_share_their_group(run):
+    table = catalogs.read_catalog(run.catalog)
+    _, captioned = train_data.captioned_classes(table, CONFIG)
+    assert captioned.tokens.shape[:2] == captioned.groups.shape
+    classes = sorted(catalogs.class_key(table).unique())
+    tits = [i for i, name in enumerate(classes) if name.startswith("Parus")]
+    genus = captioned.groups[:, -1]
+    assert genus[tits[0]] == genus[tits[1]] and (genus == genus[tits[0]]).sum() == 2
+    assert len(set(captioned.groups[:, 0])) == len(classes)
+
+
+def test_the_projection_starts_from_half_whitened_principal_components(clip):
+    rng = np.random.default_rng(0)
+    spread = np.concatenate([[8.0, 4.0, 1.0], np.zeros(1277)])
+    values = (rng.normal(size=(4_000, 1280)) * spread + 3).astype(np.float32)
+    head = model.build_model(CONFIG.model, seed=0)
+    train_data.start_projection(head, values)
+    out = values @ head.visual.head.proj.weight.detach().numpy().T + head.visual.head.proj.bias.detach().numpy()
+    assert np.abs(out.mean(axis=0)).max() < 1e-2 * out.std(axis=0).max()
+    of_parts = out.std(axis=0)[:3]
+    assert of_parts / of_parts[2] == pytest.approx(np.sqrt([8, 4, 1]), rel=0.05)
+    assert np.abs(out[:, 3:]).max() < 1e-2 * of_parts[2]
+
+
+def test_a_run_without_training_images_is_refused(tmp_path, catalog, clip):
+    table = catalogs.assign_splits(catalog, CONFIG.split)
+    nothing = table[table["split"] == "test"]
+    catalogs.write_catalog(nothing, Run(tmp_path).catalog)
+    with pytest.raises(InputError, match="no training images; rerun 01"):
+        train_data.load_training_data(Run(tmp_path), CONFIG, clip)
