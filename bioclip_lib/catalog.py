@@ -186,7 +186,7 @@ def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig) -> 
         files = unreadable["source"] + "/" + unreadable["source_id"] + " (" + unreadable["excluded"] + ")"
         raise InputError(
             f"{len(unreadable)} of {len(catalog)} files cannot be read: {_some(files)}; replace or remove them, "
-            f"or --set data.max_unreadable={len(unreadable) / len(catalog) + 0.005:.2f}"
+            f"or SET=data.max_unreadable={len(unreadable) / len(catalog) + 0.005:.2f}"
         )
     synonyms = find_synonym_classes(catalog)
     if len(synonyms) and not data.merge_synonyms:
@@ -196,7 +196,7 @@ def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig) -> 
         ]
         raise InputError(
             f"class names that stand for one species: {_some(pairs)}; merge those folders, tell them apart in a "
-            "names CSV (NAMES=...), or --set data.merge_synonyms=true"
+            "names CSV (NAMES=...), or SET=data.merge_synonyms=true"
         )
     sizes = class_key(catalog)[usable(catalog)].value_counts()
     small = sizes[sizes < split.min_images].sort_index()
@@ -204,7 +204,7 @@ def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig) -> 
         counts = [f"{name!r} ({n})" for name, n in small.items()]
         raise InputError(
             f"{len(small)} classes have fewer than {split.min_images} usable images: {_some(counts)}; add images, "
-            "or --set split.min_images=1 to keep such classes for training only"
+            "or SET=split.min_images=1 to keep such classes for training only"
         )
     if len(sizes) < 2:
         raise InputError(f"{len(sizes)} class with usable images; at least two are needed: add class folders")

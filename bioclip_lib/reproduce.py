@@ -56,7 +56,7 @@ def settings_from(args: argparse.Namespace) -> dict:
     for item in args.set:
         key, equals, value = item.partition("=")
         if not equals:
-            raise InputError(f"--set takes KEY=VALUE, as in train.steps=100, not {item!r}")
+            raise InputError(f"SET takes KEY=VALUE, as in train.steps=100, not {item!r}")
         overrides[key] = value
     if args.photos:
         overrides["data.photos"] = os.path.abspath(args.photos)
@@ -131,6 +131,7 @@ def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
     except papermill.PapermillExecutionError as error:
         if error.ename == "InputError":
             remove(failed)
+            print("stopped")
             raise InputError(error.evalue) from None
         print(f"failed in cell {error.exec_count}: {error.ename}: {error.evalue}\nopen {failed} to see it")
         return False
