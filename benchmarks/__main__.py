@@ -72,7 +72,9 @@ def main():
         folder = Path(name)
         config, tree, raw, table = build(folder)
         species = np.arange(512) % len(tree.taxa)
-        rows.append(("render 64 px", "images/s", measure(lambda: synthetic.render_images(tree, species), len(species))))
+        rows.append(
+            ("render 64 px", "images/s", measure(lambda: synthetic.render_images(tree, species, 0), len(species)))
+        )
         rows.append(("decode and check files", "images/s", measure(lambda: dedup.inspect_images(raw), len(raw))))
         write = lambda: shards.write_shards(table, folder / "shards", config.shards)  # noqa: E731
         rows.append(("write shards", "images/s", measure(write, len(table))))

@@ -72,6 +72,8 @@ def score_zero_shot(
         encoded = {t: zero_shot.zero_shot_weights(encoders[name], list(texts[t])) for t in TEXT_TYPES}
         for (dataset, part), group in images.groupby(["dataset", "part"]):
             candidates = np.unique(group["class_key"])
+            if len(candidates) < 2:  # nothing to choose from
+                continue
             true = np.searchsorted(candidates, group["class_key"])
             position = texts.index.get_indexer(candidates)
             for text_type in TEXT_TYPES:
@@ -82,6 +84,8 @@ def score_zero_shot(
                 if not suffix:
                     picked = {"model": name, "dataset": dataset, "part": part, "predicted": candidates[ranked[:, 0]]}
                     predictions.append(group[["class_key"]].assign(**picked).reset_index())
+    if not predictions:
+        raise InputError("no data set has two classes with test images, seen or held out; add classes or images")
     return pd.DataFrame(scores), pd.concat(predictions, ignore_index=True)
 
 
