@@ -15,7 +15,7 @@ def test_inspection_of_good_files(image_folder):
     raw = read_image_folder(image_folder)
     found = inspect_images(raw)
     assert len(found) == len(raw) and found.index.equals(raw.index)
-    assert set(found["problem"]) == {""} and set(found["phash"]) == {""}
+    assert set(found["problem"]) == {""} and found["phash"].str.fullmatch("[0-9a-f]{16}").all()
     assert found["width"].tolist() == [40 + 5 * int(name[-5]) for name in raw["source_id"]]
     assert set(found["height"]) == {30}
     with open(raw["location"][3], "rb") as file:
