@@ -282,7 +282,7 @@ def _copies(first: np.ndarray, inverse: np.ndarray) -> np.ndarray:
 def _search(hashes: np.ndarray, others: np.ndarray | None, radius: int) -> Iterator[tuple[np.ndarray, ...]]:
     """Yield chunks of row, other row and distance of all pairs within the radius, each pair once.
 
-    Without `others`, the unordered pairs of `hashes`. Both must be distinct: n equal hashes would share n**2 buckets.
+    Without `others`, the unordered pairs of `hashes`. Both must be distinct: k equal hashes would make k**2 pairs.
 
     Notes
     -----
@@ -290,6 +290,10 @@ def _search(hashes: np.ndarray, others: np.ndarray | None, radius: int) -> Itera
     up to ``radius - m + 1``: were two hashes apart by more than the allowance in each band, they would be apart by
     ``radius + 1`` or more. So each band's buckets are joined with those that differ in at most so many bits; what they
     bring together is compared in full. Neighbouring bits are correlated and go to different bands.
+
+    Equal hashes count once and at most `_CHUNK` candidates (or one row's) are held, so memory is linear whatever the
+    hashes. Time is quadratic only in distinct hashes that share a band; images without structure, which crowd there,
+    have one hash between them, `FLAT`.
     """
     if not 0 <= radius <= MAX_RADIUS:
         raise InputError(
