@@ -293,6 +293,9 @@ def test_leaks_are_removed_with_the_reason_and_then_there_are_none(leaky, benchm
         "leak into trees (perceptual)": 1,
         "leak into trees (exact)": 1,
     }
+    for seed in range(3):
+        shuffled = find_leaks(leaky, benchmark).sample(frac=1, random_state=seed)
+        pd.testing.assert_frame_equal(remove_leaks(leaky, shuffled), unsplit)
     divided = assign_splits(leaky, split)
     leaks = find_leaks(divided, benchmark)
     cleaned = remove_leaks(divided, leaks)

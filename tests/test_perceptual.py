@@ -37,7 +37,7 @@ def plain_hash(image: np.ndarray) -> int:
     height, width = image.shape
     square = np.repeat(np.repeat(image.astype(float), 32, axis=0), 32, axis=1)  # each cell is now whole pixels
     square = square.reshape(32, height, 32, width).mean(axis=(1, 3))
-    block = dctn(square, norm="ortho")[:8, :8].ravel()
+    block = dctn(square, norm="ortho")[:8, :8].ravel().round(6)  # an image of one row has 56 zeros
     median = np.median(block[1:])
     return sum(1 << (63 - k) for k in range(1, 64) if block[k] > median)
 
