@@ -21,6 +21,7 @@ MAX_RADIUS = 16  # bits
 FLAT = np.uint64(0)  # the hash of an image without structure
 N_BITS = 64
 _GRID_PX, _BLOCK = 32, 8
+_POWERS = np.uint64(1) << np.arange(N_BITS - 2, -1, -1, dtype=np.uint64)
 _FLAT_CONTRAST = 1.0  # grey levels
 _CHUNK = 2**21  # pixels or candidate pairs in memory at once
 
@@ -72,9 +73,8 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
 def _hash_chunk(images: np.ndarray) -> np.ndarray:
     """Hash a few (N, H, W) images."""
     coefficients = _low_frequencies(images).reshape(len(images), -1)[:, 1:]  # (N, 63)
-    bits = coefficients > np.median(coefficients, axis=1, keepdims=True)
-    powers = np.uint64(1) << np.arange(N_BITS - 2, -1, -1, dtype=np.uint64)
-    hashes = np.where(bits, powers, np.uint64(0)).sum(axis=1, dtype=np.uint64)
+    median = np.partition(coefficients, 31, axis=1)[:, 31:32]  # of 63; np.median takes ten times as long
+    hashes = (coefficients > median) @ _POWERS  # (N, 63) @ (63,) -> (N,)
     contrast = np.sqrt((coefficients**2).sum(axis=1)) / _GRID_PX
     return np.where(contrast < _FLAT_CONTRAST, FLAT, hashes)
 
