@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from .errors import InputError
+from .hamming import RADIUS, near_groups, near_matches
 from .images import ImageError, identify, map_threads, read_bytes, to_rgb, upright_size
-from .perceptual import FLAT, RADIUS, from_hex, near_groups, near_matches, perceptual_hashes, to_hex
+from .perceptual import FLAT, from_hex, perceptual_hashes, to_hex
 from .splits import class_key, usable
 
 IMAGE_COLUMNS = ("sha256", "phash", "width", "height", "problem")
