@@ -144,7 +144,7 @@ def drop_summary(catalog: pd.DataFrame) -> pd.DataFrame:
         ``reason, n_images, n_classes, example`` (a source_id), the most frequent first. Duplicates are one reason.
     """
     dropped = catalog[~usable(catalog)]
-    reason = dropped["excluded"].str.replace(r"^duplicate of \w+$", "duplicate of a kept image", regex=True)
+    reason = dropped["excluded"].str.replace(r"duplicate of \w+$", "duplicate of a kept image", regex=True)
     table = pd.DataFrame({"reason": reason, "class_key": class_key(dropped), "example": dropped["source_id"]})
     groups = table.groupby("reason").agg(
         n_images=("example", "size"), n_classes=("class_key", "nunique"), example=("example", "first")

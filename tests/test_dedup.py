@@ -1,13 +1,25 @@
-"""Inspection of real files, and exact duplicates."""
+"""Inspection of real files, exact and near duplicates, leaks into benchmarks."""
 
 import shutil
 from hashlib import sha256
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from bioclip_lib.catalog import build_catalog
-from bioclip_lib.dedup import inspect_images, mark_exact_duplicates
+from bioclip_lib.catalog import assign_splits, build_catalog, check_catalog, drop_summary
+from bioclip_lib.config import SplitConfig
+from bioclip_lib.dedup import (
+    LEAK_COLUMNS,
+    find_leaks,
+    inspect_images,
+    mark_exact_duplicates,
+    mark_near_duplicates,
+    remove_leaks,
+)
+from bioclip_lib.errors import InputError
+from bioclip_lib.perceptual import from_hex, perceptual_hashes, to_hex
 from bioclip_lib.sources import read_image_folder
 
 
@@ -15,7 +27,7 @@ def test_inspection_of_good_files(image_folder):
     raw = read_image_folder(image_folder)
     found = inspect_images(raw)
     assert len(found) == len(raw) and found.index.equals(raw.index)
-    assert set(found["problem"]) == {""} and set(found["phash"]) == {""}
+    assert set(found["problem"]) == {""} and found["phash"].str.fullmatch("[0-9a-f]{16}").all()
     assert found["width"].tolist() == [40 + 5 * int(name[-5]) for name in raw["source_id"]]
     assert set(found["height"]) == {30}
     with open(raw["location"][3], "rb") as file:
@@ -39,6 +51,7 @@ def test_bad_files_keep_their_row_and_get_a_reason(tmp_path, write_image):
     ]
     assert found["width"].tolist() == [300, 0, 0, 0, 0, 0, 0]
     assert (found["sha256"] != "").tolist() == [True, True, False, True, True, False, False]
+    assert (found["phash"] != "").tolist() == [True, False, False, False, False, False, False]
 
 
 def test_the_number_of_threads_changes_nothing_and_progress_sees_every_row(image_folder):
@@ -109,3 +122,204 @@ def test_marking_does_not_depend_on_the_order_of_rows_and_twice_is_once(catalog)
 def test_real_photographs_are_all_readable(photos, name):
     raw = read_image_folder(photos / name).iloc[::10]
     assert set(inspect_images(raw)["problem"]) == {""}
+
+
+def test_the_perceptual_hash_is_that_of_the_upright_grey_pixels(tmp_path, write_image):
+    path = write_image(tmp_path / "s" / "a" / "1.png", size=(300, 200))
+    with Image.open(path) as image:
+        expected = to_hex(perceptual_hashes(np.asarray(image.convert("L"))[None]))
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+        image.transpose(Image.Transpose.ROTATE_90).save(path.with_name("2.png"), exif=exif)
+    found = inspect_images(read_image_folder(tmp_path / "s"))
+    assert found["phash"].tolist() == 2 * expected and found["sha256"].nunique() == 2
+
+
+def flip(digits: str, n_bits: int) -> str:
+    """Change the lowest bits of a perceptual hash."""
+    return to_hex(from_hex([digits]) ^ np.uint64(2**n_bits - 1))[0]
+
+
+def test_of_copies_the_largest_is_kept_within_and_across_sources(tmp_path, write_image, resolve):
+    original = write_image(tmp_path / "a" / "Parus major" / "1.png", size=(400, 300))
+    write_image(tmp_path / "a" / "Acer rubrum" / "1.jpg", seed=1)
+    (tmp_path / "b" / "Parus major").mkdir(parents=True)
+    with Image.open(original) as image:
+        image.resize((200, 150)).save(tmp_path / "a" / "Parus major" / "small.jpg", quality=60)
+        image.resize((320, 240)).save(tmp_path / "b" / "Parus major" / "medium.webp", quality=60)
+    raw = pd.concat([read_image_folder(tmp_path / name) for name in ("a", "b")], ignore_index=True)
+    catalog = build_catalog(raw, resolve(raw), inspect_images(raw))
+    assert set(mark_exact_duplicates(catalog)["excluded"]) == {""}
+    marked = mark_near_duplicates(catalog).set_index("source_id", drop=False)
+    kept = marked.loc["Parus major/1.png", "image_id"]
+    assert marked["excluded"].to_dict() == {
+        "Acer rubrum/1.jpg": "",
+        "Parus major/1.png": "",
+        "Parus major/small.jpg": f"near duplicate of {kept}",
+        "Parus major/medium.webp": f"near duplicate of {kept}",
+    }
+    assert drop_summary(marked)["reason"].tolist() == ["near duplicate of a kept image"]
+
+
+def test_images_of_equal_size_are_kept_by_their_id_and_chains_are_followed(catalog):
+    chain = catalog.copy()
+    chain.loc[[0, 1, 2], "phash"] = [flip(chain["phash"][0], n_bits) for n_bits in (0, 2, 4)]
+    chain[["width", "height"]] = 50
+    kept = chain["image_id"][:3].min()
+    for radius, n_excluded in ((2, 2), (1, 0), (0, 0)):
+        marked = mark_near_duplicates(chain, radius)
+        assert (marked["excluded"] == f"near duplicate of {kept}").sum() == n_excluded
+        assert (marked["excluded"] != "").sum() == n_excluded
+
+
+def test_near_images_under_two_names_are_excluded_everywhere(catalog):
+    twins = catalog.copy()
+    twins.loc[25, "phash"] = flip(twins["phash"][0], 2)
+    marked = mark_near_duplicates(twins)
+    assert marked.index[marked["excluded"] == "near duplicate with conflicting names"].tolist() == [0, 25]
+    assert (marked["excluded"] != "").sum() == 2
+
+
+def test_near_duplicates_of_excluded_images_and_flat_images_are_kept(catalog):
+    table = catalog.copy()
+    table.loc[[0, 1], "phash"] = table["phash"][0]
+    table.loc[0, ["excluded", "phash"]] = ["truncated", ""]
+    table.loc[5:8, "phash"] = "0" * 16
+    pd.testing.assert_frame_equal(mark_near_duplicates(table), table)
+
+
+def test_near_marking_does_not_depend_on_the_order_of_rows_and_twice_is_once(catalog):
+    rng = np.random.default_rng(0)
+    table = catalog.copy()
+    table["phash"] = [flip(table["phash"][10 * (i // 10) + i % 3], rng.integers(3)) for i in range(len(table))]
+    marked = mark_near_duplicates(table)
+    assert (marked["excluded"] != "").sum() == 4 * 7  # three chains in each of four classes
+    for seed in range(3):
+        shuffled = mark_near_duplicates(table.sample(frac=1, random_state=seed)).sort_index()
+        pd.testing.assert_frame_equal(marked, shuffled)
+    pd.testing.assert_frame_equal(marked, mark_near_duplicates(marked))
+
+
+def test_images_that_were_not_hashed_are_refused(catalog):
+    with pytest.raises(InputError, match="inspect the images again"):
+        mark_near_duplicates(catalog.assign(phash=""))
+
+
+@pytest.fixture(scope="module")
+def benchmark(catalog) -> pd.DataFrame:
+    """Two benchmarks of other pixels: rare_birds holds the species of its images out."""
+    table = catalog.iloc[[0, 1, 10, 11]].copy()
+    table["source"] = ["rare_birds", "rare_birds", "trees", "trees"]
+    table["image_id"] = ["r0", "r1", "t0", "t1"]
+    table["sha256"] = [f"of {name}" for name in table["image_id"]]
+    table["phash"] = to_hex(np.random.default_rng(7).integers(1, 2**63, 4, dtype=np.uint64))
+    table["split"] = ["heldout_species", "test", "test", "test"]
+    table["verbatim_name"] = ["Parus major L.", "Parus ater", "Acer rubrum", "Acer rubrum"]
+    table["scientific_name"] = ["Parus major", "Parus ater", "Acer rubrum", "Acer rubrum"]
+    return table.reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def leaky(catalog, benchmark) -> pd.DataFrame:
+    """A catalog with planted leaks: an exact one, near ones, and the ten images of a held-out species."""
+    table = catalog.copy()
+    maples = table.index[table["verbatim_name"] == "Acer rubrum"]
+    table.loc[maples[0], "sha256"] = benchmark["sha256"][2]
+    table.loc[maples[0], "phash"] = benchmark["phash"][2]
+    table.loc[maples[1], "phash"] = flip(benchmark["phash"][3], 2)
+    table.loc[maples[2], "phash"] = flip(benchmark["phash"][3], 3)  # not within 2 bits
+    table.loc[maples[3], "phash"] = flip(benchmark["phash"][1], 1)
+    table.loc[table.index[table["verbatim_name"] == "Parus major"][0], "phash"] = benchmark["phash"][0]
+    return table
+
+
+def planted(leaky: pd.DataFrame) -> list[tuple]:
+    maples = leaky.loc[leaky["verbatim_name"] == "Acer rubrum", "image_id"].tolist()
+    tits = leaky.loc[leaky["verbatim_name"] == "Parus major", "image_id"].tolist()
+    return [
+        (maples[0], "trees", "t0", "exact", 0),
+        (maples[1], "trees", "t1", "perceptual", 2),
+        (maples[3], "rare_birds", "r1", "perceptual", 1),
+        (tits[0], "rare_birds", "r0", "perceptual", 0),
+        *((tit, "rare_birds", "r0", "species hold-out", pd.NA) for tit in tits),
+    ]
+
+
+def test_planted_leaks_are_found_and_nothing_else(leaky, benchmark):
+    leaks = find_leaks(leaky, benchmark)
+    expected = pd.DataFrame(planted(leaky), columns=list(LEAK_COLUMNS)).astype({"distance": "Int64"})
+    expected = expected.sort_values(["image_id", "benchmark", "kind"], ignore_index=True)
+    pd.testing.assert_frame_equal(leaks, expected)
+    assert len(find_leaks(leaky, benchmark, radius=3)) == len(leaks) + 1
+    assert len(find_leaks(leaky, benchmark, radius=0)) == len(leaks) - 2
+
+
+def test_the_leak_report_does_not_depend_on_the_order_of_rows(leaky, benchmark):
+    twice = pd.concat([benchmark, benchmark.assign(image_id=benchmark["image_id"] + "b")])
+    leaks = find_leaks(leaky, twice)
+    pd.testing.assert_frame_equal(leaks, find_leaks(leaky, benchmark))  # of twins, the first is named
+    for seed in range(3):
+        shuffled = find_leaks(leaky.sample(frac=1, random_state=seed), twice.sample(frac=1, random_state=seed))
+        pd.testing.assert_frame_equal(leaks, shuffled)
+
+
+def test_only_usable_training_images_leak_and_only_into_usable_images(leaky, benchmark):
+    assert find_leaks(leaky.assign(split="test"), benchmark).empty
+    assert find_leaks(leaky.assign(excluded="no name"), benchmark).empty
+    assert find_leaks(leaky, benchmark.assign(excluded="no name")).empty
+    assert len(find_leaks(leaky.assign(split="train"), benchmark)) == len(planted(leaky))
+    kinds = find_leaks(leaky, benchmark.assign(split="test"))["kind"]
+    assert kinds.value_counts().to_dict() == {"perceptual": 3, "exact": 1}
+
+
+def test_flat_images_leak_only_where_they_are_the_same_file(catalog, benchmark):
+    flat = catalog.assign(phash="0" * 16)
+    tested = benchmark.assign(phash="0" * 16, split="test")
+    tested.loc[0, "sha256"] = flat["sha256"][7]
+    leaks = find_leaks(flat, tested)
+    assert leaks[["image_id", "kind"]].to_numpy().tolist() == [[flat["image_id"][7], "exact"]]
+
+
+def test_leaks_are_removed_with_the_reason_and_then_there_are_none(leaky, benchmark):
+    split = SplitConfig(val_fraction=0.1, test_fraction=0.2, heldout_fraction=0.0)
+    unsplit = remove_leaks(leaky, find_leaks(leaky, benchmark))
+    assert find_leaks(unsplit, benchmark).empty
+    check_catalog(assign_splits(unsplit, split))
+    reasons = unsplit["excluded"].value_counts().to_dict()
+    assert reasons == {
+        "": 27,
+        "leak into rare_birds (species hold-out)": 9,
+        "leak into rare_birds (perceptual)": 2,
+        "leak into trees (perceptual)": 1,
+        "leak into trees (exact)": 1,
+    }
+    for seed in range(3):
+        shuffled = find_leaks(leaky, benchmark).sample(frac=1, random_state=seed)
+        pd.testing.assert_frame_equal(remove_leaks(leaky, shuffled), unsplit)
+    divided = assign_splits(leaky, split)
+    leaks = find_leaks(divided, benchmark)
+    cleaned = remove_leaks(divided, leaks)
+    check_catalog(cleaned)
+    untouched = ~divided["image_id"].isin(leaks["image_id"])
+    assert 0 < untouched.sum() < len(divided) and (divided["split"][untouched] == "test").any()
+    pd.testing.assert_frame_equal(cleaned[untouched], divided[untouched])
+
+
+def test_removing_no_leaks_changes_nothing(catalog, benchmark):
+    leaks = find_leaks(catalog, benchmark.assign(split="test"))
+    assert leaks.empty and tuple(leaks.columns) == LEAK_COLUMNS
+    pd.testing.assert_frame_equal(remove_leaks(catalog, leaks), catalog)
+
+
+def test_an_excluded_image_keeps_its_first_reason(leaky, benchmark):
+    leaks = find_leaks(leaky, benchmark)
+    excluded = leaky.assign(excluded="no name")
+    pd.testing.assert_frame_equal(remove_leaks(excluded, leaks), excluded)
+
+
+def test_reports_of_another_catalog_and_tables_that_are_no_catalog_are_refused(leaky, benchmark):
+    leaks = find_leaks(leaky, benchmark)
+    with pytest.raises(InputError, match="find its leaks again"):
+        remove_leaks(leaky.iloc[:5], leaks)
+    with pytest.raises(InputError, match=r"no columns \['phash'\]"):
+        find_leaks(leaky, benchmark.drop(columns="phash"))
