@@ -1,8 +1,8 @@
 """Read the files of a checklist: Catalogue of Life ColDP, Darwin Core taxa, lists of homonyms.
 
-Takes a folder, a zip archive or one table; returns one row a usage under the columns `COLUMNS`, whatever the layout, and
-the rows that could not be read. Refuses what is no checklist and what is not encoded as it says: a name decoded wrongly
-is another name. Nothing is extracted from an archive, and members whose names lead out of it are not looked at.
+Takes a folder, a zip archive or one table; returns one row a usage under the columns `COLUMNS`, whatever the layout,
+and the rows that could not be read. Refuses what is no checklist and what is not encoded as it says: a name decoded
+wrongly is another name. Nothing is extracted from an archive, and members whose names lead out of it are not looked at.
 """
 
 import csv
@@ -91,7 +91,7 @@ def read_usages(path: str | Path) -> tuple[pa.Table, pd.DataFrame]:
         if stem is None and len(tables) != 1:
             raise InputError(
                 f"{path} holds no checklist: no NameUsage, no Name and Taxon (ColDP), no meta.xml or taxon table "
-                f"(Darwin Core); found {', '.join(sorted(files)[:8]) or 'nothing'}; give the folder or zip that holds one"
+                f"(Darwin Core); found {', '.join(sorted(files)[:8]) or 'nothing'}; give the folder or zip of one"
             )
         usages = _as_usages(_read(tables[stem or next(iter(tables))], problems), str(path))
     if usages.num_rows == 0:
@@ -235,8 +235,8 @@ def _as_usages(table: pa.Table, where: str) -> pa.Table:
     columns = {column: _column(table, *names) for column, names in COLUMNS.items()}
     if not {"taxonid", "id"} & set(table.column_names) or not {"scientificname", "name"} & set(table.column_names):
         raise InputError(
-            f"{where} has no columns taxonID (or ID) and scientificName; found {', '.join(table.column_names) or 'none'} "
-            "of those that are known; give a taxon table of ColDP or Darwin Core"
+            f"{where} has no columns taxonID (or ID) and scientificName; of those that are known there are "
+            f"{', '.join(table.column_names) or 'none'}; give a taxon table of ColDP or Darwin Core"
         )
     if "homonym" in table.column_names:  # the list of homonyms of IRMNG holds genera
         columns["rank"] = pa.chunked_array([pa.array(["genus"] * table.num_rows)])

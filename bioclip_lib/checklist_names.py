@@ -17,7 +17,7 @@ _WORDS = r"^\p{Lu}[\p{L}-]+( x)?( [\p{Ll}-]{2,}){0,3}$"
 _MARKER = r" (subsp|ssp|subspecies|var|subvar|f|fo|forma|subf|nothosubsp|nothovar)\.? "
 _PLACEHOLDER = (
     r"(?i)\b(incertae|sedis|(not |un)assigned|unknown|unnamed|unidentified|unclassified|undetermined|unplaced|"
-    r"uncultured|environmental|questionable|n\. ?n|spp?|indet|cf|aff)\b"
+    r"uncultured|environmental|questionable|awaiting|n\. ?n|spp?|indet|cf|aff)\b"
 )
 
 
@@ -59,7 +59,7 @@ def _one_array(names: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 def _plain(names: pa.ChunkedArray) -> pa.ChunkedArray:
     """Strip white space and quotation marks, and capitalise single words that stand in capitals."""
-    text = pc.utf8_trim(pc.replace_substring_regex(names, r"\s+", " "), " \"'“”‘’†?")
+    text = pc.utf8_trim(pc.replace_substring_regex(names, r"[\s_]+", " "), " \"'“”‘’†?")
     shouted = pc.match_substring_regex(text, r"^\p{Lu}{3,}$")
     return pc.if_else(shouted, pc.utf8_capitalize(text), text)
 

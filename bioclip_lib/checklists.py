@@ -6,6 +6,8 @@ themselves (cycles, one id for several names, a synonym of nothing) are left out
 """
 
 import bisect
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,7 @@ _ABOVE_PHYLUM = (
     "unranked",
     "no rank",
 )
+_BINOMIAL = re.compile(r"[^\W\d_][^\W\d_]*(-[^\W\d_]+)?( x)?( [^\W\d_]{2,}(-[^\W\d_]+)*)+$")
 _UNACCEPTED = r"^(invalid|not accepted|unaccepted)$|synonym|misapplied"
 
 
@@ -195,18 +198,16 @@ class Checklist:
         names = [self._display[i].as_py() if i >= 0 else text for i, text in zip(line[:6], given, strict=True)]
         ids = [self._id[int(i)].as_py() if i >= 0 else "" for i in line]
         names[0] = kingdom_of(names[0])
-        binomial = self._display[line[6]].as_py() if line[6] >= 0 else display
-        words = binomial.split(" ")
         own_rank = self._rank[row].as_py()
         if own_rank in HIGHER_RANKS:
-            names[RANKS.index(own_rank)] = names[0] if own_rank == "kingdom" else display
-            names[RANKS.index(own_rank) + 1 :] = [""] * (5 - RANKS.index(own_rank))
-        if len(words) < 2 or (line[6] < 0 and own_rank in HIGHER_RANKS):
+            own = RANKS.index(own_rank)
+            names[own:] = [display if own else names[0]] + [""] * (5 - own)
+        binomial = self._display[line[6]].as_py() if line[6] >= 0 else display
+        genus, species, epithet = _parts(binomial, names)
+        if own_rank in HIGHER_RANKS or not epithet or (line[6] < 0 and names[0] == "Viruses" and own_rank != "species"):
             return self._id[row].as_py(), display, (*names, ""), tuple(ids), ""
-        epithet = " ".join(words[1:3]) if words[1] == "x" else words[1]
-        ids[5] = ids[5] if names[5] == words[0] else ""
-        names[5], species = words[0], f"{words[0]} {epithet}"
-        taxon_id = ids[6] or self._id[row].as_py()
+        ids[5] = ids[5] if names[5] == genus else ""
+        names[5], taxon_id = genus, ids[6] or self._id[row].as_py()
         return taxon_id, species, (*names, epithet), (*ids[:6], taxon_id), display if display != species else ""
 
     def _usage(self, name: str, row: int) -> Usage:
@@ -231,6 +232,20 @@ class Checklist:
         while (row := int(self._parent[row])) >= 0:
             ids.add(self._id[row].as_py())
         return frozenset(ids)
+
+
+def _parts(name: str, ranks: Sequence[str]) -> tuple[str, str, str]:
+    """Return genus, species and epithet of a name at species level or below; no epithet if it is none.
+
+    A virus has a name of its own: "Tobacco mosaic virus" is no Tobacco.
+    """
+    if ranks[0] == "Viruses":
+        return ranks[5], name, name.removeprefix(f"{ranks[5]} ")
+    words = name.split(" ")
+    if not _BINOMIAL.match(name):
+        return "", name, ""
+    epithet = " ".join(words[1:3]) if words[1] == "x" else words[1]
+    return words[0], f"{words[0]} {epithet}", epithet
 
 
 def _first(preferred: pa.ChunkedArray, other: pa.ChunkedArray) -> pa.ChunkedArray:
