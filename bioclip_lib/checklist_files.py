@@ -217,6 +217,8 @@ def _header(file: _File) -> str:
             line = io.BufferedReader(stream).readline(1 << 20).decode(file.encoding).lstrip("\ufeff")
     except (UnicodeError, LookupError, OSError, zipfile.BadZipFile, RuntimeError) as error:
         raise InputError(f"{file.where} cannot be read as {file.encoding} ({error}); save it as UTF-8") from None
+    if not line.strip():
+        raise InputError(f"{file.where} is empty; give a table with a header line")
     if "\0" in line:
         raise InputError(f"{file.where} is not {file.encoding} (it looks like UTF-16); save it as UTF-8")
     return line.rstrip("\r\n")

@@ -39,25 +39,23 @@ def canonical_names(names: pa.ChunkedArray, authorship: pa.ChunkedArray) -> Cano
     >>> canonical.display.to_pylist(), canonical.key.to_pylist()[2:4]
     (['Parus major', 'Animalia', 'Citrus x limon', 'Aëllo', ''], ['Citrus limon', 'Aello'])
     """
-    display = key = _plain(names)
-    rest = pc.invert(pc.match_substring_regex(key, _PLAIN)).combine_chunks()
+    display = key = _plain(names.combine_chunks())
+    rest = pc.invert(pc.match_substring_regex(key, _PLAIN))
     if pc.any(rest).as_py():
         raw = [
             name.removesuffix(author).rstrip(" ,")
-            for name, author in zip(key.filter(rest).to_pylist(), authorship.filter(rest).to_pylist(), strict=True)
+            for name, author in zip(
+                key.filter(rest).to_pylist(), authorship.combine_chunks().filter(rest).to_pylist(), strict=True
+            )
         ]
         tidy = _tidy(pa.array(raw, pa.string()))
-        display = pc.replace_with_mask(display.combine_chunks(), rest, tidy.display)
-        key = pc.replace_with_mask(key.combine_chunks(), rest, tidy.key)
+        display = pc.replace_with_mask(display, rest, tidy.display)
+        key = pc.replace_with_mask(key, rest, tidy.key)
     named = pc.invert(pc.match_substring_regex(display, _PLACEHOLDER))
-    return CanonicalNames(*(_one_array(pc.if_else(named, names, "")) for names in (display, key)))
+    return CanonicalNames(pc.if_else(named, display, ""), pc.if_else(named, key, ""))
 
 
-def _one_array(names: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return pa.concat_arrays(names.chunks) if isinstance(names, pa.ChunkedArray) else names
-
-
-def _plain(names: pa.ChunkedArray) -> pa.ChunkedArray:
+def _plain(names: pa.StringArray) -> pa.StringArray:
     """Strip white space and quotation marks, and capitalise single words that stand in capitals."""
     text = pc.utf8_trim(pc.replace_substring_regex(names, r"[\s_]+", " "), " \"'“”‘’†?")
     shouted = pc.match_substring_regex(text, r"^\p{Lu}{3,}$")

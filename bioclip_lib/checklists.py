@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import RANKS
+from .checklist_columns import UNACCEPTED, column_codes, with_implied_taxa
 from .checklist_files import HIGHER_RANKS, read_usages
 from .checklist_names import canonical_names
 from .errors import InputError
@@ -33,7 +34,6 @@ _ABOVE_PHYLUM = (
     "no rank",
 )
 _BINOMIAL = re.compile(r"[^\W\d_][^\W\d_]*(-[^\W\d_]+)?( x)?( [^\W\d_]{2,}(-[^\W\d_]+)*)+$")
-_UNACCEPTED = r"^(invalid|not accepted|unaccepted)$|synonym|misapplied"
 
 
 class Checklist:
@@ -66,7 +66,7 @@ class Checklist:
     def __init__(self, path: str | Path, name: str | None = None):
         self.name = name or Path(path).expanduser().resolve().stem
         usages, self.problems = read_usages(path)
-        usages = _with_implied_accepted(self._with_distinct_ids(usages))
+        usages = with_implied_taxa(self._with_distinct_ids(usages))
         self._id, self._authorship = usages["id"].combine_chunks(), usages["authorship"].combine_chunks()
         self._rank = pc.utf8_lower(usages["rank"].combine_chunks()).dictionary_encode()
         names = canonical_names(_first(usages["canonical"], usages["name"]), usages["authorship"])
@@ -74,7 +74,7 @@ class Checklist:
         self._accepted, self._is_synonym, left_out = self._link_synonyms(usages)
         self._parent, self._lineage, in_cycle = self._link_parents(usages, left_out | self._is_synonym)
         left_out |= in_cycle | in_cycle[self._accepted]
-        self._columns, self._labels = _column_codes(usages)
+        self._columns, self._labels = column_codes(usages)
         self._index_names(names.key, ~left_out, np.asarray(usages["implied"]))
         self._taxa: dict[int, tuple] = {}
         if not len(self._keys):
@@ -141,7 +141,7 @@ class Checklist:
         named = np.asarray(pc.not_equal(usages["accepted_id"], "")) | (by_name >= 0)
         status = pc.utf8_lower(usages["status"])
         misapplied = np.asarray(pc.match_substring(status, "misapplied"))
-        is_synonym = (named & (target != own)) | np.asarray(pc.match_substring_regex(status, _UNACCEPTED))
+        is_synonym = (named & (target != own)) | np.asarray(pc.match_substring_regex(status, UNACCEPTED))
         orphan = is_synonym & ((target < 0) | (target == own))
         accepted, endless = _ends(np.where(is_synonym & ~orphan, target, -1))
         lost = orphan[accepted] & ~orphan
@@ -289,50 +289,3 @@ def _nearest(parent: np.ndarray, slots: np.ndarray) -> np.ndarray:
         nearest[rows] = np.where(nearest[rows] >= 0, nearest[rows], above)
         jump[rows] = jump[jump[rows]]
     return nearest
-
-
-def _column_codes(usages: pa.Table) -> tuple[np.ndarray, list[str]]:
-    """Return the ranks that columns give, as (n, 6) positions in a list of names; -1 where there is none."""
-    columns = [usages[rank].combine_chunks().dictionary_encode() for rank in HIGHER_RANKS]
-    labels: list[str] = []
-    codes = np.full((len(usages), len(columns)), -1, np.int32)
-    for i, column in enumerate(columns):
-        raw = pa.chunked_array([column.dictionary])
-        names = canonical_names(raw, pa.chunked_array([[""] * len(raw)], pa.string())).display.to_pylist()
-        positions = np.array([len(labels) + j if name else -1 for j, name in enumerate(names)], np.int32)
-        labels += names
-        codes[:, i] = positions[np.asarray(column.indices)] if len(positions) else -1
-    return codes, labels
-
-
-def _with_implied_accepted(usages: pa.Table) -> pa.Table:
-    """Link synonyms that give their accepted taxon by name, not id; add those taxa that have no row.
-
-    A row is the taxon if it has that name and the same ranks above it; else the synonym's own ranks are the taxon's.
-    Adds the columns ``implied_by`` (the row of the accepted taxon, -1: see the ids) and ``implied`` (not in the file).
-    """
-    unaccepted = np.asarray(pc.match_substring_regex(pc.utf8_lower(usages["status"]), _UNACCEPTED))
-    by_name = unaccepted | np.asarray(pc.not_equal(usages["accepted_name"], usages["name"]))
-    by_name &= np.asarray(pc.equal(usages["accepted_id"], "")) & np.asarray(pc.not_equal(usages["accepted_name"], ""))
-    target = np.full(len(usages), -1, np.int32)
-    added: list[dict[str, str]] = []
-    if by_name.any():
-        above = list(HIGHER_RANKS[:-1])
-        synonyms = usages.filter(pa.array(by_name)).to_pandas()
-        is_taxon = np.asarray(pc.is_in(usages["name"], pa.array(synonyms["accepted_name"].unique())))
-        is_taxon &= ~by_name & ~unaccepted
-        taxa = usages.filter(pa.array(is_taxon)).to_pandas()
-        taxa.index = np.flatnonzero(is_taxon)
-        taxa = taxa.drop_duplicates(["name", *above], keep=False)
-        rows = dict(zip(taxa[["name", *above]].itertuples(index=False, name=None), taxa.index, strict=True))
-        for row, synonym in zip(np.flatnonzero(by_name), synonyms.to_dict("records"), strict=True):
-            key = (synonym["accepted_name"], *(synonym[rank] for rank in above))
-            if key not in rows:
-                rows[key] = len(usages) + len(added)
-                taxon = {"name": key[0], "rank": synonym["rank"], "status": "accepted"}
-                added.append(dict.fromkeys(usages.column_names, "") | taxon | dict(zip(above, key[1:], strict=True)))
-            target[row] = rows[key]
-    table = pa.concat_tables([usages, pa.Table.from_pylist(added, schema=usages.schema)]).combine_chunks()
-    n_added = len(added)
-    table = table.append_column("implied", pa.array(np.repeat([False, True], [len(usages), n_added])))
-    return table.append_column("implied_by", pa.array(np.concatenate([target, np.full(n_added, -1, np.int32)])))

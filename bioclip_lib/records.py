@@ -192,7 +192,8 @@ def _lookups(label: Label) -> Iterator[Lookup]:
     parsed = label.parsed
     is_formula = parsed.is_hybrid and " × " in parsed.canonical
     if parsed.open_nomenclature or is_formula:
-        if is_formula and {part.split(" ")[0] for part in parsed.canonical.split(" × ")} != {parsed.genus}:
+        genera = {part.split(" ")[0] for part in parsed.canonical.split(" × ")}
+        if is_formula and not genera <= {parsed.genus, f"{parsed.genus[0]}."}:
             return
         reason = "a hybrid formula: its genus" if is_formula else f"{parsed.open_nomenclature}: not identified further"
         yield Lookup(parsed.genus, "open nomenclature", reason=reason)
