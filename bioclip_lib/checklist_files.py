@@ -171,7 +171,7 @@ def _read(file: _File, problems: list[dict[str, str]]) -> pa.Table:
     """Read a table as strings, under terms; rows that have another number of fields go to `problems`."""
     header = _header(file)
     delimiter = file.delimiter or max("\t,;|", key=header.count)
-    quote = file.quote if file.quote is not None else ("" if delimiter == "\t" else '"')
+    quote = file.quote if file.quote is not None else ("" if delimiter == "\t" and '"' not in header else '"')
     fields = next(csv.reader([header], delimiter=delimiter, quotechar=quote or None, quoting=0 if quote else 3), [])
     terms = file.columns or [_term(column) for column in fields]
     terms += [f"_{i}" for i in range(len(terms), len(fields))]  # columns that meta.xml does not name
@@ -254,16 +254,20 @@ def _join_names(names: pa.Table, taxa: pa.Table, synonyms: pa.Table | None = Non
     A synonym is known by its name's id, so that a synonym of a synonym finds it, unless a taxon has that id or several
     synonyms do.
     """
-    if "nameid" not in taxa.column_names:
-        raise InputError("Taxon has no column nameID; give Name and Taxon of one ColDP archive")
+    needed = {"Taxon": (taxa, "nameID"), "Name": (names, "scientificName")}
+    missing = [
+        f"{file}: {column}" for file, (table, column) in needed.items() if column.lower() not in table.column_names
+    ]
+    if missing:
+        raise InputError(
+            f"a column is missing ({', '.join(missing)}); give Name and Taxon of one ColDP archive, with whole names"
+        )
     ids = _column(taxa, "id")
     parts = [_named(names, _column(taxa, "nameid")) | {"id": ids, "parent_id": _column(taxa, "parentid")}]
     parts[0] |= {rank: _column(taxa, rank) for rank in HIGHER_RANKS} | {"status": _constant("accepted", taxa)}
     if synonyms is not None:
         name_ids = _column(synonyms, "nameid")
-        counts = pc.value_counts(name_ids)
-        several = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
-        taken = pc.or_(pc.is_in(name_ids, ids.combine_chunks()), pc.is_in(name_ids, several))
+        taken = pc.or_(pc.is_in(name_ids, ids.combine_chunks()), pc.is_in(name_ids, _repeated(name_ids)))
         status = _column(synonyms, "status")
         parts.append(
             _named(names, name_ids)
@@ -276,12 +280,19 @@ def _join_names(names: pa.Table, taxa: pa.Table, synonyms: pa.Table | None = Non
     return pa.concat_tables(tables)
 
 
+def _repeated(ids: pa.Array | pa.ChunkedArray) -> pa.Array:
+    counts = pc.value_counts(ids)
+    return counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+
+
 def _constant(value: str, like: pa.Table | pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array([value] * len(like), pa.string())])
 
 
 def _named(names: pa.Table, name_ids: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
-    """Return the name, author and rank of each name id, '' where there is no such name."""
-    index = pc.index_in(name_ids, _column(names, "id").combine_chunks())
+    """Return the name, author and rank of each name id, '' where there is no such name, or several."""
+    ids = _column(names, "id").combine_chunks()
+    index = pc.index_in(name_ids, ids)
+    index = pc.if_else(pc.is_in(name_ids, _repeated(ids)), None, index)
     columns = {"name": "scientificname", "authorship": "authorship", "rank": "rank"}
     return {key: pc.fill_null(_column(names, column).take(index), "") for key, column in columns.items()}

@@ -71,6 +71,7 @@ class Checklist:
         self._rank = pc.utf8_lower(usages["rank"].combine_chunks()).dictionary_encode()
         names = canonical_names(_first(usages["canonical"], usages["name"]), usages["authorship"])
         self._display = names.display
+        self._note(usages, np.asarray(pc.equal(_first(usages["canonical"], usages["name"]), "")), "it has no name")
         self._accepted, self._is_synonym, left_out = self._link_synonyms(usages)
         self._parent, self._lineage, in_cycle = self._link_parents(usages, left_out | self._is_synonym)
         left_out |= in_cycle | in_cycle[self._accepted]

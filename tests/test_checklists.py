@@ -178,6 +178,8 @@ FACTS = [  # verbatim name, context, scientific name, rank, status
     ("Morus", {"family": "Sulidae"}, "Morus", "genus", "accepted"),
     ("Morus", {"order": "Rosales"}, "Morus", "genus", "accepted"),
     ("Morus", {"genus": "Ficus"}, "Morus", "genus", "accepted"),  # in its family, says the list
+    ("Morus", {"genus": "Morus", "family": "Sulidae"}, "Morus", "genus", "accepted"),
+    ("Morus", {"kingdom": "Animalia", "family": "Moraceae"}, "", "", "unresolved"),  # contradicts itself
     ("Morus", {"kingdom": "Fungi"}, "", "", "unresolved"),
     ("Morus L.", {}, "Morus", "genus", "accepted"),
     ("Morus Vieillot, 1816", {}, "Morus", "genus", "accepted"),
@@ -350,6 +352,24 @@ def test_rows_that_cannot_be_read_are_listed(tmp_path):
     checklist = Checklist(tmp_path / "taxa.csv")
     assert checklist.names() == ["Parus", "Sula"]
     assert "4 fields in place of 3" in checklist.problems["reason"].iloc[0]
+
+
+def test_name_id_of_several_names_is_no_name(tmp_path):
+    names = [("n1", "Parus"), ("n2", "Pica"), ("n2", "Sula")]
+    write(tmp_path / "Name.tsv", pd.DataFrame(names, columns=["ID", "scientificName"]))
+    write(tmp_path / "Taxon.tsv", pd.DataFrame({"ID": ["1", "2"], "nameID": ["n1", "n2"]}))
+    checklist = Checklist(tmp_path)
+    assert checklist.names() == ["Parus"] and reasons(checklist) == {"2": "it has no name"}
+    write(tmp_path / "Name.tsv", pd.DataFrame(names, columns=["ID", "uninomial"]))
+    with pytest.raises(InputError, match="Name: scientificName"):
+        Checklist(tmp_path)
+
+
+def test_quotes_in_a_tsv_mean_something_only_where_its_header_has_them(tmp_path):
+    (tmp_path / "a.tsv").write_text('"taxonID"\t"scientificName"\n"1"\t"Parus"\n')
+    (tmp_path / "b.tsv").write_text('taxonID\tscientificName\n1\t"Parus\n2\tPica\n')
+    assert Checklist(tmp_path / "a.tsv").names() == ["Parus"]
+    assert Checklist(tmp_path / "b.tsv").names() == ["Parus", "Pica"]
 
 
 def test_viruses_codes_and_aggregates_are_no_binomials(tmp_path):
@@ -560,9 +580,9 @@ def test_homonyms_are_separated_by_their_kingdom_alone(homonyms):
 
 
 def test_homonyms_are_separated_by_their_authors(homonyms):
-    """What is not separated has no author, or one whose name the parser reads otherwise."""
-    table, checklist = homonyms
+    """A tenth of them; what is not separated has no author, or one whose name the parser reads otherwise."""
+    table, checklist = homonyms[0][::10].reset_index(drop=True), homonyms[1]
     rows = resolve((table.name + " " + table.authorship).tolist(), checklist)
     counts = outcomes(table, rows).value_counts().to_dict()
     assert counts.get("wrong", 0) == 0
-    assert counts["right"] > 42_000 and counts.get("unresolved", 0) < 50
+    assert counts["right"] > 4_200 and counts.get("unresolved", 0) < 5
