@@ -211,6 +211,27 @@ def test_facts(checklist, name, context, scientific_name, rank, status):
     assert row.reason or rank == "species"
 
 
+@pytest.mark.parametrize(
+    ("name", "context", "taxon_id"),
+    [
+        ("Morus", {"kingdom": "Plantae"}, "P5"),
+        ("Morus", {"family": "Sulidae"}, "B4"),
+        ("Morus", {"order": "Rosales"}, "P5"),
+        ("Morus", {"genus": "Ficus"}, "P5"),
+        ("Morus", {"genus": "Morus", "family": "Sulidae"}, "B4"),
+        ("Morus L.", {}, "P5"),
+        ("Morus Vieillot, 1816", {}, "B4"),
+        ("Morus Vieillot, 1816", {"kingdom": "Plantae"}, "P5"),
+        ("Morus ignota", {"class": "Aves"}, "B4"),
+        ("Morus sp.", {"phylum": "Tracheophyta"}, "P5"),
+        ("Parus major newtoni", {}, "A6"),
+        ("Morus alba", {}, "P5"),  # of both its meanings
+    ],
+)
+def test_context_and_author_choose_the_homonym(checklist, name, context, taxon_id):
+    assert one(name, checklist, **context).taxon_id == taxon_id
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_gives_the_same_taxa(tmp_path, checklist, layout):
     other = Checklist(write_layout(tmp_path / "any", layout), name=checklist.name)
@@ -577,6 +598,21 @@ def test_homonyms_are_separated_by_their_kingdom_alone(homonyms):
     is_kingdom = table.kingdom.isin(KINGDOMS)
     assert set(judged[(n_taxa == 1) & is_kingdom]) == {"right"}
     assert set(judged[(n_taxa > 1) | ~is_kingdom]) == {"ambiguous"}
+
+
+def test_no_homonym_comes_from_another_group_than_its_record_says(homonyms):
+    """Contexts of other names, drawn at random."""
+    table, checklist = homonyms
+    rng = np.random.default_rng(0)
+    names, said = table.iloc[rng.integers(0, len(table), 5_000)], table.iloc[rng.integers(0, len(table), 5_000)]
+    records = said[HIGHER].assign(verbatim_name=(names.name + " ignota").to_numpy()).reset_index(drop=True)
+    rows = resolve_records(records, [checklist])
+    placed = rows["rank"] != ""
+    assert placed.sum() > 20
+    is_kingdom = records.kingdom.isin(KINGDOMS)
+    assert (rows.kingdom == records.kingdom)[placed & is_kingdom].all()
+    comparable = (rows.family != "") & records.family.str.fullmatch("[A-Z][a-z]+")
+    assert ((rows.family == records.family) | (rows.order == records.order))[comparable].all()
 
 
 def test_homonyms_are_separated_by_their_authors(homonyms):
