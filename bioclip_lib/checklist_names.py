@@ -1,0 +1,88 @@
+"""Canonical names of millions of usages: without authors, rank markers and signs, as gnparser would write them.
+
+Most names are already so, or become so by cutting off their author; gnparser reads the rest. What it refuses ("Tobacco
+mosaic virus", "BOLD:AAB1234") is its own key; what names no taxon ("incertae sedis", "N.N.", "Parus sp.") has none.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .names import ParsedName, clean_label, parse_names
+
+CHUNK = 100_000
+_PLAIN = r"^[A-Z][a-z]+(-[a-z]+)?( [a-z]{2,}(-[a-z]+)*){0,3}$"
+_WORDS = r"^\p{Lu}[\p{L}-]+( x)?( [\p{Ll}-]{2,}){0,3}$"
+_MARKER = r" (subsp|ssp|subspecies|var|subvar|f|fo|forma|subf|nothosubsp|nothovar)\.? "
+_PLACEHOLDER = (
+    r"(?i)\b(incertae|sedis|(not |un)assigned|unknown|unnamed|unidentified|unclassified|undetermined|unplaced|"
+    r"uncultured|environmental|questionable|awaiting|n\. ?n|spp?|indet|cf|aff)\b"
+)
+
+
+@dataclass(frozen=True)
+class CanonicalNames:
+    """`display` is a name as tables show it, `key` what it is looked up by; both are '' for what names no taxon."""
+
+    display: pa.StringArray
+    key: pa.StringArray
+
+
+def canonical_names(names: pa.ChunkedArray, authorship: pa.ChunkedArray) -> CanonicalNames:
+    """Return the canonical form of scientific names that may end with their authors.
+
+    Examples
+    --------
+    >>> names = pa.chunked_array([["Parus major Linnaeus, 1758", "ANIMALIA", "Citrus × limon", "Aëllo", "N.N."]])
+    >>> canonical = canonical_names(names, pa.chunked_array([["Linnaeus, 1758", "", "", "", ""]]))
+    >>> canonical.display.to_pylist(), canonical.key.to_pylist()[2:4]
+    (['Parus major', 'Animalia', 'Citrus x limon', 'Aëllo', ''], ['Citrus limon', 'Aello'])
+    """
+    display = key = _plain(names.combine_chunks())
+    rest = pc.invert(pc.match_substring_regex(key, _PLAIN))
+    if pc.any(rest).as_py():
+        raw = [
+            name.removesuffix(author).rstrip(" ,")
+            for name, author in zip(
+                key.filter(rest).to_pylist(), authorship.combine_chunks().filter(rest).to_pylist(), strict=True
+            )
+        ]
+        tidy = _tidy(pa.array(raw, pa.string()))
+        display = pc.replace_with_mask(display, rest, tidy.display)
+        key = pc.replace_with_mask(key, rest, tidy.key)
+    named = pc.invert(pc.match_substring_regex(display, _PLACEHOLDER))
+    return CanonicalNames(pc.if_else(named, display, ""), pc.if_else(named, key, ""))
+
+
+def _plain(names: pa.StringArray) -> pa.StringArray:
+    """Strip white space and quotation marks, and capitalise single words that stand in capitals."""
+    text = pc.utf8_trim(pc.replace_substring_regex(names, r"[\s_]+", " "), " \"'“”‘’†?")
+    shouted = pc.match_substring_regex(text, r"^\p{Lu}{3,}$")
+    return pc.if_else(shouted, pc.utf8_capitalize(text), text)
+
+
+def _tidy(names: pa.Array) -> CanonicalNames:
+    """Remove rank markers and hybrid signs; let gnparser read what is still no plain name."""
+    display = pc.replace_substring_regex(
+        pc.replace_substring_regex(names, r"^[×xX] ?(\p{Lu})", r"\1"), r" [×xX] ?", " x "
+    )
+    marked = pc.match_substring_regex(display, _PLAIN.replace("$", "") + _MARKER)
+    display = pc.if_else(marked, pc.replace_substring_regex(display, _MARKER, " "), display)
+    key = pc.replace_substring(display, " x ", " ")
+    odd = pc.and_(
+        pc.invert(pc.match_substring_regex(key, _PLAIN)), pc.invert(pc.match_substring_regex(names, _PLACEHOLDER))
+    )
+    distinct = pc.unique(names.filter(odd)).to_pylist()
+    parsed: dict[str, ParsedName] = {}
+    for start in range(0, len(distinct), CHUNK):
+        part = distinct[start : start + CHUNK]
+        parsed.update(zip(part, parse_names(part), strict=True))
+    words = pc.match_substring_regex(display, _WORDS).filter(odd).to_pylist()
+    texts = list(zip(names.filter(odd).to_pylist(), display.filter(odd).to_pylist(), words, strict=True))
+    keys = [parsed[name].canonical or clean_label(name) for name, _, _ in texts]
+    shown = [text if is_words else key for (_, text, is_words), key in zip(texts, keys, strict=True)]
+    return CanonicalNames(
+        pc.replace_with_mask(display, odd, pa.array(shown, pa.string())),
+        pc.replace_with_mask(key, odd, pa.array(keys, pa.string())),
+    )

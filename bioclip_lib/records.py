@@ -1,0 +1,335 @@
+"""Resolve records against an ordered list of backbones, each name in the context of its own record.
+
+Takes a table of verbatim names and whatever ranks stand beside them; returns one row a record, in the columns of
+`taxonomy.COLUMNS` and ``alternatives``. A name is looked up in full, then by its stem, then as the species of an
+infraspecific name, then as the genus; each step asks the backbones in order, and the first that knows a taxon which the
+context allows decides. Homonyms are separated by the context, then by the author, else the record is "ambiguous" and
+keeps what all of them share.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+import pyarrow as pa
+
+from . import RANKS, morphotypes
+from .backbones import ncbi_backbone
+from .checklist_names import canonical_names
+from .errors import InputError
+from .homonyms import (
+    CONTEXT_RANKS,
+    YEAR,
+    Candidate,
+    Context,
+    choose,
+    compare,
+    same_authors,
+    shared_ranks,
+    taxon_of,
+    translate,
+    without_concept,
+)
+from .name_rules import Label
+from .names import ParsedName, clean_label, parse_names
+from .taxonomy import COLUMNS, deepest_rank
+from .usages import Backbone, Usage, kingdom_of
+
+RECORD_COLUMNS = (*COLUMNS, "alternatives")
+MAX_ALTERNATIVES = 20
+_NOT_SAID = ("", "nan", "none", "null", "na", "n/a")
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """One thing to look for: a canonical name, what finding it means, and which usages count.
+
+    With `by_stem`, species of the genus `name` with this stem are looked for; with `by_author`, an author's usages.
+    """
+
+    name: str
+    rule: str
+    status: str = "accepted"
+    reason: str = ""
+    only_rank: str = ""
+    by_author: str = ""
+    by_stem: str = ""
+
+
+def resolve_records(records: pd.DataFrame, backbones: Sequence[Backbone]) -> pd.DataFrame:
+    """Resolve each record's name in its context.
+
+    Parameters
+    ----------
+    records : DataFrame
+        ``verbatim_name``, which may hold the author, and any of `CONTEXT_RANKS`: what the record says of its taxon.
+    backbones : sequence of Backbone
+        `checklists.Checklist` or `usages.NcbiUsages`, the most trusted first.
+
+    Returns
+    -------
+    DataFrame
+        `RECORD_COLUMNS`, all str, one row a record under the same index. ``name_status`` is accepted, synonym,
+        corrected (an ending), ambiguous or unresolved; ``alternatives`` lists the taxa that an ambiguous name may mean.
+
+    Raises
+    ------
+    InputError
+        If there is no column ``verbatim_name``, or no backbone.
+
+    Notes
+    -----
+    How contexts decide is described in `homonyms`. A backbone in which a name is ambiguous decides, too: that a later
+    one lists fewer homonyms does not make the name clear. The species of a genus that is a synonym may have gone
+    anywhere: an unknown epithet in it stays at the family. Equal names in equal contexts are resolved once.
+    """
+    if "verbatim_name" not in records.columns:
+        raise InputError(
+            f"the records have no column verbatim_name; found {', '.join(map(str, records.columns)) or 'none'}"
+        )
+    if not backbones:
+        raise InputError("no backbone given; give a checklist, or NcbiUsages()")
+    names = ["" if pd.isna(name) else str(name) for name in records["verbatim_name"]]
+    contexts = _read_contexts(records)
+    pairs = list(zip(names, contexts, strict=True))
+    labels = {label.verbatim: label for label in Label.read(list(dict.fromkeys(names)))}
+    translated = {context: _translations(context, backbones) for context in dict.fromkeys(contexts)}
+    rows = {
+        (name, context): _resolve(labels[name], dict(context), translated[context])[0]
+        for name, context in dict.fromkeys(pairs)
+    }
+    table = pd.DataFrame([rows[pair] for pair in pairs], columns=list(RECORD_COLUMNS), index=records.index, dtype=str)
+    table["verbatim_name"] = names
+    return table
+
+
+def explain(name: str, backbones: Sequence[Backbone], context: Context | None = None) -> pd.DataFrame:
+    """Return how a name is decided: every usage that was considered, in order, with the verdict on it.
+
+    Returns
+    -------
+    DataFrame
+        One row a usage under ``step, backbone, looked_up, authorship, usage_status, scientific_name``, `CONTEXT_RANKS`
+        and ``verdict``; a lookup that finds nothing is a row, too. The last row is the result.
+
+    Raises
+    ------
+    InputError
+        If `context` has a key that is not in `CONTEXT_RANKS`, or there is no backbone.
+    """
+    unknown = sorted(set(context or {}) - set(CONTEXT_RANKS))
+    if unknown:
+        raise InputError(f"context has no rank {', '.join(unknown)}; use {', '.join(CONTEXT_RANKS)}")
+    if not backbones:
+        raise InputError("no backbone given; give a checklist, or NcbiUsages()")
+    (label,) = Label.read([name])
+    (given,) = _read_contexts(pd.DataFrame([dict(context or {})], index=[0]))
+    row, steps = _resolve(label, dict(given), _translations(given, backbones))
+    verdict = f"{row['name_status']}: {row['reason'] or row['rule']}"
+    result = {"step": "result", "backbone": row["backbone"], "looked_up": name, "verdict": verdict}
+    columns = [
+        "step",
+        "backbone",
+        "looked_up",
+        "authorship",
+        "usage_status",
+        "scientific_name",
+        *CONTEXT_RANKS,
+        "verdict",
+    ]
+    return pd.DataFrame([*steps, {**row, **result}], columns=columns).fillna("")
+
+
+def _read_contexts(records: pd.DataFrame) -> list[tuple[tuple[str, str], ...]]:
+    """Return what each record says of its ranks; a kingdom is one of `usages.KINGDOMS`, or not said."""
+    columns = {}
+    for rank in (rank for rank in CONTEXT_RANKS if rank in records.columns):
+        values = ["" if pd.isna(value) else clean_label(value) for value in records[rank]]
+        distinct = sorted({value for value in values if value.casefold() not in _NOT_SAID})
+        authors = pa.chunked_array([[""] * len(distinct)], pa.string())
+        names = canonical_names(pa.chunked_array([distinct], pa.string()), authors).display.to_pylist()
+        names = [kingdom_of(name) for name in names] if rank == "kingdom" else names
+        said = dict(zip(distinct, names, strict=True))
+        columns[rank] = [said.get(value, "") for value in values]
+    rows = zip(*columns.values(), strict=True) if columns else [()] * len(records)
+    return [tuple((rank, value) for rank, value in zip(columns, row, strict=True) if value) for row in rows]
+
+
+def _translations(context: Iterable[tuple[str, str]], backbones: Sequence[Backbone]) -> list[tuple[Backbone, Context]]:
+    """Return each backbone with a context in its words."""
+    return [(backbone, translate(dict(context), backbone)) for backbone in backbones]
+
+
+def _resolve(
+    label: Label, context: Context, backbones: Sequence[tuple[Backbone, Context]]
+) -> tuple[dict[str, str], list[dict]]:
+    """Return the row of a name in a context, and the steps to it."""
+    steps: list[dict] = []
+    is_refused = False
+    authorship = _authorship(label)
+    for lookup in _lookups(label):
+        for backbone, translated in backbones:
+            candidates = [compare(usage, context, translated) for usage in _find(lookup, backbone)]
+            chosen, decided_by = choose(candidates, authorship)
+            steps += _steps(lookup, backbone, candidates, chosen)
+            if chosen:
+                return _row(lookup, backbone, chosen, decided_by), steps
+            is_refused |= bool(candidates)
+    known = ", ".join(f"{rank} {name}" for rank, name in context.items())
+    names = ", ".join(backbone.name for backbone, _ in backbones)
+    reason = f"only taxa outside {known} have this name" if is_refused else f"no taxon of {names} has this name"
+    return _blank(reason if label.text else "the name is empty"), steps
+
+
+def _authorship(label: Label) -> str:
+    """Return the author and all years of a name, '' where it says in whose sense it is used."""
+    years = "" if not label.parsed.authorship else " ".join(YEAR.findall(label.text))
+    return f"{label.parsed.authorship} {years}".strip() if without_concept(label.text) == label.text else ""
+
+
+def _lookups(label: Label) -> Iterator[Lookup]:
+    """Yield what to look for, the strongest evidence first."""
+    parsed = label.parsed
+    is_formula = parsed.is_hybrid and " × " in parsed.canonical
+    if parsed.open_nomenclature or is_formula:
+        genera = {part.split(" ")[0] for part in parsed.canonical.split(" × ")}
+        if is_formula and not genera <= {parsed.genus, f"{parsed.genus[0]}."}:
+            return
+        reason = "a hybrid formula: its genus" if is_formula else f"{parsed.open_nomenclature}: not identified further"
+        yield Lookup(parsed.genus, "open nomenclature", reason=reason)
+        return
+    if not parsed.canonical:
+        yield Lookup(label.text, "accepted name")
+    readings = {r.canonical: r for r in reversed(label.readings) if r.epithet and not r.open_nomenclature}
+    species = list(readings.values())[::-1]
+    yield from (Lookup(reading.canonical, "accepted name") for reading in species)
+    yield from (_uninomial(reading) for reading in label.readings[:2] if reading.rank_hint == "genus")
+    for reading in (reading for reading in species if reading.infraspecific):
+        reason = f"{reading.infraspecific} is not known: its species"
+        yield Lookup(f"{reading.genus} {reading.epithet}", "species of the name", reason=reason)
+    for reading in species:
+        stem = " ".join(reading.stemmed.split(" ")[:2])
+        yield Lookup(reading.genus, "ending of the name", "corrected", by_stem=stem)
+    if parsed.epithet and not _is_english(label):
+        reason = f"{parsed.genus} {parsed.epithet} is not known: its genus"
+        yield Lookup(parsed.genus, "genus of the name", reason=reason, only_rank="genus")
+
+
+def _uninomial(parsed: ParsedName) -> Lookup:
+    """Look for a single name; what follows it must look like an author, or be that of a usage.
+
+    "Anna Hummingbird" parses as a genus with its author, too.
+    """
+    has_author = any(sign in parsed.authorship for sign in ".&(") or bool(parsed.year)
+    is_bare = not parsed.authorship and " " not in without_concept(clean_label(parsed.verbatim))
+    rest = parsed.authorship or clean_label(parsed.verbatim).partition(" ")[2]
+    return Lookup(parsed.genus, "accepted name", by_author="" if has_author or is_bare else rest)
+
+
+def _is_english(label: Label) -> bool:
+    """Tell whether the words are those of common names: "Anna hummingbird" is no Anna (Gesneriaceae)."""
+    words = [label.parsed.genus, label.parsed.epithet]
+    return morphotypes.is_denied(label.words) or all(map(ncbi_backbone().is_vernacular_word, words))
+
+
+def _find(lookup: Lookup, backbone: Backbone) -> list[Usage]:
+    """Return the usages that a lookup finds in a backbone."""
+    names = [lookup.name]
+    if lookup.by_stem:
+        start = lookup.by_stem[: len(lookup.name) + 4]  # with the first letters of the epithet
+        near = [name for name in backbone.congeners(lookup.name) if name.startswith(start)]
+        names = [entry.verbatim for entry in parse_names(near) if entry.stemmed == lookup.by_stem]
+    usages = [usage for name in names for usage in backbone.usages(name)]
+    usages = [usage for usage in usages if lookup.only_rank in ("", usage.rank)]
+    return [u for u in usages if not lookup.by_author or same_authors(lookup.by_author, u.authorship)]
+
+
+def _row(lookup: Lookup, backbone: Backbone, taxa: Sequence[Usage], decided_by: str) -> dict[str, str]:
+    """Return the row of one taxon, or of what several share."""
+    if len(taxa) > 1:
+        return _ambiguous_row(lookup, backbone, taxa)
+    usage = _at_family(taxa[0]) if lookup.only_rank == "genus" and taxa[0].is_synonym else taxa[0]
+    status = "synonym" if usage.is_synonym and lookup.status == "accepted" else lookup.status
+    ranks = dict(zip(RANKS, usage.ranks, strict=True))
+    rank = deepest_rank(ranks)
+    reason = lookup.reason or (f"{usage.name} is a synonym of {usage.scientific_name}" if usage.is_synonym else "")
+    if lookup.only_rank and usage.is_synonym:
+        reason = f"{lookup.reason.removesuffix(': its genus')}, its genus a synonym: {usage.scientific_name}"
+    if usage.below_species and not usage.is_synonym:
+        reason = f"{usage.below_species}: its species"
+    rule = "synonym" if usage.is_synonym and lookup.rule == "accepted name" else lookup.rule
+    return {
+        **_blank(reason or ("" if rank == "species" else f"named to {rank or 'no rank'} only")),
+        **ranks,
+        "scientific_name": usage.scientific_name if rank else "",
+        "rank": rank,
+        "name_status": status if rank else "unresolved",
+        "backbone": backbone.name if rank else "",
+        "taxon_id": usage.taxon_id if rank else "",
+        "rule": f"{rule}; by {decided_by}" if decided_by else rule,
+    }
+
+
+def _at_family(usage: Usage) -> Usage:
+    """Return a usage raised from its genus to the deepest rank above it."""
+    known = [i for i in range(5) if usage.ranks[i]] or [0]
+    name, taxon_id = usage.ranks[known[-1]], usage.rank_ids[known[-1]]
+    return replace(usage, scientific_name=name, taxon_id=taxon_id, ranks=(*usage.ranks[:5], "", ""))
+
+
+def _ambiguous_row(lookup: Lookup, backbone: Backbone, taxa: Sequence[Usage]) -> dict[str, str]:
+    """Return the row of what several taxa share."""
+    ranks, taxon_id = shared_ranks(taxa)
+    rank = deepest_rank(ranks)
+    alternatives = [_describe(usage) for usage in taxa]
+    more = [f"{len(taxa) - MAX_ALTERNATIVES} more"] if len(taxa) > MAX_ALTERNATIVES else []
+    return {
+        **_blank(f"{len(taxa)} taxa have this name: {', '.join(alternatives[:4])}"),
+        **ranks,
+        "scientific_name": ranks[rank] if rank else "",
+        "rank": rank,
+        "name_status": "ambiguous",
+        "backbone": backbone.name,
+        "taxon_id": taxon_id,
+        "rule": lookup.rule,
+        "alternatives": "; ".join([*alternatives[:MAX_ALTERNATIVES], *more]),
+    }
+
+
+def _describe(usage: Usage) -> str:
+    """Return a taxon with the group that tells it apart, and its id."""
+    group = next((name for name in reversed(usage.ranks[:5]) if name and name != usage.scientific_name), "no rank")
+    name = f"{usage.name} {usage.authorship}".strip()
+    name = f"{name} = {usage.scientific_name}" if usage.is_synonym else name
+    return f"{name} ({group})" + (f" [{usage.taxon_id}]" if usage.taxon_id else "")
+
+
+def _blank(reason: str) -> dict[str, str]:
+    """Return the row of a name that stays unresolved."""
+    return {**dict.fromkeys(RECORD_COLUMNS, ""), "name_status": "unresolved", "reason": reason}
+
+
+def _steps(lookup: Lookup, backbone: Backbone, candidates: Sequence[Candidate], chosen: Sequence[Usage]) -> list[dict]:
+    """Return the rows of `explain` for one lookup in one backbone."""
+    looked_up = f"{lookup.by_stem}-" if lookup.by_stem else lookup.name
+    common = {"step": lookup.rule, "backbone": backbone.name, "looked_up": looked_up}
+    if not candidates:
+        return [{**common, "verdict": "not found"}]
+    taxa = {taxon_of(usage) for usage in chosen}
+    return [
+        {
+            **common,
+            "authorship": c.usage.authorship,
+            "usage_status": "synonym" if c.usage.is_synonym else "accepted",
+            "scientific_name": c.usage.scientific_name,
+            **dict(zip(CONTEXT_RANKS, c.usage.ranks, strict=False)),
+            "verdict": c.refusal or _verdict(c.usage, taxa),
+        }
+        for c in candidates
+    ]
+
+
+def _verdict(usage: Usage, taxa: set[tuple]) -> str:
+    if taxon_of(usage) not in taxa:
+        return "another fits better"
+    return "chosen" if len(taxa) == 1 else f"one of {len(taxa)} that fit"
