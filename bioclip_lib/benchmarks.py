@@ -153,7 +153,7 @@ def rank_accuracy(predictions: pd.DataFrame, table: pd.DataFrame, config: Evalua
             chance = by_chance[true[known], depth].mean()
             keys = {"model": name, "dataset": dataset, "part": part, "rank": rank}
             rows.append({**keys, **interval, "chance": chance, "n": int(known.sum())})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["model", "dataset", "part", "rank", "value", "ci_low", "ci_high", "chance", "n"])
 
 
 def mistake_distances(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
@@ -184,7 +184,7 @@ def mistake_distances(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.Data
             chance = float((expected == d).sum() / max(1, (expected > 0).sum()))
             keys = {"model": name, "dataset": dataset, "part": part, "distance": d}
             rows.append({**keys, "share": share, "chance": chance, "n": len(wrong)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["model", "dataset", "part", "distance", "share", "chance", "n"])
 
 
 def _ranks_of_classes(table: pd.DataFrame) -> pd.DataFrame:

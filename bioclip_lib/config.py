@@ -32,6 +32,7 @@ class DataConfig:
     photos: str = ""  # folder, CSV or Parquet; only with source="photos"
     names: str = ""  # CSV: class_name -> scientific_name/common_name/ranks; "" takes <folder>/classes.csv if there
     merge_synonyms: bool = False  # two class names for one species become one class instead of an error
+    benchmark: str = ""  # catalog.parquet of a benchmark: its images and its held-out species are kept out of training
     max_unreadable: float = 0.2  # a larger share of unreadable files stops the run
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
 

@@ -106,7 +106,7 @@ def mark_near_duplicates(catalog: pd.DataFrame, radius: int = RADIUS) -> pd.Data
     pd.DataFrame
         A copy; of images of one class that a chain of near hashes connects, in one source or in several, the one with
         the most pixels (then the first in ``image_id`` order) is kept, the others are excluded as
-        ``near duplicate of <image_id>``. A chain of two classes is excluded everywhere: one of its names is wrong.
+        ``near duplicate of <image_id>``. Of a chain of two classes each keeps one: `find_near_conflicts` lists them.
 
     Raises
     ------
@@ -120,17 +120,44 @@ def mark_near_duplicates(catalog: pd.DataFrame, radius: int = RADIUS) -> pd.Data
     by a fifth, 44 to 89 % of those cropped by 1 % on each side, and few of those cropped by 5 %. Different files within
     2 bits, as a share of the set's images: birds in nature none, pollen under the microscope 0.6 %, leaves on paper and
     plankton on a blank ground 3 %; within 4 bits 0, 4, 7 and 10 %. Few of those are one specimen twice; most are
-    outlines that 64 bits do not tell apart, and where their classes differ all are excluded. For specimens on a blank
-    ground look at what was excluded, or take 0.
+    outlines that 64 bits do not tell apart; that is why images of different classes are reported and not excluded.
 
     Images without structure, such as blank frames, are never near duplicates.
     """
-    ranked = _hashed(catalog, usable(catalog))
-    ranked["group"] = near_groups(ranked.pop("hash").to_numpy(), radius)
-    ranked = ranked[ranked["group"].duplicated(keep=False)]
+    ranked = _near_images_of(catalog, radius)
+    ranked["group"] = ranked.groupby(["group", "class_key"]).ngroup()
     n_px = catalog.loc[ranked.index, "width"] * catalog.loc[ranked.index, "height"]
     ranked = ranked.assign(n_px=-n_px).sort_values(["n_px", "image_id"])
     return _keep_first(catalog, ranked, "near duplicate")
+
+
+def find_near_conflicts(catalog: pd.DataFrame, radius: int = RADIUS) -> pd.DataFrame:
+    """List the images that look the same and stand under different classes: a wrong name, or a look-alike.
+
+    Parameters
+    ----------
+    catalog : pd.DataFrame
+    radius : int
+        As of `mark_near_duplicates`.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``group, source, source_id, class_key`` of the usable images of each chain with several classes.
+    """
+    near = _near_images_of(catalog, radius)
+    near = near[near.groupby("group")["class_key"].transform("nunique") > 1]
+    table = catalog.loc[near.index, ["source", "source_id"]].assign(class_key=near["class_key"], group=near["group"])
+    table = table.sort_values(["group", "class_key", "source", "source_id"], ignore_index=True)
+    return table.assign(group=pd.factorize(table["group"])[0])[["group", "source", "source_id", "class_key"]]
+
+
+def _near_images_of(catalog: pd.DataFrame, radius: int) -> pd.DataFrame:
+    """Return ``image_id, group, class_key`` of the usable images that look like another one."""
+    table = _hashed(catalog, usable(catalog))
+    table["group"] = near_groups(table.pop("hash").to_numpy(), radius)
+    table = table[table["group"].duplicated(keep=False)]
+    return table.assign(class_key=class_key(catalog.loc[table.index]))
 
 
 def _hashed(catalog: pd.DataFrame, rows: pd.Series) -> pd.DataFrame:

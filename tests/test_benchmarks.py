@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioclip_lib import RANKS, TEXT_TYPES, benchmarks, captions, metrics
+from bioclip_lib import RANKS, TEXT_TYPES, benchmarks, captions, metrics, score_figures
 from bioclip_lib.config import EvaluateConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.features import FeatureTable
@@ -101,6 +101,18 @@ def test_an_epithet_that_occurs_twice_is_not_the_same_species():
     keys = {"model": "m", "dataset": "zoo", "part": "unseen"}
     predictions = images[["image_id", "class_key"]].assign(predicted=swapped, **keys)
     assert (benchmarks.rank_accuracy(predictions, table, CONFIG)["value"] == 0).all()
+
+
+def test_morphotypes_have_no_tree_distance_and_classes_without_ranks_no_rank():
+    table = catalog_of({"Panthera leo": 2, "Puma concolor": 2}, rank="").assign(**dict.fromkeys(RANKS, ""))
+    images = benchmarks.evaluated_images(table).reset_index()
+    keys = {"model": "m", "dataset": "zoo", "part": "seen", "predicted": "Puma concolor"}
+    predictions = images[["image_id", "class_key"]].assign(**keys)
+    distances = benchmarks.mistake_distances(predictions, table)
+    assert distances.empty and {"model", "dataset", "distance"} <= set(distances)
+    ranks = benchmarks.rank_accuracy(predictions, table, CONFIG)
+    assert ranks.empty and {"model", "rank"} <= set(ranks)
+    assert score_figures.plot_mistakes(distances) and score_figures.plot_rank_accuracy(ranks)
 
 
 def test_sets_are_scored_apart():

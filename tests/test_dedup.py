@@ -13,6 +13,7 @@ from bioclip_lib.config import SplitConfig
 from bioclip_lib.dedup import (
     LEAK_COLUMNS,
     find_leaks,
+    find_near_conflicts,
     inspect_images,
     mark_exact_duplicates,
     mark_near_duplicates,
@@ -172,12 +173,17 @@ def test_images_of_equal_size_are_kept_by_their_id_and_chains_are_followed(catal
         assert (marked["excluded"] != "").sum() == n_excluded
 
 
-def test_near_images_under_two_names_are_excluded_everywhere(catalog):
+def test_near_images_under_two_names_are_kept_once_a_class_and_listed(catalog):
     twins = catalog.copy()
-    twins.loc[25, "phash"] = flip(twins["phash"][0], 2)
+    twins.loc[[1, 25], "phash"] = flip(twins["phash"][0], 2)
+    twins[["width", "height"]] = 50
     marked = mark_near_duplicates(twins)
-    assert marked.index[marked["excluded"] == "near duplicate with conflicting names"].tolist() == [0, 25]
-    assert (marked["excluded"] != "").sum() == 2
+    first = twins["image_id"][:2].min()
+    assert marked.loc[marked["excluded"] != "", "excluded"].tolist() == [f"near duplicate of {first}"]
+    conflicts = find_near_conflicts(twins)
+    assert conflicts["class_key"].tolist() == ["Acer rubrum", "Acer rubrum", "Parus major"]
+    assert conflicts["source_id"].tolist() == twins.loc[[0, 1, 25], "source_id"].tolist()
+    assert conflicts["group"].tolist() == [0, 0, 0] and find_near_conflicts(catalog).empty
 
 
 def test_near_duplicates_of_excluded_images_and_flat_images_are_kept(catalog):
