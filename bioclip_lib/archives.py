@@ -16,10 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from .arrow_images import ARROW_SUFFIX, read_arrow_image
 from .gzips import MAX_RATIO, ArchiveError, GzipPass, GzipReader
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 ARCHIVE_SUFFIXES = (*TAR_SUFFIXES, ".zip")
+_SUFFIXES = (*ARCHIVE_SUFFIXES, ARROW_SUFFIX)
 SEPARATOR = "::"
 MAX_ARCHIVES = 128  # indices kept: TreeOfLife-10M has 63, BIOSCAN-1M 113
 _MAX_HEADER_BYTES = 2**20  # of one tar header, long names and pax records included
@@ -258,7 +260,7 @@ def split_location(location: str) -> tuple[str, str] | None:
     True
     """
     path, separator, member = location.partition(SEPARATOR)
-    while separator and not path.lower().endswith(ARCHIVE_SUFFIXES):
+    while separator and not path.lower().endswith(_SUFFIXES):
         more, separator, member = member.partition(SEPARATOR)
         path = f"{path}{SEPARATOR}{more}"
     return (path, member) if separator else None
@@ -271,7 +273,7 @@ def read_member(path: str | Path, name: str, max_bytes: int) -> bytes:
     ----------
     path : str or Path
     name : str
-        As in ``open_archive(path).members``.
+        As in ``open_archive(path).members``; of an Arrow file ``<column>/<row>``.
     max_bytes : int
         A larger member is refused before it is read.
 
@@ -284,6 +286,8 @@ def read_member(path: str | Path, name: str, max_bytes: int) -> bytes:
     ArchiveError
         With the reason.
     """
+    if str(path).lower().endswith(ARROW_SUFFIX):
+        return read_arrow_image(path, name, max_bytes)
     archive = open_archive(path)
     member = archive.members.get(name)
     if member is None:
