@@ -1,7 +1,8 @@
 """Decoding of image files, with every doubtful file refused for a stated reason.
 
-Takes a path or the bytes of a file; returns an upright 8-bit RGB `PIL.Image.Image`. Refuses (`ImageError`) what is
-empty, truncated, too large, not a regular file, or of a format outside `FORMATS`: no exotic decoder ever runs.
+Takes a path, a place in an archive, or the bytes of a file; returns an upright 8-bit RGB `PIL.Image.Image`. Refuses
+(`ImageError`) what is empty, truncated, too large, not a regular file, or of a format outside `FORMATS`: no exotic
+decoder ever runs.
 """
 
 import io
@@ -13,6 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
+
+from .archives import read_member, split_location
+from .gzips import ArchiveError
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
@@ -37,22 +41,48 @@ class ImageError(ValueError):
 
 
 def read_bytes(location: str | Path) -> bytes:
-    """Read a regular file of at most `MAX_BYTES`; raise `ImageError` where it is none, missing or empty."""
-    path = Path(location)
+    """Read a file of at most `MAX_BYTES`.
+
+    Parameters
+    ----------
+    location : str or Path
+        A path, or ``path/to.tar::member`` (``.tar``, ``.tar.gz``, ``.tgz``, ``.zip``).
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    ImageError
+        Where it is missing, empty, too large, or not a regular file.
+    """
+    inside = split_location(str(location))
+    if inside is not None and Path(inside[0]).is_file():
+        try:
+            data = read_member(*inside, max_bytes=MAX_BYTES)
+        except ArchiveError as error:
+            raise ImageError(str(error)) from None
+    else:
+        data = _read_file(Path(location))
+    if not data:
+        raise ImageError("zero bytes")
+    return data
+
+
+def _read_file(path: Path) -> bytes:
+    """Read a regular file of at most `MAX_BYTES`."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe or a device would block for ever
             raise ImageError("not a regular file")
         if status.st_size > MAX_BYTES:
             raise ImageError(f"file of {status.st_size / 2**30:.1f} GiB (limit {MAX_BYTES / 2**30:.0f})")
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise ImageError("file not found") from None
     except OSError as error:
         raise ImageError(f"unreadable ({error.strerror})") from None
-    if not data:
-        raise ImageError("zero bytes")
-    return data
 
 
 def open_image(location: str | Path, short_side_px: int | None = None) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Readers of raw data: a folder of class folders, a folder of such sets, or a CSV/Parquet of paths and names.
+"""Readers of raw data, by the layout that is found: class folders, tables, and the sets that TreeOfLife is made of.
 
 Takes a path; returns the raw table, one row an image: ``source, source_id, location, verbatim_name, problem`` and
 whatever of `OPTIONAL_COLUMNS` the source gives, all strings. ``problem`` is '' or the reason why a row cannot be read.
@@ -6,20 +6,35 @@ Refuses what is not there, what holds no image, and a table without a path or na
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from . import RANKS
+from .bioscan import find_metadata, read_bioscan
 from .config import DataConfig
+from .dwca import is_dwca, read_dwca
+from .eol import FILE_NAME, find_manifests, read_eol
 from .errors import InputError
+from .hub import HUB_NAME, has_metadata, is_saved, parquet_files, read_dataset
+from .image_files import RAW_COLUMNS, link_problem
 from .images import IMAGE_SUFFIXES
+from .inat21 import is_inat21, read_inat21
 from .tables import TABLE_SUFFIXES, missing_column, read_strings, said_of_names, verbatim_names
+from .treeoflife import find_catalog, read_treeoflife
 
-RAW_COLUMNS = ("source", "source_id", "location", "verbatim_name", "problem")
 PATH_COLUMNS = ("path", "file", "filename", "filepath", "file_path", "file_name", "image", "image_path")
+LAYOUTS = (
+    "the folder of TreeOfLife-10M (metadata/catalog.csv), EOL media (a media manifest), iNat21 (train.json), BIOSCAN "
+    "(BIOSCAN*metadata*), a Darwin Core Archive (meta.xml) or a data set of the library datasets"
+)
 NAMES_COLUMNS = ("class_name", "scientific_name", "common_name", *RANKS)
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
+
+
+class NoClassFolderError(InputError):
+    """A folder has no class folders; it may be of another layout."""
 
 
 def read_source(data: DataConfig) -> pd.DataFrame:
@@ -28,7 +43,7 @@ def read_source(data: DataConfig) -> pd.DataFrame:
     Parameters
     ----------
     data : DataConfig
-        ``data.photos`` is a folder, a CSV or a Parquet file.
+        ``data.photos`` is a folder of any layout, a CSV or Parquet file, a Darwin Core Archive, or a hub name.
 
     Returns
     -------
@@ -43,13 +58,50 @@ def read_source(data: DataConfig) -> pd.DataFrame:
     if not data.photos:
         raise InputError("no photographs given; pass PHOTOS=path/to/folder (or a CSV or Parquet file)")
     path = Path(data.photos).expanduser()
-    if path.is_dir():
-        return read_image_folder(path)
+    reader = _reader(path)
+    if reader is not None:
+        return reader(path)
+    if not path.exists() and HUB_NAME.fullmatch(data.photos) and path.suffix.lower() not in TABLE_SUFFIXES:
+        return read_dataset(data.photos)
     if not path.is_file():
         raise InputError(f"{path} does not exist; give a folder of class folders, a CSV or a Parquet file")
     if path.suffix.lower() not in TABLE_SUFFIXES:
-        raise InputError(f"{path} is neither a folder nor one of {', '.join(TABLE_SUFFIXES)}; give one of those")
+        raise InputError(
+            f"{path} is neither a folder nor one of {', '.join(TABLE_SUFFIXES)}, nor a Darwin Core Archive (a zip with "
+            "meta.xml); give one of those"
+        )
     return read_table(path)
+
+
+def _reader(path: Path) -> Callable[[Path], pd.DataFrame] | None:
+    """Recognise the layout of a folder, zip or Parquet file from what lies there; None for a plain table."""
+    if is_dwca(path):
+        return read_dwca
+    if not path.is_dir():
+        return read_dataset if path.is_file() and parquet_files(path) else None
+    layouts = (
+        (find_catalog, read_treeoflife),
+        (find_metadata, read_bioscan),
+        (_is_eol, read_eol),
+        (is_inat21, read_inat21),
+        (is_saved, read_dataset),
+        (has_metadata, read_dataset),
+        (parquet_files, read_dataset),
+    )
+    return next((reader for is_layout, reader in layouts if is_layout(path)), _read_class_folders)
+
+
+def _is_eol(root: Path) -> bool:
+    """Tell EOL media: a manifest, or images in it that are named by EOL."""
+    return bool(find_manifests(root)) or any(FILE_NAME.fullmatch(entry.name) for entry in root.iterdir())
+
+
+def _read_class_folders(root: Path) -> pd.DataFrame:
+    """Read class folders, the layout of last resort; where there are none, name the others."""
+    try:
+        return read_image_folder(root)
+    except NoClassFolderError as error:
+        raise InputError(f"{error}; or give {LAYOUTS}") from None
 
 
 def read_image_folder(path: str | Path) -> pd.DataFrame:
@@ -91,7 +143,7 @@ def read_image_folder(path: str | Path) -> pd.DataFrame:
     if not rows:
         loose = sum(entry.suffix.lower() in IMAGE_SUFFIXES for entry in _entries(root, folders=False))
         found = f"{loose} images directly in it" if loose else "no image"
-        raise InputError(
+        raise NoClassFolderError(
             f"{root} holds {found} and no class folder with a file; put the images into one folder a class, "
             "<class name>/*.jpg, or give a CSV with the columns path and name"
         )
@@ -118,7 +170,7 @@ def _set_rows(folder: Path, root: Path) -> list[tuple[str, ...]]:
     """Return the raw rows of one set."""
     files = [(child.name, file) for child in _entries(folder, folders=True) for file in _files_below(child)]
     rows = [
-        (folder.name, file.relative_to(folder).as_posix(), str(file), name, _link_problem(file, root))
+        (folder.name, file.relative_to(folder).as_posix(), str(file), name, link_problem(file, root))
         for name, file in files
     ]
     return [row if all(map(_is_unicode, row)) else _escaped(row) for row in rows]
@@ -141,15 +193,6 @@ def _files_below(folder: Path) -> list[Path]:
         return [folder]
     below = [file for child in _entries(folder, folders=True) for file in _files_below(child)]
     return _entries(folder, folders=False) + below
-
-
-def _link_problem(file: Path, root: Path) -> str:
-    """Return why a link is not followed, '' for a plain file or a link within `root`."""
-    if not file.is_symlink():
-        return ""
-    if not file.resolve().is_relative_to(root):
-        return "link that leaves the folder, not followed"
-    return "link to a folder, not followed" if file.is_dir() else ""
 
 
 def read_table(path: str | Path) -> pd.DataFrame:

@@ -6,14 +6,17 @@ what cannot be parsed, has no rows, or no column of names.
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from . import RANKS
 from .errors import InputError
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", *PARQUET_SUFFIXES)
 OPTIONAL_COLUMNS = (*RANKS, "scientific_name", "common_name", "license", "rights_holder", "source_url")
 NAME_COLUMNS = ("name", "class_name", "verbatim_name", "label", "scientific_name", "species", "class", "common_name")
 _ALIASES = {"licence": "license", "url": "source_url", "vernacular_name": "common_name"}
@@ -42,7 +45,7 @@ def read_strings(path: Path) -> pd.DataFrame:
     ``NA`` and ``None`` are text like any other: there are taxa of such names.
     """
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
+        if path.suffix.lower() in PARQUET_SUFFIXES:
             table = pd.read_parquet(path)
             table = table.astype(object).where(table.notna(), "").astype(str)
         else:
@@ -57,12 +60,82 @@ def read_strings(path: Path) -> pd.DataFrame:
         ) from None
     if table.empty:
         raise InputError(f"{path} has no rows; give a table with one row an image, or a class")
-    columns = [str(column).strip().lower().replace(" ", "_").replace("-", "_") for column in table.columns]
+    columns = [normal_name(column) for column in table.columns]
     columns = [_ALIASES.get(column, column) for column in columns]
     if "cls" in columns and "class" in columns:  # Rare Species: cls is the rank, class the label
         columns = [{"class": "class_name", "cls": "class"}.get(column, column) for column in columns]
     table.columns = pd.Index(columns)
     return table.loc[:, ~table.columns.duplicated()].map(str.strip)
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read some columns of a large table that a data set comes with, as text.
+
+    Parameters
+    ----------
+    path : Path
+        CSV, or tab-separated without quotes (``.tsv``, ``.tab``, ``.txt``); or Parquet.
+    columns : sequence of str
+        In lower-case snake_case; those that the file lacks are left out.
+
+    Returns
+    -------
+    pd.DataFrame
+        Stripped strings, '' where missing.
+
+    Raises
+    ------
+    InputError
+        If it cannot be parsed.
+
+    Notes
+    -----
+    `read_strings` looks closer at encoding and delimiter, and holds the whole file in memory as text several times.
+    Here a file that is not UTF-8 is taken for Windows-1252.
+    """
+    try:
+        table = (
+            _parquet_columns(path, columns) if path.suffix.lower() in PARQUET_SUFFIXES else _csv_columns(path, columns)
+        )
+    except (OSError, ValueError) as error:  # pandas' and Arrow's errors are of these kinds
+        raise InputError(f"{path} cannot be read as a table ({str(error).strip()}); download it again") from None
+    return table.apply(lambda column: column.str.strip())
+
+
+def normal_name(column: object) -> str:
+    """Write the name of a column in lower-case snake_case.
+
+    Examples
+    --------
+    >>> normal_name(" EOL content ID")
+    'eol_content_id'
+    """
+    return str(column).strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _parquet_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    names = {normal_name(name): name for name in pq.read_schema(path).names}
+    table = pd.read_parquet(path, columns=[names[column] for column in columns if column in names])
+    table = table.astype(object).where(table.notna(), "").astype(str)
+    return table.rename(columns=normal_name)
+
+
+def _csv_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    tabs = path.suffix.lower() in (".tsv", ".tab", ".txt")
+    wanted = set(columns)
+    options = {
+        "sep": "\t" if tabs else ",",
+        "quoting": csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
+        "usecols": lambda name: normal_name(name) in wanted,
+        "dtype": str,
+        "keep_default_na": False,
+        "index_col": False,
+    }
+    try:
+        table = pd.read_csv(path, encoding="utf-8-sig", **options)
+    except UnicodeDecodeError:
+        table = pd.read_csv(path, encoding="cp1252", encoding_errors="replace", **options)
+    return table.fillna("").rename(columns=normal_name)
 
 
 def _decode_text(path: Path) -> str:

@@ -1,6 +1,9 @@
 """Fixtures that several test modules share; real photographs are looked for beside the checkout."""
 
+import io
 import os
+import tarfile
+import zipfile
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read by huggingface_hub when it is first imported
@@ -40,6 +43,40 @@ def write_image():
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(seed).integers(0, 256, (size[1] // 5, size[0] // 5, 3), dtype=np.uint8)
         Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR).save(path, **save)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def jpeg():
+    """Return the bytes of a seeded 16 x 12 JPEG."""
+
+    def encode(seed: int) -> bytes:
+        buffer = io.BytesIO()
+        pixels = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(buffer, "JPEG")
+        return buffer.getvalue()
+
+    return encode
+
+
+@pytest.fixture(scope="session")
+def write_archive():
+    """Write name -> bytes as a tar, tar.gz or zip, by the suffix; returns its path."""
+
+    def write(path: Path, files: dict[str, bytes]) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path, "w") as file:
+                for name, data in files.items():
+                    file.writestr(name, data)
+            return path
+        with tarfile.open(path, "w" if path.suffix == ".tar" else "w:gz") as file:
+            for name, data in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                file.addfile(info, io.BytesIO(data))
         return path
 
     return write

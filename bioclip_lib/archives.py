@@ -1,0 +1,332 @@
+"""Members of tar, tar.gz and zip archives, read where they are: nothing is unpacked, so no name can lead anywhere.
+
+Takes a path; returns the members with their places, built once an archive and kept; then the bytes of a member by
+random access, from several threads. Refuses (`ArchiveError`) links, devices, encrypted and oversized members, names
+that leave the archive, and what is truncated or corrupt. Members before a damage stay readable.
+"""
+
+import stat
+import struct
+import tarfile
+import threading
+import zipfile
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from .arrow_images import ARROW_SUFFIX, read_arrow_image
+from .gzips import MAX_RATIO, ArchiveError, GzipPass, GzipReader
+
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+ARCHIVE_SUFFIXES = (*TAR_SUFFIXES, ".zip")
+_SUFFIXES = (*ARCHIVE_SUFFIXES, ARROW_SUFFIX)
+SEPARATOR = "::"
+MAX_ARCHIVES = 128  # indices kept: TreeOfLife-10M has 63, BIOSCAN-1M 113
+_MAX_HEADER_BYTES = 2**20  # of one tar header, long names and pax records included
+_MIN_BOMB_BYTES = 2**26
+_LOCAL = struct.Struct("<4s5H3L2H")  # a zip's local file header
+_ENCRYPTED, _SIZE_FOLLOWS, _UTF8 = 0x1, 0x8, 0x800
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_BAD_ZIP = (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error, EOFError)
+
+
+class Member(NamedTuple):
+    """Where a member lies; ``problem`` is '' or why it cannot be read."""
+
+    offset: int  # of the data in a tar, of the local header in a zip
+    size: int
+    problem: str = ""
+    packed: int = 0  # zip: bytes in the archive
+    method: int = zipfile.ZIP_STORED
+    crc: int = 0
+
+
+class Archive:
+    """The members of an archive by name, in its order, and ``damage``: '' or where its reading stopped and why."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.members: dict[str, Member] = {}
+        self.damage = ""
+        self.gzip: GzipReader | None = None
+
+    def add(self, name: str, member: Member) -> None:
+        """Add a member; one whose name is taken gets ``#2`` and a problem."""
+        name, problem = _checked_name(name)
+        unique, repeat = name, 1
+        while unique in self.members:
+            repeat += 1
+            unique, problem = f"{name}#{repeat}", "second member of this name"
+        self.members[unique] = member._replace(problem=problem) if problem else member
+
+
+def _checked_name(name: str) -> tuple[str, str]:
+    """Return a name that a table can hold, and '' or why the member is not read."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if text != name:
+        return text, "member name is not UTF-8"
+    path = name.replace("\\", "/")
+    if path.startswith("/") or path[1:3] == ":/" or ".." in path.split("/"):
+        return name, "member name leaves the archive"
+    return name, ""
+
+
+_archives: OrderedDict[tuple[str, int, int], Archive] = OrderedDict()
+_building: dict[tuple[str, int, int], threading.Lock] = {}
+_lock = threading.Lock()
+
+
+def open_archive(path: str | Path) -> Archive:
+    """Return the members of an archive; indexed when first asked for, and again when the file changes.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of a suffix in `ARCHIVE_SUFFIXES`.
+
+    Returns
+    -------
+    Archive
+        Folders are left out; links, devices and the like are members with a problem.
+
+    Raises
+    ------
+    ArchiveError
+        If the file is missing or cannot be read at all.
+
+    Notes
+    -----
+    A tar is indexed by reading its headers, a zip by its directory. A tar.gz is decompressed once from end to end, in
+    memory and a block at a time (`bioclip_lib.gzips`).
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise ArchiveError("archive not found" if missing else f"archive unreadable ({error.strerror})") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise ArchiveError("archive is not a regular file")
+    key = (str(path), status.st_size, status.st_mtime_ns)
+    with _lock:
+        building = _building.setdefault(key, threading.Lock())
+    with building:  # two threads that ask for one archive wait for one index
+        archive = _archives.get(key) or _index(path)
+    with _lock:
+        _archives[key] = archive
+        _archives.move_to_end(key)
+        while len(_archives) > MAX_ARCHIVES:
+            _building.pop(_archives.popitem(last=False)[0], None)
+    return archive
+
+
+def _index(path: Path) -> Archive:
+    """Build the index of an archive."""
+    archive = Archive(path)
+    try:
+        if path.suffix.lower() == ".zip":
+            _index_zip(archive)
+        elif path.suffix.lower() in (".gz", ".tgz"):
+            _index_tar_gz(archive)
+        else:
+            _index_plain_tar(archive)
+    except OSError as error:
+        raise ArchiveError(f"archive unreadable ({error.strerror})") from None
+    return archive
+
+
+class _Headers:
+    """A file object through which `tarfile` cannot be made to read a header of gigabytes into memory."""
+
+    def __init__(self, file) -> None:
+        self._file, self.seek, self.tell = file, file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if size > _MAX_HEADER_BYTES:
+            raise ArchiveError(f"tar header of {size} bytes")
+        return self._file.read(size)
+
+
+def _index_plain_tar(archive: Archive) -> None:
+    with archive.path.open("rb") as file:
+        _add_tar_members(archive, _Headers(file))
+    _mark_cut_members(archive, archive.path.stat().st_size)
+
+
+def _index_tar_gz(archive: Archive) -> None:
+    with GzipPass(archive.path) as decoded:
+        _add_tar_members(archive, _Headers(decoded))
+        _mark_cut_members(archive, decoded.n_bytes)
+    archive.gzip = GzipReader(archive.path, decoded.checkpoints)
+
+
+def _add_tar_members(archive: Archive, file: _Headers) -> None:
+    """Add the members of a tar up to its end, or to the damage."""
+    try:
+        with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
+            while (info := tar.next()) is not None:
+                tar.members = []  # else a TarInfo a member stays in memory
+                if not info.isdir():
+                    archive.add(info.name, Member(info.offset_data, info.size, _tar_problem(info)))
+            archive.damage = _end_damage(file, tar.offset)
+    except (tarfile.TarError, ArchiveError, ValueError, OverflowError, EOFError) as error:
+        archive.damage = str(error) if isinstance(error, ArchiveError) else f"tar is damaged ({error})"
+
+
+def _tar_problem(info: tarfile.TarInfo) -> str:
+    """Return why a tar member is not read, '' for a plain file."""
+    if info.issym() or info.islnk():
+        return "link inside an archive, not followed"
+    return "" if info.isreg() and not info.issparse() and info.size >= 0 else "not a regular file in the archive"
+
+
+def _end_damage(file: _Headers, offset: int) -> str:
+    """Return '' where a tar ends with its mark, a block of zeros; `tarfile` takes any bad header for the end."""
+    file.seek(offset)
+    block = file.read(tarfile.BLOCKSIZE)
+    if block == bytes(tarfile.BLOCKSIZE):
+        return ""
+    return "tar is damaged (bad header)" if len(block) == tarfile.BLOCKSIZE else "tar is truncated"
+
+
+def _mark_cut_members(archive: Archive, n_bytes: int) -> None:
+    """Give the members that reach beyond the end of the archive a problem."""
+    for name, member in archive.members.items():
+        if not member.problem and member.offset + member.size > n_bytes:
+            archive.members[name] = member._replace(problem="archive is truncated within this member")
+
+
+def _index_zip(archive: Archive) -> None:
+    """Add the members of a zip's directory; where it is lost, those that can be found from the front."""
+    try:
+        with zipfile.ZipFile(archive.path) as file:
+            for info in file.infolist():
+                if not info.is_dir():
+                    place = (info.header_offset, info.file_size, _zip_problem(info))
+                    archive.add(info.filename, Member(*place, info.compress_size, info.compress_type, info.CRC))
+    except _BAD_ZIP as error:
+        archive.members.clear()
+        archive.damage = f"zip is truncated or damaged ({str(error)[:60]})"
+        for name, member in _walk_zip(archive.path):
+            archive.add(name, member)
+
+
+def _zip_problem(info: zipfile.ZipInfo) -> str:
+    """Return why a zip member is not read, '' for a plain file."""
+    mode = info.external_attr >> 16
+    if stat.S_ISLNK(mode):
+        return "link inside an archive, not followed"
+    if stat.S_IFMT(mode) and not stat.S_ISREG(mode):
+        return "not a regular file in the archive"
+    return _content_problem(info.flag_bits, info.compress_type, info.file_size, info.compress_size)
+
+
+def _content_problem(flags: int, method: int, size: int, packed: int) -> str:
+    """Return why the content of a zip member is not decoded, '' where it is."""
+    if flags & _ENCRYPTED:
+        return "encrypted"
+    if method not in _METHODS:
+        return "compressed by a method other than deflate"
+    bomb = size > _MIN_BOMB_BYTES and size > MAX_RATIO * packed
+    return f"expands more than {MAX_RATIO} times (decompression bomb)" if bomb else ""
+
+
+def _walk_zip(path: Path) -> Iterator[tuple[str, Member]]:
+    """Yield the members of a zip by their local headers, as far as these follow each other."""
+    n_bytes, offset = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while len(header := file.read(_LOCAL.size)) == _LOCAL.size and header[:4] == b"PK\3\4":
+            _, _, flags, method, _, _, crc, packed, size, n_name, n_extra = _LOCAL.unpack(header)
+            raw, next_offset = file.read(n_name), offset + _LOCAL.size + n_name + n_extra + packed
+            if flags & _SIZE_FOLLOWS or next_offset > n_bytes:
+                return  # written to a pipe: the size stands after the data; or cut
+            name = raw.decode("utf-8" if flags & _UTF8 else "cp437", "surrogateescape")
+            if not name.endswith("/"):
+                yield name, Member(offset, size, _content_problem(flags, method, size, packed), packed, method, crc)
+            offset = next_offset
+            file.seek(offset)
+
+
+def split_location(location: str) -> tuple[str, str] | None:
+    """Split ``path/to.tar::member``; None for the location of a plain file.
+
+    Examples
+    --------
+    >>> split_location("a/b.tar.gz::c/d.jpg")
+    ('a/b.tar.gz', 'c/d.jpg')
+    >>> split_location("a/b::c.jpg") is None
+    True
+    """
+    path, separator, member = location.partition(SEPARATOR)
+    while separator and not path.lower().endswith(_SUFFIXES):
+        more, separator, member = member.partition(SEPARATOR)
+        path = f"{path}{SEPARATOR}{more}"
+    return (path, member) if separator else None
+
+
+def read_member(path: str | Path, name: str, max_bytes: int) -> bytes:
+    """Read one member of an archive.
+
+    Parameters
+    ----------
+    path : str or Path
+    name : str
+        As in ``open_archive(path).members``; of an Arrow file ``<column>/<row>``.
+    max_bytes : int
+        A larger member is refused before it is read.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    ArchiveError
+        With the reason.
+    """
+    if str(path).lower().endswith(ARROW_SUFFIX):
+        return read_arrow_image(path, name, max_bytes)
+    archive = open_archive(path)
+    member = archive.members.get(name)
+    if member is None:
+        raise ArchiveError(f"not in the archive; {archive.damage}" if archive.damage else "not in the archive")
+    if member.problem:
+        raise ArchiveError(member.problem)
+    if max(member.size, member.packed) > max_bytes:
+        raise ArchiveError(f"member of {member.size / 2**30:.1f} GiB (limit {max_bytes / 2**30:.0f})")
+    try:
+        data = _read_zip(archive.path, member) if archive.path.suffix.lower() == ".zip" else _read_tar(archive, member)
+    except OSError as error:
+        raise ArchiveError(f"archive unreadable ({error.strerror})") from None
+    if len(data) != member.size:
+        raise ArchiveError("archive is truncated within this member")
+    return data
+
+
+def _read_tar(archive: Archive, member: Member) -> bytes:
+    if archive.gzip is not None:
+        return archive.gzip.read(member.offset, member.size)
+    with archive.path.open("rb") as file:
+        file.seek(member.offset)
+        return file.read(member.size)
+
+
+def _read_zip(path: Path, member: Member) -> bytes:
+    with path.open("rb") as file:
+        file.seek(member.offset)
+        header = file.read(_LOCAL.size)
+        if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
+            raise ArchiveError("zip is damaged (bad local header)")
+        n_name, n_extra = _LOCAL.unpack(header)[-2:]
+        file.seek(member.offset + _LOCAL.size + n_name + n_extra)
+        data = file.read(member.packed)
+    if member.method == zipfile.ZIP_DEFLATED:
+        try:
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, member.size + 1)
+        except zlib.error:
+            raise ArchiveError("zip member is corrupt") from None
+    if len(data) == member.size and zlib.crc32(data) != member.crc:
+        raise ArchiveError("zip member is corrupt (checksum)")
+    return data
