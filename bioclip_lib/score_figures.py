@@ -134,7 +134,7 @@ def plot_rank_accuracy(table: pd.DataFrame, model: str = "trained") -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Of `benchmarks.rank_accuracy`.
+        Of `mistakes.rank_accuracy`.
     model : str
     """
     table = table[table["model"] == model]
@@ -165,7 +165,7 @@ def plot_mistakes(table: pd.DataFrame, model: str = "trained") -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Of `benchmarks.mistake_distances`.
+        Of `mistakes.mistake_distances`.
     model : str
     """
     table = table[(table["model"] == model) & (table["n"] > 0)]

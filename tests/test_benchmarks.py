@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioclip_lib import RANKS, TEXT_TYPES, benchmarks, captions, metrics, score_figures
+from bioclip_lib import RANKS, TEXT_TYPES, benchmarks, captions, metrics, mistakes, score_figures
 from bioclip_lib.config import EvaluateConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.features import FeatureTable
@@ -77,13 +77,13 @@ def test_a_perfect_model_and_one_that_mixes_up_two_species(zoo):
     top5 = scores[(scores["metric"] == "top5") & (scores["task"] == "zero_shot/seen")]
     assert (top5["chance"] == 1).all() and (top5["value"] == 1).all()
 
-    by_rank = benchmarks.rank_accuracy(predictions, zoo, CONFIG).set_index(["model", "part", "rank"])
+    by_rank = mistakes.rank_accuracy(predictions, zoo, CONFIG).set_index(["model", "part", "rank"])
     assert by_rank.loc[("mixed", "seen", "genus"), ["value", "n"]].tolist() == [1, 12]
     # of three candidates a random one has the genus of a lion or a jaguar in 2 of 3 cases, that of a puma in 1 of 3
     assert by_rank.loc[("mixed", "seen", "genus"), "chance"] == pytest.approx(5 / 9)
     assert by_rank.loc[("mixed", "seen", "species"), ["value", "chance"]].tolist() == pytest.approx([1 / 3, 1 / 3])
 
-    distances = benchmarks.mistake_distances(predictions, zoo).set_index(["model", "part", "distance"])
+    distances = mistakes.mistake_distances(predictions, zoo).set_index(["model", "part", "distance"])
     assert distances.loc[("mixed", "seen", 1), ["share", "n"]].tolist() == [1, 8]
     assert distances.loc[("mixed", "seen", 1), "chance"] == distances.loc[("mixed", "seen", 2), "chance"] == 0.5
     assert distances.loc[("right", "seen", 1), "n"] == 0
@@ -100,7 +100,7 @@ def test_an_epithet_that_occurs_twice_is_not_the_same_species():
     swapped = images["class_key"].map({a: b, b: a})
     keys = {"model": "m", "dataset": "zoo", "part": "unseen"}
     predictions = images[["image_id", "class_key"]].assign(predicted=swapped, **keys)
-    assert (benchmarks.rank_accuracy(predictions, table, CONFIG)["value"] == 0).all()
+    assert (mistakes.rank_accuracy(predictions, table, CONFIG)["value"] == 0).all()
 
 
 def test_morphotypes_have_no_tree_distance_and_classes_without_ranks_no_rank():
@@ -108,9 +108,9 @@ def test_morphotypes_have_no_tree_distance_and_classes_without_ranks_no_rank():
     images = benchmarks.evaluated_images(table).reset_index()
     keys = {"model": "m", "dataset": "zoo", "part": "seen", "predicted": "Puma concolor"}
     predictions = images[["image_id", "class_key"]].assign(**keys)
-    distances = benchmarks.mistake_distances(predictions, table)
+    distances = mistakes.mistake_distances(predictions, table)
     assert distances.empty and {"model", "dataset", "distance"} <= set(distances)
-    ranks = benchmarks.rank_accuracy(predictions, table, CONFIG)
+    ranks = mistakes.rank_accuracy(predictions, table, CONFIG)
     assert ranks.empty and {"model", "rank"} <= set(ranks)
     assert score_figures.plot_mistakes(distances) and score_figures.plot_rank_accuracy(ranks)
 
