@@ -12,7 +12,7 @@ import threading
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -264,6 +264,38 @@ def split_location(location: str) -> tuple[str, str] | None:
         more, separator, member = member.partition(SEPARATOR)
         path = f"{path}{SEPARATOR}{more}"
     return (path, member) if separator else None
+
+
+def reading_order(locations: Sequence[str]) -> list[int]:
+    """Return the order in which to read images: archive by archive, in each from front to end.
+
+    Parameters
+    ----------
+    locations : sequence of str
+
+    Returns
+    -------
+    list of int
+        A permutation of ``range(len(locations))``; plain files keep their order, before the archives.
+
+    Notes
+    -----
+    A tar.gz is decoded once in this order, at every access by half the distance of two checkpoints in any other.
+    """
+    keys: list[tuple] = []
+    for i, location in enumerate(locations):
+        inside = split_location(location)
+        keys.append((inside[0], _offset(*inside), i) if inside else ("", 0, i))
+    return [i for *_, i in sorted(keys)]
+
+
+def _offset(path: str, name: str) -> int:
+    """Return where a member lies in its archive, 0 where that is unknown."""
+    try:
+        member = None if path.lower().endswith(ARROW_SUFFIX) else open_archive(path).members.get(name)
+    except ArchiveError:
+        return 0
+    return member.offset if member else 0
 
 
 def read_member(path: str | Path, name: str, max_bytes: int) -> bytes:

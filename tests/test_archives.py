@@ -286,3 +286,11 @@ def test_images_are_opened_where_they_are(tmp_path, name, write_image):
 def test_locations_are_split_at_the_archive():
     assert split_location("/a::b/c.TAR::d::e") == ("/a::b/c.TAR", "d::e")
     assert split_location("/a/b.tar") is None and split_location("/a/x.jpg::y.jpg") is None
+
+
+def test_the_reading_order_follows_the_archives(tmp_path):
+    files = contents(5)
+    first, second = (write_archive(tmp_path / name, files) for name in ("a.tar.gz", "b.zip"))
+    locations = [f"{second}::d/0001.jpg", f"{first}::d/0003.jpg", "plain.jpg", f"{first}::d/0000.jpg", f"{first}::x"]
+    locations += [f"{second}::d/0000.jpg", "other.jpg", f"{tmp_path}/none.tar::x"]
+    assert archives.reading_order(locations) == [2, 6, 4, 3, 1, 5, 0, 7]
