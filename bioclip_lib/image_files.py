@@ -14,8 +14,8 @@ import pandas as pd
 from . import RANKS
 from .archives import ARCHIVE_SUFFIXES, SEPARATOR, open_archive
 from .errors import InputError
-from .gzips import ArchiveError
 from .images import IMAGE_SUFFIXES
+from .members import ArchiveError
 
 RAW_COLUMNS = ("source", "source_id", "location", "verbatim_name", "problem")
 SPLIT_COLUMN = "source_split"  # the split that the data set's makers assigned

@@ -11,9 +11,9 @@ import pytest
 from bioclip_lib.arrow_images import read_arrow_image
 from bioclip_lib.config import DataConfig
 from bioclip_lib.errors import InputError
-from bioclip_lib.gzips import ArchiveError
 from bioclip_lib.hub import read_dataset
 from bioclip_lib.images import ImageError, open_image, read_bytes
+from bioclip_lib.members import ArchiveError
 from bioclip_lib.sources import read_source
 
 NAMES = ["Parus major", "Acer rubrum"]
