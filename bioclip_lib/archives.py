@@ -6,18 +6,16 @@ that leave the archive, and what is truncated or corrupt. Members before a damag
 """
 
 import stat
-import struct
 import tarfile
 import threading
-import zipfile
-import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from .arrow_images import ARROW_SUFFIX, read_arrow_image
-from .gzips import MAX_RATIO, ArchiveError, GzipPass, GzipReader
+from .gzips import GzipPass, GzipReader
+from .members import ArchiveError, Member, checked_name
+from .zips import read_zip_member, zip_members
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 ARCHIVE_SUFFIXES = (*TAR_SUFFIXES, ".zip")
@@ -25,22 +23,6 @@ _SUFFIXES = (*ARCHIVE_SUFFIXES, ARROW_SUFFIX)
 SEPARATOR = "::"
 MAX_ARCHIVES = 128  # indices kept: TreeOfLife-10M has 63, BIOSCAN-1M 113
 _MAX_HEADER_BYTES = 2**20  # of one tar header, long names and pax records included
-_MIN_BOMB_BYTES = 2**26
-_LOCAL = struct.Struct("<4s5H3L2H")  # a zip's local file header
-_ENCRYPTED, _SIZE_FOLLOWS, _UTF8 = 0x1, 0x8, 0x800
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_BAD_ZIP = (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error, EOFError)
-
-
-class Member(NamedTuple):
-    """Where a member lies; ``problem`` is '' or why it cannot be read."""
-
-    offset: int  # of the data in a tar, of the local header in a zip
-    size: int
-    problem: str = ""
-    packed: int = 0  # zip: bytes in the archive
-    method: int = zipfile.ZIP_STORED
-    crc: int = 0
 
 
 class Archive:
@@ -54,23 +36,12 @@ class Archive:
 
     def add(self, name: str, member: Member) -> None:
         """Add a member; one whose name is taken gets ``#2`` and a problem."""
-        name, problem = _checked_name(name)
+        name, problem = checked_name(name)
         unique, repeat = name, 1
         while unique in self.members:
             repeat += 1
             unique, problem = f"{name}#{repeat}", "second member of this name"
         self.members[unique] = member._replace(problem=problem) if problem else member
-
-
-def _checked_name(name: str) -> tuple[str, str]:
-    """Return a name that a table can hold, and '' or why the member is not read."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    if text != name:
-        return text, "member name is not UTF-8"
-    path = name.replace("\\", "/")
-    if path.startswith("/") or path[1:3] == ":/" or ".." in path.split("/"):
-        return name, "member name leaves the archive"
-    return name, ""
 
 
 _archives: OrderedDict[tuple[str, int, int], Archive] = OrderedDict()
@@ -199,54 +170,9 @@ def _mark_cut_members(archive: Archive, n_bytes: int) -> None:
 
 
 def _index_zip(archive: Archive) -> None:
-    """Add the members of a zip's directory; where it is lost, those that can be found from the front."""
-    try:
-        with zipfile.ZipFile(archive.path) as file:
-            for info in file.infolist():
-                if not info.is_dir():
-                    place = (info.header_offset, info.file_size, _zip_problem(info))
-                    archive.add(info.filename, Member(*place, info.compress_size, info.compress_type, info.CRC))
-    except _BAD_ZIP as error:
-        archive.members.clear()
-        archive.damage = f"zip is truncated or damaged ({str(error)[:60]})"
-        for name, member in _walk_zip(archive.path):
-            archive.add(name, member)
-
-
-def _zip_problem(info: zipfile.ZipInfo) -> str:
-    """Return why a zip member is not read, '' for a plain file."""
-    mode = info.external_attr >> 16
-    if stat.S_ISLNK(mode):
-        return "link inside an archive, not followed"
-    if stat.S_IFMT(mode) and not stat.S_ISREG(mode):
-        return "not a regular file in the archive"
-    return _content_problem(info.flag_bits, info.compress_type, info.file_size, info.compress_size)
-
-
-def _content_problem(flags: int, method: int, size: int, packed: int) -> str:
-    """Return why the content of a zip member is not decoded, '' where it is."""
-    if flags & _ENCRYPTED:
-        return "encrypted"
-    if method not in _METHODS:
-        return "compressed by a method other than deflate"
-    bomb = size > _MIN_BOMB_BYTES and size > MAX_RATIO * packed
-    return f"expands more than {MAX_RATIO} times (decompression bomb)" if bomb else ""
-
-
-def _walk_zip(path: Path) -> Iterator[tuple[str, Member]]:
-    """Yield the members of a zip by their local headers, as far as these follow each other."""
-    n_bytes, offset = path.stat().st_size, 0
-    with path.open("rb") as file:
-        while len(header := file.read(_LOCAL.size)) == _LOCAL.size and header[:4] == b"PK\3\4":
-            _, _, flags, method, _, _, crc, packed, size, n_name, n_extra = _LOCAL.unpack(header)
-            raw, next_offset = file.read(n_name), offset + _LOCAL.size + n_name + n_extra + packed
-            if flags & _SIZE_FOLLOWS or next_offset > n_bytes:
-                return  # written to a pipe: the size stands after the data; or cut
-            name = raw.decode("utf-8" if flags & _UTF8 else "cp437", "surrogateescape")
-            if not name.endswith("/"):
-                yield name, Member(offset, size, _content_problem(flags, method, size, packed), packed, method, crc)
-            offset = next_offset
-            file.seek(offset)
+    members, archive.damage = zip_members(archive.path)
+    for name, member in members:
+        archive.add(name, member)
 
 
 def split_location(location: str) -> tuple[str, str] | None:
@@ -264,6 +190,38 @@ def split_location(location: str) -> tuple[str, str] | None:
         more, separator, member = member.partition(SEPARATOR)
         path = f"{path}{SEPARATOR}{more}"
     return (path, member) if separator else None
+
+
+def reading_order(locations: Sequence[str]) -> list[int]:
+    """Return the order in which to read images: archive by archive, in each from front to end.
+
+    Parameters
+    ----------
+    locations : sequence of str
+
+    Returns
+    -------
+    list of int
+        A permutation of ``range(len(locations))``; plain files keep their order, before the archives.
+
+    Notes
+    -----
+    A tar.gz is decoded once in this order, at every access by half the distance of two checkpoints in any other.
+    """
+    keys: list[tuple] = []
+    for i, location in enumerate(locations):
+        inside = split_location(location)
+        keys.append((inside[0], _offset(*inside), i) if inside else ("", 0, i))
+    return [i for *_, i in sorted(keys)]
+
+
+def _offset(path: str, name: str) -> int:
+    """Return where a member lies in its archive, 0 where that is unknown."""
+    try:
+        member = None if path.lower().endswith(ARROW_SUFFIX) else open_archive(path).members.get(name)
+    except ArchiveError:
+        return 0
+    return member.offset if member else 0
 
 
 def read_member(path: str | Path, name: str, max_bytes: int) -> bytes:
@@ -297,7 +255,11 @@ def read_member(path: str | Path, name: str, max_bytes: int) -> bytes:
     if max(member.size, member.packed) > max_bytes:
         raise ArchiveError(f"member of {member.size / 2**30:.1f} GiB (limit {max_bytes / 2**30:.0f})")
     try:
-        data = _read_zip(archive.path, member) if archive.path.suffix.lower() == ".zip" else _read_tar(archive, member)
+        data = (
+            read_zip_member(archive.path, member)
+            if archive.path.suffix.lower() == ".zip"
+            else _read_tar(archive, member)
+        )
     except OSError as error:
         raise ArchiveError(f"archive unreadable ({error.strerror})") from None
     if len(data) != member.size:
@@ -311,22 +273,3 @@ def _read_tar(archive: Archive, member: Member) -> bytes:
     with archive.path.open("rb") as file:
         file.seek(member.offset)
         return file.read(member.size)
-
-
-def _read_zip(path: Path, member: Member) -> bytes:
-    with path.open("rb") as file:
-        file.seek(member.offset)
-        header = file.read(_LOCAL.size)
-        if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
-            raise ArchiveError("zip is damaged (bad local header)")
-        n_name, n_extra = _LOCAL.unpack(header)[-2:]
-        file.seek(member.offset + _LOCAL.size + n_name + n_extra)
-        data = file.read(member.packed)
-    if member.method == zipfile.ZIP_DEFLATED:
-        try:
-            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, member.size + 1)
-        except zlib.error:
-            raise ArchiveError("zip member is corrupt") from None
-    if len(data) == member.size and zlib.crc32(data) != member.crc:
-        raise ArchiveError("zip member is corrupt (checksum)")
-    return data

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from .gzips import ArchiveError
+from .members import ArchiveError
 
 ARROW_SUFFIX = ".arrow"
 

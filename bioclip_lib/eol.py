@@ -11,7 +11,7 @@ import pandas as pd
 
 from . import RANKS
 from .errors import InputError
-from .image_files import base_names, check_some_image, find_images, match_images, missing_reason, ordered
+from .image_files import base_names, check_some_image, find_images, match_images, missing_reason, ordered, unique_ids
 from .tables import read_columns
 
 FILE_NAME = re.compile(r"(\d+)_(\d+)_eol-full-size-copy\.\w+")
@@ -78,8 +78,7 @@ def read_eol(path: str | Path) -> pd.DataFrame:
         raw = raw.assign(location=files["location"], problem=problem)
         again = raw["source_id"].duplicated()
         raw.loc[again & (raw["problem"] == ""), "problem"] = "second image of this id"
-        raw.loc[again, "source_id"] = raw.loc[again, "location"]
-        raw = ordered(raw)
+        raw = ordered(raw.assign(source_id=unique_ids(raw["source_id"])))
     return check_some_image(raw, root, damaged, _ACTION)
 
 

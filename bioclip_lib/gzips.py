@@ -10,17 +10,14 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-MAX_RATIO = 100  # photographs hardly shrink; deflate reaches 1,032
+from .members import MAX_RATIO, ArchiveError
+
 MIN_BOMB_BYTES = 2**30  # smaller streams may expand as they like
 MAX_CHECKPOINTS = 1024  # of 32 to 48 kB each
 MIN_SPACING_BYTES = 2**22
 _BLOCK = 2**15  # compressed bytes a step: at most 33 MB of output
 _GZIP = 31  # zlib's code for a gzip header and checksum
 _MAX_CURSORS = 8
-
-
-class ArchiveError(ValueError):
-    """An archive, or a member of it, cannot be read; the message is the reason, fit for the catalog."""
 
 
 class _Cursor:

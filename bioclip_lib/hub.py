@@ -91,7 +91,8 @@ def read_dataset(path: str | Path) -> pd.DataFrame:
     -----
     Imagefolders and Parquet go through the cache of `datasets`, which copies the images of Parquet files there.
     """
-    rows = [_split_rows(split, data, str(path)) for split, data in _load(path).items()]
+    roots = _roots(path)
+    rows = [_split_rows(split, data, str(path), roots) for split, data in _load(path).items()]
     source = Path(path).stem or str(path)
     raw = pd.concat(rows, ignore_index=True).assign(source=source)
     return check_some_image(ordered(raw), Path(path), {}, _ACTION)
@@ -132,7 +133,7 @@ def _by_split(files: list[str]) -> dict[str, list[str]]:
     return splits
 
 
-def _split_rows(split: str, data, path: str) -> pd.DataFrame:
+def _split_rows(split: str, data, path: str, roots: list[Path]) -> pd.DataFrame:
     """Return the raw rows of one split."""
     import datasets
 
@@ -152,17 +153,34 @@ def _split_rows(split: str, data, path: str) -> pd.DataFrame:
     table = table.astype(object).where(table.notna(), "").astype(str).rename(columns=normal_name)
     name = verbatim_names(Path(path), table)
     said = said_of_names(table, name)
-    location, problem = zip(*_locations(data, images[0]), strict=True) if len(data) else ((), ())
+    location, problem = zip(*_locations(data, images[0], roots), strict=True) if len(data) else ((), ())
     raw = pd.DataFrame({"location": location, "problem": problem, "verbatim_name": name}, dtype=object)
     raw["source_id"] = [f"{split}/{i}" for i in range(len(raw))]
     return pd.concat([raw, said], axis=1).assign(**{SPLIT_COLUMN: split})
 
 
-def _locations(data, column: str) -> Iterator[tuple[str, str]]:
-    """Yield location and problem of each image: a path, or a place in an Arrow file."""
+def _locations(data, column: str, roots: list[Path]) -> Iterator[tuple[str, str]]:
+    """Yield location and problem of each image: a path below one of `roots`, or a place in an Arrow file."""
     for file in [entry["filename"] for entry in data.cache_files]:
         for row, (has_bytes, path) in enumerate(image_places(file, column)):
-            if has_bytes:
-                yield f"{file}{SEPARATOR}{column}/{row}", ""
-            else:
-                yield path, "" if path and Path(path).is_file() else "file not found" if path else "no image"
+            yield (f"{file}{SEPARATOR}{column}/{row}", "") if has_bytes else (path, _path_problem(path, roots))
+
+
+def _roots(path: str | Path) -> list[Path]:
+    """Return the folders that a data set may name files in: its own, and the caches."""
+    import datasets
+    import huggingface_hub
+
+    own = [Path(path).expanduser()] if Path(path).expanduser().is_dir() else []
+    caches = (datasets.config.HF_DATASETS_CACHE, huggingface_hub.constants.HF_HUB_CACHE)
+    return [root.resolve() for root in (*own, *map(Path, caches))]
+
+
+def _path_problem(path: str, roots: list[Path]) -> str:
+    """Return why an image that is stored as a path is not read, '' where it is."""
+    if not path:
+        return "no image"
+    file = Path(path).resolve()
+    if not any(file.is_relative_to(root) for root in roots):
+        return "path that leaves the data set, not followed"
+    return "" if file.is_file() else "file not found"

@@ -14,8 +14,8 @@ import pandas as pd
 from . import RANKS
 from .archives import ARCHIVE_SUFFIXES, SEPARATOR, open_archive
 from .errors import InputError
-from .gzips import ArchiveError
 from .images import IMAGE_SUFFIXES
+from .members import ArchiveError
 
 RAW_COLUMNS = ("source", "source_id", "location", "verbatim_name", "problem")
 SPLIT_COLUMN = "source_split"  # the split that the data set's makers assigned
@@ -48,12 +48,13 @@ def find_images(root: Path) -> tuple[pd.DataFrame, dict[str, str]]:
         name = path.relative_to(root).as_posix() if path != root else root.name
         problem = link_problem(path, root)
         if name.lower().endswith(IMAGE_SUFFIXES):
-            rows.append((*unicode_path(name, str(path)), problem))
+            rows.append((name, str(path), problem))
         elif name.lower().endswith(ARCHIVE_SUFFIXES):
             members, damaged[name] = ([], problem) if problem else _archive_rows(path)
             rows += members
-    rows = [row if _is_unicode(row[1]) else (row[0], "", row[2]) for row in rows]
-    return pd.DataFrame(rows, columns=["path", "location", "problem"]), {k: v for k, v in damaged.items() if v}
+    rows = [row if is_unicode(row[1]) else _escaped(row) for row in rows]
+    damaged = {escape(name): reason for name, reason in damaged.items() if reason}
+    return pd.DataFrame(rows, columns=["path", "location", "problem"]), damaged
 
 
 def _files_below(root: Path) -> Iterable[Path]:
@@ -79,14 +80,20 @@ def _is_image(name: str) -> bool:
     return base.partition("#")[0].lower().endswith(IMAGE_SUFFIXES) and not base.startswith(".")
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
     """Tell whether a path was valid UTF-8 (else Python holds its odd bytes as lone surrogates)."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def unicode_path(*texts: str) -> tuple[str, ...]:
-    """Write the odd bytes of paths that are not UTF-8 as ``\\xe9``: no table can hold them as they are."""
-    return tuple(text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for text in texts)
+def escape(text: str) -> str:
+    """Write the odd bytes of a path that is not UTF-8 as ``\\xe9``: no table can hold them as they are."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _escaped(row: tuple[str, str, str]) -> tuple[str, str, str]:
+    """Return the row of a file that cannot be read back from a table."""
+    path, location, problem = row
+    return escape(path), escape(location), problem or "file name is not UTF-8; rename it"
 
 
 def link_problem(file: Path, root: Path) -> str:
@@ -150,21 +157,32 @@ def match_images(
     raw.loc[there, "location"] = files["location"].to_numpy()[at[there]]
     raw.loc[there & ~own, "problem"] = files["problem"].to_numpy()[at[there & ~own]]
     raw.loc[~there & ~own, "problem"] = missing
-    repeat = raw.groupby(["source", "source_id"], sort=False).cumcount()
-    raw.loc[(repeat > 0) & (raw["problem"] == ""), "problem"] = "listed again"
-    raw["source_id"] = raw["source_id"].where(repeat == 0, raw["source_id"] + "#" + (repeat + 1).astype(str))
-    return ordered(pd.concat([raw, _unlisted(raw, files.drop(index=at[there]))], ignore_index=True))
+    raw.loc[raw["source_id"].duplicated() & (raw["problem"] == ""), "problem"] = "listed again"
+    rest = files.drop(index=at[there])
+    unlisted = rest.rename(columns={"path": "source_id"}).assign(source=raw["source"].iloc[0] if len(raw) else "")
+    unlisted["problem"] = rest["problem"].where(rest["problem"] != "", "image that the table does not list")
+    raw = pd.concat([raw, unlisted], ignore_index=True)
+    return ordered(raw.assign(source_id=unique_ids(raw["source_id"])))
 
 
-def _unlisted(raw: pd.DataFrame, files: pd.DataFrame) -> pd.DataFrame:
-    """Return rows for the files that no row names."""
-    problem = files["problem"].where(files["problem"] != "", "image that the table does not list")
-    rows = files.assign(source=raw["source"].iloc[0] if len(raw) else "", verbatim_name="", problem=problem)
-    taken = set(raw["source_id"])
-    rows["source_id"] = [path if path not in taken else f"{path}#file" for path in files["path"]]
-    again = rows["source_id"].duplicated()
-    rows.loc[again, "source_id"] = rows.loc[again, "location"]
-    return rows.drop(columns="path")
+def unique_ids(ids: pd.Series) -> pd.Series:
+    """Make ids unique: the second of a kind ends in ``#2``, and so on.
+
+    Examples
+    --------
+    >>> unique_ids(pd.Series(["a", "b", "a", "a#2", "a"])).tolist()
+    ['a', 'b', 'a#3', 'a#2', 'a#4']
+    """
+    ids, taken = ids.copy(), set(ids)
+    count: dict[str, int] = {}
+    for i in ids.index[ids.duplicated()]:
+        name = ids.loc[i]
+        number = count.get(name, 1) + 1
+        while f"{name}#{number}" in taken:
+            number += 1
+        count[name], ids.loc[i] = number, f"{name}#{number}"
+        taken.add(ids.loc[i])
+    return ids
 
 
 def ordered(raw: pd.DataFrame) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from .image_files import (
     match_images,
     missing_reason,
     ordered,
+    unique_ids,
 )
 
 ANNOTATIONS = ("train.json", "train_mini.json", "val.json")
@@ -84,8 +85,7 @@ def _folder_rows(files: pd.DataFrame, keys: pd.Series) -> pd.DataFrame:
     raw = named.assign(source="inat21", source_id=files["path"], location=files["location"], verbatim_name=name)
     problem = pd.Series("", index=files.index).mask(name == "", "folder is not a class of iNat21")
     raw["problem"] = files["problem"].where(files["problem"] != "", problem)
-    again = raw["source_id"].duplicated()
-    raw.loc[again, "source_id"] = raw.loc[again, "location"]
+    raw["source_id"] = unique_ids(raw["source_id"])
     above = files["path"].astype(str).str.extract(r"(?:^|/)(train|train_mini|val)/[^/]*/[^/]*$", expand=False)
     raw[SPLIT_COLUMN] = above.fillna("")
     return ordered(raw)

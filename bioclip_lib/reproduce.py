@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 import papermill
 
-from . import metrics, report, sources
+from . import archives, metrics, report, sources
 from .config import Config, load_config
 from .errors import InputError
 from .paths import REPOSITORY, Run, open_run, remove, write_json
@@ -196,9 +196,13 @@ def digest_of_photos(config: Config) -> str:
         raise InputError("the profile photos needs photographs: pass PHOTOS=path/to/folder, a CSV or a Parquet file")
     raw = sources.read_source(config.data)
     sha = hashlib.sha256()
+    stats = {}
     for location in sorted(raw["location"]):
-        stat = os.stat(location) if os.path.exists(location) else None
-        sha.update(f"{location} {stat.st_size} {stat.st_mtime_ns}\n".encode() if stat else location.encode())
+        file = str((archives.split_location(location) or (location,))[0])
+        if file not in stats:
+            found = os.stat(file) if os.path.exists(file) else None
+            stats[file] = f"{found.st_size} {found.st_mtime_ns}" if found else ""
+        sha.update(f"{location} {stats[file]}\n".encode())
     names = Path(config.data.names) if config.data.names else Path(config.data.photos) / "classes.csv"
     if names.is_file():
         sha.update(names.read_bytes())

@@ -18,7 +18,7 @@ from .dwca import is_dwca, read_dwca
 from .eol import FILE_NAME, find_manifests, read_eol
 from .errors import InputError
 from .hub import HUB_NAME, has_metadata, is_saved, parquet_files, read_dataset
-from .image_files import RAW_COLUMNS, link_problem
+from .image_files import RAW_COLUMNS, escape, is_unicode, link_problem
 from .images import IMAGE_SUFFIXES
 from .inat21 import is_inat21, read_inat21
 from .tables import TABLE_SUFFIXES, missing_column, read_strings, said_of_names, verbatim_names
@@ -93,7 +93,8 @@ def _reader(path: Path) -> Callable[[Path], pd.DataFrame] | None:
 
 def _is_eol(root: Path) -> bool:
     """Tell EOL media: a manifest, or images in it that are named by EOL."""
-    return bool(find_manifests(root)) or any(FILE_NAME.fullmatch(entry.name) for entry in root.iterdir())
+    named = (entry for pattern in ("*", "*/*") for entry in root.glob(f"{pattern}_eol-full-size-copy.*"))
+    return bool(find_manifests(root)) or any(FILE_NAME.fullmatch(entry.name) for entry in named)
 
 
 def _read_class_folders(root: Path) -> pd.DataFrame:
@@ -173,18 +174,12 @@ def _set_rows(folder: Path, root: Path) -> list[tuple[str, ...]]:
         (folder.name, file.relative_to(folder).as_posix(), str(file), name, link_problem(file, root))
         for name, file in files
     ]
-    return [row if all(map(_is_unicode, row)) else _escaped(row) for row in rows]
-
-
-def _is_unicode(text: str) -> bool:
-    """Tell whether a path was valid UTF-8 (else Python holds its odd bytes as lone surrogates)."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    return [row if all(map(is_unicode, row)) else _escaped(row) for row in rows]
 
 
 def _escaped(row: tuple[str, ...]) -> tuple[str, ...]:
     """Write the odd bytes of a row's paths as ``\\xe9``: no table can hold them as they are."""
-    *texts, _ = (text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for text in row)
-    return (*texts, "file name is not UTF-8; rename it")
+    return (*map(escape, row[:-1]), "file name is not UTF-8; rename it")
 
 
 def _files_below(folder: Path) -> list[Path]:

@@ -4,14 +4,16 @@ import json
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bioclip_lib.arrow_images import read_arrow_image
 from bioclip_lib.config import DataConfig
 from bioclip_lib.errors import InputError
-from bioclip_lib.gzips import ArchiveError
 from bioclip_lib.hub import read_dataset
 from bioclip_lib.images import ImageError, open_image, read_bytes
+from bioclip_lib.members import ArchiveError
 from bioclip_lib.sources import read_source
 
 NAMES = ["Parus major", "Acer rubrum"]
@@ -99,6 +101,19 @@ def test_what_cannot_be_used(tmp_path):
         path.write_bytes(b"broken")
     with pytest.raises(InputError, match=r"cannot be loaded .* repair or save it again"):
         read_dataset(tmp_path / "plain")
+
+
+def test_paths_that_leave_the_data_set_are_not_followed(tmp_path, jpeg):
+    for name in ("secret.jpg", "set/inside.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(jpeg(0))
+    paths = ["set/inside.jpg", "secret.jpg", "set/../secret.jpg", "set/none.jpg"]
+    images = pa.array([{"bytes": None, "path": f"{tmp_path}/{path}"} for path in paths])
+    features = datasets.Features(image=datasets.Image(), label=datasets.Value("string"))
+    schema = features.arrow_schema
+    pq.write_table(pa.table({"image": images, "label": ["a"] * 4}).cast(schema), tmp_path / "set" / "train.parquet")
+    leaves = "path that leaves the data set, not followed"
+    assert read_dataset(tmp_path / "set")["problem"].tolist() == ["", leaves, leaves, "file not found"]
 
 
 def test_places_that_do_not_exist_give_a_reason(tmp_path, dataset):

@@ -1,6 +1,7 @@
 """TreeOfLife-10M as published: catalog, licences and tars, whole, broken and incomplete."""
 
 import csv
+import os
 import uuid
 from pathlib import Path
 
@@ -8,10 +9,14 @@ import numpy as np
 import pytest
 
 from bioclip_lib import RANKS
-from bioclip_lib.config import DataConfig
+from bioclip_lib.catalog import assign_splits, build_catalog
+from bioclip_lib.config import DataConfig, ShardConfig, SplitConfig
+from bioclip_lib.dedup import inspect_images
 from bioclip_lib.errors import InputError
 from bioclip_lib.image_files import RAW_COLUMNS
 from bioclip_lib.images import ImageError, open_image, read_bytes
+from bioclip_lib.reproduce import digest_of_photos
+from bioclip_lib.shards import write_shards
 from bioclip_lib.sources import read_source
 from bioclip_lib.treeoflife import read_treeoflife
 
@@ -163,3 +168,23 @@ def test_catalogs_that_cannot_be_used(tmp_path, write_tol):
     (root / "dataset" / "metadata" / "catalog.csv").write_text('treeoflife_id,split\n"a,b\n')
     with pytest.raises(InputError, match="cannot be read as a table"):
         read_treeoflife(root)
+
+
+def test_shards_are_written_from_the_archives(tmp_path, write_tol, resolve):
+    root, _ = write_tol(tmp_path / "tol", rows=[catalog_row("not-there")])
+    raw = read_treeoflife(root)
+    catalog = build_catalog(raw, resolve(raw), inspect_images(raw))
+    assert catalog["excluded"].tolist() == [*[""] * 12, "image not found"]
+    split = SplitConfig(heldout_fraction=0.0)
+    index = write_shards(assign_splits(catalog, split), tmp_path / "shards", ShardConfig())
+    assert index["n_samples"].sum() == 12
+
+
+def test_an_archive_that_changed_is_other_photographs(write_tol, tmp_path):
+    write_tol(tmp_path)
+    config = load_config("photos", {"data.photos": str(tmp_path)})
+    before = digest_of_photos(config)
+    assert digest_of_photos(config) == before
+    archive = next(tmp_path.rglob("image_set_01.tar.gz"))
+    os.utime(archive, ns=(0, 0))
+    assert digest_of_photos(config) != before

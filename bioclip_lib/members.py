@@ -1,0 +1,35 @@
+"""Members of archives: where each lies, and why one is not read.
+
+Takes a member's name; returns one that a table can hold, and '' or the reason why it is refused.
+"""
+
+import zipfile
+from typing import NamedTuple
+
+MAX_RATIO = 100  # photographs hardly shrink; deflate reaches 1,032
+
+
+class ArchiveError(ValueError):
+    """An archive, or a member of it, cannot be read; the message is the reason, fit for the catalog."""
+
+
+class Member(NamedTuple):
+    """Where a member lies; ``problem`` is '' or why it cannot be read."""
+
+    offset: int  # of the data in a tar, of the local header in a zip
+    size: int
+    problem: str = ""
+    packed: int = 0  # zip: bytes in the archive
+    method: int = zipfile.ZIP_STORED
+    crc: int = 0
+
+
+def checked_name(name: str) -> tuple[str, str]:
+    """Return a name that a table can hold, and '' or why the member is not read."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if text != name:
+        return text, "member name is not UTF-8"
+    path = name.replace("\\", "/")
+    if path.startswith("/") or path[1:3] == ":/" or ".." in path.split("/"):
+        return name, "member name leaves the archive"
+    return name, ""
