@@ -10,7 +10,7 @@ import pytest
 
 from bioclip_lib import RANKS
 from bioclip_lib.catalog import assign_splits, build_catalog
-from bioclip_lib.config import DataConfig, ShardConfig, SplitConfig
+from bioclip_lib.config import DataConfig, ShardConfig, SplitConfig, load_config
 from bioclip_lib.dedup import inspect_images
 from bioclip_lib.errors import InputError
 from bioclip_lib.image_files import RAW_COLUMNS
