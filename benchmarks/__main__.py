@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from bioclip_lib import captions, catalog, dedup, embed, model, shards, sources, synthetic, taxonomy, train
+from bioclip_lib import captions, catalog, dedup, embed, model, resolution, shards, sources, synthetic, taxonomy, train
 from bioclip_lib.config import load_config
 from bioclip_lib.paths import Run
 
@@ -32,7 +32,7 @@ def build(folder):
     config = load_config("mini", {"data.synthetic.n_images": N_IMAGES, "data.synthetic.n_species": 40})
     tree = synthetic.grow_tree(config.data.synthetic)
     raw = synthetic.write_images(tree, folder / "raw" / "synthetic")
-    names = catalog.resolve_raw_names(raw, sources.read_names_csv(folder / "raw" / "synthetic" / "classes.csv"))
+    names = resolution.resolve_raw_names(raw, sources.read_names_csv(folder / "raw" / "synthetic" / "classes.csv"))
     table = catalog.build_catalog(raw, names, dedup.inspect_images(raw))
     return config, tree, raw, catalog.assign_splits(dedup.mark_exact_duplicates(table), config.split)
 

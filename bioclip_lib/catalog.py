@@ -14,42 +14,18 @@ from . import RANKS
 from .config import DataConfig, SplitConfig
 from .errors import InputError
 from .paths import atomic
+from .resolution import KEY, context_of
 from .splits import SPLITS, class_key, split_images, usable
-from .taxonomy import resolve_names
 
 COLUMNS = (
     *("image_id", "source", "source_id", "location", "verbatim_name"),
     *RANKS,
-    *("scientific_name", "common_name", "rank", "name_status", "backbone", "taxon_id"),
+    *("scientific_name", "common_name", "rank", "name_status", "backbone", "taxon_id", "rule", "alternatives"),
     *("license", "rights_holder", "source_url", "sha256", "phash", "width", "height", "split", "excluded"),
 )
 NAME_STATUSES = ("accepted", "synonym", "corrected", "ambiguous", "unresolved")
-_RESOLVED = (*RANKS, "scientific_name", "common_name", "rank", "name_status", "backbone", "taxon_id")
-_GIVEN = ("license", "rights_holder", "source_url")
+_RESOLVED = COLUMNS[COLUMNS.index(RANKS[0]) : COLUMNS.index("license")]
 _NUMBERS = ("width", "height")
-
-
-def resolve_raw_names(raw: pd.DataFrame, overrides: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Resolve the distinct names of each source, one source at a time: the names of a set give each other context.
-
-    Parameters
-    ----------
-    raw : pd.DataFrame
-        Of `bioclip_lib.sources`.
-    overrides : pd.DataFrame, optional
-        What the user says about class names, of `bioclip_lib.sources.read_names`.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``source`` and the columns of `bioclip_lib.taxonomy.resolve_names`, one row a name of a source.
-    """
-    tables = []
-    for source, rows in raw.groupby("source", sort=False):
-        table = resolve_names(list(rows["verbatim_name"].unique()), overrides=overrides)
-        table.insert(0, "source", source)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
 
 
 def build_catalog(raw: pd.DataFrame, resolved: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
@@ -60,7 +36,7 @@ def build_catalog(raw: pd.DataFrame, resolved: pd.DataFrame, images: pd.DataFram
     raw : pd.DataFrame
         Of `bioclip_lib.sources`, n rows.
     resolved : pd.DataFrame
-        One row a name of a source, of `resolve_raw_names`.
+        One row a name of a source in a context, of `bioclip_lib.resolution.resolve_raw_names`.
     images : pd.DataFrame
         Aligned with `raw`, of `bioclip_lib.dedup.inspect_images`.
 
@@ -76,8 +52,8 @@ def build_catalog(raw: pd.DataFrame, resolved: pd.DataFrame, images: pd.DataFram
     """
     if len(raw) != len(images):
         raise ValueError(f"{len(raw)} raw rows, {len(images)} inspected images; inspect the same table")
-    names = resolved.set_index(["source", "verbatim_name"])
-    wanted = pd.MultiIndex.from_frame(raw[["source", "verbatim_name"]])
+    names = resolved.set_index(list(KEY))
+    wanted = pd.MultiIndex.from_frame(raw.assign(context=context_of(raw))[list(KEY)])
     missing = sorted(set(wanted) - set(names.index))
     if missing or not names.index.is_unique:
         raise ValueError(f"each name must be resolved once; missing: {missing[:5]}; resolve the names of this table")

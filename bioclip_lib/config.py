@@ -31,6 +31,7 @@ class DataConfig:
     source: str = "synthetic"  # "synthetic" or "photos"
     photos: str = ""  # folder, CSV or Parquet; only with source="photos"
     names: str = ""  # CSV: class_name -> scientific_name/common_name/ranks; "" takes <folder>/classes.csv if there
+    backbones: tuple[str, ...] = ("ncbi",)  # checklists (paths) and NCBI Taxonomy, the most trusted first
     merge_synonyms: bool = False  # two class names for one species become one class instead of an error
     benchmark: str = ""  # catalog.parquet of a benchmark: its images and its held-out species are kept out of training
     max_unreadable: float = 0.2  # a larger share of unreadable files stops the run

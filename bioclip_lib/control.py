@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from . import benchmarks, catalog, dedup, features, model, shards, sources, synthetic, train, train_data
+from . import benchmarks, catalog, dedup, features, model, resolution, shards, sources, synthetic, train, train_data
 from .config import Config
 from .errors import InputError
 from .paths import Run, open_run
@@ -51,7 +51,7 @@ def build(run: Run, config: Config) -> pd.DataFrame:
     folder = run.root / "raw" / DATASET
     tree = synthetic.grow_tree(config.data.synthetic, seed=config.split.seed)
     raw = synthetic.write_images(tree, folder, seed=config.split.seed).assign(source=DATASET)
-    names = catalog.resolve_raw_names(raw, sources.read_names_csv(folder / "classes.csv"))
+    names = resolution.resolve_raw_names(raw, sources.read_names_csv(folder / "classes.csv"))
     table = dedup.mark_exact_duplicates(catalog.build_catalog(raw, names, dedup.inspect_images(raw)))
     table = catalog.assign_splits(table, config.split)
     catalog.write_catalog(table, run.catalog)

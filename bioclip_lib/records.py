@@ -175,10 +175,30 @@ def _resolve(
             if chosen:
                 return _row(lookup, backbone, chosen, decided_by), steps
             is_refused |= bool(candidates)
+    if label.text and not is_refused:
+        row = _row_of_record(label, context, backbones)
+        if row:
+            return row, steps
     known = ", ".join(f"{rank} {name}" for rank, name in context.items())
     names = ", ".join(backbone.name for backbone, _ in backbones)
     reason = f"only taxa outside {known} have this name" if is_refused else f"no taxon of {names} has this name"
     return _blank(reason if label.text else "the name is empty"), steps
+
+
+def _row_of_record(
+    label: Label, context: Context, backbones: Sequence[tuple[Backbone, Context]]
+) -> dict[str, str] | None:
+    """Return the row of the deepest taxon that the record itself names and that is one taxon in a backbone."""
+    for rank in (rank for rank in reversed(CONTEXT_RANKS) if rank in context):
+        lookup = Lookup(
+            context[rank], f"{rank} of the record", reason=f"{label.text} is not known: the record's {rank}"
+        )
+        for backbone, translated in backbones:
+            usages = [usage for usage in backbone.usages(lookup.name) if usage.rank == rank]
+            taxa, decided_by = choose([compare(usage, context, translated) for usage in usages], "")
+            if len(taxa) == 1:
+                return _row(lookup, backbone, taxa, decided_by)
+    return None
 
 
 def _authorship(label: Label) -> str:

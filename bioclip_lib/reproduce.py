@@ -18,11 +18,12 @@ from pathlib import Path
 import nbformat
 import papermill
 
-from . import archives, metrics, report, sources
+from . import archives, metrics, report, resolution, sources
 from .config import Config, load_config
 from .errors import InputError
 from .paths import REPOSITORY, Run, open_run, remove, write_json
 
+PATH_SETTINGS = ("data.benchmark", "data.backbones")
 NOTEBOOKS = REPOSITORY / "notebooks"
 QUIET = ["--IPKernelApp.log_level=CRITICAL"]  # the kernel warns of its own loopback sockets
 
@@ -57,7 +58,7 @@ def settings_from(args: argparse.Namespace) -> dict:
         key, equals, value = item.partition("=")
         if not equals:
             raise InputError(f"SET takes KEY=VALUE, as in train.steps=100, not {item!r}")
-        overrides[key] = os.path.abspath(value) if key == "data.benchmark" and value else value
+        overrides[key] = absolute(value) if key in PATH_SETTINGS else value
     if args.photos:
         overrides["data.photos"] = os.path.abspath(args.photos)
     if args.names:
@@ -65,6 +66,13 @@ def settings_from(args: argparse.Namespace) -> dict:
     if args.unfreeze:
         overrides["train.freeze_image_tower"] = False
     return overrides
+
+
+def absolute(paths: str) -> str:
+    """Make the paths of a setting absolute; a backbone that is no path stays."""
+    return ",".join(
+        p if p in ("", resolution.NCBI) else os.path.abspath(os.path.expanduser(p)) for p in paths.split(",")
+    )
 
 
 def reproduce(config: Config, run_dir: str | Path = "") -> int:
@@ -86,7 +94,7 @@ def reproduce(config: Config, run_dir: str | Path = "") -> int:
     InputError
         For photographs, settings or a run directory that cannot be used, found here or in a notebook.
     """
-    data_digest = digest_of_photos(config)
+    data_digest = digest_of_photos(config) + digest_of_backbones(config)
     run = open_run(run_dir, config)
     parameters = {"profile": config.profile, "run_dir": str(run.root), "overrides": changed_settings(config)}
     notebooks = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
@@ -206,6 +214,15 @@ def digest_of_photos(config: Config) -> str:
     names = Path(config.data.names) if config.data.names else Path(config.data.photos) / "classes.csv"
     if names.is_file():
         sha.update(names.read_bytes())
+    return sha.hexdigest()
+
+
+def digest_of_backbones(config: Config) -> str:
+    """Return a digest of the checklists' names, sizes and times; raise InputError where one is missing."""
+    sha = hashlib.sha256()
+    for path in map(Path, resolution.check_backbones(config.data)):
+        for file in sorted([path, *path.rglob("*")]):
+            sha.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}\n".encode())
     return sha.hexdigest()
 
 

@@ -288,7 +288,8 @@ def read_names(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
     Parameters
     ----------
     data : DataConfig
-        ``data.names`` if given; else each set's own ``classes.csv``; else the raw table's own columns.
+        ``data.names`` if given; else each set's own ``classes.csv``; else the raw table's own columns, where they give
+        a name one meaning: of another, each row's ranks are the context in which it is resolved.
     raw : pd.DataFrame
         The raw table of `read_source`.
 
@@ -308,5 +309,7 @@ def read_names(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
     if root.is_dir():
         tables = [read_names_csv(file) for file in sorted([*root.glob("classes.csv"), *root.glob("*/classes.csv")])]
         return _one_meaning(pd.concat(tables), root / "*/classes.csv") if tables else None
-    said = [column for column in NAMES_COLUMNS if column in raw]
-    return _one_meaning(raw[said].assign(class_name=raw["verbatim_name"]), root) if said else None
+    said = raw[[column for column in NAMES_COLUMNS if column in raw]].assign(class_name=raw["verbatim_name"])
+    said = said.drop_duplicates()
+    said = said[~said["class_name"].duplicated(keep=False)]
+    return _one_meaning(said, root) if said.shape[1] > 1 and len(said) else None

@@ -118,7 +118,7 @@ def _resolve_texts(texts: Sequence[str], backbone: NcbiBackbone, context: Mappin
     distinct = list(dict.fromkeys(texts))
     labels = list(Label.read(distinct))
     rows = {label.verbatim: _resolve_label(label, backbone, context) for label in labels}
-    kingdom = _kingdom_of_most(rows.values())
+    kingdom = kingdom_of_most(rows.values())
     for label in labels:
         if kingdom and rows[label.verbatim]["name_status"] == "ambiguous" and not rows[label.verbatim]["kingdom"]:
             again = _resolve_label(label, backbone, {**context, "kingdom": kingdom})
@@ -127,7 +127,7 @@ def _resolve_texts(texts: Sequence[str], backbone: NcbiBackbone, context: Mappin
     return [rows[text] for text in texts]
 
 
-def _kingdom_of_most(rows: Iterable[Mapping[str, str]]) -> str:
+def kingdom_of_most(rows: Iterable[Mapping[str, str]]) -> str:
     """Return the kingdom of at least nine in ten of the genera and species that are clear, if those are ten or more."""
     kingdoms = Counter(
         r["kingdom"] for r in rows if r["rank"] in ("genus", "species") and r["name_status"] != "ambiguous"

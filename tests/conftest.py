@@ -16,6 +16,7 @@ from PIL import Image
 from bioclip_lib import RANKS
 from bioclip_lib.catalog import build_catalog
 from bioclip_lib.dedup import inspect_images
+from bioclip_lib.resolution import KEY, context_of
 from bioclip_lib.sources import read_image_folder
 
 LINEAGES = {
@@ -99,7 +100,7 @@ def resolve():
     """Stand-in for a backbone: the lineages above, everything else unresolved."""
 
     def resolved(raw: pd.DataFrame) -> pd.DataFrame:
-        table = raw[["source", "verbatim_name"]].drop_duplicates(ignore_index=True)
+        table = raw.assign(context=context_of(raw))[list(KEY)].drop_duplicates(ignore_index=True)
         lineages = [LINEAGES.get(name, ("",) * 7) for name in table["verbatim_name"]]
         table[list(RANKS)] = pd.DataFrame(lineages, columns=list(RANKS))
         depth = [sum(map(bool, lineage)) for lineage in lineages]
@@ -110,7 +111,7 @@ def resolve():
         table["common_name"] = table["scientific_name"].map(COMMON).fillna("")
         table["rank"] = ["" if not n else RANKS[n - 1] for n in depth]
         table["name_status"] = ["accepted" if n else "unresolved" for n in depth]
-        return table.assign(backbone="test", taxon_id="")
+        return table.assign(backbone="test", taxon_id="", rule="", alternatives="")
 
     return resolved
 

@@ -29,6 +29,7 @@ from bioclip_lib.dedup import mark_exact_duplicates
 from bioclip_lib.errors import InputError
 
 SPECIES = ["Aus bus", "Aus cus", "Dus eus", "Fus gus"]
+RESOLVED = COLUMNS[COLUMNS.index(RANKS[0]) : COLUMNS.index("license")]
 NAMES = [*SPECIES, "Aus bus L.", "eggs type A", "eggs_type_B", ""]
 
 
@@ -41,7 +42,7 @@ def make_catalog(rows: list[tuple[str, str, str, str]]) -> pd.DataFrame:
     images = pd.DataFrame({"sha256": [r[2] for r in rows], "phash": "", "problem": [r[3] for r in rows]})
     images[["width", "height"]] = np.where(images[["problem"]] == "", [[40, 30]], 0)
     resolved = raw[["source", "verbatim_name"]].drop_duplicates(ignore_index=True).astype(object)
-    for column in (*RANKS, "scientific_name", "common_name", "rank", "backbone", "taxon_id"):
+    for column in ("context", *RESOLVED):
         resolved[column] = ""
     resolved["name_status"] = "unresolved"
     for i, name in resolved["verbatim_name"].items():
@@ -120,17 +121,32 @@ def test_image_ids_are_stable_and_tell_sources_apart():
 def test_licences_of_the_source_are_carried():
     raw = pd.DataFrame({"source": ["s"], "source_id": ["a"], "location": ["/a"], "verbatim_name": ["x"]})
     images = pd.DataFrame({"sha256": ["d"], "phash": [""], "width": [1], "height": [1], "problem": [""]})
-    resolved = make_catalog([("s", "x", "d", "")])[["source", "verbatim_name", *COLUMNS[5:18]]]
-    built = build_catalog(raw.assign(license="CC0", kingdom="ignored"), resolved, images).iloc[0]
+    resolved = make_catalog([("s", "x", "d", "")])[["source", "verbatim_name", *RESOLVED]]
+    resolved["context"] = "kingdom Animalia"
+    built = build_catalog(raw.assign(license="CC0", kingdom="Animalia"), resolved, images).iloc[0]
     assert (built["license"], built["rights_holder"], built["kingdom"]) == ("CC0", "", "")
+
+
+def test_one_name_in_two_contexts_is_two_taxa():
+    raw = pd.DataFrame({"source": "s", "source_id": ["a", "b", "c"], "location": ["/a", "/b", "/c"]})
+    raw = raw.assign(verbatim_name="Aus", kingdom=["Plantae", "Animalia", "Plantae"])
+    images = pd.DataFrame({"sha256": list("abc"), "phash": "", "width": 1, "height": 1, "problem": ""})
+    resolved = pd.DataFrame({"source": "s", "verbatim_name": "Aus", "context": ["kingdom Animalia", "kingdom Plantae"]})
+    blank = dict.fromkeys(RESOLVED, "")
+    resolved = resolved.assign(**{**blank, "name_status": "accepted", "rank": "genus", "genus": "Aus"})
+    resolved["kingdom"] = ["Animalia", "Plantae"]
+    built = build_catalog(raw, resolved, images)
+    assert built["kingdom"].tolist() == ["Plantae", "Animalia", "Plantae"]
+    assert class_key(built).tolist() == ["Aus (Plantae)", "Aus (Animalia)", "Aus (Plantae)"]
 
 
 def test_tables_that_do_not_match_are_refused(catalog):
     raw = catalog[["source", "source_id", "location", "verbatim_name"]]
     images = catalog.assign(problem="")
+    catalog = catalog.assign(context="")
     with pytest.raises(ValueError, match="40 raw rows, 39 inspected"):
         build_catalog(raw, catalog.drop_duplicates("verbatim_name"), images.iloc[1:])
-    with pytest.raises(ValueError, match=r"resolved once; missing: .*'Parus ater'\).*'copepod eggs'\)"):
+    with pytest.raises(ValueError, match=r"resolved once; missing: .*'Parus ater', ''\).*'copepod eggs', ''\)"):
         build_catalog(raw, catalog.drop_duplicates("verbatim_name").iloc[:1], images)
     with pytest.raises(ValueError, match="resolved once"):
         build_catalog(raw, catalog, images)
