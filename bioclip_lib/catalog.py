@@ -52,21 +52,31 @@ def build_catalog(raw: pd.DataFrame, resolved: pd.DataFrame, images: pd.DataFram
     """
     if len(raw) != len(images):
         raise ValueError(f"{len(raw)} raw rows, {len(images)} inspected images; inspect the same table")
-    names = resolved.set_index(list(KEY))
-    wanted = pd.MultiIndex.from_frame(raw.assign(context=context_of(raw))[list(KEY)])
-    missing = sorted(set(wanted) - set(names.index))
-    if missing or not names.index.is_unique:
-        raise ValueError(f"each name must be resolved once; missing: {missing[:5]}; resolve the names of this table")
+    rows = _rows_of_names(raw.assign(context=context_of(raw)), resolved)
     catalog = raw.reset_index(drop=True).reindex(columns=list(COLUMNS), fill_value="")
     catalog["image_id"] = [image_id(*key) for key in zip(catalog["source"], catalog["source_id"], strict=True)]
     for column in _RESOLVED:
-        catalog[column] = names[column].reindex(wanted).to_numpy()
+        catalog[column] = resolved[column].to_numpy()[rows]
     for column in ("sha256", "phash", *_NUMBERS):
         catalog[column] = images[column].to_numpy() if column in images else ""
     catalog["excluded"] = images["problem"].to_numpy()
     nameless = (catalog["verbatim_name"].str.strip() == "") & (catalog["excluded"] == "")
     catalog.loc[nameless, "excluded"] = "no name"
     return _typed(catalog)
+
+
+def _rows_of_names(raw: pd.DataFrame, resolved: pd.DataFrame) -> np.ndarray:
+    """Return the row of `resolved` that holds each raw row's name in its context."""
+    known, wanted = (
+        pd.Index(table[KEY[0]].str.cat([table[column] for column in KEY[1:]], sep="\0")) for table in (resolved, raw)
+    )
+    if not known.is_unique:
+        raise ValueError("each name must be resolved once; resolve the names of this table")
+    rows = known.get_indexer(wanted)
+    if (rows < 0).any():
+        missing = raw.loc[rows < 0, "verbatim_name"].drop_duplicates().tolist()
+        raise ValueError(f"each name must be resolved once; missing: {missing[:5]}; resolve the names of this table")
+    return rows
 
 
 def _typed(catalog: pd.DataFrame) -> pd.DataFrame:
@@ -194,6 +204,12 @@ def _some(items: list[str] | pd.Series, n: int = 10) -> str:
 
 def check_catalog(catalog: pd.DataFrame) -> None:
     """Raise `InputError`, listing what is wrong, where a catalog breaks its contract."""
+    check_rows(catalog)
+    check_set(catalog)
+
+
+def check_rows(catalog: pd.DataFrame) -> None:
+    """Check what holds row by row: columns, types, vocabularies, and that a usable image has what it needs."""
     if tuple(catalog.columns) != COLUMNS:
         odd = set(COLUMNS) ^ set(catalog.columns)
         raise InputError(
@@ -201,25 +217,38 @@ def check_catalog(catalog: pd.DataFrame) -> None:
         )
     text = catalog.drop(columns=list(_NUMBERS))
     kept = usable(catalog)
-    rank = catalog["rank"]
-    broken = {
-        "sizes are not integers": any(catalog[column].dtype != np.int64 for column in _NUMBERS),
-        "text columns hold something else than text": any(
-            pd.api.types.infer_dtype(text[column], skipna=False) not in ("string", "empty") for column in text
-        ),
-        "image_id is not unique": not catalog["image_id"].is_unique,
-        "image_id is empty": (catalog["image_id"] == "").any(),
-        "unknown name_status": not catalog["name_status"].isin(NAME_STATUSES).all(),
-        "unknown rank": not rank.isin(("", *RANKS)).all(),
-        "unknown split": not catalog["split"].isin(("", *SPLITS)).all(),
-        "an excluded image has a split": (catalog["split"] != "")[~kept].any(),
-        "a usable image has no split": (catalog["split"] == "")[kept].any(),
-        "a usable image has no size or digest": (
-            (catalog["width"] < 1) | (catalog["height"] < 1) | (catalog["sha256"] == "")
-        )[kept].any(),
-        "a held-out class has images in another split": _heldout_leaks(catalog[kept]),
-        "an image is kept twice": catalog.loc[kept, "sha256"].duplicated().any(),
-    }
+    _refuse(
+        {
+            "sizes are not integers": any(catalog[column].dtype != np.int64 for column in _NUMBERS),
+            "text columns hold something else than text": any(
+                pd.api.types.infer_dtype(text[column], skipna=False) not in ("string", "empty") for column in text
+            ),
+            "image_id is empty": (catalog["image_id"] == "").any(),
+            "unknown name_status": not catalog["name_status"].isin(NAME_STATUSES).all(),
+            "unknown rank": not catalog["rank"].isin(("", *RANKS)).all(),
+            "unknown split": not catalog["split"].isin(("", *SPLITS)).all(),
+            "an excluded image has a split": (catalog["split"] != "")[~kept].any(),
+            "a usable image has no split": (catalog["split"] == "")[kept].any(),
+            "a usable image has no size or digest": (
+                (catalog["width"] < 1) | (catalog["height"] < 1) | (catalog["sha256"] == "")
+            )[kept].any(),
+        }
+    )
+
+
+def check_set(catalog: pd.DataFrame) -> None:
+    """Check what holds of all rows together: ids, digests and held-out classes."""
+    kept = usable(catalog)
+    _refuse(
+        {
+            "image_id is not unique": not catalog["image_id"].is_unique,
+            "a held-out class has images in another split": _heldout_leaks(catalog[kept]),
+            "an image is kept twice": catalog.loc[kept, "sha256"].duplicated().any(),
+        }
+    )
+
+
+def _refuse(broken: dict[str, bool]) -> None:
     wrong = [what for what, is_broken in broken.items() if is_broken]
     if wrong:
         raise InputError(

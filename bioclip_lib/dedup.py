@@ -171,6 +171,7 @@ def _keep_first(catalog: pd.DataFrame, ranked: pd.DataFrame, what: str) -> pd.Da
 
     A group of two classes is excluded as a whole.
     """
+    ranked = ranked[ranked["group"].duplicated(keep=False)].astype({"image_id": object})
     groups = ranked.assign(class_key=class_key(catalog.loc[ranked.index])).groupby("group")
     first, n_classes = groups["image_id"].transform("first"), groups["class_key"].transform("nunique")
     reason = (what + " of " + first).where(first != ranked["image_id"], "")

@@ -19,18 +19,18 @@ SPLITS = ("train", "val", "test", "heldout_species")
 def class_key(catalog: pd.DataFrame) -> pd.Series:
     """Return each image's class: the species where it is known, else the cleaned verbatim name.
 
-    Two morphotypes of one order are two classes; one species under two names is one class. A label that several taxa
-    bear (a genus of moths, and one of orchids) is a class of each, with family or kingdom behind it.
+    Two morphotypes of one order are two classes; one species under two names is one class. Behind a name that stops at
+    its genus stands the family, or the kingdom: a Laelia may be a moth or an orchid. A table that has a column
+    ``class_key`` keeps it.
     """
+    if "class_key" in catalog:
+        return catalog["class_key"]
     names = catalog["verbatim_name"]
     labels = names.map({name: clean_label(name) or name for name in names.unique()}).astype(object)
-    is_genus = (catalog["rank"] == "genus") & (catalog["family"] != "")
-    groups = pd.DataFrame({"label": labels, "group": catalog["family"].where(is_genus, catalog["kingdom"])})
-    species = (catalog["rank"] == "species") & (catalog["scientific_name"] != "")
-    n_groups = groups[~species & (groups["group"] != "")].drop_duplicates()["label"].value_counts()
-    is_shared = labels.isin(n_groups.index[n_groups > 1]) & (groups["group"] != "")
-    labels = labels.mask(is_shared, labels + " (" + groups["group"] + ")")
-    return catalog["scientific_name"].where(species, labels).astype(object).rename("class_key")
+    group = catalog["family"].where(catalog["family"] != "", catalog["kingdom"])
+    labels = labels.where(catalog["rank"] != "genus", labels + " (" + group + ")")
+    is_species = (catalog["rank"] == "species") & (catalog["scientific_name"] != "")
+    return catalog["scientific_name"].where(is_species, labels).astype(object).rename("class_key")
 
 
 def usable(catalog: pd.DataFrame) -> pd.Series:
