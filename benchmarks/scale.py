@@ -57,7 +57,8 @@ def write_rows(path, n):
         table["source"] = SOURCES[number % 3]
         table["source_id"] = [f"{i:08d}-0000-0000-0000-{i * 7919 % 10**12:012d}" for i in number]
         table["location"] = [
-            f"/data/image_set_{i // 160_000:02d}.tar.gz::{s}.jpg" for i, s in zip(number, table["source_id"])
+            f"/data/image_set_{i // 160_000:02d}.tar.gz::{s}.jpg"
+            for i, s in zip(number, table["source_id"], strict=True)
         ]
         digests = [f"{int(i) * 0x9E3779B97F4A7C15 % 2**256:064x}" for i in original]
         hashes = (near.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) ^ (near != number).astype(np.uint64)
@@ -87,9 +88,7 @@ def measure(n):
 
 def main():
     """Run one size a process, the smallest first."""
-    print(
-        "| rows | distinct names | s, names | s, all | us a row | peak GiB |\n| ---: | ---: | ---: | ---: | ---: | ---: |"
-    )
+    print("| rows | distinct names | s, names | s, all | us a row | peak GiB |\n" + "| ---: " * 6 + "|")
     for n in SIZES:
         subprocess.run([sys.executable, "-m", "benchmarks.scale", "measure", str(n)], check=True)
 
