@@ -33,6 +33,7 @@ COLUMNS = {
     "authorship": ("scientificnameauthorship", "authorship"),
     "rank": ("taxonrank", "rank"),
     "status": ("taxonomicstatus", "status"),
+    "name_status": ("nomenclaturalstatus", "namestatus"),
     **{rank: (rank,) for rank in HIGHER_RANKS},
 }
 """The columns of the table of usages, and what files call them (without prefix, in lower case)."""
@@ -290,9 +291,9 @@ def _constant(value: str, like: pa.Table | pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _named(names: pa.Table, name_ids: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
-    """Return the name, author and rank of each name id, '' where there is no such name, or several."""
+    """Return what is known of each name id, '' where there is no such name, or several."""
     ids = _column(names, "id").combine_chunks()
     index = pc.index_in(name_ids, ids)
     index = pc.if_else(pc.is_in(name_ids, _repeated(ids)), None, index)
-    columns = {"name": "scientificname", "authorship": "authorship", "rank": "rank"}
+    columns = {"name": "scientificname", "authorship": "authorship", "rank": "rank", "name_status": "status"}
     return {key: pc.fill_null(_column(names, column).take(index), "") for key, column in columns.items()}

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import RANKS
-from .checklist_columns import UNACCEPTED, column_codes, with_implied_taxa
+from .checklist_columns import UNACCEPTED, UNAVAILABLE, column_codes, with_implied_taxa
 from .checklist_files import HIGHER_RANKS, read_usages
 from .checklist_names import canonical_names
 from .errors import InputError
@@ -73,6 +73,7 @@ class Checklist:
         self._display = names.display
         self._note(usages, np.asarray(pc.equal(_first(usages["canonical"], usages["name"]), "")), "it has no name")
         self._accepted, self._is_synonym, left_out = self._link_synonyms(usages)
+        self._is_unavailable = np.asarray(pc.match_substring_regex(pc.utf8_lower(usages["name_status"]), UNAVAILABLE))
         self._parent, self._lineage, in_cycle = self._link_parents(usages, left_out | self._is_synonym)
         left_out |= in_cycle | in_cycle[self._accepted]
         self._columns, self._labels = column_codes(usages)
@@ -225,6 +226,7 @@ class Checklist:
             rank_ids=rank_ids,
             above=self._above(accepted) - {taxon_id},
             below_species=below,
+            is_unavailable=bool(self._is_unavailable[row]),
         )
 
     def _above(self, row: int) -> frozenset[str]:

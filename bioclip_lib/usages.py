@@ -27,6 +27,8 @@ _KINGDOM_NAMES = {
     "virus": "Viruses",
 }
 
+_NO_ORGANISM = frozenset({12908, 28384})  # NCBI's "unclassified sequences" and "other sequences"
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -35,6 +37,7 @@ class Usage:
     `name`, `authorship` and `rank` are those of the name itself; `taxon_id`, `scientific_name` and `ranks` (the seven,
     '' where unknown) those of the accepted taxon, raised to its species where it lies below. `rank_ids` are the ids of
     the taxa in `ranks`, '' where the backbone gives a name only; `above` are the ids of all taxa above it.
+    `is_unavailable` tells that the codes rule the name out for this taxon: a later homonym, an illegitimate name.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Usage:
     rank_ids: tuple[str, ...]
     above: frozenset[str]
     below_species: str = ""
+    is_unavailable: bool = False
 
 
 class Backbone(Protocol):
@@ -76,11 +80,9 @@ class NcbiUsages:
 
     def usages(self, name: str) -> list[Usage]:
         """Return every usage of a canonical name, to the letter."""
-        genus, _, epithet = name.partition(" ")
-        found = self._backbone.find(name)
-        if epithet and not found:
-            found = self._backbone.find(f"{genus} x {epithet}")
-        synonyms = [] if found or not epithet else self._backbone.find_synonym(name)
+        found = self._backbone.find_written(name)
+        found = [i for i in found if not _NO_ORGANISM.intersection(self._backbone.ancestors(i))]
+        synonyms = [] if found or " " not in name else self._backbone.find_synonym(name)
         return [self._usage(name, i, is_synonym=i in synonyms) for i in [*found, *synonyms]]
 
     def congeners(self, genus: str) -> list[str]:
