@@ -32,7 +32,7 @@ from .lookups import NOT_SAID, Lookup, authorship_of, find, lookups, with_genus
 from .name_rules import Label
 from .names import clean_label
 from .taxonomy import COLUMNS, deepest_rank
-from .usages import Backbone, Usage, kingdom_of
+from .usages import Backbone, Usage, common_name_in_ncbi, kingdom_of
 
 RECORD_COLUMNS = (*COLUMNS, "alternatives")
 MAX_ALTERNATIVES = 20
@@ -183,6 +183,7 @@ def _row(lookup: Lookup, backbone: Backbone, taxa: Sequence[Usage], decided_by: 
         **_blank(reason or ("" if rank == "species" else f"named to {rank or 'no rank'} only")),
         **ranks,
         "scientific_name": usage.scientific_name if rank else "",
+        "common_name": _common_name(usage, rank),
         "rank": rank,
         "name_status": status if rank else "unresolved",
         "backbone": backbone.name if rank else "",
@@ -191,11 +192,16 @@ def _row(lookup: Lookup, backbone: Backbone, taxa: Sequence[Usage], decided_by: 
     }
 
 
+def _common_name(usage: Usage, rank: str) -> str:
+    """Return the English name of a taxon: the deciding backbone's, else NCBI's for the same name and kingdom."""
+    return usage.common_name or (common_name_in_ncbi(usage.scientific_name, usage.ranks[0], rank) if rank else "")
+
+
 def _at_family(usage: Usage) -> Usage:
     """Return a usage raised from its genus to the deepest rank above it."""
     known = [i for i in range(5) if usage.ranks[i]] or [0]
     name, taxon_id = usage.ranks[known[-1]], usage.rank_ids[known[-1]]
-    return replace(usage, scientific_name=name, taxon_id=taxon_id, ranks=(*usage.ranks[:5], "", ""))
+    return replace(usage, scientific_name=name, taxon_id=taxon_id, ranks=(*usage.ranks[:5], "", ""), common_name="")
 
 
 def _ambiguous_row(lookup: Lookup, backbone: Backbone, taxa: Sequence[Usage]) -> dict[str, str]:

@@ -38,6 +38,7 @@ class Usage:
     '' where unknown) those of the accepted taxon, raised to its species where it lies below. `rank_ids` are the ids of
     the taxa in `ranks`, '' where the backbone gives a name only; `above` are the ids of all taxa above it.
     `is_unavailable` tells that the codes rule the name out for this taxon: a later homonym, an illegitimate name.
+    `common_name` is the accepted taxon's, in English.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Usage:
     above: frozenset[str]
     below_species: str = ""
     is_unavailable: bool = False
+    common_name: str = ""
 
 
 class Backbone(Protocol):
@@ -107,7 +109,23 @@ class NcbiUsages:
             rank_ids=tuple(str(line[rank]) if rank in line and ranks[rank] else "" for rank in ranks),
             above=frozenset(map(str, backbone.ancestors(taxon_id)[1:])),
             below_species=below,
+            common_name=backbone.common_name(taxon_id),
         )
+
+
+@functools.lru_cache(65_536)
+def common_name_in_ncbi(name: str, kingdom: str, rank: str) -> str:
+    """Return NCBI's English name of the one taxon of a kingdom and rank that has a scientific name, else ''.
+
+    Examples
+    --------
+    >>> common_name_in_ncbi("Morus", "Animalia", "genus"), common_name_in_ncbi("Parus major", "Plantae", "species")
+    ('Gannet', '')
+    """
+    backbone = ncbi_backbone()
+    found = [i for i in backbone.find_written(name) if backbone.rank(i) == rank]
+    found = [i for i in found if kingdom and backbone.lineage(i)["kingdom"] == kingdom]
+    return backbone.common_name(found[0]) if len(found) == 1 else ""
 
 
 @functools.lru_cache(4096)

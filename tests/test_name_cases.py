@@ -154,7 +154,7 @@ CASES = [  # verbatim name, context, rank, scientific name, a taxon it belongs t
     ("'Candidatus Liberibacter asiaticus'", BACTERIUM, "species", "Candidatus Liberibacter asiaticus", "", "quoted"),
     ("Ca. Liberibacter asiaticus", NONE, "species", "Candidatus Liberibacter asiaticus", "", "abbreviated"),
     ("Escherichia coli K-12", BACTERIUM, "species", "Escherichia coli", "Bacteria", "a strain"),
-    ("Tobacco mosaic virus", VIRUS, "species", "Tobacco mosaic virus", "Virgaviridae", "a virus has the kingdom Viruses"),
+    ("Tobacco mosaic virus", VIRUS, "species", "Tobacco mosaic virus", "Virgaviridae", "its kingdom is Viruses"),
     ("Tobacco mosaic virus", PLANT, "", "", "", "not tobacco"),
     ("Influenza A virus", NONE, "species", "Alphainfluenzavirus influenzae", "Viruses", "its name of today"),
     # what names nothing
