@@ -3,7 +3,8 @@
 Takes the table of vernacular names beside a checklist: ColDP's ``VernacularName``, the extension of a Darwin Core
 Archive (GBIF, EOL, ITIS), iNaturalist's ``VernacularNames-english``. Of several English names of a taxon the one stays
 that comes first in this order: marked as preferred; language exactly English, not a variety such as en-GB; for no
-country in particular; given by most rows; the shorter; the first in the alphabet. The order of rows does not count.
+country in particular; given by most of the rows that are equal so far; the shorter; the first in the alphabet. The
+order of rows does not count.
 """
 
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ _STEMS = (
     "vernaculars",
 )
 _ENGLISH, _VARIETY = r"^(en|eng|english)$", r"^(en|eng|english)([-_ (].*)?$"
-_BATCH = 1_000_000  # rows that are reduced at a time
+_ADDRESS = r"^https?://.*/"
 
 
 @dataclass(frozen=True)
@@ -83,24 +84,43 @@ def read_vernaculars(
 
     Notes
     -----
-    The table is read in parts, and only its English rows are kept: GBIF's 5 million rows take some 200 MB.
+    The table is read in parts, and only its English rows are kept: 5 million rows, 2.3 million of them different
+    English names, take 750 MB at their peak.
     """
     file = _table_of(path)
-    ids = pc.replace_substring_regex(ids, r"^https?://.*/", "")  # iNaturalist's core has addresses
-    parts: list[pa.Table] = []
-    for batch in read_batches(file, _KNOWN, problems) if file else ():
-        parts.append(_english(batch, ids, accepted))
-        if sum(map(len, parts)) > _BATCH:
-            parts = [_counted(pa.concat_tables(parts))]
+    parts = [_english(batch) for batch in read_batches(file, _KNOWN, problems)] if file else []
     if not sum(map(len, parts)):
         return Vernaculars(np.empty(0, np.int32), pa.array([], pa.string()))
-    table = _counted(pa.concat_tables(parts))
-    keys = ["row", "preferred", "exact", "anywhere", "n", "length", "key"]
-    order = dict.fromkeys(keys, "ascending") | dict.fromkeys(("preferred", "exact", "anywhere", "n"), "descending")
-    table = table.append_column("length", pc.utf8_length(table["key"])).sort_by(list(order.items()))
-    rows = np.asarray(table["row"])
-    first = np.flatnonzero(np.diff(rows, prepend=-1))
-    return Vernaculars(rows[first], table["name"].combine_chunks().take(pa.array(first)))
+    table = pa.concat_tables(parts)
+    parts.clear()
+    ids = pc.replace_substring_regex(ids, _ADDRESS, "")  # iNaturalist's core has addresses
+    index = pc.index_in(table["id"], ids)
+    table = table.drop_columns("id").filter(index.is_valid())
+    rows = accepted[np.asarray(index.drop_null())]
+    return _best(rows, np.asarray(table["merit"]), table["name"])
+
+
+def _best(rows: np.ndarray, merit: np.ndarray, names: pa.ChunkedArray) -> Vernaculars:
+    """Return the best name of each row, of parallel arrays: the greatest merit, then what most of those say."""
+    greatest = np.full(rows.max(initial=-1) + 1, -1, np.int8)
+    np.maximum.at(greatest, rows, merit)
+    is_best = merit == greatest[rows]
+    encoded = names.filter(pa.array(is_best)).combine_chunks().dictionary_encode()
+    spellings = encoded.dictionary
+    keys = pc.utf8_lower(spellings)
+    sorting = [("length", "ascending"), ("key", "ascending"), ("name", "ascending")]
+    order = pc.sort_indices(pa.table({"length": pc.utf8_length(keys), "key": keys, "name": spellings}), sorting)
+    position = np.empty(len(spellings), np.int64)  # of each spelling, the shortest first
+    position[np.asarray(order)] = np.arange(len(spellings))
+    first = np.full(len(spellings), len(spellings))  # the first position of all spellings of one key
+    key_codes = np.asarray(keys.dictionary_encode().indices)
+    np.minimum.at(first, key_codes, position)
+    code = first[key_codes[np.asarray(encoded.indices)]]  # (n,): of each row's name, regardless of capitals
+    pairs, counts = np.unique(rows[is_best].astype(np.int64) * len(spellings) + code, return_counts=True)
+    taxa, code = np.divmod(pairs, len(spellings))
+    by_merit = np.lexsort((code, -counts, taxa))
+    chosen = by_merit[np.flatnonzero(np.diff(taxa[by_merit], prepend=-1))]
+    return Vernaculars(taxa[chosen].astype(np.int32), spellings.take(order.take(pa.array(code[chosen]))))
 
 
 def _table_of(path: str | Path) -> TableFile | None:
@@ -116,35 +136,20 @@ def _table_of(path: str | Path) -> TableFile | None:
     return next((by_stem[stem] for stem in _STEMS if stem in by_stem), None)
 
 
-def _english(batch: pa.Table, ids: pa.StringArray, accepted: np.ndarray) -> pa.Table:
-    """Reduce a part of the table to its English names of known taxa: a row, a name, its key and what speaks for it."""
-    columns = {term: _column(batch, names) for term, names in _COLUMNS.items()}
-    columns["language"] = pc.utf8_lower(columns["language"])
-    table = pa.table(columns).filter(pc.match_substring_regex(columns["language"], _VARIETY))
-    index = pc.index_in(pc.replace_substring_regex(table["id"], r"^https?://.*/", ""), ids)
-    index = pc.fill_null(index, -1)
-    known = pc.greater_equal(index, 0)
-    table, rows = table.filter(known), accepted[np.asarray(index.filter(known))]
+def _english(batch: pa.Table) -> pa.Table:
+    """Reduce a part of the table to its English names: the id of the taxon, the name, and its merit."""
+    table = pa.table({term: _column(batch, names) for term, names in _COLUMNS.items()})
+    language = pc.utf8_lower(table["language"])
+    is_english = pc.match_substring_regex(language, _VARIETY)
+    table, language = table.filter(is_english), language.filter(is_english)
     names = _cleaned(table["name"].combine_chunks())
     is_preferred = pc.match_substring_regex(pc.utf8_lower(table["preferred"]), r"^(true|t|1|yes|y)$")
-    columns = {
-        "row": pa.array(rows.astype(np.int32)),
-        "name": names,
-        "key": pc.utf8_lower(names),
-        "preferred": pc.cast(is_preferred, pa.int8()),
-        "exact": pc.cast(pc.match_substring_regex(table["language"], _ENGLISH), pa.int8()),
-        "anywhere": pc.cast(pc.equal(table["country"], ""), pa.int8()),
-        "n": pa.array(np.ones(len(table), np.int32)),
-    }
-    return pa.table(columns).filter(pc.not_equal(names, ""))
-
-
-def _counted(table: pa.Table) -> pa.Table:
-    """Join the rows of one name of one taxon: what speaks for one speaks for it, and how many there are."""
-    best = [(column, "max") for column in ("preferred", "exact", "anywhere")]
-    counted = table.group_by(["row", "key"], use_threads=False).aggregate([("name", "min"), *best, ("n", "sum")])
-    counted = counted.rename_columns([name.rsplit("_", 1)[0] if "_" in name else name for name in counted.column_names])
-    return counted.select(table.column_names).cast(table.schema)
+    is_exact, is_anywhere = pc.match_substring_regex(language, _ENGLISH), pc.equal(table["country"], "")
+    merit = sum(
+        weight * np.asarray(flags, np.int8) for weight, flags in ((4, is_preferred), (2, is_exact), (1, is_anywhere))
+    )
+    ids = pc.replace_substring_regex(table["id"], _ADDRESS, "")
+    return pa.table({"id": ids, "name": names, "merit": pa.array(merit, pa.int8())}).filter(pc.not_equal(names, ""))
 
 
 def _cleaned(names: pa.StringArray) -> pa.StringArray:
