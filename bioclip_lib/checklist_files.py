@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from .checklist_tables import described, list_files, read_table
 from .errors import InputError
+from .names import MAX_CHARS
 
 HIGHER_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")
 COLUMNS = {
@@ -73,9 +74,22 @@ def read_usages(path: str | Path) -> tuple[pa.Table, pd.DataFrame]:
                 f"(Darwin Core); found {', '.join(sorted(files)[:8]) or 'nothing'}; give the folder or zip of one"
             )
         usages = _as_usages(read_table(tables[stem or next(iter(tables))], _KNOWN, problems), str(path))
+    usages = _with_plausible_names(usages, problems)
     if usages.num_rows == 0:
-        raise InputError(f"{path} has no rows; give a checklist with one row a name")
+        raise InputError(f"{path} has no rows with a name; give a checklist with one row a name, in matching quotes")
     return usages, pd.DataFrame(problems, columns=["id", "name", "reason"], dtype=str)
+
+
+def _with_plausible_names(usages: pa.Table, problems: list[dict[str, str]]) -> pa.Table:
+    """Drop rows whose name is too long for one, or runs over several lines: a quotation mark is missing there."""
+    odd = pc.or_(
+        pc.greater(pc.utf8_length(usages["name"]), MAX_CHARS), pc.match_substring_regex(usages["name"], r"[\r\n]")
+    )
+    part = usages.filter(odd)
+    reason = f"its name has more than {MAX_CHARS} characters, or several lines; check the quotation marks"
+    for taxon_id, name in zip(part["id"].to_pylist(), part["name"].to_pylist(), strict=True):
+        problems.append({"id": taxon_id[:80], "name": name[:80], "reason": reason})
+    return usages.filter(pc.invert(odd))
 
 
 def _column(table: pa.Table, *names: str) -> pa.ChunkedArray:

@@ -62,10 +62,13 @@ def list_files(path: Path) -> dict[str, TableFile]:
     if bombs:
         raise InputError(f"{path}::{bombs[0].filename} unpacks to {bombs[0].file_size:,} bytes; this is no checklist")
     depth = min((m.filename.count("/") for m in members), default=0)  # some archives wrap all files into a folder
+    members = [m for m in members if m.filename.count("/") == depth]
+    names = [PurePosixPath(m.filename).name.lower() for m in members]
+    if len(set(names)) < len(names):
+        raise InputError(f"{path} has several files {max(names, key=names.count)}; keep one")
     return {
-        PurePosixPath(m.filename).name.lower(): TableFile(f"{path}::{m.filename}", lambda m=m: archive.open(m))
-        for m in members
-        if m.filename.count("/") == depth
+        name: TableFile(f"{path}::{m.filename}", lambda m=m: archive.open(m))
+        for name, m in zip(names, members, strict=True)
     }
 
 
@@ -81,8 +84,11 @@ def described(files: dict[str, TableFile], row_type: str = "") -> TableFile | No
     Without such an extension the result is None.
     """
     meta = files["meta.xml"]
+    content = _content(meta)
     try:
-        root = _root(meta)
+        if b"<!DOCTYPE" in content or b"<!ENTITY" in content:  # which can blow up, or read files
+            raise ElementTree.ParseError("a document type is not allowed")
+        root = ElementTree.fromstring(content)
         parts = [e for e in root.iter() if _term(e.tag) == ("extension" if row_type else "core")]
         parts = [e for e in parts if not row_type or _term(e.get("rowType")) == row_type]
         if row_type and not parts:
@@ -101,18 +107,15 @@ def described(files: dict[str, TableFile], row_type: str = "") -> TableFile | No
         raise InputError(f"{meta.where} does not describe {what} ({error!r}); give the table itself") from None
 
 
-def _root(meta: TableFile) -> ElementTree.Element:
-    """Parse a meta.xml; one with a document type, which can blow up or read files, is not parsed."""
+def _content(meta: TableFile) -> bytes:
     try:
         with meta.open() as stream:
             content = stream.read(_MAX_META + 1)
     except _DAMAGED as error:
-        raise InputError(f"{meta.where} cannot be read ({error}); download it again") from None
+        raise InputError(f"{meta.where} is damaged ({error}); download it again") from None
     if len(content) > _MAX_META:
-        raise ElementTree.ParseError("it is too large")
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise ElementTree.ParseError("a document type is not allowed")
-    return ElementTree.fromstring(content)
+        raise InputError(f"{meta.where} has more than {_MAX_META:,} bytes; give the table itself")
+    return content
 
 
 def _of_element(element: ElementTree.Element, files: dict[str, TableFile]) -> TableFile:
@@ -176,8 +179,10 @@ def _told(file: TableFile) -> Iterator[None]:
     """Turn what goes wrong in reading a table into an InputError that says which."""
     try:
         yield
-    except (pa.ArrowInvalid, pa.ArrowKeyError, UnicodeError, LookupError, *_DAMAGED) as error:
+    except (pa.ArrowInvalid, pa.ArrowKeyError, UnicodeError, LookupError, csv.Error) as error:
         raise InputError(f"{file.where} cannot be read as {file.encoding} ({error}); save it as UTF-8") from None
+    except _DAMAGED as error:
+        raise InputError(f"{file.where} is damaged ({error}); download it again") from None
 
 
 def _format(file: TableFile, known: Collection[str]) -> _Format:
@@ -186,7 +191,8 @@ def _format(file: TableFile, known: Collection[str]) -> _Format:
     quote = file.quote if file.quote is not None else ("" if delimiter == "\t" and '"' not in header else '"')
     if len(delimiter) != 1 or len(quote) > 1:
         raise InputError(f"{file.where} has fields between {delimiter!r} and {quote!r}; use one character of each")
-    fields = next(csv.reader([header], delimiter=delimiter, quotechar=quote or None, quoting=0 if quote else 3), [])
+    with _told(file):
+        fields = next(csv.reader([header], delimiter=delimiter, quotechar=quote or None, quoting=0 if quote else 3), [])
     terms = list(file.columns or [_term(column) for column in fields])
     terms += [f"_{i}" for i in range(len(terms), len(fields))]  # columns that meta.xml does not name
     terms = [term if term not in terms[:i] else f"_{i}" for i, term in enumerate(terms)]
@@ -225,11 +231,8 @@ def _with_constants(file: TableFile, table: pa.Table, known: Collection[str]) ->
 
 def _header(file: TableFile) -> str:
     """Return the first line of a table."""
-    try:
-        with file.open() as stream:
-            line = io.BufferedReader(stream).readline(1 << 20).decode(file.encoding).lstrip("\ufeff")
-    except (UnicodeError, LookupError, *_DAMAGED) as error:
-        raise InputError(f"{file.where} cannot be read as {file.encoding} ({error}); save it as UTF-8") from None
+    with _told(file), file.open() as stream:
+        line = io.BufferedReader(stream).readline(1 << 20).decode(file.encoding).lstrip("\ufeff")
     if not line.strip():
         raise InputError(f"{file.where} is empty; give a table with a header line")
     if "\0" in line:
