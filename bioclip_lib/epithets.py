@@ -4,6 +4,7 @@ Takes parsed names. Endings are Latin declensions (niger/nigra/nigrum, vulgaris/
 those that make homonyms of two names in a genus by ICZN article 58 (europeus/europaeus, smithi/smithii).
 """
 
+import functools
 import re
 
 from .names import ParsedName
@@ -53,6 +54,7 @@ def variants(name: ParsedName) -> frozenset[str]:
     return frozenset(folded(stem) for stem in stems(name))
 
 
+@functools.lru_cache(65_536)
 def folded(word: str) -> str:
     """Spell a word the one way that stands for all its variants."""
     for pattern, letter in _VARIANTS:

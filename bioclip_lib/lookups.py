@@ -27,8 +27,8 @@ _ABBREVIATED = re.compile(r"^([A-Z])[a-z]?\.\s*(?=[a-z-]{3})")
 class Lookup:
     """One thing to look for: a canonical name, what finding it means, and which usages count.
 
-    With `like`, species of the genus `name` are looked for whose epithet is that of `like` in another ending, or (with
-    `by_variant`) in another spelling; with `by_author`, an author's usages.
+    With `like`, species of the genus `name` are looked for whose epithet is that of `like` in another ending, else in
+    another spelling; with `by_author`, an author's usages.
     """
 
     name: str
@@ -38,7 +38,6 @@ class Lookup:
     only_rank: str = ""
     by_author: str = ""
     like: ParsedName | None = None
-    by_variant: bool = False
 
 
 def with_genus(name: str, genus: str) -> str:
@@ -75,10 +74,7 @@ def lookups(label: Label) -> Iterator[Lookup]:
     yield from (Lookup(reading.canonical, "accepted name") for reading in species)
     yield from (_uninomial(reading) for reading in label.readings[:2] if reading.rank_hint == "genus")
     yield from (lookup for reading in species if reading.infraspecific for lookup in _infraspecific(reading))
-    for reading in species:
-        yield Lookup(reading.genus, "ending of the name", "corrected", like=reading)
-    for reading in species:
-        yield Lookup(reading.genus, "spelling of the epithet", "corrected", like=reading, by_variant=True)
+    yield from (Lookup(r.genus, "spelling of the epithet", "corrected", like=r) for r in species)
     if parsed.epithet and not is_english(label):
         reason = f"{parsed.genus} {parsed.epithet} is not known: its genus"
         yield Lookup(parsed.genus, "genus of the name", reason=reason, only_rank="genus")
@@ -114,16 +110,15 @@ def is_english(label: Label) -> bool:
 
 def find(lookup: Lookup, backbone: Backbone) -> list[Usage]:
     """Return the usages that a lookup finds in a backbone."""
-    names = _like(lookup, lookup.like, backbone) if lookup.like else [lookup.name]
+    names = _like(lookup.name, lookup.like, backbone) if lookup.like else [lookup.name]
     usages = [usage for name in names for usage in backbone.usages(name)]
     usages = [usage for usage in usages if lookup.only_rank in ("", usage.rank)]
     return [u for u in usages if not lookup.by_author or same_authors(lookup.by_author, u.authorship)]
 
 
-def _like(lookup: Lookup, wanted: ParsedName, backbone: Backbone) -> list[str]:
-    """Return the binomials of a genus whose epithet is that of a name but for its ending, or for its spelling."""
-    start = folded(wanted.epithet)[:3]
-    n = len(lookup.name) + 1
-    near = [name for name in backbone.congeners(lookup.name) if folded(name[n : n + 8]).startswith(start)]
-    forms = variants if lookup.by_variant else stems
-    return [entry.verbatim for entry in parse_names(near) if forms(entry) & forms(wanted)]
+def _like(genus: str, wanted: ParsedName, backbone: Backbone) -> list[str]:
+    """Return the binomials of a genus whose epithet is that of a name but for its ending, else for its spelling."""
+    start, n = folded(wanted.epithet[:4])[:2], len(genus) + 1
+    near = parse_names([name for name in backbone.congeners(genus) if folded(name[n : n + 4]).startswith(start)])
+    by_ending = [entry.verbatim for entry in near if stems(entry) & stems(wanted)]
+    return by_ending or [entry.verbatim for entry in near if variants(entry) & variants(wanted)]

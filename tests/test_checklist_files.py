@@ -11,7 +11,8 @@ HEADER = "taxonID\tparentNameUsageID\tscientificName\ttaxonRank\n"
 TABLE = HEADER + "1\t\tAnimalia\tkingdom\n2\t1\tParus\tgenus\n"
 META = """<archive xmlns="http://rs.tdwg.org/dwc/text/"><core encoding="{encoding}" fieldsTerminatedBy="{delimiter}"
  fieldsEnclosedBy="{quote}" ignoreHeaderLines="{n_header_lines}" rowType="x/Taxon">
- <files><location>{location}</location></files><id index="{index}"/><field index="2" term="x/scientificName"/></core></archive>"""
+ <files><location>{location}</location></files>
+ <id index="{index}"/><field index="2" term="x/scientificName"/></core></archive>"""
 DEFAULTS = {
     **{"encoding": "UTF-8", "delimiter": "\\t", "quote": "", "n_header_lines": "1"},
     **{"location": "Taxon.tsv", "index": "0"},
