@@ -52,7 +52,8 @@ def resolve_records(records: pd.DataFrame, backbones: Sequence[Backbone]) -> pd.
     -------
     DataFrame
         `RECORD_COLUMNS`, all str, one row a record under the same index. ``name_status`` is accepted, synonym,
-        corrected (an ending), ambiguous or unresolved; ``alternatives`` lists the taxa that an ambiguous name may mean.
+        corrected (an ending or a spelling), ambiguous or unresolved; ``alternatives`` lists the taxa that a name may
+        mean as well. ``common_name`` is English: the deciding backbone's, else NCBI's for that name in that kingdom.
 
     Raises
     ------

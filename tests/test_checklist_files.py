@@ -111,7 +111,7 @@ def test_zip_with_two_files_of_one_name_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "list.zip", "w") as archive:
         archive.writestr("taxa.tsv", TABLE)
         archive.writestr("TAXA.tsv", TABLE)
-    with pytest.raises(InputError, match="several files taxa.tsv"):
+    with pytest.raises(InputError, match=r"several files taxa\.tsv"):
         Checklist(tmp_path / "list.zip")
 
 
