@@ -38,6 +38,7 @@ KINGDOM_OF = {
     "Filasterea": "Protozoa",
     "Bacteria": "Bacteria",
     "Archaea": "Archaea",
+    "Viruses": "Viruses",
 }
 """The kingdom of a clade. NCBI ranks three kingdoms of eukaryotes; the others follow Ruggiero et al. 2015 (PLoS ONE
 10:e0119248), as the sources of the original project do. A protist outside these clades has no kingdom."""
@@ -46,6 +47,8 @@ _NCBI_KINGDOM = {"Animalia": "Metazoa", "Plantae": "Viridiplantae"}
 ROOT = 1
 _BINOMIAL = re.compile(r"(?:x )?[a-z]{2,}(?:-[a-z]+)*")
 _BOLD = re.compile(rb"(<i>\s*)?<b>(?:(<i>)?)(.{2,60}?)</b>")
+_QUALIFIER = re.compile(r" \(in: [^)]*\)$")
+_QUALIFIED_GENUS = re.compile(rb"(?m)^([A-Z][a-z]+) \(in: [^)\n]*\)$")
 _IN_PARENTHESES = re.compile(r"\s*\([^)]*\)")
 
 
@@ -75,12 +78,17 @@ class NcbiBackbone:
     def find(self, name: str) -> list[int]:
         """Return the ids of all taxa whose accepted scientific name is `name`, to the letter."""
         name = _NCBI_KINGDOM.get(name, name)
-        found = self._name_to_id.get(name)
-        return self._homonyms.get(name) or [found[0][0]] if found else []
+        return self._homonyms.get(name) or [taxon_id for (taxon_id,) in self._name_to_id.get(name, [])[:1]]
 
     def find_genera(self, name: str) -> list[int]:
         """Return the ids of the taxa of genus rank with a name."""
         return [i for i in self.find(name) if self.rank(i) == "genus"]
+
+    def find_written(self, name: str) -> list[int]:
+        """Return the ids of the taxa with a canonical name, also where NCBI writes a hybrid sign or "Candidatus"."""
+        genus, _, epithet = name.partition(" ")
+        spellings = [name, *([f"{genus} x {epithet}"] if epithet else []), f"x {name}", f"Candidatus {name}"]
+        return next((found for spelling in spellings if (found := self.find(spelling))), [])
 
     def find_vernacular(self, name: str) -> list[int]:
         """Return the ids of the taxa whose common name or encyclopaedia title is `name`, by `vernacular_key`."""
@@ -107,8 +115,8 @@ class NcbiBackbone:
         return self._epithets[epithet] > 2
 
     def scientific_name(self, taxon_id: int) -> str:
-        """Return the accepted scientific name of a taxon."""
-        return self._text("scientific_name", taxon_id)
+        """Return the accepted scientific name of a taxon, without what tells homonyms apart: "Crambe (in: sponges)"."""
+        return _QUALIFIER.sub("", self._text("scientific_name", taxon_id))
 
     def rank(self, taxon_id: int) -> str:
         """Return NCBI's rank of a taxon, "no_rank" and "clade" among them."""
@@ -136,7 +144,7 @@ class NcbiBackbone:
                 if rank == "kingdom" or name in KINGDOM_OF:
                     ranks["kingdom"] = ranks["kingdom"] or KINGDOM_OF.get(name, name)
                 if rank == "species":
-                    ranks[rank] = name.partition(" ")[2] or name
+                    ranks[rank] = _epithet(name, ranks)
                 elif rank in ranks and rank != "kingdom":
                     ranks[rank] = name
             self._lineages[taxon_id] = ranks
@@ -215,7 +223,12 @@ class NcbiBackbone:
         groups = defaultdict(list)
         for key in itertools.compress(keys.iterkeys(), n[group] > 1):
             groups[key[-4:]].append(int(key[:-5]))
-        return {self.scientific_name(ids[0]): sorted(ids) for ids in groups.values()}
+        homonyms = {self._text("scientific_name", ids[0]): sorted(ids) for ids in groups.values()}
+        for match in _QUALIFIED_GENUS.finditer(self._texts("scientific_name")):
+            qualified, name = match[0].decode(), match[1].decode()
+            known = homonyms.get(name) or [i for (i,) in self._name_to_id.get(name, [])]
+            homonyms[name] = sorted({*known, self._name_to_id[qualified][0][0]})
+        return homonyms
 
     @functools.cached_property
     def _vernaculars(self) -> dict[str, list[int]]:
@@ -280,6 +293,13 @@ class NcbiBackbone:
 def ncbi_backbone() -> NcbiBackbone:
     """Return the process's one `NcbiBackbone`, so that its indexes are built once."""
     return NcbiBackbone()
+
+
+def _epithet(name: str, ranks: dict[str, str]) -> str:
+    """Return what stands after the genus in the name of a species; a virus keeps what is not its genus."""
+    if ranks["kingdom"] == "Viruses":
+        return name.removeprefix(f"{ranks['genus']} ")
+    return name.removeprefix("x ").removeprefix("Candidatus ").partition(" ")[2] or name
 
 
 def _scientific_key(name: str) -> str:

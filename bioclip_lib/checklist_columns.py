@@ -14,6 +14,8 @@ from .checklist_names import canonical_names
 
 UNACCEPTED = r"^(invalid|not accepted|unaccepted)$|synonym|misapplied"
 """The statuses (in lower case) of what is not the name of a taxon."""
+UNAVAILABLE = r"illeg|(later|junior).homonym|unacceptable|unavailable|preoccupied|\b(inval|nud)"
+"""The nomenclatural statuses (in lower case) of what the codes rule out as the name of its taxon."""
 
 
 def with_implied_taxa(usages: pa.Table) -> pa.Table:

@@ -4,6 +4,7 @@ Most names are already so, or become so by cutting off their author; gnparser re
 mosaic virus", "BOLD:AAB1234") is its own key; what names no taxon ("incertae sedis", "N.N.", "Parus sp.") has none.
 """
 
+import re
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,6 +20,10 @@ _PLACEHOLDER = (
     r"(?i)\b(incertae|sedis|(not |un)assigned|unknown|unnamed|unidentified|unclassified|undetermined|unplaced|"
     r"uncultured|environmental|questionable|awaiting|n\. ?n|spp?|indet|cf|aff)\b"
 )
+
+
+PLACEHOLDER = re.compile(_PLACEHOLDER)
+"""What shows that a name is that of no taxon."""
 
 
 @dataclass(frozen=True)

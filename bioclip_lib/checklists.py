@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import RANKS
-from .checklist_columns import UNACCEPTED, column_codes, with_implied_taxa
+from .checklist_columns import UNACCEPTED, UNAVAILABLE, column_codes, with_implied_taxa
 from .checklist_files import HIGHER_RANKS, read_usages
 from .checklist_names import canonical_names
+from .checklist_vernaculars import Vernaculars, read_vernaculars
 from .errors import InputError
 from .usages import Usage, kingdom_of
 
@@ -73,10 +74,12 @@ class Checklist:
         self._display = names.display
         self._note(usages, np.asarray(pc.equal(_first(usages["canonical"], usages["name"]), "")), "it has no name")
         self._accepted, self._is_synonym, left_out = self._link_synonyms(usages)
+        self._is_unavailable = np.asarray(pc.match_substring_regex(pc.utf8_lower(usages["name_status"]), UNAVAILABLE))
         self._parent, self._lineage, in_cycle = self._link_parents(usages, left_out | self._is_synonym)
         left_out |= in_cycle | in_cycle[self._accepted]
         self._columns, self._labels = column_codes(usages)
         self._index_names(names.key, ~left_out, np.asarray(usages["implied"]))
+        self._vernaculars = self._read_vernaculars(path)
         self._taxa: dict[int, tuple] = {}
         if not len(self._keys):
             raise InputError(
@@ -104,6 +107,13 @@ class Checklist:
     def names(self) -> list[str]:
         """Return the distinct canonical names, in order."""
         return pc.unique(self._keys).to_pylist()
+
+    def _read_vernaculars(self, path: str | Path) -> Vernaculars:
+        problems: list[dict[str, str]] = []
+        found = read_vernaculars(path, self._id, self._accepted, problems)
+        self.problems = pd.concat([self.problems, pd.DataFrame(problems, columns=["id", "name", "reason"], dtype=str)])
+        self.problems = self.problems.reset_index(drop=True)
+        return found
 
     def _position(self, key: str) -> int:
         return bisect.bisect_left(range(len(self._keys)), key, key=lambda i: self._keys[i].as_py())
@@ -187,13 +197,13 @@ class Checklist:
         order = pc.sort_indices(keys)
         self._keys, self._rows = keys.take(order), rows[np.asarray(order)]
 
-    def _taxon(self, row: int) -> tuple[str, str, tuple[str, ...], tuple[str, ...], str]:
-        """Return id, scientific name, ranks, their ids and the name below species of an accepted row."""
+    def _taxon(self, row: int) -> tuple[str, str, tuple[str, ...], tuple[str, ...], str, str]:
+        """Return id, scientific name, ranks, their ids, the name below species and the English one of a taxon."""
         if row not in self._taxa:
             self._taxa[row] = self._read_taxon(row)
         return self._taxa[row]
 
-    def _read_taxon(self, row: int) -> tuple[str, str, tuple[str, ...], tuple[str, ...], str]:
+    def _read_taxon(self, row: int) -> tuple[str, str, tuple[str, ...], tuple[str, ...], str, str]:
         line, display = self._lineage[row], self._display[row].as_py()
         given = ["" if code < 0 else self._labels[code] for code in self._columns[row]]
         names = [self._display[i].as_py() if i >= 0 else text for i, text in zip(line[:6], given, strict=True)]
@@ -206,14 +216,16 @@ class Checklist:
         binomial = self._display[line[6]].as_py() if line[6] >= 0 else display
         genus, species, epithet = _parts(binomial, names)
         if own_rank in HIGHER_RANKS or not epithet or (line[6] < 0 and names[0] == "Viruses" and own_rank != "species"):
-            return self._id[row].as_py(), display, (*names, ""), tuple(ids), ""
+            return self._id[row].as_py(), display, (*names, ""), tuple(ids), "", self._vernaculars.of(row)
         ids[5] = ids[5] if names[5] == genus else ""
         names[5], taxon_id = genus, ids[6] or self._id[row].as_py()
-        return taxon_id, species, (*names, epithet), (*ids[:6], taxon_id), display if display != species else ""
+        below = display if display != species else ""
+        english = self._vernaculars.of(int(line[6])) if line[6] >= 0 or not below else ""
+        return taxon_id, species, (*names, epithet), (*ids[:6], taxon_id), below, english
 
     def _usage(self, name: str, row: int) -> Usage:
         accepted = int(self._accepted[row])
-        taxon_id, scientific_name, ranks, rank_ids, below = self._taxon(accepted)
+        taxon_id, scientific_name, ranks, rank_ids, below, english = self._taxon(accepted)
         return Usage(
             name=name,
             authorship=self._authorship[row].as_py(),
@@ -225,6 +237,8 @@ class Checklist:
             rank_ids=rank_ids,
             above=self._above(accepted) - {taxon_id},
             below_species=below,
+            common_name=english,
+            is_unavailable=bool(self._is_unavailable[row]),
         )
 
     def _above(self, row: int) -> frozenset[str]:

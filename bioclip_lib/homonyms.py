@@ -5,21 +5,19 @@ usage of another kingdom is always refused, and one whose kingdom is unknown whe
 the deepest rank that both give decides, because higher classifications call the same group by different names.
 """
 
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from . import RANKS
+from .authors import equal_authors, same_authors
 from .taxonomy import deepest_rank
 from .usages import Backbone, Usage
 
 CONTEXT_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")
 _DECIDING = CONTEXT_RANKS[:-1]
-_AUTHOR = re.compile(r"[^\W\d_]{3,}\.?")
-YEAR = re.compile(r"\b1[5-9]\d\d\b|\b20\d\d\b")
-_CONCEPT = re.compile(r"\s+\[?(sensu|auctt?|auctorum|non|nec|emend)\b.*")
-_LINNAEUS = re.compile(r"(?<![\w.])L\.(?=\)|$| )")
+
+LEGITIMACY = "legitimacy"
+"""What decided where all other taxa bear a name as a later homonym or an illegitimate name."""
 
 Context = Mapping[str, str]
 
@@ -70,18 +68,25 @@ def compare(usage: Usage, context: Context, translated: Context) -> Candidate:
 
 
 def choose(candidates: Sequence[Candidate], authorship: str) -> tuple[list[Usage], str]:
-    """Return the usages that context and author leave, one a taxon, and which of the two decided ('' if neither)."""
+    """Return the usages that the evidence leaves, one a taxon, and what decided ('' if nothing had to).
+
+    The context decides first, then the author, then legitimacy: of an accepted name and its later homonyms, which the
+    codes rule out, the accepted one is meant where nobody is named.
+    """
     allowed = [c for c in candidates if not c.refusal]
     best = max(((not c.is_moved, c.agreement) for c in allowed), default=None)
     left = [c.usage for c in allowed if (not c.is_moved, c.agreement) == best]
     taxa = distinct_taxa(left)
     if len(taxa) > 1 and authorship:
-        for match in (_equal_authors, same_authors):
+        for match in (equal_authors, same_authors):
             by_author = distinct_taxa([usage for usage in left if match(authorship, usage.authorship)])
             if by_author:
                 break
         if len(by_author) == 1:
             return by_author, "author"
+    available = distinct_taxa([usage for usage in left if not usage.is_unavailable])
+    if len(taxa) > len(available) == 1 and not authorship and not available[0].is_synonym:
+        return available, LEGITIMACY
     return taxa, "context" if taxa and len(taxa) < len(distinct_taxa([c.usage for c in candidates])) else ""
 
 
@@ -113,52 +118,3 @@ def shared_ranks(taxa: Sequence[Usage]) -> tuple[dict[str, str], str]:
         if "" not in names:
             ranks[rank], taxon_id = names.pop(), ids.pop() if len(ids) == 1 else ""
     return ranks, taxon_id
-
-
-def same_authors(one: str, other: str) -> bool:
-    """Tell whether two authorships can be the same, though one is shortened or leaves someone out.
-
-    Examples
-    --------
-    >>> same_authors("(L.) Mill.", "(Linnaeus) Miller"), same_authors("Voss, 1958", "Voss 1959")
-    (True, False)
-    """
-    if not _years_agree(one, other):
-        return False
-    shorter, longer = sorted([_surnames(one), _surnames(other)], key=len)
-    return bool(shorter) and all(any(_is_short_for(a, b) for b in longer) for a in shorter)
-
-
-def _equal_authors(one: str, other: str) -> bool:
-    return _years_agree(one, other) and bool(_surnames(one)) and set(_surnames(one)) == set(_surnames(other))
-
-
-def without_concept(name: str) -> str:
-    """Cut off in whose sense a name is used; who is named there is not its author.
-
-    Examples
-    --------
-    >>> without_concept("Idomene Philippi, 1843 sensu M. Sars, 1906")
-    'Idomene Philippi, 1843'
-    """
-    return _CONCEPT.sub("", name)
-
-
-def _years_agree(one: str, other: str) -> bool:
-    if any(f" {text}" != without_concept(f" {text}") for text in (one, other)):
-        return False
-    years = set(YEAR.findall(one)), set(YEAR.findall(other))
-    return not all(years) or bool(years[0] & years[1])
-
-
-def _is_short_for(one: str, other: str) -> bool:
-    """Tell whether two surnames are equal, or one abbreviates the other with a full stop."""
-    short, long = sorted([one, other], key=len)
-    return short.rstrip(".") == long.rstrip(".") or (short.endswith(".") and long.startswith(short.rstrip(".")))
-
-
-def _surnames(authorship: str) -> list[str]:
-    """Return the words of an authorship that can be surnames, without accents, in lower case."""
-    text = unicodedata.normalize("NFKD", _LINNAEUS.sub("Linnaeus", authorship))
-    words = _AUTHOR.findall("".join(char for char in text if not unicodedata.combining(char)))
-    return [word.casefold() for word in words if word[0].isupper()]

@@ -12,8 +12,9 @@ from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from . import morphotypes
-from .backbones import NcbiBackbone
-from .names import ParsedName, capitalise, clean_label, parse_names, vernacular_words
+from .backbones import NcbiBackbone, ncbi_backbone
+from .epithets import stems
+from .names import HYBRID_SIGN, ParsedName, capitalise, clean_label, parse_names, vernacular_words
 
 _WORD = re.compile(r"\w+")
 _PARENTHESES = re.compile(r"\s*\(([^()]*)\)")
@@ -47,7 +48,8 @@ class Label:
         distinct = list(dict.fromkeys([*inside, *(text for group in spellings for text in group)]))
         parsed = dict(zip(distinct, parse_names(distinct), strict=True))
         for name, text, group, content in zip(names, texts, spellings, inside, strict=True):
-            yield cls(name, text, tuple(parsed[spelling] for spelling in group), parsed[content])
+            readings = [parsed[spelling] for spelling in group]
+            yield cls(name, text, tuple(readings[:1] if readings[0].is_formula else readings), parsed[content])
 
     @staticmethod
     def _spellings(text: str) -> list[str]:
@@ -78,14 +80,18 @@ def accepted_species(label: Label, backbone: NcbiBackbone) -> Match | None:
 def open_nomenclature(label: Label, backbone: NcbiBackbone) -> Match | None:
     """Find the genus (or family) of "Hyptis sp.", of "Quercus cf. robur" and of a hybrid formula."""
     parsed = label.parsed
-    is_formula = parsed.is_hybrid and " × " in parsed.canonical
-    if not (parsed.open_nomenclature or is_formula):
-        return None
-    if is_formula and {part.split(" ")[0] for part in parsed.canonical.split(" × ")} != {parsed.genus}:
-        return None
-    found = backbone.find(parsed.genus)
-    reason = "a hybrid formula: its genus" if is_formula else f"{parsed.open_nomenclature}: not identified further"
+    genus, reason = genus_at_least(parsed)
+    found = backbone.find(genus) if genus else []
     return Match(found, "open nomenclature", reason=reason) if found else None
+
+
+def genus_at_least(parsed: ParsedName) -> tuple[str, str]:
+    """Return the genus of a hybrid formula or of a name in open nomenclature, and why it goes no further; or ''."""
+    if parsed.is_formula:
+        return parsed.formula_genus, "a hybrid formula: its genus"
+    return (
+        (parsed.genus, f"{parsed.open_nomenclature}: not identified further") if parsed.open_nomenclature else ("", "")
+    )
 
 
 def uninomial(label: Label, backbone: NcbiBackbone) -> Match | None:
@@ -93,10 +99,14 @@ def uninomial(label: Label, backbone: NcbiBackbone) -> Match | None:
 
     An author is one that looks like it: "Anna Hummingbird" parses as a genus with its author, too.
     """
+    if is_epithet_only(label):
+        return None
     for parsed in label.readings[:2]:
         has_author = any(sign in parsed.authorship for sign in ".&(") or parsed.year
-        is_word = parsed.rank_hint == "genus" and not parsed.authorship and " " not in parsed.verbatim
-        found = backbone.find(parsed.genus) if is_word or (parsed.rank_hint == "genus" and has_author) else []
+        is_word = (
+            parsed.rank_hint == "genus" and not parsed.authorship and " " not in HYBRID_SIGN.sub("", parsed.verbatim)
+        )
+        found = backbone.find_written(parsed.genus) if is_word or (parsed.rank_hint == "genus" and has_author) else []
         if found and is_word:
             others = backbone.find_vernacular(parsed.verbatim)
             found = [*found, *(i for i in others if not _related(i, found, backbone))]
@@ -107,6 +117,8 @@ def uninomial(label: Label, backbone: NcbiBackbone) -> Match | None:
 
 def vernacular(label: Label, backbone: NcbiBackbone) -> Match | None:
     """Find the whole label among the common names and encyclopaedia titles."""
+    if "?" in label.text:
+        return None
     for text in dict.fromkeys((label.text, _PARENTHESES.sub("", label.text))):
         found = backbone.find_vernacular(text)
         if found:
@@ -153,7 +165,7 @@ def corrected_epithet(label: Label, backbone: NcbiBackbone) -> Match | None:
 def corrected_genus(label: Label, backbone: NcbiBackbone) -> Match | None:
     """Find the species with this epithet in a genus of nearly this name, or the one name nearly like a single word."""
     parsed = label.parsed
-    if len(parsed.genus) < 5 or backbone.find(parsed.genus):
+    if len(parsed.genus) < 5 or parsed.is_formula or backbone.find(parsed.genus):
         return None
     limit = 1 if len(parsed.genus) < 9 else 2
     near = [name for name, n, _ in _near(parsed.genus, backbone.uninomials(parsed.genus[0], len(parsed.genus)), limit)]
@@ -191,7 +203,7 @@ def genus_only(label: Label, backbone: NcbiBackbone) -> Match | None:
     """
     parsed = label.parsed
     others = [parsed.epithet] if parsed.epithet else [word for word in label.words[1:] if not word.isdigit()]
-    if morphotypes.is_denied(label.words) or not others or len(parsed.genus) < 4:
+    if morphotypes.is_denied(label.words) or parsed.is_formula or not others or len(parsed.genus) < 4:
         return None
     if backbone.is_vernacular_word(parsed.genus) and any(backbone.is_vernacular_word(word) for word in others):
         return None
@@ -216,9 +228,17 @@ RULES: tuple[Callable[[Label, NcbiBackbone], Match | None], ...] = (
 """From the strongest evidence to the weakest; the first that finds a taxon decides."""
 
 
+def is_epithet_only(label: Label) -> bool:
+    """Tell whether a label is one word in lower case that several species bear as their epithet: "major", "alba"."""
+    word = label.text
+    if " " in word or not word.islower() or not ncbi_backbone().is_known_epithet(word):
+        return False
+    return not ncbi_backbone().find_vernacular(word)
+
+
 def _species(genus: str, epithet: str, backbone: NcbiBackbone) -> list[int]:
     """Return the accepted species with a binomial, as a hybrid too."""
-    return backbone.find(f"{genus} {epithet}") or backbone.find(f"{genus} x {epithet}")
+    return backbone.find_written(f"{genus} {epithet}")
 
 
 def _related(taxon_id: int, others: Sequence[int], backbone: NcbiBackbone) -> bool:
@@ -241,9 +261,8 @@ def _similar_species(parsed: ParsedName, names: Sequence[str], backbone: NcbiBac
         return []
     epithets = {name.split(" ")[-1]: name for name in names}
     near = [word for word, _, _ in process.extract(parsed.epithet, list(epithets), scorer=OSA.distance, score_cutoff=3)]
-    stems = {word: entry.stemmed for word, entry in zip(near, parse_names([epithets[w] for w in near]), strict=True)}
-    wanted = f"{parsed.genus} {parsed.stemmed.split(' ')[1]}"
-    same_stem = [epithets[word] for word in near if stems[word] == wanted]
+    entries = zip(near, parse_names([epithets[w] for w in near]), strict=True)
+    same_stem = [epithets[word] for word, entry in entries if stems(entry) & stems(parsed)]
     if same_stem or len(parsed.epithet) < 7 or backbone.is_known_epithet(parsed.epithet):
         return same_stem
     limit = 1 if len(parsed.epithet) < 10 else 2
@@ -256,8 +275,5 @@ def _species_by_stem(genus: str, parsed: ParsedName, backbone: NcbiBackbone) -> 
     if exact:
         return exact
     names = [name for i in backbone.find_genera(genus) for name in backbone.species_of(i)]
-    names = [name for name in names if name.split(" ")[-1][:4] == parsed.epithet[:4]]
-    stem = parsed.stemmed.split(" ")[1]
-    return [
-        i for name in parse_names(names) if name.stemmed.split(" ")[-1] == stem for i in backbone.find(name.verbatim)
-    ]
+    names = [name for name in names if name.split(" ")[-1][:3] == parsed.epithet[:3]]
+    return [i for name in parse_names(names) if stems(name) & stems(parsed) for i in backbone.find(name.verbatim)]

@@ -21,13 +21,20 @@ from .errors import InputError
 MAX_CHARS = 300  # a longer label is no name
 BATCH = 5_000
 
-OPEN_NOMENCLATURE = re.compile(r"(?<=\s)(spp?|cf|aff|nr|indet|gen|morphotype|complex|agg)\b\.?(?=[\s\d]|$)")
+OPEN_NOMENCLATURE = re.compile(
+    r"(?<=\s)(spp?|SP|cf|aff|nr|near|prope|gr|ex gr|group|indet|undet|gen|species|morphotype|complex|agg|aggr)"
+    r"(?![a-zA-Z])\.?(?=[\s\d]|$)|(?<=[a-z] )\?|(?<=[a-z])[?/](?=$| ?[a-z])"
+)
+_EITHER = re.compile(r"(?<=[a-z] )or(?= [a-z])")
+CULTIVAR = re.compile(r"(?<=\w)\.?\s+(?:(?:cv|cultivar)\b\.?\s*(?=\S)|(?=['‘\"“][^'’\"”]+['’\"”]$))(.+)$")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,80}>")
 _POSSESSIVE = re.compile(r"['’`´][sS]\b")
-_HYBRID_SIGN = re.compile(r"^(?:×\s*|[xX✕]\s+)(?=[A-Z])")  # of a hybrid genus
+HYBRID_SIGN = re.compile(r"^(?:×\s*|[xX✕]\s+)(?=[A-Z])")  # of a hybrid genus
 _CAPITAL = re.compile(r"[^\W\d_]")
 _YEAR = re.compile(r"\b1[5-9]\d\d\b|\b20\d\d\b")
 _APOSTROPHE = re.compile(r"['’`´]")
+_QUOTES = frozenset("'\"‘’“”`´")
+_CANDIDATUS = re.compile(r"^(?:Ca\.\s*|['‘]Candidatus\s+)(?=[A-Z])")
 _NOT_WORD = re.compile(r"[\W_]+")
 
 
@@ -52,6 +59,17 @@ class ParsedName:
     is_hybrid: bool = False
     open_nomenclature: str = ""
     rank_hint: str = ""
+
+    @property
+    def is_formula(self) -> bool:
+        """Whether the name is that of two parents, such as "Mentha aquatica × Mentha spicata"."""
+        return self.is_hybrid and " × " in self.canonical
+
+    @property
+    def formula_genus(self) -> str:
+        """The one genus of both parents of a formula, '' if they are of two; the second may be abbreviated."""
+        genera = {part.split(" ")[0] for part in self.canonical.split(" × ")} if self.is_formula else set()
+        return self.genus if genera and genera <= {self.genus, f"{self.genus[0]}."} else ""
 
 
 def clean_label(label: str) -> str:
@@ -155,7 +173,7 @@ def parse_names(names: Sequence[str]) -> list[ParsedName]:
     >>> name.canonical, name.authorship, name.year
     ('Parus major', 'Linnaeus 1758', '1758')
     """
-    labels = [capitalise(_HYBRID_SIGN.sub("", clean_label(name))) for name in names]
+    labels = [capitalise(HYBRID_SIGN.sub("", _unquoted(clean_label(name)))) for name in names]
     texts = [_marked(label) if _is_safe(label) else "" for label in labels]
     return [
         _record(str(name), text, entry)
@@ -175,6 +193,14 @@ def stem_of_epithet(name: str) -> str:
     return parsed.stemmed.split(" ")[1] if parsed.epithet else ""
 
 
+def _unquoted(label: str) -> str:
+    """Take off quotation marks around a whole name, and write "Ca." in full."""
+    inner = label[1:-1]
+    if label[:1] in _QUOTES and label[-1:] in _QUOTES and not _QUOTES.intersection(inner):
+        label = inner.strip()
+    return _CANDIDATUS.sub("Candidatus ", label)
+
+
 def _is_safe(label: str) -> bool:
     """Return whether gnparser takes a label without a crash, which would end the process, or a line on stderr.
 
@@ -185,7 +211,8 @@ def _is_safe(label: str) -> bool:
 
 
 def _marked(label: str) -> str:
-    """Write a final "sp" as "sp." and "indet." as "sp.", the way gnparser knows them."""
+    """Write a final "sp" as "sp." and "indet." as "sp.", the way gnparser knows them; cut off a cultivar."""
+    label = CULTIVAR.sub("", label)
     return re.sub(r"(?<=\w )(sp|spp|indet|spec)\.?$", "sp.", label)
 
 
@@ -195,8 +222,9 @@ def _record(verbatim: str, text: str, entry: dict) -> ParsedName:
         return ParsedName(verbatim)
     canonical = entry["canonical"]["simple"]
     words, authorship = canonical.split(" "), entry.get("authorship", {})
-    is_formula = " × " in canonical
-    marker = OPEN_NOMENCLATURE.search(text)
+    is_formula = "hybrid" in entry and " × " in canonical
+    either = _EITHER.search(text, len(" ".join(text.split(" ")[:2])))  # "Lasius niger or flavus"
+    marker = OPEN_NOMENCLATURE.search(text) or either
     return ParsedName(
         verbatim=verbatim,
         canonical=canonical,
@@ -208,9 +236,15 @@ def _record(verbatim: str, text: str, entry: dict) -> ParsedName:
         year=(_YEAR.findall(authorship.get("normalized", "")) or [""])[-1],
         quality=entry["quality"],
         is_hybrid="hybrid" in entry,
-        open_nomenclature=marker.group(1) + "." if marker else "",
+        open_nomenclature=_written(marker[0]) if marker else "",
         rank_hint="" if is_formula else ("genus", "species", "infraspecific")[min(len(words), 3) - 1],
     )
+
+
+def _written(marker: str) -> str:
+    """Return a marker of open nomenclature the way reasons give it."""
+    is_word = marker in ("near", "prope", "species", "group", "complex", "morphotype", "or", "and", "vs")
+    return marker if is_word or not marker[-1].isalpha() else f"{marker.lower()}."
 
 
 def _gnparser_entries(texts: Sequence[str]) -> Iterator[dict]:

@@ -7,53 +7,35 @@ context allows decides. Homonyms are separated by the context, then by the autho
 keeps what all of them share.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow as pa
 
-from . import RANKS, morphotypes
-from .backbones import ncbi_backbone
+from . import RANKS
 from .checklist_names import canonical_names
 from .errors import InputError
 from .homonyms import (
     CONTEXT_RANKS,
-    YEAR,
+    LEGITIMACY,
     Candidate,
     Context,
     choose,
     compare,
-    same_authors,
+    distinct_taxa,
     shared_ranks,
     taxon_of,
     translate,
-    without_concept,
 )
+from .lookups import NOT_SAID, Lookup, authorship_of, find, lookups, with_genus
 from .name_rules import Label
-from .names import ParsedName, clean_label, parse_names
+from .names import clean_label
 from .taxonomy import COLUMNS, deepest_rank
-from .usages import Backbone, Usage, kingdom_of
+from .usages import Backbone, Usage, common_name_in_ncbi, kingdom_of
 
 RECORD_COLUMNS = (*COLUMNS, "alternatives")
 MAX_ALTERNATIVES = 20
-_NOT_SAID = ("", "nan", "none", "null", "na", "n/a")
-
-
-@dataclass(frozen=True)
-class Lookup:
-    """One thing to look for: a canonical name, what finding it means, and which usages count.
-
-    With `by_stem`, species of the genus `name` with this stem are looked for; with `by_author`, an author's usages.
-    """
-
-    name: str
-    rule: str
-    status: str = "accepted"
-    reason: str = ""
-    only_rank: str = ""
-    by_author: str = ""
-    by_stem: str = ""
 
 
 def resolve_records(records: pd.DataFrame, backbones: Sequence[Backbone]) -> pd.DataFrame:
@@ -70,7 +52,8 @@ def resolve_records(records: pd.DataFrame, backbones: Sequence[Backbone]) -> pd.
     -------
     DataFrame
         `RECORD_COLUMNS`, all str, one row a record under the same index. ``name_status`` is accepted, synonym,
-        corrected (an ending), ambiguous or unresolved; ``alternatives`` lists the taxa that an ambiguous name may mean.
+        corrected (an ending or a spelling), ambiguous or unresolved; ``alternatives`` lists the taxa that a name may
+        mean as well. ``common_name`` is English: the deciding backbone's, else NCBI's for that name in that kingdom.
 
     Raises
     ------
@@ -91,8 +74,9 @@ def resolve_records(records: pd.DataFrame, backbones: Sequence[Backbone]) -> pd.
         raise InputError("no backbone given; give a checklist, or NcbiUsages()")
     names = ["" if pd.isna(name) else str(name) for name in records["verbatim_name"]]
     contexts = _read_contexts(records)
-    pairs = list(zip(names, contexts, strict=True))
-    labels = {label.verbatim: label for label in Label.read(list(dict.fromkeys(names)))}
+    texts = [with_genus(name, dict(context).get("genus", "")) for name, context in zip(names, contexts, strict=True)]
+    pairs = list(zip(texts, contexts, strict=True))
+    labels = {label.verbatim: label for label in Label.read(list(dict.fromkeys(texts)))}
     translated = {context: _translations(context, backbones) for context in dict.fromkeys(contexts)}
     rows = {
         (name, context): _resolve(labels[name], dict(context), translated[context])[0]
@@ -122,7 +106,7 @@ def explain(name: str, backbones: Sequence[Backbone], context: Context | None = 
         raise InputError(f"context has no rank {', '.join(unknown)}; use {', '.join(CONTEXT_RANKS)}")
     if not backbones:
         raise InputError("no backbone given; give a checklist, or NcbiUsages()")
-    (label,) = Label.read([name])
+    (label,) = Label.read([with_genus(name, (context or {}).get("genus", ""))])
     (given,) = _read_contexts(pd.DataFrame([dict(context or {})], index=[0]))
     row, steps = _resolve(label, dict(given), _translations(given, backbones))
     verdict = f"{row['name_status']}: {row['reason'] or row['rule']}"
@@ -145,7 +129,7 @@ def _read_contexts(records: pd.DataFrame) -> list[tuple[tuple[str, str], ...]]:
     columns = {}
     for rank in (rank for rank in CONTEXT_RANKS if rank in records.columns):
         values = ["" if pd.isna(value) else clean_label(value) for value in records[rank]]
-        distinct = sorted({value for value in values if value.casefold() not in _NOT_SAID})
+        distinct = sorted({value for value in values if value.casefold() not in NOT_SAID})
         authors = pa.chunked_array([[""] * len(distinct)], pa.string())
         names = canonical_names(pa.chunked_array([distinct], pa.string()), authors).display.to_pylist()
         names = [kingdom_of(name) for name in names] if rank == "kingdom" else names
@@ -166,14 +150,15 @@ def _resolve(
     """Return the row of a name in a context, and the steps to it."""
     steps: list[dict] = []
     is_refused = False
-    authorship = _authorship(label)
-    for lookup in _lookups(label):
+    authorship = authorship_of(label)
+    for lookup in lookups(label):
         for backbone, translated in backbones:
-            candidates = [compare(usage, context, translated) for usage in _find(lookup, backbone)]
+            candidates = [compare(usage, context, translated) for usage in find(lookup, backbone)]
             chosen, decided_by = choose(candidates, authorship)
             steps += _steps(lookup, backbone, candidates, chosen)
             if chosen:
-                return _row(lookup, backbone, chosen, decided_by), steps
+                row = _row(lookup, backbone, chosen, decided_by)
+                return (_with_others(row, candidates, chosen[0]) if decided_by == LEGITIMACY else row), steps
             is_refused |= bool(candidates)
     if label.text and not is_refused:
         row = _row_of_record(label, context, backbones)
@@ -189,7 +174,7 @@ def _row_of_record(
     label: Label, context: Context, backbones: Sequence[tuple[Backbone, Context]]
 ) -> dict[str, str] | None:
     """Return the row of the deepest taxon that the record itself names and that is one taxon in a backbone."""
-    for rank in (rank for rank in reversed(CONTEXT_RANKS) if rank in context):
+    for rank in (rank for rank in reversed(CONTEXT_RANKS[1:]) if rank in context):
         lookup = Lookup(
             context[rank], f"{rank} of the record", reason=f"{label.text} is not known: the record's {rank}"
         )
@@ -199,69 +184,6 @@ def _row_of_record(
             if len(taxa) == 1:
                 return _row(lookup, backbone, taxa, decided_by)
     return None
-
-
-def _authorship(label: Label) -> str:
-    """Return the author and all years of a name, '' where it says in whose sense it is used."""
-    years = "" if not label.parsed.authorship else " ".join(YEAR.findall(label.text))
-    return f"{label.parsed.authorship} {years}".strip() if without_concept(label.text) == label.text else ""
-
-
-def _lookups(label: Label) -> Iterator[Lookup]:
-    """Yield what to look for, the strongest evidence first."""
-    parsed = label.parsed
-    is_formula = parsed.is_hybrid and " × " in parsed.canonical
-    if parsed.open_nomenclature or is_formula:
-        genera = {part.split(" ")[0] for part in parsed.canonical.split(" × ")}
-        if is_formula and not genera <= {parsed.genus, f"{parsed.genus[0]}."}:
-            return
-        reason = "a hybrid formula: its genus" if is_formula else f"{parsed.open_nomenclature}: not identified further"
-        yield Lookup(parsed.genus, "open nomenclature", reason=reason)
-        return
-    if not parsed.canonical:
-        yield Lookup(label.text, "accepted name")
-    readings = {r.canonical: r for r in reversed(label.readings) if r.epithet and not r.open_nomenclature}
-    species = list(readings.values())[::-1]
-    yield from (Lookup(reading.canonical, "accepted name") for reading in species)
-    yield from (_uninomial(reading) for reading in label.readings[:2] if reading.rank_hint == "genus")
-    for reading in (reading for reading in species if reading.infraspecific):
-        reason = f"{reading.infraspecific} is not known: its species"
-        yield Lookup(f"{reading.genus} {reading.epithet}", "species of the name", reason=reason)
-    for reading in species:
-        stem = " ".join(reading.stemmed.split(" ")[:2])
-        yield Lookup(reading.genus, "ending of the name", "corrected", by_stem=stem)
-    if parsed.epithet and not _is_english(label):
-        reason = f"{parsed.genus} {parsed.epithet} is not known: its genus"
-        yield Lookup(parsed.genus, "genus of the name", reason=reason, only_rank="genus")
-
-
-def _uninomial(parsed: ParsedName) -> Lookup:
-    """Look for a single name; what follows it must look like an author, or be that of a usage.
-
-    "Anna Hummingbird" parses as a genus with its author, too.
-    """
-    has_author = any(sign in parsed.authorship for sign in ".&(") or bool(parsed.year)
-    is_bare = not parsed.authorship and " " not in without_concept(clean_label(parsed.verbatim))
-    rest = parsed.authorship or clean_label(parsed.verbatim).partition(" ")[2]
-    return Lookup(parsed.genus, "accepted name", by_author="" if has_author or is_bare else rest)
-
-
-def _is_english(label: Label) -> bool:
-    """Tell whether the words are those of common names: "Anna hummingbird" is no Anna (Gesneriaceae)."""
-    words = [label.parsed.genus, label.parsed.epithet]
-    return morphotypes.is_denied(label.words) or all(map(ncbi_backbone().is_vernacular_word, words))
-
-
-def _find(lookup: Lookup, backbone: Backbone) -> list[Usage]:
-    """Return the usages that a lookup finds in a backbone."""
-    names = [lookup.name]
-    if lookup.by_stem:
-        start = lookup.by_stem[: len(lookup.name) + 4]  # with the first letters of the epithet
-        near = [name for name in backbone.congeners(lookup.name) if name.startswith(start)]
-        names = [entry.verbatim for entry in parse_names(near) if entry.stemmed == lookup.by_stem]
-    usages = [usage for name in names for usage in backbone.usages(name)]
-    usages = [usage for usage in usages if lookup.only_rank in ("", usage.rank)]
-    return [u for u in usages if not lookup.by_author or same_authors(lookup.by_author, u.authorship)]
 
 
 def _row(lookup: Lookup, backbone: Backbone, taxa: Sequence[Usage], decided_by: str) -> dict[str, str]:
@@ -282,6 +204,7 @@ def _row(lookup: Lookup, backbone: Backbone, taxa: Sequence[Usage], decided_by: 
         **_blank(reason or ("" if rank == "species" else f"named to {rank or 'no rank'} only")),
         **ranks,
         "scientific_name": usage.scientific_name if rank else "",
+        "common_name": _common_name(usage, rank),
         "rank": rank,
         "name_status": status if rank else "unresolved",
         "backbone": backbone.name if rank else "",
@@ -290,11 +213,16 @@ def _row(lookup: Lookup, backbone: Backbone, taxa: Sequence[Usage], decided_by: 
     }
 
 
+def _common_name(usage: Usage, rank: str) -> str:
+    """Return the English name of a taxon: the deciding backbone's, else NCBI's for the same name and kingdom."""
+    return usage.common_name or (common_name_in_ncbi(usage.scientific_name, usage.ranks[0], rank) if rank else "")
+
+
 def _at_family(usage: Usage) -> Usage:
     """Return a usage raised from its genus to the deepest rank above it."""
     known = [i for i in range(5) if usage.ranks[i]] or [0]
     name, taxon_id = usage.ranks[known[-1]], usage.rank_ids[known[-1]]
-    return replace(usage, scientific_name=name, taxon_id=taxon_id, ranks=(*usage.ranks[:5], "", ""))
+    return replace(usage, scientific_name=name, taxon_id=taxon_id, ranks=(*usage.ranks[:5], "", ""), common_name="")
 
 
 def _ambiguous_row(lookup: Lookup, backbone: Backbone, taxa: Sequence[Usage]) -> dict[str, str]:
@@ -316,6 +244,12 @@ def _ambiguous_row(lookup: Lookup, backbone: Backbone, taxa: Sequence[Usage]) ->
     }
 
 
+def _with_others(row: dict[str, str], candidates: Sequence[Candidate], chosen: Usage) -> dict[str, str]:
+    """Return a row with the taxa that bear the name against the codes as its alternatives."""
+    others = distinct_taxa([c.usage for c in candidates if not c.refusal and taxon_of(c.usage) != taxon_of(chosen)])
+    return {**row, "alternatives": "; ".join(_describe(usage) for usage in others[:MAX_ALTERNATIVES])}
+
+
 def _describe(usage: Usage) -> str:
     """Return a taxon with the group that tells it apart, and its id."""
     group = next((name for name in reversed(usage.ranks[:5]) if name and name != usage.scientific_name), "no rank")
@@ -331,7 +265,7 @@ def _blank(reason: str) -> dict[str, str]:
 
 def _steps(lookup: Lookup, backbone: Backbone, candidates: Sequence[Candidate], chosen: Sequence[Usage]) -> list[dict]:
     """Return the rows of `explain` for one lookup in one backbone."""
-    looked_up = f"{lookup.by_stem}-" if lookup.by_stem else lookup.name
+    looked_up = f"{lookup.name} {lookup.like.epithet}" if lookup.like else lookup.name
     common = {"step": lookup.rule, "backbone": backbone.name, "looked_up": looked_up}
     if not candidates:
         return [{**common, "verdict": "not found"}]

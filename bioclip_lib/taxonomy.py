@@ -14,7 +14,7 @@ import pandas as pd
 from . import RANKS
 from .backbones import NcbiBackbone, ncbi_backbone
 from .errors import InputError
-from .name_rules import RULES, Label, Match
+from .name_rules import RULES, Label, Match, phrase
 from .names import clean_label, stem_of_epithet
 
 COLUMNS = (
@@ -140,7 +140,7 @@ def _resolve_label(label: Label, backbone: NcbiBackbone, context: Mapping[str, s
     """Apply the rules in order; return the row of the first whose taxa the context allows."""
     excluded = False
     for rule in RULES:
-        match = rule(label, backbone)
+        match = None if excluded and rule is phrase else rule(label, backbone)  # its words are those of another taxon
         if match is None:
             continue
         allowed = [i for i in match.taxon_ids if _is_in(backbone.lineage(i), context)]

@@ -27,6 +27,8 @@ _KINGDOM_NAMES = {
     "virus": "Viruses",
 }
 
+_NO_ORGANISM = frozenset({12908, 28384})  # NCBI's "unclassified sequences" and "other sequences"
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -35,6 +37,8 @@ class Usage:
     `name`, `authorship` and `rank` are those of the name itself; `taxon_id`, `scientific_name` and `ranks` (the seven,
     '' where unknown) those of the accepted taxon, raised to its species where it lies below. `rank_ids` are the ids of
     the taxa in `ranks`, '' where the backbone gives a name only; `above` are the ids of all taxa above it.
+    `is_unavailable` tells that the codes rule the name out for this taxon: a later homonym, an illegitimate name.
+    `common_name` is the accepted taxon's, in English.
     """
 
     name: str
@@ -47,6 +51,8 @@ class Usage:
     rank_ids: tuple[str, ...]
     above: frozenset[str]
     below_species: str = ""
+    is_unavailable: bool = False
+    common_name: str = ""
 
 
 class Backbone(Protocol):
@@ -76,11 +82,9 @@ class NcbiUsages:
 
     def usages(self, name: str) -> list[Usage]:
         """Return every usage of a canonical name, to the letter."""
-        genus, _, epithet = name.partition(" ")
-        found = self._backbone.find(name)
-        if epithet and not found:
-            found = self._backbone.find(f"{genus} x {epithet}")
-        synonyms = [] if found or not epithet else self._backbone.find_synonym(name)
+        found = self._backbone.find_written(name)
+        found = [i for i in found if not _NO_ORGANISM.intersection(self._backbone.ancestors(i))]
+        synonyms = [] if found or " " not in name else self._backbone.find_synonym(name)
         return [self._usage(name, i, is_synonym=i in synonyms) for i in [*found, *synonyms]]
 
     def congeners(self, genus: str) -> list[str]:
@@ -105,7 +109,23 @@ class NcbiUsages:
             rank_ids=tuple(str(line[rank]) if rank in line and ranks[rank] else "" for rank in ranks),
             above=frozenset(map(str, backbone.ancestors(taxon_id)[1:])),
             below_species=below,
+            common_name=backbone.common_name(taxon_id),
         )
+
+
+@functools.lru_cache(65_536)
+def common_name_in_ncbi(name: str, kingdom: str, rank: str) -> str:
+    """Return NCBI's English name of the one taxon of a kingdom and rank that has a scientific name, else ''.
+
+    Examples
+    --------
+    >>> common_name_in_ncbi("Morus", "Animalia", "genus"), common_name_in_ncbi("Parus major", "Plantae", "species")
+    ('Gannet', '')
+    """
+    backbone = ncbi_backbone()
+    found = [i for i in backbone.find_written(name) if backbone.rank(i) == rank]
+    found = [i for i in found if kingdom and backbone.lineage(i)["kingdom"] == kingdom]
+    return backbone.common_name(found[0]) if len(found) == 1 else ""
 
 
 @functools.lru_cache(4096)

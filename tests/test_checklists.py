@@ -285,7 +285,7 @@ GOOD = "taxonID\tparentNameUsageID\tscientificName\ttaxonRank\n1\t\tAnimalia\tki
         (GOOD.encode("utf-16"), "save it as UTF-8"),
         (b"", "is empty"),
         (b"name,label\n1,2\n", "no columns taxonID"),
-        (b"taxonID\tscientificName\n", "has no rows"),
+        (b"taxonID\tscientificName\n", "has no rows with a name"),
         (b"taxonID\tscientificName\n1\tN.N.\n", "no usage that can be looked up"),
         (b"taxonID\tscientificName\n1\n2\n3\tParus\n", "1 fields in place of 2"),
     ],

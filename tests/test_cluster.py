@@ -32,7 +32,7 @@ def test_results_come_in_order_from_both_nodes(two_nodes):
 
 
 def test_an_error_comes_as_it_is(two_nodes):
-    with pytest.raises(InputError, match="^unknown profile '7'; choose one of"):
+    with pytest.raises(InputError, match=r"^unknown profile '7'; choose one of"):
         list(map_ray(load_config, [*["smoke"] * 70, "7"]))
 
 

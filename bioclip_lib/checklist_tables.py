@@ -1,0 +1,240 @@
+"""The tables of a checklist: in a folder, a zip archive or alone, as their header or a meta.xml describes them.
+
+Takes a path; returns `TableFile` objects, and reads the wanted columns of one as strings. Refuses what is not encoded
+as it says. Nothing is extracted from an archive, and members whose names lead out of it are not looked at.
+"""
+
+import contextlib
+import csv
+import io
+import lzma
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+from xml.etree import ElementTree
+
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
+
+from .errors import InputError
+
+_MAX_KEPT = 100  # of the rows that cannot be read
+_MAX_META = 1 << 20  # bytes
+_MAX_COLUMNS = 1_000
+_MAX_RATIO, _MAX_PACKED = 200, 1 << 28  # text packs 3 to 20 times; what claims more than that is a bomb
+_DAMAGED = (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+
+
+@dataclass
+class TableFile:
+    """A table in a folder or archive, and how it is written; None is found out from the header."""
+
+    where: str
+    open: Callable[[], BinaryIO]
+    columns: list[str] | None = None
+    constants: dict[str, str] = field(default_factory=dict)
+    delimiter: str | None = None
+    quote: str | None = None
+    encoding: str = "utf-8"
+    n_header_lines: int = 1
+
+
+def list_files(path: Path) -> dict[str, TableFile]:
+    """Return the files of a folder or archive by their names in lower case, or the one file."""
+    if path.is_dir():
+        return {
+            p.name.lower(): TableFile(str(p), lambda p=p: p.open("rb")) for p in sorted(path.iterdir()) if p.is_file()
+        }
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give a checklist: a folder, a zip or a table")
+    if path.suffix.lower() != ".zip":
+        return {path.name.lower(): TableFile(str(path), lambda: path.open("rb"))}
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"{path} cannot be opened as a zip ({error}); download it again") from None
+    members = [m for m in archive.infolist() if not m.is_dir() and _is_inside(m.filename)]
+    bombs = [m for m in members if m.file_size > _MAX_PACKED and m.file_size > _MAX_RATIO * m.compress_size]
+    if bombs:
+        raise InputError(f"{path}::{bombs[0].filename} unpacks to {bombs[0].file_size:,} bytes; this is no checklist")
+    depth = min((m.filename.count("/") for m in members), default=0)  # some archives wrap all files into a folder
+    members = [m for m in members if m.filename.count("/") == depth]
+    names = [PurePosixPath(m.filename).name.lower() for m in members]
+    if len(set(names)) < len(names):
+        raise InputError(f"{path} has several files {max(names, key=names.count)}; keep one")
+    return {
+        name: TableFile(f"{path}::{m.filename}", lambda m=m: archive.open(m))
+        for name, m in zip(names, members, strict=True)
+    }
+
+
+def _is_inside(member: str) -> bool:
+    """Tell whether the name of a zip's member stays inside the archive."""
+    name = member.replace("\\", "/")
+    return not name.startswith("/") and ".." not in name.split("/") and ":" not in name.split("/")[0]
+
+
+def described(files: dict[str, TableFile], row_type: str = "") -> TableFile | None:
+    """Return the core table of a Darwin Core Archive as its meta.xml describes it, or the extension of a row type.
+
+    Without such an extension the result is None.
+    """
+    meta = files["meta.xml"]
+    content = _content(meta)
+    try:
+        if b"<!DOCTYPE" in content or b"<!ENTITY" in content:  # which can blow up, or read files
+            raise ElementTree.ParseError("a document type is not allowed")
+        root = ElementTree.fromstring(content)
+        parts = [e for e in root.iter() if _term(e.tag) == ("extension" if row_type else "core")]
+        parts = [e for e in parts if not row_type or _term(e.get("rowType")) == row_type]
+        if row_type and not parts:
+            return None
+        return _of_element(parts[0], files)
+    except (
+        ElementTree.ParseError,
+        IndexError,
+        StopIteration,
+        AttributeError,
+        ValueError,
+        TypeError,
+        KeyError,
+    ) as error:
+        what = f"a table of {row_type}" if row_type else "a core table"
+        raise InputError(f"{meta.where} does not describe {what} ({error!r}); give the table itself") from None
+
+
+def _content(meta: TableFile) -> bytes:
+    try:
+        with meta.open() as stream:
+            content = stream.read(_MAX_META + 1)
+    except _DAMAGED as error:
+        raise InputError(f"{meta.where} is damaged ({error}); download it again") from None
+    if len(content) > _MAX_META:
+        raise InputError(f"{meta.where} has more than {_MAX_META:,} bytes; give the table itself")
+    return content
+
+
+def _of_element(element: ElementTree.Element, files: dict[str, TableFile]) -> TableFile:
+    """Return the table that a core or an extension describes; its first column is "id", whatever it is called."""
+    location = next(e.text.strip() for e in element.iter() if _term(e.tag) == "location")
+    fields = {_term(f.get("term")): f for f in element.iter() if _term(f.tag) == "field"}
+    indexed = {int(f.get("index")): term for term, f in fields.items() if f.get("index")}
+    ids = [int(e.get("index")) for e in element if _term(e.tag) in ("id", "coreid")]
+    indexed |= {i: "id" for i in ids if i not in indexed}
+    if any(not 0 <= i < _MAX_COLUMNS for i in indexed):
+        raise ValueError("a column has an impossible number")
+    file = files[PurePosixPath(location).name.lower()]
+    return TableFile(
+        where=file.where,
+        open=file.open,
+        columns=[indexed.get(i, f"_{i}") for i in range(max(indexed, default=0) + 1)],
+        constants={term: f.get("default") for term, f in fields.items() if f.get("default") and not f.get("index")},
+        delimiter=(element.get("fieldsTerminatedBy") or ",").replace("\\t", "\t"),
+        quote=element.get("fieldsEnclosedBy") or "",
+        encoding=element.get("encoding") or "utf-8",
+        n_header_lines=int(element.get("ignoreHeaderLines") or 0),
+    )
+
+
+def _term(name: str | None) -> str:
+    """Reduce a column's or element's name: "dwc:taxonID", ".../dwc/terms/taxonID" and "{...}taxonID" are "taxonid"."""
+    return re.split(r"[:/#}]", str(name or "").strip())[-1].casefold()
+
+
+@dataclass
+class _Format:
+    """How arrow is to read a table: its options, and the rows that it had to skip."""
+
+    read: arrow_csv.ReadOptions
+    parse: arrow_csv.ParseOptions
+    convert: arrow_csv.ConvertOptions
+    bad: list[str]
+
+
+def read_table(file: TableFile, known: Collection[str], problems: list[dict[str, str]]) -> pa.Table:
+    """Read the known columns of a table as strings; rows that have another number of fields go to `problems`."""
+    form = _format(file, known)
+    with _told(file), file.open() as stream:
+        table = arrow_csv.read_csv(stream, form.read, form.parse, form.convert)
+    _note_bad(file, form.bad, table.num_rows, problems)
+    return _with_constants(file, table, known)
+
+
+def read_batches(file: TableFile, known: Collection[str], problems: list[dict[str, str]]) -> Iterator[pa.Table]:
+    """Read a table like `read_table`, in parts of some 16 MB."""
+    form, n_rows = _format(file, known), 0
+    with _told(file), file.open() as stream:
+        for batch in arrow_csv.open_csv(stream, form.read, form.parse, form.convert):
+            n_rows += batch.num_rows
+            yield _with_constants(file, pa.Table.from_batches([batch]), known)
+    _note_bad(file, form.bad, n_rows, problems)
+
+
+@contextlib.contextmanager
+def _told(file: TableFile) -> Iterator[None]:
+    """Turn what goes wrong in reading a table into an InputError that says which."""
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowKeyError, UnicodeError, LookupError, csv.Error) as error:
+        raise InputError(f"{file.where} cannot be read as {file.encoding} ({error}); save it as UTF-8") from None
+    except _DAMAGED as error:
+        raise InputError(f"{file.where} is damaged ({error}); download it again") from None
+
+
+def _format(file: TableFile, known: Collection[str]) -> _Format:
+    header = _header(file)
+    delimiter = file.delimiter or max("\t,;|", key=header.count)
+    quote = file.quote if file.quote is not None else ("" if delimiter == "\t" and '"' not in header else '"')
+    if len(delimiter) != 1 or len(quote) > 1:
+        raise InputError(f"{file.where} has fields between {delimiter!r} and {quote!r}; use one character of each")
+    with _told(file):
+        fields = next(csv.reader([header], delimiter=delimiter, quotechar=quote or None, quoting=0 if quote else 3), [])
+    terms = list(file.columns or [_term(column) for column in fields])
+    terms += [f"_{i}" for i in range(len(terms), len(fields))]  # columns that meta.xml does not name
+    terms = [term if term not in terms[:i] else f"_{i}" for i, term in enumerate(terms)]
+    wanted = [t for t in terms if t in known]
+    bad: list[str] = []
+
+    def skip(row: arrow_csv.InvalidRow) -> str:
+        bad.append(f"{row.actual_columns} fields in place of {row.expected_columns}: {row.text[:80]}")
+        return "skip"
+
+    types = dict.fromkeys(wanted, pa.string())
+    return _Format(
+        arrow_csv.ReadOptions(
+            encoding=file.encoding, column_names=terms, skip_rows=file.n_header_lines, block_size=1 << 24
+        ),
+        arrow_csv.ParseOptions(
+            delimiter=delimiter, quote_char=quote or False, newlines_in_values=bool(quote), invalid_row_handler=skip
+        ),
+        arrow_csv.ConvertOptions(column_types=types, include_columns=wanted, strings_can_be_null=False),
+        bad,
+    )
+
+
+def _note_bad(file: TableFile, bad: Sequence[str], n_rows: int, problems: list[dict[str, str]]) -> None:
+    if len(bad) > n_rows:
+        raise InputError(f"{file.where}: {len(bad)} rows have {bad[0]}; check its delimiter and quotes")
+    problems += [{"id": "", "name": "", "reason": f"{file.where}: {reason}"} for reason in bad[:_MAX_KEPT]]
+
+
+def _with_constants(file: TableFile, table: pa.Table, known: Collection[str]) -> pa.Table:
+    for term, value in file.constants.items():
+        if term in known and term not in table.column_names:
+            table = table.append_column(term, pa.array([value] * table.num_rows, pa.string()))
+    return table
+
+
+def _header(file: TableFile) -> str:
+    """Return the first line of a table."""
+    with _told(file), file.open() as stream:
+        line = io.BufferedReader(stream).readline(1 << 20).decode(file.encoding).lstrip("\ufeff")
+    if not line.strip():
+        raise InputError(f"{file.where} is empty; give a table with a header line")
+    if "\0" in line:
+        raise InputError(f"{file.where} is not {file.encoding} (it looks like UTF-16); save it as UTF-8")
+    return line.rstrip("\r\n")
