@@ -57,7 +57,7 @@ def settings_from(args: argparse.Namespace) -> dict:
         key, equals, value = item.partition("=")
         if not equals:
             raise InputError(f"SET takes KEY=VALUE, as in train.steps=100, not {item!r}")
-        overrides[key] = os.path.abspath(value) if key == "data.benchmark" and value else value
+        overrides[key] = os.path.abspath(value) if key in ("data.benchmark", "data.extends") and value else value
     if args.photos:
         overrides["data.photos"] = os.path.abspath(args.photos)
     if args.names:
