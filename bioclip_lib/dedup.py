@@ -175,9 +175,7 @@ def _hashed(catalog: pd.DataFrame, rows: pd.Series) -> pd.DataFrame:
     return table[table["hash"] != FLAT]
 
 
-def _keep_first(
-    catalog: pd.DataFrame, ranked: pd.DataFrame, what: str, earlier: pd.DataFrame | None
-) -> pd.DataFrame:
+def _keep_first(catalog: pd.DataFrame, ranked: pd.DataFrame, what: str, earlier: pd.DataFrame | None) -> pd.DataFrame:
     """Exclude, as `what`, all but the first of each ``group`` of ranked rows (``image_id, group``, best first).
 
     A group of two classes is excluded as a whole. What the earlier catalog decided comes first and stays as it is.
