@@ -11,10 +11,10 @@ import pandas as pd
 
 from . import RANKS
 from .catalog import drop_summary
+from .licenses import NOT_STATED, keys_of
 from .paths import atomic
 from .splits import SPLITS, class_key, usable
 
-UNKNOWN_LICENSE = "not stated"
 ATTRIBUTION_COLUMNS = ("image_id", "source", "source_id", "license", "rights_holder", "source_url")
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 
@@ -56,12 +56,31 @@ def count_sources(catalog: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_licenses(catalog: pd.DataFrame) -> pd.DataFrame:
-    """Count the usable images of each licence, as it was given: ``license, n_images, n_holders``, most first."""
+    """Count the usable images of each licence.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``license`` (of `bioclip_lib.licenses.KEYS`), ``n_images, n_holders``, most first; ``as_given``: the wordings
+        that the sources have for it, with their numbers of images.
+    """
     kept = catalog[usable(catalog)]
-    license_name = kept["license"].str.strip().replace("", UNKNOWN_LICENSE)
-    groups = kept.groupby(license_name.rename("license"))["rights_holder"]
-    table = groups.agg(n_images="size", n_holders=lambda holders: holders[holders != ""].nunique())
+    said = kept["license"].str.strip()
+    rows = kept.assign(license=keys_of(said), said=said.mask(said == "", NOT_STATED))
+    table = rows.groupby("license").agg(
+        n_images=("said", "size"),
+        n_holders=("rights_holder", lambda holders: holders[holders != ""].nunique()),
+        as_given=("said", _wordings),
+    )
     return table.sort_values(["n_images", "license"], ascending=[False, True], kind="stable").reset_index()
+
+
+def _wordings(said: pd.Series, n: int = 5) -> str:
+    """List the n most frequent wordings with their counts, and count the others."""
+    counts = said.value_counts().rename_axis("said").reset_index(name="n")
+    counts = counts.sort_values(["n", "said"], ascending=[False, True])
+    listed = [f"{text} ({count:,})" for text, count in counts.head(n).itertuples(index=False)]
+    return "; ".join(listed + ([f"{len(counts) - n} more wordings"] if len(counts) > n else []))
 
 
 def count_long_tail(catalog: pd.DataFrame) -> pd.DataFrame:

@@ -193,8 +193,9 @@ def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig) -> 
     Raises
     ------
     InputError
-        If too many files are unreadable (of those that there should be), two class names of one source stand for one species, a class has fewer than
-        ``split.min_images`` usable images, or fewer than two classes are left. The message gives the next action.
+        If too many files are unreadable, two class names of one source stand for one species, a class has fewer than
+        ``split.min_images`` usable images, or fewer than two classes are left. The message gives the next action. Rows
+        that have no file by the design of their data set do not count as unreadable.
     """
     files = catalog[~catalog["excluded"].str.startswith(BY_DESIGN)]
     unreadable = files[(files["width"] == 0) & ~usable(files)]

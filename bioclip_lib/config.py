@@ -34,9 +34,7 @@ class DataConfig:
     merge_synonyms: bool = False  # two class names for one species become one class instead of an error
     benchmark: str = ""  # catalog.parquet of a benchmark: its images and its held-out species are kept out of training
     extends: str = ""  # catalog.parquet of an earlier run: its images keep their split, its classes their side
-    licenses: tuple[
-        str, ...
-    ] = ()  # keys such as cc0,cc-by: images under another licence, or none, are left out; () all
+    licenses: tuple[str, ...] = ()  # keys as cc0,cc-by: images under another, or none, are left out; () takes all
     max_unreadable: float = 0.2  # a larger share of unreadable files stops the run
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
 

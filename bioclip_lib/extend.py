@@ -38,8 +38,8 @@ def keep_exclusions(catalog: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFram
     decided = is_decided(catalog, earlier)
     if not decided.any():
         raise InputError(
-            f"data.extends names a catalog of {len(earlier)} images and none of them is here; give the earlier photographs "
-            "and the new ones together (a folder of sets), or leave data.extends out"
+            f"data.extends names a catalog of {len(earlier)} images and none of them is here; give the earlier "
+            "photographs and the new ones together (a folder of sets), or leave data.extends out"
         )
     then = catalog["image_id"].map(earlier.set_index("image_id")["excluded"])
     return catalog.assign(excluded=catalog["excluded"].mask(decided & (catalog["width"] > 0), then))

@@ -24,7 +24,7 @@ BY_DESIGN = (
     *(NOT_PUBLISHED, "listed again", "image that the table does not list", "second image of this id"),
     *("occurrence listed again", "occurrence without an image", "not an image ("),
 )
-"""How the problems of rows begin that have no image of their own by the design of their data set: no file is missing."""
+"""How the problems of rows begin that have no image of their own by the design of their data set."""
 
 
 def find_images(root: Path) -> tuple[pd.DataFrame, dict[str, str]]:

@@ -146,9 +146,7 @@ def test_other_photographs_and_classes_that_now_join_are_refused():
     split = SplitConfig(heldout_fraction=0.5)
     catalog = simple_catalog({f"c{i}": 4 for i in range(4)})
     earlier = assign_splits(catalog, split)
-    with pytest.raises(
-        InputError, match="none of them is here; give the earlier photographs and the new ones together"
-    ):
+    with pytest.raises(InputError, match="none of them is here; give the earlier photographs and the new"):
         keep_exclusions(simple_catalog({"c0": 4}, "elsewhere"), earlier)
     with pytest.raises(InputError, match=r"1 classes join names .* held out and trained on: one"):
         assign_splits(catalog.assign(verbatim_name="one"), split, earlier)
