@@ -63,6 +63,15 @@ def test_the_card_is_read_as_a_hub_reads_it_and_says_what_was_dropped(catalog, t
     assert not list((tmp_path / "run").glob("*.tmp"))
 
 
+def test_the_card_shows_the_treemap_where_it_lies_beside_it(catalog, tmp_path):
+    before = card.write_card(licensed(catalog), tmp_path, "t")[0].read_text(encoding="utf-8")
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "taxon_treemap.png").write_bytes(b"png")
+    after = card.write_card(licensed(catalog), tmp_path, "t")[0].read_text(encoding="utf-8")
+    line = "![Taxa, an area in proportion to its images](figures/taxon_treemap.png)\n\n"
+    assert line not in before and after.replace(line, "") == before
+
+
 def test_markdown_and_html_in_names_stay_text(catalog):
     table = licensed(catalog).assign(license="<script>x</script> | [a](javascript:b)\n# c")
     text = card.make_card(table, "t")
