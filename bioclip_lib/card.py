@@ -11,10 +11,11 @@ import pandas as pd
 
 from . import RANKS
 from .catalog import drop_summary
+from .licenses import NOT_STATED, keys_of
 from .paths import atomic
 from .splits import SPLITS, class_key, usable
 
-UNKNOWN_LICENSE = "not stated"
+TREEMAP = "figures/taxon_treemap.png"
 ATTRIBUTION_COLUMNS = ("image_id", "source", "source_id", "license", "rights_holder", "source_url")
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 
@@ -56,12 +57,31 @@ def count_sources(catalog: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_licenses(catalog: pd.DataFrame) -> pd.DataFrame:
-    """Count the usable images of each licence, as it was given: ``license, n_images, n_holders``, most first."""
+    """Count the usable images of each licence.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``license`` (of `bioclip_lib.licenses.KEYS`), ``n_images, n_holders``, most first; ``as_given``: the wordings
+        that the sources have for it, with their numbers of images.
+    """
     kept = catalog[usable(catalog)]
-    license_name = kept["license"].str.strip().replace("", UNKNOWN_LICENSE)
-    groups = kept.groupby(license_name.rename("license"))["rights_holder"]
-    table = groups.agg(n_images="size", n_holders=lambda holders: holders[holders != ""].nunique())
+    said = kept["license"].str.strip()
+    rows = kept.assign(license=keys_of(said), said=said.mask(said == "", NOT_STATED))
+    table = rows.groupby("license").agg(
+        n_images=("said", "size"),
+        n_holders=("rights_holder", lambda holders: holders[holders != ""].nunique()),
+        as_given=("said", _wordings),
+    )
     return table.sort_values(["n_images", "license"], ascending=[False, True], kind="stable").reset_index()
+
+
+def _wordings(said: pd.Series, n: int = 5) -> str:
+    """List the n most frequent wordings with their counts, and count the others."""
+    counts = said.value_counts().rename_axis("said").reset_index(name="n")
+    counts = counts.sort_values(["n", "said"], ascending=[False, True])
+    listed = [f"{text} ({count:,})" for text, count in counts.head(n).itertuples(index=False)]
+    return "; ".join(listed + ([f"{len(counts) - n} more wordings"] if len(counts) > n else []))
 
 
 def count_long_tail(catalog: pd.DataFrame) -> pd.DataFrame:
@@ -72,7 +92,7 @@ def count_long_tail(catalog: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([row for row in rows if row[1]], columns=["images", "n_classes"])
 
 
-def make_card(catalog: pd.DataFrame, title: str) -> str:
+def make_card(catalog: pd.DataFrame, title: str, figure: str = "") -> str:
     """Write the text of the card.
 
     Parameters
@@ -80,6 +100,8 @@ def make_card(catalog: pd.DataFrame, title: str) -> str:
     catalog : pd.DataFrame
         With splits.
     title : str
+    figure : str
+        Path of a picture of the taxa, relative to the card; '' for none.
 
     Returns
     -------
@@ -95,6 +117,7 @@ def make_card(catalog: pd.DataFrame, title: str) -> str:
         f"{kept.sum():,} usable images of {len(catalog):,}, {class_key(catalog)[kept].nunique():,} classes, from "
         f"{catalog['source'].nunique():,} sources. One row of `catalog.parquet` is one image that came in; a row "
         "that was dropped keeps its reason in `excluded`.\n",
+        f"![Taxa, an area in proportion to its images]({figure})\n" if figure else "",
         _section("Sources and splits", count_sources(catalog)),
         _section("Ranks", count_ranks(catalog)),
         "`n_images` are labelled at the rank or deeper, `n_deepest` at no deeper rank.\n",
@@ -106,16 +129,20 @@ def make_card(catalog: pd.DataFrame, title: str) -> str:
         "Each image's licence, holder and address: `attribution.csv`. A licence that is not stated is no permission.\n",
         _section("Dropped", drop_summary(catalog)),
     ]
-    return "\n".join(parts)
+    return "\n".join(part for part in parts if part)
 
 
 def write_card(catalog: pd.DataFrame, folder: str | Path, title: str) -> list[Path]:
-    """Write ``dataset_card.md`` and ``attribution.csv`` into a folder, each whole or not at all; return their paths."""
+    """Write ``dataset_card.md`` and ``attribution.csv`` into a folder, each whole or not at all; return their paths.
+
+    The card shows ``figures/taxon_treemap.png`` where it lies in the folder.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     card, attribution = folder / "dataset_card.md", folder / "attribution.csv"
+    figure = TREEMAP if (folder / TREEMAP).is_file() else ""
     with atomic(card) as tmp:
-        Path(tmp).write_text(make_card(catalog, title), encoding="utf-8")
+        Path(tmp).write_text(make_card(catalog, title, figure), encoding="utf-8")
     with atomic(attribution) as tmp:
         catalog.loc[usable(catalog), list(ATTRIBUTION_COLUMNS)].to_csv(tmp, index=False)
     return [card, attribution]

@@ -13,9 +13,11 @@ import pandas as pd
 from . import RANKS
 from .config import DataConfig, SplitConfig
 from .errors import InputError
+from .extend import decided_splits
+from .image_files import BY_DESIGN
 from .paths import atomic
 from .resolution import KEY, context_of
-from .splits import SPLITS, class_key, split_images, usable
+from .splits import SPLITS, class_key, published_splits, split_images, usable
 
 COLUMNS = (
     *("image_id", "source", "source_id", "location", "verbatim_name"),
@@ -43,7 +45,7 @@ def build_catalog(raw: pd.DataFrame, resolved: pd.DataFrame, images: pd.DataFram
     Returns
     -------
     pd.DataFrame
-        n rows in the order of `raw`, the columns `COLUMNS`; ``split`` is still ''.
+        n rows in the order of `raw`, the columns `COLUMNS`; ``split`` as the makers published it, else still ''.
 
     Raises
     ------
@@ -60,6 +62,7 @@ def build_catalog(raw: pd.DataFrame, resolved: pd.DataFrame, images: pd.DataFram
     for column in ("sha256", "phash", *_NUMBERS):
         catalog[column] = images[column].to_numpy() if column in images else ""
     catalog["excluded"] = images["problem"].to_numpy()
+    catalog["split"] = published_splits(raw).to_numpy()
     nameless = (catalog["verbatim_name"].str.strip() == "") & (catalog["excluded"] == "")
     catalog.loc[nameless, "excluded"] = "no name"
     return _typed(catalog)
@@ -96,13 +99,17 @@ def image_id(source: str, source_id: str) -> str:
     return blake2b(f"{source}/{source_id}".encode(), digest_size=8).hexdigest()
 
 
-def assign_splits(catalog: pd.DataFrame, split: SplitConfig) -> pd.DataFrame:
+def assign_splits(catalog: pd.DataFrame, split: SplitConfig, earlier: pd.DataFrame | None = None) -> pd.DataFrame:
     """Assign train, val, test and heldout_species: `bioclip_lib.splits.split_images` on the usable images.
 
     Parameters
     ----------
     catalog : pd.DataFrame
+        Published splits stay; images without one are split.
     split : SplitConfig
+    earlier : pd.DataFrame, optional
+        A catalog that this one extends. Its images keep their split, its held-out classes stay held out, in new
+        sources too, and the classes that it has seen are seen; this goes before published splits.
 
     Returns
     -------
@@ -112,12 +119,20 @@ def assign_splits(catalog: pd.DataFrame, split: SplitConfig) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If a fraction is outside [0, 1), or val and test together leave nothing to train on.
+        If a fraction is outside [0, 1), val and test together leave nothing to train on, or a class of the earlier
+        catalog would be on both sides.
+
+    Notes
+    -----
+    Without `earlier`, a source whose classes and images are its own moves no image of another source; one that shares
+    classes may, as a class held out in one source is held out in all.
     """
     kept = usable(catalog)
-    table = catalog.loc[kept, ["source", "image_id"]].assign(class_key=class_key(catalog[kept]))
+    table, seen = catalog.loc[kept, ["source", "image_id", "split"]].assign(class_key=class_key(catalog[kept])), set()
+    if earlier is not None:
+        table["split"], seen = decided_splits(catalog[kept], earlier)
     names = np.full(len(catalog), "", dtype=object)
-    names[kept] = split_images(table.reset_index(drop=True), split)
+    names[kept] = split_images(table.reset_index(drop=True), split, seen)
     return catalog.assign(split=names)
 
 
@@ -165,14 +180,16 @@ def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig) -> 
     ------
     InputError
         If too many files are unreadable, two class names of one source stand for one species, a class has fewer than
-        ``split.min_images`` usable images, or fewer than two classes are left. The message gives the next action.
+        ``split.min_images`` usable images, or fewer than two classes are left. The message gives the next action. Rows
+        that have no file by the design of their data set do not count as unreadable.
     """
-    unreadable = catalog[(catalog["width"] == 0) & ~usable(catalog)]
-    if len(unreadable) > data.max_unreadable * len(catalog):
-        files = unreadable["source"] + "/" + unreadable["source_id"] + " (" + unreadable["excluded"] + ")"
+    files = catalog[~catalog["excluded"].str.startswith(BY_DESIGN)]
+    unreadable = files[(files["width"] == 0) & ~usable(files)]
+    if len(unreadable) > data.max_unreadable * len(files):
+        named = unreadable["source"] + "/" + unreadable["source_id"] + " (" + unreadable["excluded"] + ")"
         raise InputError(
-            f"{len(unreadable)} of {len(catalog)} files cannot be read: {_some(files)}; replace or remove them, "
-            f"or SET=data.max_unreadable={len(unreadable) / len(catalog) + 0.005:.2f}"
+            f"{len(unreadable)} of {len(files)} files cannot be read: {_some(named)}; replace or remove them, "
+            f"or SET=data.max_unreadable={len(unreadable) / len(files) + 0.005:.2f}"
         )
     synonyms = find_synonym_classes(catalog)
     if len(synonyms) and not data.merge_synonyms:

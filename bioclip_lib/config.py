@@ -34,6 +34,8 @@ class DataConfig:
     backbones: tuple[str, ...] = ("ncbi",)  # checklists (paths) and NCBI Taxonomy, the most trusted first
     merge_synonyms: bool = False  # two class names for one species become one class instead of an error
     benchmark: str = ""  # catalog.parquet of a benchmark: its images and its held-out species are kept out of training
+    extends: str = ""  # catalog.parquet of an earlier run: its images keep their split, its classes their side
+    licenses: tuple[str, ...] = ()  # keys as cc0,cc-by: images under another, or none, are left out; () takes all
     max_unreadable: float = 0.2  # a larger share of unreadable files stops the run
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
 
@@ -223,8 +225,10 @@ def _convert(value: Any, old: Any, key: str) -> Any:
             return str(value).lower() in ("true", "1")
         raise InputError(f"{key} takes true or false, not {value!r}")
     if isinstance(old, tuple):
+        if value == "" and not old:
+            return ()
         items = value.split(",") if isinstance(value, str) else list(value)
-        return tuple(_convert(item, old[0], key) for item in items)
+        return tuple(_convert(item, old[0] if old else "", key) for item in items)
     if isinstance(value, bool) or (isinstance(old, str) and not isinstance(value, str)):
         raise InputError(f"{key} takes a {type(old).__name__}, not {value!r}")
     try:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .errors import InputError
+from .extend import is_decided
 from .hamming import RADIUS, near_groups, near_matches
 from .images import ImageError, identify, map_threads, read_bytes, to_rgb, upright_size
 from .perceptual import FLAT, from_hex, perceptual_hashes, to_hex
@@ -19,6 +20,7 @@ from .splits import class_key, usable
 IMAGE_COLUMNS = ("sha256", "phash", "width", "height", "problem")
 LEAK_COLUMNS = ("image_id", "benchmark", "benchmark_image_id", "kind", "distance")
 LEAK_KINDS = ("exact", "perceptual", "species hold-out")
+_CONFLICT = " with conflicting names"
 _HASHED_PX = 256  # a JPEG decoded below its size has a last row and column that stand for less than a pixel
 
 
@@ -70,12 +72,14 @@ def _inspect(row: tuple[str, str]) -> tuple[str, str, int, int, str]:
     return digest, phash, width, height, ""
 
 
-def mark_exact_duplicates(catalog: pd.DataFrame) -> pd.DataFrame:
+def mark_exact_duplicates(catalog: pd.DataFrame, earlier: pd.DataFrame | None = None) -> pd.DataFrame:
     """Exclude all but one of the images whose files are the same, byte by byte.
 
     Parameters
     ----------
     catalog : pd.DataFrame
+    earlier : pd.DataFrame, optional
+        A catalog that this one extends, its exclusions kept (`bioclip_lib.extend`): of the same files its own are kept.
 
     Returns
     -------
@@ -87,11 +91,14 @@ def mark_exact_duplicates(catalog: pd.DataFrame) -> pd.DataFrame:
     -----
     Sources are not told apart: a photograph in two sets would else be trained on in one and tested on in the other.
     """
-    ranked = catalog.loc[usable(catalog), ["image_id", "sha256"]].sort_values("image_id")
-    return _keep_first(catalog, ranked.rename(columns={"sha256": "group"}), "duplicate")
+    marked = usable(catalog) | (catalog["excluded"] == "duplicate" + _CONFLICT)
+    ranked = catalog.loc[marked, ["image_id", "sha256"]].sort_values("image_id")
+    return _keep_first(catalog, ranked.rename(columns={"sha256": "group"}), "duplicate", earlier)
 
 
-def mark_near_duplicates(catalog: pd.DataFrame, radius: int = RADIUS) -> pd.DataFrame:
+def mark_near_duplicates(
+    catalog: pd.DataFrame, radius: int = RADIUS, earlier: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Exclude all but one of the images that look the same: copies of a photograph that were saved again or resized.
 
     Parameters
@@ -100,6 +107,8 @@ def mark_near_duplicates(catalog: pd.DataFrame, radius: int = RADIUS) -> pd.Data
         With exact duplicates marked.
     radius : int
         Hamming distance of perceptual hashes, 0 to 16; even, as distances are.
+    earlier : pd.DataFrame, optional
+        As of `mark_exact_duplicates`.
 
     Returns
     -------
@@ -128,7 +137,7 @@ def mark_near_duplicates(catalog: pd.DataFrame, radius: int = RADIUS) -> pd.Data
     ranked["group"] = ranked.groupby(["group", "class_key"]).ngroup()
     n_px = catalog.loc[ranked.index, "width"] * catalog.loc[ranked.index, "height"]
     ranked = ranked.assign(n_px=-n_px).sort_values(["n_px", "image_id"])
-    return _keep_first(catalog, ranked, "near duplicate")
+    return _keep_first(catalog, ranked, "near duplicate", earlier)
 
 
 def find_near_conflicts(catalog: pd.DataFrame, radius: int = RADIUS) -> pd.DataFrame:
@@ -166,16 +175,18 @@ def _hashed(catalog: pd.DataFrame, rows: pd.Series) -> pd.DataFrame:
     return table[table["hash"] != FLAT]
 
 
-def _keep_first(catalog: pd.DataFrame, ranked: pd.DataFrame, what: str) -> pd.DataFrame:
+def _keep_first(catalog: pd.DataFrame, ranked: pd.DataFrame, what: str, earlier: pd.DataFrame | None) -> pd.DataFrame:
     """Exclude, as `what`, all but the first of each ``group`` of ranked rows (``image_id, group``, best first).
 
-    A group of two classes is excluded as a whole.
+    A group of two classes is excluded as a whole. What the earlier catalog decided comes first and stays as it is.
     """
     ranked = ranked[ranked["group"].duplicated(keep=False)].astype({"image_id": object})
+    new = ~is_decided(ranked, earlier)
+    ranked = ranked.assign(new=new).sort_values("new", kind="stable")
     groups = ranked.assign(class_key=class_key(catalog.loc[ranked.index])).groupby("group")
     first, n_classes = groups["image_id"].transform("first"), groups["class_key"].transform("nunique")
     reason = (what + " of " + first).where(first != ranked["image_id"], "")
-    reason = reason.mask(n_classes > 1, what + " with conflicting names")
+    reason = reason.mask(n_classes > 1, what + _CONFLICT)[ranked["new"]]
     excluded = catalog["excluded"].copy()
     excluded[reason.index] = reason
     return catalog.assign(excluded=excluded)

@@ -1,8 +1,8 @@
 """Figures: a table in, a Figure out.
 
 The functions never show, save or change matplotlib's settings; `style.save_figure`, here as `save_figure`, writes a
-figure with its provenance. This module draws data and training; the figures of scores (`score_figures`) and of the
-embedding (`embedding_figures`) are here by name as well.
+figure with its provenance. This module draws data and training; the tree of taxa (`treemap`), the figures of scores
+(`score_figures`) and of the embedding (`embedding_figures`) are here by name as well.
 """
 
 import re
@@ -29,6 +29,7 @@ from .style import (
     shorten,
     styled,
 )
+from .treemap import plot_taxon_treemap
 
 __all__ = [
     "model_colour",
@@ -43,6 +44,7 @@ __all__ = [
     "plot_results_overview",
     "plot_shared_words",
     "plot_taxon_counts",
+    "plot_taxon_treemap",
     "plot_training",
     "plot_zero_shot",
     "save_figure",

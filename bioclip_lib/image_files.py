@@ -19,6 +19,12 @@ from .members import ArchiveError
 
 RAW_COLUMNS = ("source", "source_id", "location", "verbatim_name", "problem")
 SPLIT_COLUMN = "source_split"  # the split that the data set's makers assigned
+NOT_PUBLISHED = "image not in the published archives"
+BY_DESIGN = (
+    *(NOT_PUBLISHED, "listed again", "image that the table does not list", "second image of this id"),
+    *("occurrence listed again", "occurrence without an image", "not an image ("),
+)
+"""How the problems of rows begin that have no image of their own by the design of their data set."""
 
 
 def find_images(root: Path) -> tuple[pd.DataFrame, dict[str, str]]:

@@ -23,7 +23,7 @@ from .config import Config, load_config
 from .errors import InputError
 from .paths import REPOSITORY, Run, open_run, remove, write_json
 
-PATH_SETTINGS = ("data.benchmark", "data.backbones")
+PATH_SETTINGS = ("data.benchmark", "data.extends", "data.backbones")
 NOTEBOOKS = REPOSITORY / "notebooks"
 QUIET = ["--IPKernelApp.log_level=CRITICAL"]  # the kernel warns of its own loopback sockets
 

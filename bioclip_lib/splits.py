@@ -1,9 +1,10 @@
 """Which class an image belongs to, who is trained on, who is tested on, and which classes are never seen.
 
-Takes the ids, sources and names of images; returns a class and a split for each. Refuses fractions that leave no
-training images.
+Takes the ids, sources and names of images, and the splits that were decided before: by the makers of a data set, by an
+earlier catalog; returns a class and a split for each. Refuses fractions that leave no training images.
 """
 
+from collections.abc import Collection
 from hashlib import blake2b
 
 import numpy as np
@@ -11,9 +12,17 @@ import pandas as pd
 
 from .config import SplitConfig
 from .errors import InputError
+from .image_files import SPLIT_COLUMN
 from .names import clean_label
 
 SPLITS = ("train", "val", "test", "heldout_species")
+PUBLISHED = {
+    **dict.fromkeys(("train", "train_small", "train_mini", "pretrain"), "train"),
+    **dict.fromkeys(("val", "validation"), "val"),
+    "test": "test",
+    **dict.fromkeys(("key_unseen", "val_unseen", "test_unseen", "other_heldout"), "heldout_species"),  # BIOSCAN-5M
+}
+"""What the makers of data sets call their splits, and what it is here."""
 
 
 def class_key(catalog: pd.DataFrame) -> pd.Series:
@@ -46,7 +55,27 @@ def seeded_order(keys: pd.Series, seed: int) -> np.ndarray:
     )
 
 
-def split_images(table: pd.DataFrame, split: SplitConfig) -> pd.Series:
+def published_splits(raw: pd.DataFrame) -> pd.Series:
+    """Return the splits that the makers of each source published.
+
+    Parameters
+    ----------
+    raw : pd.DataFrame
+        Of `bioclip_lib.sources`; its ``source_split``, if any, in the words of `PUBLISHED`.
+
+    Returns
+    -------
+    pd.Series
+        A name of `SPLITS` per row; '' where none was published, or where a source has one split only: a data set
+        of the hub that was never split is called "train".
+    """
+    if SPLIT_COLUMN not in raw:
+        return pd.Series("", index=raw.index, dtype=object)
+    names = raw[SPLIT_COLUMN].str.lower().map(PUBLISHED)  # missing where it is another word
+    return names.where(names.groupby(raw["source"]).transform("nunique") > 1).fillna("")
+
+
+def split_images(table: pd.DataFrame, split: SplitConfig, seen: Collection[str] = ()) -> pd.Series:
     """Split images per source and class, and hold whole classes out.
 
     Of every source, ``round(heldout_fraction * n_classes)`` classes are held out; a class held out in one source is
@@ -56,8 +85,10 @@ def split_images(table: pd.DataFrame, split: SplitConfig) -> pd.Series:
     Parameters
     ----------
     table : pd.DataFrame
-        ``source, image_id, class_key``, one row an image.
+        ``source, image_id, class_key``, one row an image; and ``split``, if some images are decided, '' for the others.
     split : SplitConfig
+    seen : collection of str
+        Classes that are not held out, beside those with a decided image in train, val or test.
 
     Returns
     -------
@@ -74,16 +105,22 @@ def split_images(table: pd.DataFrame, split: SplitConfig) -> pd.Series:
     Classes and images are ranked by a hash of their key and the seed: the split does not depend on the order of the
     rows, nor on other classes' images. Classes of one image are for training only, and one class a source is always
     trained on. Where sources share held-out classes, a source may have more of them than its own share.
+
+    Decided images keep their split, and count in no share. The other images of a class that is decided as held out
+    are held out; an image decided as held out whose class is seen elsewhere is a test image.
     """
     _check_fractions(split)
-    heldout = table["class_key"].isin(_heldout_classes(table, split))
-    seen = table[~heldout].assign(draw=seeded_order(table.loc[~heldout, "image_id"], split.seed))
-    groups = seen.sort_values(["draw", "image_id"]).groupby(["source", "class_key"])
+    decided = table.get("split", pd.Series("", index=table.index)).rename("split")
+    seen = set(seen) | set(table.loc[decided.isin(SPLITS[:3]), "class_key"])
+    heldout = set(table.loc[decided == SPLITS[3], "class_key"]) - seen
+    heldout |= _heldout_classes(table[~table["class_key"].isin(seen | heldout)], split)
+    result = decided.replace(SPLITS[3], "test").mask(table["class_key"].isin(heldout), SPLITS[3]).astype(object)
+    rest = table[result == ""]
+    rest = rest.assign(draw=seeded_order(rest["image_id"], split.seed)).sort_values(["draw", "image_id"])
+    groups = rest.groupby(["source", "class_key"])
     position, n = groups.cumcount(), groups["draw"].transform("size")
     n_test, n_val = _split_sizes(n.to_numpy(), split)
-    names = np.select([position < n_test, position < n_test + n_val], ["test", "val"], "train")
-    result = pd.Series("heldout_species", index=table.index, dtype=object, name="split")
-    result[position.index] = names
+    result[position.index] = np.select([position < n_test, position < n_test + n_val], ["test", "val"], "train")
     return result
 
 
@@ -99,7 +136,7 @@ def _check_fractions(split: SplitConfig) -> None:
 
 
 def _heldout_classes(table: pd.DataFrame, split: SplitConfig) -> set[str]:
-    """Choose the held-out classes of every source; a class of a single image is never one."""
+    """Choose the held-out classes of every source among its undecided ones; a class of a single image is never one."""
     sizes = table["class_key"].value_counts()
     chosen: set[str] = set()
     for _, keys in table.groupby("source")["class_key"]:

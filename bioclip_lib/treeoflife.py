@@ -11,6 +11,7 @@ import pandas as pd
 
 from .errors import InputError
 from .image_files import (
+    NOT_PUBLISHED,
     SPLIT_COLUMN,
     base_names,
     check_some_image,
@@ -87,6 +88,8 @@ def read_treeoflife(path: str | Path) -> pd.DataFrame:
     reason = missing_reason(damaged, _missing_sets(root))
     raw = match_images(_described(table, catalog), keys, files, file_keys, missing=reason)
     raw.loc[raw["problem"] == "listed again", "problem"] = "listed again, as train_small is"
+    elsewhere = raw["source"].isin(("inat21", "bioscan")) & raw["problem"].str.startswith("image not found")
+    raw.loc[elsewhere, "problem"] = NOT_PUBLISHED + ": get " + raw["source"] + " from its makers"
     return check_some_image(raw, root, damaged, _ACTION)
 
 

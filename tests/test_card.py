@@ -13,6 +13,7 @@ def licensed(catalog):
     dropped = table.index[:3]
     table.loc[dropped, "excluded"], table.loc[dropped, "split"] = "truncated", ""
     table["license"] = ["CC BY 4.0"] * 20 + [""] * (len(table) - 20)
+    table.loc[5, "license"] = "https://creativecommons.org/licenses/by/3.0/"
     table["rights_holder"] = ["A", "B"] * 10 + [""] * (len(table) - 20)
     return table
 
@@ -37,8 +38,18 @@ def test_sources_licences_and_the_long_tail_by_hand(catalog):
     assert (row["images"], row["usable"], row["classes"]) == (40, 37, 4)
     assert row[["train", "val", "test", "heldout_species"]].sum() == 37
     licences = card.count_licenses(table)
-    assert licences.values.tolist() == [[card.UNKNOWN_LICENSE, 20, 0], ["CC BY 4.0", 17, 2]]
+    assert licences.values.tolist() == [
+        ["not-stated", 20, 0, "not-stated (20)"],
+        ["cc-by", 17, 2, "CC BY 4.0 (16); https://creativecommons.org/licenses/by/3.0/ (1)"],
+    ]
     assert card.count_long_tail(table).values.tolist() == [[1, 4], [2, 4], [5, 4], [10, 3]]
+
+
+def test_of_many_wordings_the_most_frequent_are_named(catalog):
+    table = licensed(catalog).assign(license=[f"CC BY {i % 8}.0" for i in range(len(catalog))])
+    (row,) = card.count_licenses(table).to_dict("records")
+    assert row["license"] == "cc-by" and row["as_given"].startswith("CC BY 3.0 (5); CC BY 4.0 (5); ")
+    assert row["as_given"].endswith("; 3 more wordings") and row["n_images"] == 37
 
 
 def test_the_card_is_read_as_a_hub_reads_it_and_says_what_was_dropped(catalog, tmp_path):
@@ -50,6 +61,15 @@ def test_the_card_is_read_as_a_hub_reads_it_and_says_what_was_dropped(catalog, t
     attribution = pd.read_csv(paths[1], keep_default_na=False)
     assert len(attribution) == 37 and tuple(attribution.columns) == card.ATTRIBUTION_COLUMNS
     assert not list((tmp_path / "run").glob("*.tmp"))
+
+
+def test_the_card_shows_the_treemap_where_it_lies_beside_it(catalog, tmp_path):
+    before = card.write_card(licensed(catalog), tmp_path, "t")[0].read_text(encoding="utf-8")
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "taxon_treemap.png").write_bytes(b"png")
+    after = card.write_card(licensed(catalog), tmp_path, "t")[0].read_text(encoding="utf-8")
+    line = "![Taxa, an area in proportion to its images](figures/taxon_treemap.png)\n\n"
+    assert line not in before and after.replace(line, "") == before
 
 
 def test_markdown_and_html_in_names_stay_text(catalog):

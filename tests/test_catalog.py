@@ -27,6 +27,7 @@ from bioclip_lib.catalog import (
 from bioclip_lib.config import DataConfig, SplitConfig
 from bioclip_lib.dedup import mark_exact_duplicates
 from bioclip_lib.errors import InputError
+from bioclip_lib.splits import published_splits
 
 SPECIES = ["Aus bus", "Aus cus", "Dus eus", "Fus gus"]
 RESOLVED = COLUMNS[COLUMNS.index(RANKS[0]) : COLUMNS.index("license")]
@@ -353,3 +354,66 @@ def test_what_is_no_catalog_is_refused(tmp_path):
     (tmp_path / "catalog.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match="is not a catalog"):
         read_catalog(tmp_path / "catalog.parquet")
+
+
+# Published splits
+
+
+def raw_splits(*rows: tuple[str, str]) -> list[str]:
+    return published_splits(pd.DataFrame(rows, columns=["source", "source_split"])).tolist()
+
+
+def test_published_splits_in_the_words_of_their_makers():
+    assert raw_splits(("eol", "train"), ("eol", "train_small"), ("eol", "val")) == ["train", "train", "val"]
+    assert raw_splits(("i", "train_mini"), ("i", "Val"), ("i", ""), ("i", "odd")) == ["train", "val", "", ""]
+    assert raw_splits(("b", "pretrain"), ("b", "test_unseen"), ("b", "test")) == ["train", "heldout_species", "test"]
+    assert published_splits(pd.DataFrame({"source": ["s"]})).tolist() == [""]
+
+
+def test_a_source_that_was_never_split_has_no_published_split():
+    assert raw_splits(("hub", "train"), ("hub", "train"), ("eol", "train"), ("eol", "val")) == ["", "", "train", "val"]
+
+
+def test_published_splits_stay_and_the_others_are_decided():
+    catalog = pd.concat([simple_catalog({"a": 4, "b": 4}), simple_catalog({"a": 10, "c": 10, "d": 10}, "t")])
+    catalog["split"] = ["train", "train", "val", "test", *["val"] * 4, *[""] * 30]
+    found = assign_splits(catalog, SplitConfig(heldout_fraction=0.5, val_fraction=0.1, test_fraction=0.2))
+    assert found["split"].tolist()[:8] == catalog["split"].tolist()[:8]
+    rest = found.iloc[8:].groupby("verbatim_name")["split"].agg(lambda splits: sorted(splits))
+    assert rest["a"] == ["test"] * 2 + ["train"] * 7 + ["val"]
+    assert sorted([set(rest["c"]) == {"heldout_species"}, set(rest["d"]) == {"heldout_species"}]) == [False, True]
+
+
+@settings(max_examples=25, deadline=None)
+@given(ROWS, FRACTIONS, st.data())
+def test_laws_of_published_splits(rows, split, data):
+    catalog = make_catalog(rows)
+    names = st.sampled_from(["", "", "train", "val", "test", "heldout_species"])
+    catalog["split"] = data.draw(st.lists(names, min_size=len(rows), max_size=len(rows)))
+    found = assign_splits(mark_exact_duplicates(catalog), split)
+    check_catalog(found)
+    kept = found["excluded"] == ""
+    given_split, key = catalog["split"], class_key(catalog)
+    stays = kept & given_split.isin(["train", "val", "test"])
+    assert found["split"][stays].tolist() == given_split[stays].tolist()
+    held = kept & (given_split == "heldout_species")
+    seen = key.isin(key[stays])
+    assert set(found["split"][held & ~seen]) <= {"heldout_species"} and set(found["split"][held & seen]) <= {"test"}
+
+
+def test_held_out_images_of_a_seen_class_are_tested():
+    catalog = simple_catalog({"a": 2, "b": 2}).assign(split=["heldout_species", "train", "heldout_species", ""])
+    found = assign_splits(catalog, SplitConfig())
+    assert found["split"].tolist() == ["test", "train", "heldout_species", "heldout_species"]
+
+
+# Files that are missing by design
+
+
+def test_rows_without_a_file_by_design_do_not_count_as_unreadable():
+    absent = ["image not in the published archives: get inat21 from its makers", "listed again, as train_small is"]
+    rows = [("s", SPECIES[i % 2], f"d{i}", absent[i % 2] if i < 6 else "") for i in range(10)]
+    check_input(make_catalog(rows), DataConfig(max_unreadable=0), SplitConfig())
+    rows[9] = (*rows[9][:3], "truncated")
+    with pytest.raises(InputError, match=r"1 of 4 files cannot be read: s/Aus cus/9.jpg \(truncated\).*=0.2[56]"):
+        check_input(make_catalog(rows), DataConfig(), SplitConfig())

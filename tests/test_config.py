@@ -41,6 +41,9 @@ def test_unknown_profiles_and_settings_are_refused(text):
         ("train.freeze_image_tower", "true", True),
         ("train.text_types", "com,sci", ("com", "sci")),
         ("evaluate.shots", "1,2", (1, 2)),
+        ("data.licenses", "cc0,cc-by", ("cc0", "cc-by")),
+        ("data.licenses", ["cc0"], ("cc0",)),
+        ("data.licenses", "", ()),
     ],
 )
 def test_strings_become_the_type_of_the_field(key, value, result):
@@ -55,11 +58,12 @@ def test_strings_become_the_type_of_the_field(key, value, result):
         ("train.steps", True),
         ("train.freeze_image_tower", "perhaps"),
         ("data.photos", 3),
+        ("data.licenses", [4]),
         ("train", 1),
     ],
 )
 def test_values_of_another_type_are_refused(key, value):
-    with pytest.raises(InputError, match=r"train|data\.photos"):
+    with pytest.raises(InputError, match=r"train|data\.(photos|licenses)"):
         load_config("mini", {key: value})
 
 

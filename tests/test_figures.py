@@ -112,6 +112,7 @@ WORDS = pd.DataFrame({t: np.arange(7.0) * (i + 1) for i, t in enumerate(TEXT_TYP
 DRAWN = {
     "contact_sheet": lambda: figures.plot_contact_sheet(*contact_sheet(), n_columns=8),
     "taxon_counts": lambda: figures.plot_taxon_counts(catalog_table()),
+    "taxon_treemap": lambda: figures.plot_taxon_treemap(map_rows()[1].assign(excluded="")),
     "catalog_flow": lambda: figures.plot_catalog_flow(DROPPED, 12_345),
     "shared_words": lambda: figures.plot_shared_words(WORDS),
     "training": lambda: figures.plot_training(training_log()),

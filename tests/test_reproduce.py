@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 
 import nbformat
 import numpy as np
@@ -220,3 +221,14 @@ def test_settings_survive_the_way_through_the_notebook():
     changed = json.loads(json.dumps(reproduce.changed_settings(config)))
     assert changed == {"train.text_types": ["com", "sci"], "train.steps": 3}
     assert load_config("mini", changed) == config
+
+
+def test_catalogs_that_settings_name_are_found_from_the_notebooks_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    keys = ("data.benchmark", "data.extends")
+    given = Namespace(
+        set=[*(f"{key}=runs/a/catalog.parquet" for key in keys), "data.licenses=cc0"], photos="", names=""
+    )
+    found = reproduce.settings_from(Namespace(**vars(given), unfreeze=False))
+    there = str(tmp_path / "runs" / "a" / "catalog.parquet")
+    assert found == {"data.benchmark": there, "data.extends": there, "data.licenses": "cc0"}

@@ -3,6 +3,8 @@
 import io
 import itertools
 import json
+import re
+import shutil
 import tarfile
 from dataclasses import replace
 
@@ -19,6 +21,7 @@ from bioclip_lib.captions import DEFAULT_TEXT, SHARD_TEXTS, caption
 from bioclip_lib.catalog import assign_splits, class_key
 from bioclip_lib.config import ShardConfig, SplitConfig
 from bioclip_lib.errors import InputError
+from bioclip_lib.paths import REPOSITORY
 from bioclip_lib.shards import encode_image, load_images, read_index, read_shards, resize_and_crop, write_shards
 
 CONFIG = ShardConfig(image_size_px=24, samples_per_shard=5)
@@ -168,6 +171,25 @@ def test_datasets_loads_the_shards(written, finished, tmp_path):
         for sample, our in zip(samples, ours, strict=True):
             assert sample["taxonTag_com.txt"] == our["text"] and sample["json"] == our["json"]
             assert np.array_equal(np.asarray(sample["jpg"]), np.asarray(our["image"]))
+
+
+def test_the_documented_way_to_the_hub(written, finished, tmp_path, monkeypatch):
+    text = (REPOSITORY / "data" / "README.md").read_text(encoding="utf-8")
+    load, push = re.findall(r"```python\n(.*?)```", text, re.S)
+    shutil.copytree(written, tmp_path / "runs" / "mini" / "shards")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    names = {}
+    exec(load, names)
+    compile(push, "data/README.md", "exec")  # needs the network: not run
+    photos = names["photos"]
+    counts = finished["split"].value_counts().to_dict()
+    assert {split: part.num_rows for split, part in photos.items()} == counts
+    photos["val"].to_parquet(tmp_path / "val.parquet")  # as push_to_hub does: the images are inside
+    stored = pd.read_parquet(tmp_path / "val.parquet").set_index("__key__")["jpg"]
+    with tarfile.open(written / "val" / "shard-000000.tar") as tar:
+        images = {m.name[:-4]: tar.extractfile(m).read() for m in tar.getmembers() if m.name.endswith(".jpg")}
+    assert {key: image["bytes"] for key, image in stored.items()} == images
 
 
 def test_webdataset_loads_the_shards(written):

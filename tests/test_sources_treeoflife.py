@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bioclip_lib import RANKS
-from bioclip_lib.catalog import assign_splits, build_catalog
+from bioclip_lib.catalog import assign_splits, build_catalog, check_catalog, check_input
 from bioclip_lib.config import DataConfig, ShardConfig, SplitConfig, load_config
 from bioclip_lib.dedup import inspect_images
 from bioclip_lib.errors import InputError
@@ -152,6 +152,31 @@ def test_images_of_inat21_and_bioscan_are_found_by_their_own_names(tmp_path, wri
     raw = read_treeoflife(root)
     assert raw["source"].tolist()[12:] == ["inat21", "bioscan"] and set(raw["problem"]) == {""}
     assert [read_bytes(location) for location in raw["location"][12:]] == [jpeg(100), jpeg(101)]
+
+
+def test_images_that_the_published_archives_do_not_hold_are_no_unreadable_files(tmp_path, write_tol, resolve):
+    ids = tol_ids(34)
+    rows = [catalog_row(i, inat21_filename=f"{i}.jpg", eol_content_id="") for i in ids[12:]]
+    rows[-1] = catalog_row(ids[-1], FLY, bioscan_filename="4.jpg", eol_content_id="")
+    root, _ = write_tol(tmp_path, rows=rows)
+    raw = read_treeoflife(root)
+    assert raw["problem"].tolist()[12:] == [
+        *["image not in the published archives: get inat21 from its makers"] * 21,
+        "image not in the published archives: get bioscan from its makers",
+    ]
+    catalog = build_catalog(raw, resolve(raw), inspect_images(raw))
+    check_input(catalog, DataConfig(max_unreadable=0), SplitConfig(min_images=1))
+
+
+def test_the_published_split_is_the_split(tmp_path, write_tol, resolve):
+    ids = tol_ids(12)
+    root, _ = write_tol(tmp_path, rows=[catalog_row(ids[0], split="train_small")])
+    raw = read_treeoflife(root)
+    catalog = build_catalog(raw, resolve(raw), inspect_images(raw))
+    assert catalog["split"].tolist() == ["train", "val", *["train"] * 11]
+    found = assign_splits(catalog, SplitConfig(heldout_fraction=0.9))
+    assert found["split"].tolist() == ["train", "val", *["train"] * 10, ""]
+    check_catalog(found)
 
 
 def test_catalogs_that_cannot_be_used(tmp_path, write_tol):
