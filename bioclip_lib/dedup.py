@@ -10,6 +10,7 @@ from hashlib import sha256
 import numpy as np
 import pandas as pd
 
+from .archives import reading_order
 from .errors import InputError
 from .hamming import RADIUS, near_groups, near_matches
 from .images import ImageError, identify, map_threads, read_bytes, to_rgb, upright_size
@@ -43,13 +44,17 @@ def inspect_images(raw: pd.DataFrame, workers: int = 2, progress: Callable | Non
 
     Notes
     -----
-    A header alone does not show a truncated file: the pixels are decoded, a large JPEG's at down to 1/8 scale.
+    A header alone does not show a truncated file: the pixels are decoded, a large JPEG's at down to 1/8 scale. Archives
+    are read from front to end, one after the other (`bioclip_lib.archives.reading_order`).
     """
-    problems = raw["problem"] if "problem" in raw else [""] * len(raw)
-    rows = map_threads(_inspect, zip(raw["location"], problems, strict=True), workers)
+    locations = raw["location"].tolist()
+    problems = raw["problem"].tolist() if "problem" in raw else [""] * len(raw)
+    order = reading_order(locations)
+    rows = map_threads(_inspect, ((locations[i], problems[i]) for i in order), workers)
     if progress is not None:
         rows = progress(rows, total=len(raw), desc="inspect", unit="image")
-    return pd.DataFrame(list(rows), columns=list(IMAGE_COLUMNS), index=raw.index)
+    found = pd.DataFrame(list(rows), columns=list(IMAGE_COLUMNS), index=order)
+    return found.reindex(range(len(raw))).set_axis(raw.index)
 
 
 def _inspect(row: tuple[str, str]) -> tuple[str, str, int, int, str]:

@@ -20,6 +20,7 @@ from bioclip_lib.dedup import (
     remove_leaks,
 )
 from bioclip_lib.errors import InputError
+from bioclip_lib.gzips import GzipReader
 from bioclip_lib.perceptual import from_hex, perceptual_hashes, to_hex
 from bioclip_lib.sources import read_image_folder
 
@@ -67,6 +68,25 @@ def test_the_number_of_threads_changes_nothing_and_progress_sees_every_row(image
 
     pd.testing.assert_frame_equal(inspect_images(raw, workers=1), inspect_images(raw, workers=4, progress=progress))
     assert len(seen) == len(raw)
+
+
+def test_archives_are_inspected_from_front_to_end_and_rows_stay_aligned(tmp_path, jpeg, write_archive, monkeypatch):
+    files = {f"{i}.jpg": jpeg(i) for i in range(12)}
+    paths = [str(write_archive(tmp_path / f"{i}.tar.gz", files)) for i in range(2)]
+    order = np.random.default_rng(0).permutation(24)
+    raw = pd.DataFrame({"location": [f"{paths[i % 2]}::{i // 2}.jpg" for i in order], "problem": ""}, index=order)
+    (tmp_path / "plain.jpg").write_bytes(files["5.jpg"])
+    raw.loc[99] = [str(tmp_path / "plain.jpg"), ""]
+    raw.loc[100] = [f"{paths[0]}::7.jpg", "no name"]
+    reads, read = [], GzipReader.read
+    monkeypatch.setattr(
+        GzipReader, "read", lambda self, place, size: reads.append((str(self._path), place)) or read(self, place, size)
+    )
+    found = inspect_images(raw, workers=1)
+    assert len(reads) == 24 and reads == sorted(reads) and found.index.equals(raw.index)
+    expected = [sha256(files[f"{i // 2}.jpg"]).hexdigest() for i in order]
+    assert found["sha256"].tolist() == [*expected, expected[list(order).index(10)], ""]
+    assert found.loc[100, "problem"] == "no name" and found["width"].tolist() == [16] * 25 + [0]
 
 
 def test_an_empty_table_is_inspected():
