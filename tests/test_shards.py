@@ -155,6 +155,22 @@ def test_scaling_a_large_jpeg_averages():
     assert small.shape == (64, 64) and np.abs(small - wanted)[centres].max() < 12
 
 
+@pytest.mark.parametrize("factor", [2.0, 3.0, 4.0, 6.0, 8.0, 11.0])
+def test_a_scaled_decode_is_close_to_the_full_one(factor):
+    width, height = 1200, 900
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
+    noise = np.random.default_rng(0).standard_normal((height, width))
+    natural = np.fft.irfft2(np.fft.rfft2(noise) / np.maximum(frequency, 1 / width), (height, width))
+    grey = Image.fromarray((128 + 50 * natural / natural.std()).clip(0, 255).astype(np.uint8))
+    buffer = io.BytesIO()
+    grey.convert("RGB").save(buffer, "JPEG", quality=90)
+    scaled = Image.open(io.BytesIO(encode_image(buffer.getvalue(), round(height / factor), 100)))
+    full = Image.open(buffer).convert("RGB").resize(scaled.size, Image.Resampling.LANCZOS)
+    error = np.asarray(scaled, np.float64) - np.asarray(full, np.float64)
+    # peak signal to noise, dB; 28 where the decoder alone scaled down
+    assert 10 * np.log10(255**2 / (error**2).mean()) > 32
+
+
 def test_datasets_loads_the_shards(written, finished, tmp_path):
     import datasets
 
