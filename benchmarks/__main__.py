@@ -13,6 +13,8 @@ from bioclip_lib import captions, catalog, dedup, embed, model, resolution, shar
 from bioclip_lib.config import load_config
 from bioclip_lib.paths import Run
 
+from . import photographs
+
 N_IMAGES = 2_000
 
 
@@ -96,9 +98,12 @@ def main():
         first, again = names_per_second()
         rows.append(("resolve names, first time", "names/s", first))
         rows.append(("resolve names, again", "names/s", again))
+    rows += photographs.rows()
     frame = pd.DataFrame(rows, columns=["stage", "unit", "rate"])
     print(f"{torch.get_num_threads()} threads")
-    print(frame.to_string(index=False, formatters={"rate": "{:,.0f}".format}))
+    print(
+        frame.to_string(index=False, formatters={"rate": lambda rate: f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"})
+    )
 
 
 if __name__ == "__main__":

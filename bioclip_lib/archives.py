@@ -192,6 +192,18 @@ def split_location(location: str) -> tuple[str, str] | None:
     return (path, member) if separator else None
 
 
+def in_compressed_tar(location: str) -> bool:
+    """Tell whether an image lies in an archive that is slow to read but from front to end.
+
+    Examples
+    --------
+    >>> in_compressed_tar("a.tar.gz::1.jpg"), in_compressed_tar("a.tar::1.jpg"), in_compressed_tar("a.zip::1.jpg")
+    (True, False, False)
+    """
+    inside = split_location(location)
+    return inside is not None and inside[0].lower().endswith((".gz", ".tgz"))
+
+
 def reading_order(locations: Sequence[str]) -> list[int]:
     """Return the order in which to read images: archive by archive, in each from front to end.
 

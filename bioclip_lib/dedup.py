@@ -10,6 +10,8 @@ from hashlib import sha256
 import numpy as np
 import pandas as pd
 
+from .archives import reading_order
+from .details import confirmed_groups, image_details
 from .errors import InputError
 from .extend import is_decided
 from .hamming import RADIUS, near_groups, near_matches
@@ -45,13 +47,17 @@ def inspect_images(raw: pd.DataFrame, workers: int = 2, progress: Callable | Non
 
     Notes
     -----
-    A header alone does not show a truncated file: the pixels are decoded, a large JPEG's at down to 1/8 scale.
+    A header alone does not show a truncated file: the pixels are decoded, a large JPEG's at down to 1/8 scale. Archives
+    are read from front to end, one after the other (`bioclip_lib.archives.reading_order`).
     """
-    problems = raw["problem"] if "problem" in raw else [""] * len(raw)
-    rows = map_threads(_inspect, zip(raw["location"], problems, strict=True), workers)
+    locations = raw["location"].tolist()
+    problems = raw["problem"].tolist() if "problem" in raw else [""] * len(raw)
+    order = reading_order(locations)
+    rows = map_threads(_inspect, ((locations[i], problems[i]) for i in order), workers)
     if progress is not None:
         rows = progress(rows, total=len(raw), desc="inspect", unit="image")
-    return pd.DataFrame(list(rows), columns=list(IMAGE_COLUMNS), index=raw.index)
+    found = pd.DataFrame(list(rows), columns=list(IMAGE_COLUMNS), index=order)
+    return found.reindex(range(len(raw))).set_axis(raw.index)
 
 
 def _inspect(row: tuple[str, str]) -> tuple[str, str, int, int, str]:
@@ -96,8 +102,33 @@ def mark_exact_duplicates(catalog: pd.DataFrame, earlier: pd.DataFrame | None = 
     return _keep_first(catalog, ranked.rename(columns={"sha256": "group"}), "duplicate", earlier)
 
 
+def read_details(catalog: pd.DataFrame, radius: int = RADIUS) -> pd.DataFrame:
+    """Read again the usable images whose hash is near another's, and describe their details.
+
+    Parameters
+    ----------
+    catalog, radius
+        As of `mark_near_duplicates`, to which the result goes.
+
+    Returns
+    -------
+    pd.DataFrame
+        float32, a row an image, indexed by ``image_id``: `bioclip_lib.perceptual.perceptual_details`.
+
+    Raises
+    ------
+    InputError
+        If `radius` is outside 0 to 16, a usable image has no perceptual hash, or one cannot be read any more.
+    """
+    near = _near_images_of(catalog, radius, None)
+    return pd.DataFrame(image_details(catalog.loc[near.index, "location"].tolist()), index=near["image_id"])
+
+
 def mark_near_duplicates(
-    catalog: pd.DataFrame, radius: int = RADIUS, earlier: pd.DataFrame | None = None
+    catalog: pd.DataFrame,
+    radius: int = RADIUS,
+    details: pd.DataFrame | None = None,
+    earlier: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Exclude all but one of the images that look the same: copies of a photograph that were saved again or resized.
 
@@ -107,6 +138,8 @@ def mark_near_duplicates(
         With exact duplicates marked.
     radius : int
         Hamming distance of perceptual hashes, 0 to 16; even, as distances are.
+    details : pd.DataFrame, optional
+        Of `read_details`: only images whose details agree are duplicates. Without it the hashes alone decide.
     earlier : pd.DataFrame, optional
         As of `mark_exact_duplicates`.
 
@@ -120,33 +153,36 @@ def mark_near_duplicates(
     Raises
     ------
     InputError
-        If `radius` is outside 0 to 16, or a usable image has no perceptual hash.
+        If `radius` is outside 0 to 16, a usable image has no perceptual hash, or one of a near hash no details.
 
     Notes
     -----
-    The default was chosen on 6,390 photographs of four sets. Within 2 bits of the original lie 94 to 100 % of its
+    The radius was chosen on 6,390 photographs of four sets. Within 2 bits of the original lie 94 to 100 % of its
     copies that were saved again (JPEG quality 75 or 30) or resized (0.5 to 2 times), 49 to 96 % of those made brighter
-    by a fifth, 44 to 89 % of those cropped by 1 % on each side, and few of those cropped by 5 %. Different files within
-    2 bits, as a share of the set's images: birds in nature none, pollen under the microscope 0.6 %, leaves on paper and
-    plankton on a blank ground 3 %; within 4 bits 0, 4, 7 and 10 %. Few of those are one specimen twice; most are
-    outlines that 64 bits do not tell apart; that is why images of different classes are reported and not excluded.
+    by a fifth, 44 to 89 % of those cropped by 1 % on each side, few of those cropped by 5 %. Details lose at most 1 %
+    of each; of copies halved and saved at quality 30, up to 5 %.
+    Of different files, hashes are near and details agree as well, in % of the set's images: birds in nature 0 and 0,
+    pollen under the microscope 0.6 and 0.3, leaves on paper 3.0 and 1.5, plankton on a blank ground 2.8 and 0.3; of
+    35 near pairs of two classes one is left. 64 bits do not tell simple outlines apart, details mostly do.
 
     Images without structure, such as blank frames, are never near duplicates.
     """
-    ranked = _near_images_of(catalog, radius)
+    ranked = _near_images_of(catalog, radius, details)
     ranked["group"] = ranked.groupby(["group", "class_key"]).ngroup()
     n_px = catalog.loc[ranked.index, "width"] * catalog.loc[ranked.index, "height"]
     ranked = ranked.assign(n_px=-n_px).sort_values(["n_px", "image_id"])
     return _keep_first(catalog, ranked, "near duplicate", earlier)
 
 
-def find_near_conflicts(catalog: pd.DataFrame, radius: int = RADIUS) -> pd.DataFrame:
+def find_near_conflicts(
+    catalog: pd.DataFrame, radius: int = RADIUS, details: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """List the images that look the same and stand under different classes: a wrong name, or a look-alike.
 
     Parameters
     ----------
     catalog : pd.DataFrame
-    radius : int
+    radius, details
         As of `mark_near_duplicates`.
 
     Returns
@@ -154,19 +190,25 @@ def find_near_conflicts(catalog: pd.DataFrame, radius: int = RADIUS) -> pd.DataF
     pd.DataFrame
         ``group, source, source_id, class_key`` of the usable images of each chain with several classes.
     """
-    near = _near_images_of(catalog, radius)
+    near = _near_images_of(catalog, radius, details)
     near = near[near.groupby("group")["class_key"].transform("nunique") > 1]
     table = catalog.loc[near.index, ["source", "source_id"]].assign(class_key=near["class_key"], group=near["group"])
     table = table.sort_values(["group", "class_key", "source", "source_id"], ignore_index=True)
     return table.assign(group=pd.factorize(table["group"])[0])[["group", "source", "source_id", "class_key"]]
 
 
-def _near_images_of(catalog: pd.DataFrame, radius: int) -> pd.DataFrame:
+def _near_images_of(catalog: pd.DataFrame, radius: int, details: pd.DataFrame | None) -> pd.DataFrame:
     """Return ``image_id, group, class_key`` of the usable images that look like another one."""
     table = _hashed(catalog, usable(catalog))
-    table["group"] = near_groups(table.pop("hash").to_numpy(), radius)
-    table = table[table["group"].duplicated(keep=False)]
-    return table.assign(class_key=class_key(catalog.loc[table.index]))
+    table["group"] = near_groups(table["hash"].to_numpy(), radius)
+    table = table[table["group"].duplicated(keep=False)].copy()
+    if details is not None:
+        if not table["image_id"].isin(details.index).all():
+            raise InputError("the details are not of these images, or of a smaller radius; read them again")
+        values = details.loc[table["image_id"]].to_numpy()
+        table["group"] = confirmed_groups(table["group"].to_numpy(), table["hash"].to_numpy(), values, radius)
+        table = table[table["group"].duplicated(keep=False)]
+    return table.drop(columns="hash").assign(class_key=class_key(catalog.loc[table.index]))
 
 
 def _hashed(catalog: pd.DataFrame, rows: pd.Series) -> pd.DataFrame:

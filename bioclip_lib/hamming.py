@@ -94,11 +94,11 @@ def near_groups(hashes: np.ndarray, radius: int = RADIUS) -> np.ndarray:
     for i, j, _ in _search(distinct, None, radius):
         waiting.append(np.stack([i, j]))
         if sum(part.shape[1] for part in waiting) > max(len(distinct), _CHUNK):
-            labels, waiting = _merge(labels, waiting), []
-    return _merge(labels, waiting)[inverse]
+            labels, waiting = merge_groups(labels, waiting), []
+    return merge_groups(labels, waiting)[inverse]
 
 
-def _merge(labels: np.ndarray, links: list[np.ndarray]) -> np.ndarray:
+def merge_groups(labels: np.ndarray, links: list[np.ndarray]) -> np.ndarray:
     """Join the groups (N,) that links, arrays of (2, L) rows, connect; numbered by their first member."""
     n = len(labels)
     i, j = labels[np.concatenate([np.empty((2, 0), np.int64), *links], axis=1)]

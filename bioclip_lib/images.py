@@ -21,9 +21,14 @@ from .members import ArchiveError
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 151_000_000  # the largest cameras have 150 megapixels; more is a mistake or a decompression bomb
+MAX_SIDE_PX = 40_000  # a longer one is a map or a line scan, and no JPEG of the shards could hold it
+MAX_ASPECT = 200  # long side to short side: at a short side of 224 px it would else need gigabytes
 MAX_BYTES = 2**30
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 _ORIENTATION = 0x0112  # the EXIF tag
+_COMPRESSION, _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH = 259, 262, 322, 323  # TIFF tags
+_WHITE_IS_ZERO, _YCBCR, _UNCOMPRESSED = 0, 6, 1
+_CHUNK_PX = 2**20  # as float64 at once
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -102,14 +107,22 @@ def open_image(location: str | Path, short_side_px: int | None = None) -> Image.
     Raises
     ------
     ImageError
-        With the reason: file not found, zero bytes, not an image, truncated, too large, unreadable.
+        With the reason: file not found, zero bytes, not an image, truncated, too large, too narrow, unreadable.
 
     Notes
     -----
-    EXIF orientation is applied. Transparent pixels are laid on white. Of an animation the first frame is taken.
-    Images of more than 8 bits are scaled by the smallest bit depth that holds their maximum (a 12-bit microscope
-    image in a 16-bit file would otherwise be black, or clipped to white as Pillow does). CMYK and other colour spaces
-    are converted by Pillow; colour profiles are not applied.
+    EXIF orientation is applied. Transparent pixels are laid on white. Of an animation, of the pages of a TIFF and of a
+    phone's multi-picture JPEG the first is taken; the others are not decoded. CMYK (Adobe's inverted kind as well),
+    YCbCr, Lab, palettes and 1-bit images are converted by Pillow; colour profiles are not applied.
+
+    Grey images of more than 8 bits are scaled by the smallest bit depth that holds their maximum (a 12-bit microscope
+    image in a 16-bit file would otherwise be black, or clipped to white as Pillow does); where zero is white, they are
+    inverted. Of 16-bit colour the high bytes are taken: Pillow gives no others.
+
+    What the header declares is judged before anything is decoded: at most `MAX_PIXELS`, at most `MAX_SIDE_PX` on a
+    side, at most `MAX_ASPECT` times as long as wide, and no TIFF whose tile is larger than that. It is the same for a
+    JPEG that could be decoded at a smaller scale, so that a file is usable everywhere or nowhere. An image at the limit
+    takes 1 to 2.5 GB while it is decoded.
     """
     return to_rgb(identify(read_bytes(location)), short_side_px)
 
@@ -118,15 +131,34 @@ def identify(data: bytes) -> Image.Image:
     """Read an image's header: a lazily decoded image, of a safe format and size; else `ImageError`."""
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
+        problem = _size_problem(image) or _tiff_problem(image)
     except Image.DecompressionBombError:
         raise ImageError("too large (decompression bomb)") from None
     except Exception as error:  # a broken header may raise nearly anything
         if data.startswith(_SIGNATURES):
             raise ImageError("truncated or corrupt") from None
         raise ImageError("not an image" if isinstance(error, UnidentifiedImageError) else _reason(error)) from None
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageError(f"too large ({image.width} x {image.height} pixels)")
+    if problem:
+        raise ImageError(problem)
     return image
+
+
+def _size_problem(image: Image.Image) -> str:
+    """Return why an image of this size is not decoded, '' where it is."""
+    short, long = sorted(image.size)
+    if short * long > MAX_PIXELS or long > MAX_SIDE_PX:
+        return f"too large ({image.width} x {image.height} pixels)"
+    return f"too narrow ({image.width} x {image.height} pixels)" if long > MAX_ASPECT * short else ""
+
+
+def _tiff_problem(image: Image.Image) -> str:
+    """Return why a TIFF is not decoded, '' where it is."""
+    tags = getattr(image, "tag_v2", {})
+    tile = [np.max(tags.get(tag, 0)) for tag in (_TILE_WIDTH, _TILE_LENGTH)]
+    if max(tile) > MAX_SIDE_PX or np.prod(tile, dtype=float) > MAX_PIXELS:  # decoded whole, whatever the image's size
+        return "too large (decompression bomb)"
+    raw_ycbcr = tags.get(_PHOTOMETRIC) == _YCBCR and tags.get(_COMPRESSION, _UNCOMPRESSED) == _UNCOMPRESSED
+    return "unreadable (uncompressed YCbCr TIFF)" if raw_ycbcr else ""
 
 
 def orientation(image: Image.Image) -> int:
@@ -160,28 +192,41 @@ def to_rgb(image: Image.Image, short_side_px: int | None = None) -> Image.Image:
 def _eight_bit_rgb(image: Image.Image) -> Image.Image:
     """Return a copy in mode RGB."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_scale_to_bytes(np.asarray(image, dtype=np.float64))).convert("RGB")
+        grey = _scale_to_bytes(np.asarray(image))
+        if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+            grey = 255 - grey
+        return Image.fromarray(grey).convert("RGB")
     if "transparency" in image.info or "A" in image.mode or "a" in image.mode:
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
+        white = Image.new("RGB", rgba.size, "white")
+        white.paste(rgba, mask=rgba.getchannel("A"))
+        return white
     return image.convert("RGB")
 
 
 def _scale_to_bytes(values: np.ndarray) -> np.ndarray:
     """Scale deep grey values (H, W) to uint8 by the smallest bit depth >= 8 that holds their maximum.
 
-    Floats up to 1 are taken as fractions.
+    Floats up to 1 are taken as fractions. A few rows at a time are held as float64.
 
     Examples
     --------
     >>> _scale_to_bytes(np.array([[0.0, 2047.5, 4095.0]]))  # 12 bits
     array([[  0, 128, 255]], dtype=uint8)
     """
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).clip(min=0.0)
-    maximum = values.max(initial=0.0)
+    step = max(1, _CHUNK_PX // values.shape[1])
+    chunks = [slice(top, top + step) for top in range(0, len(values), step)]
+    maximum = max(_positive(values[rows]).max() for rows in chunks)
     full = 1.0 if maximum <= 1.0 else 2.0 ** max(8, int(np.ceil(np.log2(maximum + 1)))) - 1
-    return np.rint(values * (255.0 / full)).astype(np.uint8)
+    scaled = np.empty(values.shape, np.uint8)
+    for rows in chunks:
+        scaled[rows] = np.rint(_positive(values[rows]) * (255.0 / full))
+    return scaled
+
+
+def _positive(values: np.ndarray) -> np.ndarray:
+    """Return values as float64, what is negative or no finite number as 0."""
+    return np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0).clip(min=0.0)
 
 
 def _reason(error: Exception) -> str:

@@ -4,6 +4,7 @@ Takes a run directory; returns paths. Nothing is created at import.
 """
 
 import contextlib
+import errno
 import json
 import os
 import platform
@@ -138,10 +139,22 @@ def git_commit() -> str:
 
 
 @contextlib.contextmanager
+def full_disk_named(path: str | Path) -> Iterator[None]:
+    """Turn the error of a full disk, quota or file system into an `InputError` that names it and the next action."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        reason = os.strerror(error.errno).lower()
+        raise InputError(f"disk full while writing {path} ({reason}); free space and run again") from None
+
+
+@contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
 
-    Works for a file as for a directory (an existing directory at `path` is replaced).
+    Works for a file as for a directory (an existing directory at `path` is replaced). A full disk is an `InputError`.
 
     Examples
     --------
@@ -157,7 +170,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     remove(tmp)
     try:
-        yield tmp
+        with full_disk_named(path):
+            yield tmp
         if tmp.is_dir():
             remove(path)
         os.replace(tmp, path)

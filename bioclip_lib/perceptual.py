@@ -1,7 +1,8 @@
-"""Perceptual hashes: 64 bits an image, nearly the same for copies that were saved again or resized.
+"""Perceptual hashes: 64 bits an image, nearly the same for copies that were saved again or resized; and its details.
 
-Takes 8-bit grey pixels, returns one hash an image, also as the hexadecimal digits of the catalog's ``phash``. Refuses
-other pixels and other digits. `bioclip_lib.hamming` finds which hashes are near each other.
+Takes 8-bit grey pixels, returns one hash an image, also as the hexadecimal digits of the catalog's ``phash``, or the
+finer details that a hash does not hold. Refuses other pixels and other digits. `bioclip_lib.hamming` finds which hashes
+are near each other.
 """
 
 from functools import lru_cache
@@ -13,6 +14,7 @@ from .errors import InputError
 
 FLAT = np.uint64(0)  # the hash of an image without structure
 _GRID_PX, _BLOCK = 32, 8
+_DETAIL_GRID_PX, _DETAIL_BLOCK = 64, 24
 _POWERS = np.uint64(1) << np.arange(62, -1, -1, dtype=np.uint64)
 _FLAT_CONTRAST = 1.0  # grey levels
 _CHUNK = 2**21  # pixels in memory at once as float64
@@ -54,12 +56,49 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
     >>> to_hex(perceptual_hashes(np.concatenate([ramp, ramp[:, ::-1], ramp.transpose(0, 2, 1)])))
     ['0000000000000000', '0000000000000000', '0000000000000000']
     """
-    images = np.asarray(images)
-    if images.dtype != np.uint8 or images.ndim != 3 or 0 in images.shape[1:]:
-        raise ValueError(f"images are {images.dtype} of shape {images.shape}; give uint8 of shape (N, H, W)")
+    images = _checked(images)
     step = max(1, _CHUNK // images[:1].size) if len(images) else 1
     chunks = [_hash_chunk(images[start : start + step]) for start in range(0, len(images), step)]
     return np.concatenate([np.empty(0, np.uint64), *chunks])
+
+
+def _checked(images: np.ndarray) -> np.ndarray:
+    """Return images as an array, `ValueError` if they are not (N, H, W) uint8."""
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 3 or 0 in images.shape[1:]:
+        raise ValueError(f"images are {images.dtype} of shape {images.shape}; give uint8 of shape (N, H, W)")
+    return images
+
+
+def perceptual_details(images: np.ndarray) -> np.ndarray:
+    """Describe images by the frequencies above those of their hash: the cosine of two says whether details agree.
+
+    Parameters
+    ----------
+    images : np.ndarray of shape (N, H, W)
+        uint8, grey, few at a time.
+
+    Returns
+    -------
+    np.ndarray of shape (N, 513)
+        float32, of norm 1.
+
+    Raises
+    ------
+    ValueError
+        If `images` is not such an array.
+
+    Notes
+    -----
+    Averaged by area to 64 x 64, orthonormal type-II DCT, of the lowest 24 x 24 coefficients those outside the lowest
+    8 x 8. A constant that stands for one grey level (root mean square) follows: images smoother than that agree.
+    """
+    coefficients = _low_frequencies(_checked(images), _DETAIL_GRID_PX, _DETAIL_BLOCK)  # (N, 24, 24)
+    fine = np.ones((_DETAIL_BLOCK, _DETAIL_BLOCK), bool)
+    fine[:_BLOCK, :_BLOCK] = False
+    constant = np.full((len(coefficients), 1), _FLAT_CONTRAST * _DETAIL_GRID_PX)
+    details = np.concatenate([coefficients[:, fine], constant], axis=1)  # (N, 513)
+    return (details / np.linalg.norm(details, axis=1, keepdims=True)).astype(np.float32)
 
 
 def _hash_chunk(images: np.ndarray) -> np.ndarray:
@@ -71,28 +110,28 @@ def _hash_chunk(images: np.ndarray) -> np.ndarray:
     return np.where(contrast < _FLAT_CONTRAST, FLAT, hashes)
 
 
-def _low_frequencies(images: np.ndarray) -> np.ndarray:
-    """Return the low DCT coefficients (N, 8, 8), float64, of (N, H, W) images.
+def _low_frequencies(images: np.ndarray, grid_px: int = _GRID_PX, n: int = _BLOCK) -> np.ndarray:
+    """Return the `n` x `n` lowest DCT coefficients (N, n, n), float64, of (N, H, W) images on a grid.
 
     Rounded, so that coefficients that are equal on paper (of an even or symmetric image) tie on every machine.
     """
-    n, height, width = images.shape
-    left, right = _projection(height), _projection(width)
-    block = np.zeros((n, _BLOCK, width))
-    step = max(1, _CHUNK // (n * width))
+    n_images, height, width = images.shape
+    left, right = _projection(height, grid_px, n), _projection(width, grid_px, n)
+    block = np.zeros((n_images, n, width))
+    step = max(1, _CHUNK // max(1, n_images * width))
     for top in range(0, height, step):
-        block += left[:, top : top + step] @ images[:, top : top + step].astype(np.float64)  # (8, h) @ (N, h, W)
-    return np.round(block @ right.T, 6)  # (N, 8, W) @ (W, 8) -> (N, 8, 8)
+        block += left[:, top : top + step] @ images[:, top : top + step].astype(np.float64)  # (n, h) @ (N, h, W)
+    return np.round(block @ right.T, 6)  # (N, n, W) @ (W, n) -> (N, n, n)
 
 
 @lru_cache(maxsize=128)
-def _projection(n_px: int) -> np.ndarray:
-    """Return the matrix (8, n_px) that averages `n_px` pixels by area to 32 and takes their 8 lowest frequencies."""
-    edges = np.arange(_GRID_PX + 1) * (n_px / _GRID_PX)
+def _projection(n_px: int, grid_px: int, n: int) -> np.ndarray:
+    """Return the matrix (n, n_px) that averages pixels by area to a grid and takes its `n` lowest frequencies."""
+    edges = np.arange(grid_px + 1) * (n_px / grid_px)
     pixels = np.arange(n_px)
-    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)  # (32, n_px)
-    area = overlap.clip(min=0) * (_GRID_PX / n_px)
-    return dct(np.eye(_GRID_PX), axis=0, norm="ortho")[:_BLOCK] @ area  # (8, 32) @ (32, n_px) -> (8, n_px)
+    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)  # (grid_px, n_px)
+    area = overlap.clip(min=0) * (grid_px / n_px)
+    return dct(np.eye(grid_px), axis=0, norm="ortho")[:n] @ area  # (n, grid_px) @ (grid_px, n_px) -> (n, n_px)
 
 
 def to_hex(hashes: np.ndarray) -> list[str]:

@@ -4,39 +4,39 @@ Takes a catalog with splits; writes ``<split>/shard-%06d.tar`` and ``index.json`
 text member per text type, a plain ``.txt`` and a ``.json``. Refuses shards that do not match their index.
 """
 
-import io
+import itertools
 import json
-import os
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from . import RANKS
-from .captions import DEFAULT_TEXT, SHARD_TEXTS, caption, check_text_type
+from .archives import in_compressed_tar, reading_order
+from .captions import SHARD_TEXTS, check_text_type
 from .config import ShardConfig
 from .errors import InputError
-from .images import ImageError, identify, map_threads, orientation, read_bytes, to_rgb
-from .paths import atomic, remove, write_json
+from .images import identify, map_threads, to_rgb
+from .paths import atomic, full_disk_named
+from .samples import image_member, read_samples, recipe, settings_digest, tar_sample, text_members
 from .splits import SPLITS, class_key, seeded_order, usable
+from .spool import Spool
+from .unfinished import INDEX_COLUMNS, PlannedTar, UnfinishedShards
 
-INDEX_COLUMNS = ("split", "shard", "n_samples", "bytes", "sha256")
-_JSON_FIELDS = (
-    *("image_id", "source", "source_id", "verbatim_name", "class_key", *RANKS, "scientific_name", "common_name"),
-    *("rank", "name_status", "backbone", "taxon_id", "license", "rights_holder", "source_url", "split"),
-)
-_BLOCK = tarfile.BLOCKSIZE
-_HEADER = tarfile.TarInfo().tobuf(tarfile.USTAR_FORMAT)
 _RERUN = "rerun 01_dataset_construction"
 
 
 def write_shards(
-    catalog: pd.DataFrame, folder: str | Path, config: ShardConfig, progress: Callable | None = None
+    catalog: pd.DataFrame,
+    folder: str | Path,
+    config: ShardConfig,
+    progress: Callable | None = None,
+    workers: int = 2,
 ) -> pd.DataFrame:
     """Write the usable images of a catalog as shards, split by split.
 
@@ -45,10 +45,12 @@ def write_shards(
     catalog : pd.DataFrame
         With splits assigned.
     folder : str or Path
-        Shards of an earlier call are replaced.
+        Shards of an earlier call are replaced; a call that was interrupted is gone on with.
     config : ShardConfig
     progress : callable, optional
         Wraps the iterable as ``tqdm`` does: ``progress(iterable, total=n, desc=..., unit=...)``.
+    workers : int
+        Threads.
 
     Returns
     -------
@@ -58,111 +60,94 @@ def write_shards(
     Raises
     ------
     InputError
-        If an image cannot be read, or is not the one that the catalog describes.
+        If an image cannot be read, or is not the one that the catalog describes; if the disk is full; if another
+        process writes there.
 
     Notes
     -----
-    The bytes depend on catalog and configuration alone. A split appears when it is whole, index.json when all splits
-    are: without it nothing is read. Within a split the order is pseudo-random, so that a tar is a mixed sample.
+    The bytes depend on catalog and configuration alone. Tars lie in ``.unfinished`` until all are written; then they
+    are moved to their splits and index.json follows: without it nothing is read. After an interruption the same call
+    checks the finished tars and writes the others (`bioclip_lib.unfinished`).
+
+    Within a split the order is pseudo-random, so that a tar is a mixed sample. A compressed tar cannot be read in such
+    an order: its images are first encoded in the order of the archive, into a file that needs as much space again as
+    these images do in the shards and is deleted at the end.
     """
     folder = Path(folder)
     if min(config.samples_per_shard, config.image_size_px) < 1 or not 1 <= config.jpeg_quality <= 100:
         raise InputError(f"{config} cannot be written; sizes are at least 1, the quality is 1 to 100")
+    tars = _plan(catalog, config.samples_per_shard)
+    progress = progress or (lambda items, **_: items)
+    with full_disk_named(folder), UnfinishedShards(folder) as unfinished:
+        todo = unfinished.reuse(tars, config)
+        with Spool(unfinished.folder / "spool", settings_digest(config)) as spool:
+            _fill_spool(spool, todo, config, progress, workers)
+            for split in dict.fromkeys(tar.split for tar in todo):
+                of_split = [tar for tar in todo if tar.split == split]
+                rows = (row for tar in of_split for row in tar.table.to_dict("records"))
+                samples = map_threads(partial(_encode_sample, config=config, spool=spool), rows, workers)
+                n = sum(len(tar.table) for tar in of_split)
+                samples = iter(progress(samples, total=n, desc=f"shards/{split}", unit="image"))
+                for tar in of_split:
+                    _write_tar(unfinished, tar, itertools.islice(samples, len(tar.table)), config)
+                next(samples, None)  # none is left; a progress bar ends
+        return unfinished.publish(tars)
+
+
+def _plan(catalog: pd.DataFrame, samples_per_shard: int) -> list[PlannedTar]:
+    """Return the tars of a catalog, each with its rows, in the order of splits and shards."""
     kept = catalog[usable(catalog)]
     kept = kept.assign(class_key=class_key(kept), draw=seeded_order(kept["image_id"], seed=0))
-    for path in (folder / "index.json", *folder.glob(".*.tmp")):  # the latter of a killed process
-        remove(path)
-    rows: list[dict] = []
+    tars = []
     for split in SPLITS:
-        remove(folder / split)
-        samples = kept[kept["split"] == split].sort_values(["draw", "image_id"]).to_dict("records")
-        if not samples:
-            continue
-        encoded = map_threads(partial(_encode_sample, config=config), samples)
-        if progress is not None:
-            encoded = progress(encoded, total=len(samples), desc=f"shards/{split}", unit="image")
-        with atomic(folder / split) as tmp:
-            tmp.mkdir()
-            rows += _write_split(tmp, split, iter(encoded), config.samples_per_shard)
-    write_json(folder / "index.json", rows)
-    return pd.DataFrame(rows, columns=list(INDEX_COLUMNS))
+        table = kept[kept["split"] == split].sort_values(["draw", "image_id"])
+        for i, start in enumerate(range(0, len(table), samples_per_shard)):
+            tars.append(PlannedTar(split, f"shard-{i:06d}.tar", table.iloc[start : start + samples_per_shard]))
+    return tars
 
 
-def _write_split(folder: Path, split: str, samples: Iterator[dict[str, bytes]], samples_per_shard: int) -> list[dict]:
-    """Write the tars of one split; return their index rows."""
-    rows: list[dict] = []
-    sample = next(samples, None)
-    while sample is not None:
-        path, n_samples = folder / f"shard-{len(rows):06d}.tar", 0
-        with path.open("wb") as tar:
-            while sample is not None and n_samples < samples_per_shard:
-                tar.writelines(_tar_member(name, data) for name, data in sample.items())
-                n_samples += 1
-                sample = next(samples, None)
-            tar.write(bytes(2 * _BLOCK))
-        n_bytes, digest = path.stat().st_size, _file_sha256(path)
-        rows.append({"split": split, "shard": path.name, "n_samples": n_samples, "bytes": n_bytes, "sha256": digest})
-    return rows
+def _fill_spool(
+    spool: Spool, tars: Sequence[PlannedTar], config: ShardConfig, progress: Callable, workers: int
+) -> None:
+    """Encode the images that lie in compressed tars, in the order of these."""
+    tables = [tar.table.loc[tar.table["location"].map(in_compressed_tar), ["location", "sha256"]] for tar in tars]
+    rows = [row for table in tables for row in table.to_dict("records") if row["sha256"] not in spool]
+    if rows:
+        rows = [rows[i] for i in reading_order([row["location"] for row in rows])]
+        images = map_threads(partial(image_member, config=config), rows, workers)
+        images = progress(images, total=len(rows), desc="shards: compressed archives", unit="image")
+        for row, image in zip(rows, images, strict=True):
+            spool.add(row["sha256"], image)
 
 
-def _tar_member(name: str, data: bytes) -> bytes:
-    """Return a plain ustar member; owner and time are 0, so that equal samples are equal bytes.
+class _Sample(NamedTuple):
+    """An encoded sample, and the digest of the file that it was made of."""
 
-    `tarfile` needs ten times as long for a header, and a sample has thirteen.
-    """
-    header = bytearray(_HEADER)
-    header[: len(name)] = name.encode("ascii")
-    header[124:135] = b"%011o" % len(data)
-    header[148:156] = b" " * 8  # the checksum counts its own field as blanks
-    header[148:156] = b"%06o\0 " % sum(header)
-    return bytes(header) + data + bytes(-len(data) % _BLOCK)
+    image_id: str
+    file_sha256: str
+    image: bytes
+    texts: Mapping[str, bytes]
 
 
-def _file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file of any size."""
-    digest = sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
+def _encode_sample(row: dict[str, str], config: ShardConfig, spool: Spool) -> _Sample:
+    """Encode a row of the catalog."""
+    image = spool.get(row["sha256"]) or image_member(row, config)
+    return _Sample(row["image_id"], row["sha256"], image, text_members(row))
 
 
-def _encode_sample(row: dict[str, str], config: ShardConfig) -> dict[str, bytes]:
-    """Return the members of one sample, name -> bytes, the image first."""
-    try:
-        data = read_bytes(row["location"])
-        if sha256(data).hexdigest() != row["sha256"]:
-            raise ImageError("changed since the catalog was built")
-        image = encode_image(data, config.image_size_px, config.jpeg_quality)
-    except ImageError as error:
-        raise InputError(f"{row['location']}: {error}; {_RERUN}") from None
-    texts = {suffix: caption(row, text_type) for text_type, suffix in SHARD_TEXTS.items()}
-    texts["txt"] = caption(row, DEFAULT_TEXT)
-    texts["json"] = json.dumps({field: row[field] for field in _JSON_FIELDS}, ensure_ascii=False)
-    return {
-        f"{row['image_id']}.jpg": image,
-        **{f"{row['image_id']}.{end}": text.encode() for end, text in texts.items()},
-    }
-
-
-def encode_image(data: bytes, image_size_px: int, jpeg_quality: int) -> bytes:
-    """Return an image file as JPEG whose short side is at most `image_size_px`.
-
-    A small upright baseline RGB JPEG is returned as it is, without another loss; others are scaled down (never up) and
-    encoded again.
-    """
-    image = identify(data)
-    plain = image.format == "JPEG" and image.mode == "RGB" and not image.info.get("progressive")
-    if plain and min(image.size) <= image_size_px and orientation(image) == 1:
-        return data
-    image = to_rgb(image, short_side_px=image_size_px)
-    short = min(image.size)
-    if short > image_size_px:
-        size = tuple(max(1, round(side * image_size_px / short)) for side in image.size)
-        image = image.resize(size, Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=jpeg_quality, subsampling=0 if jpeg_quality >= 90 else 2)
-    return buffer.getvalue()
+def _write_tar(unfinished: UnfinishedShards, tar: PlannedTar, samples: Iterable[_Sample], config: ShardConfig) -> None:
+    """Write a tar under a temporary name, rename it when whole, and record it."""
+    digest, n_bytes, made_of = sha256(), 0, []
+    with atomic(unfinished.path(tar)) as tmp, tmp.open("wb") as file:
+        for sample in samples:
+            made_of.append((sample.file_sha256, sample.texts))
+            data = tar_sample(sample.image_id, sample.image, sample.texts)
+            n_bytes += file.write(data)
+            digest.update(data)
+        data = bytes(2 * tarfile.BLOCKSIZE)
+        n_bytes += file.write(data)
+        digest.update(data)
+    unfinished.add(tar, n_bytes, digest.hexdigest(), recipe(made_of, config))
 
 
 def read_index(folder: str | Path) -> pd.DataFrame:
@@ -186,22 +171,6 @@ def _checked_tars(folder: Path) -> pd.DataFrame:
     if changed:
         raise InputError(f"{folder / changed[0]} has {found[changed[0]]} bytes, {listed[changed[0]]} listed; {_RERUN}")
     return index
-
-
-def _read_samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Yield (image_id, suffix -> bytes) of one tar that `_tar_member` wrote, in order."""
-    key, members = "", {}
-    with path.open("rb") as tar:
-        while name := (header := tar.read(_BLOCK))[:100].rstrip(b"\0").decode("ascii"):
-            stem, _, suffix = name.partition(".")
-            if stem != key and members:
-                yield key, members
-                members = {}
-            size = int(header[124:135], 8)
-            key, members[suffix] = stem, tar.read(size)
-            tar.seek(-size % _BLOCK, os.SEEK_CUR)
-    if members:
-        yield key, members
 
 
 def read_shards(folder: str | Path, text_type: str | None = None) -> Iterator[dict]:
@@ -229,7 +198,7 @@ def read_shards(folder: str | Path, text_type: str | None = None) -> Iterator[di
         check_text_type(text_type)
         suffix = SHARD_TEXTS[text_type]
     for shard in _checked_tars(folder)["shard"]:
-        for image_id, members in _read_samples(folder / shard):
+        for image_id, members in read_samples(folder / shard):
             yield {
                 "image_id": image_id,
                 "image": identify(members["jpg"]),
@@ -284,7 +253,7 @@ def load_images(folder: str | Path, splits: Sequence[str], size_px: int) -> tupl
     n = int(index.set_index("split").loc[list(splits), "n_samples"].sum())
     images = np.empty((n, size_px, size_px, 3), np.uint8)
     image_ids: list[str] = []
-    samples = (sample for tar in tars for sample in _read_samples(tar))
+    samples = (sample for tar in tars for sample in read_samples(tar))
     for image_id, pixels in map_threads(partial(_decode, size_px=size_px), samples):
         images[len(image_ids)] = pixels
         image_ids.append(image_id)

@@ -2,6 +2,7 @@
 
 import shutil
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,11 @@ from bioclip_lib.dedup import (
     inspect_images,
     mark_exact_duplicates,
     mark_near_duplicates,
+    read_details,
     remove_leaks,
 )
 from bioclip_lib.errors import InputError
+from bioclip_lib.gzips import GzipReader
 from bioclip_lib.perceptual import from_hex, perceptual_hashes, to_hex
 from bioclip_lib.sources import read_image_folder
 
@@ -67,6 +70,25 @@ def test_the_number_of_threads_changes_nothing_and_progress_sees_every_row(image
 
     pd.testing.assert_frame_equal(inspect_images(raw, workers=1), inspect_images(raw, workers=4, progress=progress))
     assert len(seen) == len(raw)
+
+
+def test_archives_are_inspected_from_front_to_end_and_rows_stay_aligned(tmp_path, jpeg, write_archive, monkeypatch):
+    files = {f"{i}.jpg": jpeg(i) for i in range(12)}
+    paths = [str(write_archive(tmp_path / f"{i}.tar.gz", files)) for i in range(2)]
+    order = np.random.default_rng(0).permutation(24)
+    raw = pd.DataFrame({"location": [f"{paths[i % 2]}::{i // 2}.jpg" for i in order], "problem": ""}, index=order)
+    (tmp_path / "plain.jpg").write_bytes(files["5.jpg"])
+    raw.loc[99] = [str(tmp_path / "plain.jpg"), ""]
+    raw.loc[100] = [f"{paths[0]}::7.jpg", "no name"]
+    reads, read = [], GzipReader.read
+    monkeypatch.setattr(
+        GzipReader, "read", lambda self, place, size: reads.append((str(self._path), place)) or read(self, place, size)
+    )
+    found = inspect_images(raw, workers=1)
+    assert len(reads) == 24 and reads == sorted(reads) and found.index.equals(raw.index)
+    expected = [sha256(files[f"{i // 2}.jpg"]).hexdigest() for i in order]
+    assert found["sha256"].tolist() == [*expected, expected[list(order).index(10)], ""]
+    assert found.loc[100, "problem"] == "no name" and found["width"].tolist() == [16] * 25 + [0]
 
 
 def test_an_empty_table_is_inspected():
@@ -204,6 +226,70 @@ def test_near_marking_does_not_depend_on_the_order_of_rows_and_twice_is_once(cat
         shuffled = mark_near_duplicates(table.sample(frac=1, random_state=seed)).sort_index()
         pd.testing.assert_frame_equal(marked, shuffled)
     pd.testing.assert_frame_equal(marked, mark_near_duplicates(marked))
+
+
+@pytest.fixture
+def look_alikes(tmp_path, resolve) -> pd.DataFrame:
+    """Two specimens of one outline and other markings, a copy of each, and a copy under another name."""
+    y, x = np.mgrid[:120, :160]
+    outline = 220 - 150 * np.exp(-((((x - 70) / 40) ** 2 + ((y - 55) / 25) ** 2) ** 2))
+    outline += 0.3 * x - 0.2 * y - 60 * np.exp(-(((x - 120) / 25) ** 2 + ((y - 90) / 18) ** 2))
+    (tmp_path / "s" / "Parus major").mkdir(parents=True)
+    (tmp_path / "s" / "Acer rubrum").mkdir()
+    for seed in (1, 2):
+        spots = np.random.default_rng(seed).integers(-1, 2, (15, 20)) * (outline[::8, ::8] < 150)
+        pixels = outline + 12 * np.kron(spots, np.ones((8, 8)))
+        image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).convert("RGB")
+        image.save(tmp_path / "s" / "Parus major" / f"{seed}.png")
+        image.resize((120, 90)).save(tmp_path / "s" / "Parus major" / f"{seed}_small.jpg", quality=60)
+    image.resize((100, 75)).save(tmp_path / "s" / "Acer rubrum" / "2_copy.jpg", quality=75)
+    raw = read_image_folder(tmp_path / "s")
+    catalog = build_catalog(raw, resolve(raw), inspect_images(raw))
+    assert np.bitwise_count(np.bitwise_xor.outer(*2 * [from_hex(catalog["phash"].tolist())])).max() <= 2
+    return catalog
+
+
+def test_specimens_of_one_outline_are_told_apart_by_their_details(look_alikes):
+    ids = look_alikes.set_index("source_id")["image_id"]
+    by_hash = mark_near_duplicates(look_alikes)
+    assert (by_hash["excluded"] != "").sum() == 3
+    details = read_details(look_alikes)
+    assert details.shape == (5, 513) and np.allclose(np.linalg.norm(details, axis=1), 1, atol=1e-6)
+    marked = mark_near_duplicates(look_alikes, details=details)
+    assert marked.set_index("source_id")["excluded"].to_dict() == {
+        "Acer rubrum/2_copy.jpg": "",
+        "Parus major/1.png": "",
+        "Parus major/1_small.jpg": f"near duplicate of {ids['Parus major/1.png']}",
+        "Parus major/2.png": "",
+        "Parus major/2_small.jpg": f"near duplicate of {ids['Parus major/2.png']}",
+    }
+    conflicts = find_near_conflicts(marked, details=details)
+    assert conflicts["source_id"].tolist() == ["Acer rubrum/2_copy.jpg", "Parus major/2.png"]
+    assert len(find_near_conflicts(by_hash)) == 2  # the one kept, whichever it is, and the leaf
+    shuffled = mark_near_duplicates(look_alikes.sample(frac=1, random_state=1), details=details).sort_index()
+    pd.testing.assert_frame_equal(shuffled, marked)
+
+
+def test_details_of_other_images_and_images_that_are_gone_are_refused(look_alikes):
+    details = read_details(look_alikes)
+    with pytest.raises(InputError, match="read them again"):
+        mark_near_duplicates(look_alikes, details=details.iloc[1:])
+    location = look_alikes["location"][2]
+    Path(location).unlink()
+    with pytest.raises(InputError, match=rf"{location}: file not found; inspect the images again"):
+        read_details(look_alikes)
+
+
+def test_most_real_plankton_of_near_hashes_is_freed(photos, resolve):
+    raw = read_image_folder(photos / "plankton111")
+    raw = raw[raw["verbatim_name"].isin(sorted(raw["verbatim_name"].unique())[:40])].reset_index(drop=True)
+    catalog = mark_exact_duplicates(build_catalog(raw, resolve(raw), inspect_images(raw)))
+    counts = []
+    for details in (None, read_details(catalog)):
+        marked = mark_near_duplicates(catalog, details=details)
+        n_marked = marked["excluded"].str.startswith("near").sum()
+        counts.append(n_marked + len(find_near_conflicts(catalog, details=details)))
+    assert counts[0] > 25 and counts[1] <= 3
 
 
 def test_images_that_were_not_hashed_are_refused(catalog):

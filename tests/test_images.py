@@ -1,7 +1,10 @@
 """Decoding: what is refused, for which reason, and what becomes of every odd mode."""
 
+import contextlib
 import io
 import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -67,15 +70,6 @@ def test_pipes_and_folders_are_refused_not_waited_for(tmp_path):
             open_image(path)
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize(("side", "reason"), [(13_000, "13000 x 13000"), (60_000, "decompression bomb")])
-def test_decompression_bombs_are_refused_before_decoding(side, reason):
-    header = encoded(Image.new("1", (8, 8)), "BMP")
-    bomb = header[:18] + side.to_bytes(4, "little") * 2 + header[26:]
-    with pytest.raises(ImageError, match=f"too large.*{reason}"):
-        identify(bomb)
-
-
 def test_a_file_over_the_limit_is_not_read(tmp_path):
     with (tmp_path / "slide.tif").open("wb") as file:
         file.truncate(images.MAX_BYTES + 1)  # sparse
@@ -103,14 +97,6 @@ def test_a_broken_exif_block_does_not_cost_the_image(tmp_path):
     assert open_image(tmp_path / "a.jpg").size == (64, 48)
 
 
-def test_transparency_is_laid_on_white():
-    rgba = np.zeros((4, 4, 4), np.uint8)
-    rgba[:2] = (255, 0, 0, 255)
-    for image in (Image.fromarray(rgba), Image.fromarray(rgba).quantize(4)):
-        pixels = np.asarray(to_rgb(identify(encoded(image, "PNG"))))
-        assert pixels[0, 0].tolist() == [255, 0, 0] and pixels[3, 3].tolist() == [255, 255, 255]
-
-
 @pytest.mark.parametrize(("maximum", "bits"), [(255, 8), (1023, 10), (4095, 12), (65535, 16)])
 def test_deep_grey_images_keep_their_contrast(maximum, bits):
     values = np.array([[0, maximum // 2, maximum]], np.uint16)
@@ -125,27 +111,171 @@ def test_float_images_up_to_one_are_fractions():
     assert pixels[0, :, 1].tolist() == [0, 128, 255, 0, 0]
 
 
-@pytest.mark.parametrize(
-    ("mode", "format"), [("CMYK", "JPEG"), ("L", "JPEG"), ("P", "GIF"), ("1", "PNG"), ("LA", "PNG")]
-)
-def test_other_modes_become_rgb_of_about_the_same_colour(mode, format):
-    colour = Image.new("RGB", (16, 16), (90, 90, 90) if mode != "1" else (255, 255, 255))
-    image = to_rgb(identify(encoded(colour.quantize(4) if mode == "P" else colour.convert(mode), format)))
-    assert image.mode == "RGB"
-    # 3 grey levels: JPEG's rounding
-    assert np.abs(np.asarray(image).astype(int) - np.asarray(colour).astype(int)).max() <= 3
+COLOUR, GREY, WHITE = (200, 100, 50), (90, 90, 90), (255, 255, 255)
+PIXEL = {"RGB": COLOUR, "RGBA": (*COLOUR, 255), "L": GREY[:1], "LA": (GREY[0], 0)}
 
 
-def test_a_multi_picture_jpeg_of_a_phone_is_its_first_picture():
-    pictures = [Image.new("RGB", (16, 16), colour) for colour in ("white", "black")]
-    data = encoded(pictures[0], "MPO", save_all=True, append_images=pictures[1:])
-    assert to_rgb(identify(data)).getpixel((3, 3)) == (255, 255, 255)
+def plain(mode: str = "RGB", colour=None) -> Image.Image:
+    return Image.new(mode, (16, 16), PIXEL[mode] if colour is None else colour)
 
 
-def test_an_animation_is_its_first_frame():
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
-    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert to_rgb(identify(data)).getpixel((3, 3)) == (255, 0, 0)
+def tiff(values, bits, photometric, compression=1, byte_order="<", side=16, **tags) -> bytes:
+    """A TIFF of one strip; `values` of a pixel, repeated; tags by number as ``_322=...``."""
+    data = np.tile(values, side * side).tobytes()
+    data = zlib.compress(data) if compression == 8 else data
+    n = bits.count(bits[0])
+    fields = {256: [side], 257: [side], 258: bits, 259: [compression], 262: [photometric], 277: [n], 278: [side]}
+    fields |= {273: [0], 279: [len(data)]} | {int(tag[1:]): value for tag, value in tags.items()}
+    place = 8 + 2 + 12 * len(fields) + 4
+    fields[273 if 324 not in fields else 324] = [place + 2 * n]
+    entries = b""
+    for tag, value in sorted(fields.items()):
+        short = tag == 258 or tag == 530 or tag == 338
+        kind, letter = (3, "H") if short else (4, "I")
+        raw = struct.pack(f"{byte_order}{len(value)}{letter}", *value)
+        raw = raw if len(raw) <= 4 else struct.pack(f"{byte_order}I", place)  # the bits of several channels
+        entries += struct.pack(f"{byte_order}HHI", tag, kind, len(value)) + raw.ljust(4, b"\0")
+    head = (b"II*\0" if byte_order == "<" else b"MM\0*") + struct.pack(f"{byte_order}IH", 8, len(fields))
+    return head + entries + bytes(4) + struct.pack(f"{byte_order}{n}H", *bits) + data
+
+
+def png(width, height, depth, colour_type, pixels: bytes) -> bytes:
+    """A PNG with whatever header, its filtered rows in `pixels`."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+
+
+def gif(screen: int, frame: int) -> bytes:
+    """A GIF whose only frame may be larger than its screen."""
+    head = b"GIF89a" + struct.pack("<HHBBB", screen, screen, 0x80, 0, 0) + bytes(6)
+    return head + b"," + struct.pack("<HHHHB", 0, 0, frame, frame, 0) + b"\2\2L\1\0;"
+
+
+def bmp(width: int, height: int) -> bytes:
+    header = encoded(Image.new("1", (8, 8)), "BMP")
+    return header[:18] + struct.pack("<ii", width, height) + header[26:]
+
+
+def jpeg_of_size(width: int, height: int) -> bytes:
+    """A small JPEG whose header states another size."""
+    data = encoded(plain(), "JPEG")
+    place = data.index(b"\xff\xc0") + 5
+    return data[:place] + struct.pack(">HH", height, width) + data[place + 4 :]
+
+
+def turned(value: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = value
+    return encoded(Image.new("RGB", (32, 16), COLOUR), "JPEG", exif=exif, quality=95)
+
+
+def clear(image: Image.Image) -> Image.Image:
+    """The same with nothing but transparent pixels."""
+    return Image.new("RGBA", image.size, (*COLOUR, 0))
+
+
+TREATMENTS = {  # name: (file, colour of its middle, or the reason of refusal)
+    "CMYK JPEG, Adobe's inverted": (encoded(plain().convert("CMYK"), "JPEG"), COLOUR),
+    "CMYK TIFF": (encoded(plain().convert("CMYK"), "TIFF"), COLOUR),
+    "YCbCr TIFF, compressed": (tiff(np.array(plain().convert("YCbCr"))[0, 0], [8] * 3, 6, 8, _530=[1, 1]), COLOUR),
+    "YCbCr TIFF, uncompressed": (tiff(np.uint8([1, 2, 3]), [8] * 3, 6), r"unreadable \(uncompressed YCbCr TIFF\)"),
+    "Lab TIFF": (encoded(plain().convert("LAB"), "TIFF"), COLOUR),
+    "JPEG in TIFF": (encoded(plain(), "TIFF", compression="jpeg"), COLOUR),
+    "grey JPEG": (encoded(plain("L"), "JPEG"), GREY),
+    "1-bit PNG": (encoded(Image.new("1", (16, 16), 1), "PNG"), WHITE),
+    "1-bit fax TIFF": (encoded(Image.new("1", (16, 16), 1), "TIFF", compression="group4"), WHITE),
+    "palette GIF": (encoded(plain().quantize(4), "GIF"), COLOUR),
+    "palette PNG": (encoded(plain().quantize(4), "PNG"), COLOUR),
+    "palette PNG, transparent": (encoded(clear(plain()).quantize(4), "PNG"), WHITE),
+    "palette PNG, one colour transparent": (encoded(plain().quantize(4), "PNG", transparency=0), WHITE),
+    "palette GIF, transparent": (encoded(clear(plain()).quantize(4), "GIF", transparency=0), WHITE),
+    "RGB PNG, one colour transparent": (encoded(plain(), "PNG", transparency=COLOUR), WHITE),
+    "grey PNG, transparent": (encoded(plain("LA"), "PNG"), WHITE),
+    "RGBA PNG, opaque": (encoded(plain("RGBA"), "PNG"), COLOUR),
+    "RGBA WebP, transparent": (encoded(clear(plain()), "WEBP", lossless=True), WHITE),
+    "TIFF, half transparent": (tiff(np.uint8([*COLOUR, 128]), [8] * 4, 2, _338=[2]), (227, 177, 152)),
+    "TIFF, half transparent, premultiplied": (
+        tiff(np.uint8([100, 50, 25, 128]), [8] * 4, 2, _338=[1]),
+        (227, 177, 152),
+    ),
+    "TIFF with a channel of unknown use": (tiff(np.uint8([*COLOUR, 0]), [8] * 4, 2, _338=[0]), COLOUR),
+    "grey TIFF, zero is white": (tiff(np.uint8([155]), [8], 0), (100, 100, 100)),
+    "16-bit grey PNG": (encoded(Image.fromarray(np.full((16, 16), 51_400, np.uint16)), "PNG"), (200, 200, 200)),
+    "16-bit grey TIFF, big-endian": (tiff(np.array([51_400], ">u2"), [16], 1, byte_order=">"), (200, 200, 200)),
+    "16-bit grey TIFF, zero is white": (tiff(np.array([39_835], "<u2"), [16], 0), (100, 100, 100)),
+    "16-bit RGB TIFF": (tiff(np.array(COLOUR, "<u2") * 256, [16] * 3, 2), COLOUR),
+    "16-bit RGB PNG": (
+        png(16, 16, 16, 2, 16 * (b"\0" + 16 * (np.array(COLOUR) * 256).astype(">u2").tobytes())),
+        COLOUR,
+    ),
+    "16-bit RGBA PNG": (png(16, 16, 16, 6, 16 * (b"\0" + bytes(128))), WHITE),
+    "2-bit grey PNG": (png(16, 16, 2, 0, 16 * b"\0\xaa\xaa\xaa\xaa"), (170, 170, 170)),
+    "32-bit float TIFF": (encoded(Image.new("F", (16, 16), 0.5), "TIFF"), (128, 128, 128)),
+    "turned by EXIF": (turned(6), COLOUR),
+    "animated GIF": (encoded(plain(), "GIF", save_all=True, append_images=[plain("L")]), COLOUR),
+    "animated WebP": (encoded(plain(), "WEBP", save_all=True, append_images=[plain("L")], lossless=True), COLOUR),
+    "animated PNG": (encoded(plain(), "PNG", save_all=True, append_images=[plain("L")]), COLOUR),
+    "TIFF of pages": (encoded(plain(), "TIFF", save_all=True, append_images=[plain("L")]), COLOUR),
+    "multi-picture JPEG of a phone": (encoded(plain(), "MPO", save_all=True, append_images=[plain("L")]), COLOUR),
+    "TIFF of five inks": (tiff(np.uint8([0] * 5), [8] * 5, 5), "truncated or corrupt"),
+    "PNG cut short": (encoded(Image.effect_noise((64, 64), 50), "PNG")[:2000], "truncated"),
+    "long side, PNG": (png(40_001, 300, 8, 2, b""), r"too large \(40001 x 300 pixels\)"),
+    "long side, TIFF": (tiff(np.uint8([0]), [8], 1, _256=[40_001], _257=[300]), r"too large \(40001 x 300 pixels\)"),
+    "long side, JPEG": (jpeg_of_size(300, 40_001), r"too large \(300 x 40001 pixels\)"),
+    "line scan": (png(2_001, 10, 8, 2, b""), r"too narrow \(2001 x 10 pixels\)"),
+    "many pixels, BMP": (bmp(13_000, 13_000), r"too large \(13000 x 13000 pixels\)"),
+    "many pixels, PNG": (png(13_000, 13_000, 8, 2, b""), r"too large \(13000 x 13000 pixels\)"),
+    "many pixels, JPEG": (jpeg_of_size(13_000, 13_000), r"too large \(13000 x 13000 pixels\)"),
+    "bomb, BMP": (bmp(60_000, 60_000), r"too large \(decompression bomb\)"),
+    "bomb, frame of a GIF": (gif(10, 13_000), r"too large \(13000 x 13000 pixels\)"),
+    "bomb, screen of a GIF": (gif(65_000, 10), r"too large \(decompression bomb\)"),
+    "bomb, tile of a TIFF": (
+        tiff(np.uint8([0]), [8], 1, 8, _322=[26_000], _323=[26_000], _324=[0], _325=[9]),
+        r"too large \(decompression bomb\)",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.filterwarnings("ignore:Truncated File Read")
+@pytest.mark.parametrize(("data", "outcome"), TREATMENTS.values(), ids=TREATMENTS)
+def test_every_odd_file_has_a_treatment(data, outcome):
+    if isinstance(outcome, str):
+        with pytest.raises(ImageError, match=f"^{outcome}$"):
+            to_rgb(identify(data), short_side_px=8)
+        return
+    image = to_rgb(identify(data))
+    assert image.mode == "RGB" and image.size == ((16, 32) if data == TREATMENTS["turned by EXIF"][0] else (16, 16))
+    # 3 levels: the rounding of JPEG and of colour spaces
+    assert np.abs(np.array(image.getpixel((8, 8))) - outcome).max() <= 3
+
+
+def test_a_tile_bomb_is_not_decoded_although_its_image_is_small():
+    data = tiff(np.uint8([0]), [8], 1, _322=[16], _323=[16], _324=[0], _325=[256])
+    assert to_rgb(identify(data)).size == (16, 16)  # the same with an honest tile
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_headers_are_refused_or_read_and_nothing_else():
+    rng = np.random.default_rng(0)
+    files = [data for name, (data, _) in TREATMENTS.items() if not name.startswith(("bomb", "many"))]
+    for data in files:
+        for _ in range(8):
+            damaged = np.frombuffer(data, np.uint8).copy()
+            damaged[rng.integers(0, min(len(data), 200), 3)] = rng.integers(0, 256, 3)
+            with contextlib.suppress(ImageError):
+                assert to_rgb(identify(damaged.tobytes()), short_side_px=8).mode == "RGB"
+
+
+def test_deep_images_are_scaled_in_parts_of_rows(monkeypatch):
+    values = np.arange(60, dtype=np.uint16).reshape(6, 10) * 1000
+    whole = images._scale_to_bytes(values)
+    monkeypatch.setattr(images, "_CHUNK_PX", 25)
+    assert np.array_equal(images._scale_to_bytes(values), whole) and whole[5, 9] == round(59_000 * 255 / 65_535)
 
 
 def test_a_reduced_decode_never_falls_below_the_size_asked_for():

@@ -10,10 +10,11 @@ from PIL import Image
 from scipy.fft import dctn
 
 from bioclip_lib import perceptual
+from bioclip_lib.details import AGREEMENT, confirmed_groups
 from bioclip_lib.errors import InputError
 from bioclip_lib.hamming import RADIUS
 from bioclip_lib.images import open_image
-from bioclip_lib.perceptual import FLAT, from_hex, perceptual_hashes, to_hex
+from bioclip_lib.perceptual import FLAT, from_hex, perceptual_details, perceptual_hashes, to_hex
 
 
 def natural_images(n: int, height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -51,6 +52,45 @@ def test_the_number_of_images_and_of_rows_at_once_changes_nothing(monkeypatch):
     for chunk in (1, 100, 3000):
         monkeypatch.setattr(perceptual, "_CHUNK", chunk)
         np.testing.assert_array_equal(perceptual_hashes(images), expected)
+
+
+@pytest.mark.parametrize("size", [(64, 128), (100, 70), (20, 30)])
+def test_details_are_the_frequencies_above_the_hash_and_one_grey_level(size):
+    image = natural_images(1, *size)[0]
+    square = np.repeat(np.repeat(image.astype(float), 64, axis=0), 64, axis=1)
+    square = square.reshape(64, size[0], 64, size[1]).mean(axis=(1, 3))
+    coefficients = dctn(square, norm="ortho")[:24, :24]
+    coefficients[:8, :8] = np.nan
+    expected = np.append(coefficients[~np.isnan(coefficients)], 64)
+    details = perceptual_details(image[None])
+    assert details.shape == (1, 513) and details.dtype == np.float32
+    np.testing.assert_allclose(details[0], expected / np.linalg.norm(expected), atol=1e-6)
+
+
+def test_smooth_images_agree_and_images_with_other_details_do_not():
+    ramps = np.stack([np.tile(np.linspace(0, 90 * k, 64), (64, 1)) for k in (1, 2)]).astype(np.uint8)
+    a, b = perceptual_details(ramps)
+    assert a @ b > AGREEMENT
+    noise = np.random.default_rng(0).integers(0, 256, (2, 64, 64), dtype=np.uint8)
+    a, b = perceptual_details(noise)
+    assert abs(a @ b) < 0.2
+
+
+def test_groups_are_split_where_details_differ_and_chains_are_followed(monkeypatch):
+    groups = np.array([0, 1, 0, 0, 1, 0, 2])
+    hashes = np.array([0, 9, 0, 0, 9, 255, 7], dtype=np.uint64)  # the last of group 0 is 8 bits away
+    x, y = np.eye(2, dtype=np.float32)
+    between = (x + y) / np.sqrt(np.float32(2))
+    details = np.stack([x, x, y, x, x, x, y])
+    for chunk in (1, 2**21):
+        monkeypatch.setattr("bioclip_lib.details._CHUNK", chunk)
+        labels = confirmed_groups(groups, hashes, details, radius=2)
+        assert labels[0] == labels[3] and labels[1] == labels[4] and len(set(labels)) == 5
+        monkeypatch.setattr("bioclip_lib.details.AGREEMENT", 0.7)
+        details[0] = between  # near both, so that 2 and 3 are in one chain
+        assert len({*confirmed_groups(groups, hashes, details, radius=2)[[0, 2, 3]]}) == 1
+        monkeypatch.setattr("bioclip_lib.details.AGREEMENT", AGREEMENT)
+        details[0] = x
 
 
 def test_distinct_images_have_31_bits_of_63_and_lie_far_apart():
