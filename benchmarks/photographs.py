@@ -9,6 +9,7 @@ import statistics
 import tarfile
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from bioclip_lib import catalog, dedup, perceptual, samples, shards
 from bioclip_lib.config import ShardConfig
+from bioclip_lib.images import map_threads
 from bioclip_lib.splits import class_key
 
 CONFIG = ShardConfig(image_size_px=224, jpeg_quality=92)
@@ -75,7 +77,7 @@ def alternate(functions, n_items, repeats=5):
 def shard_rates(folder):
     """Return images per second of `write_shards` and of the plain loop, both on one thread."""
     table = write_photographs(folder)
-    ours = lambda: shards.write_shards(table, folder / "shards", CONFIG, workers=1)  # noqa: E731
+    ours = lambda: shards.write_shards(table, folder / "shards", CONFIG, mapper=partial(map_threads, workers=1))  # noqa: E731
     return alternate([ours, lambda: write_plainly(table, folder / "plain.tar")], len(table))
 
 

@@ -1,11 +1,12 @@
 """Catalogs that do not fit in memory: the same functions as in notebook 01, a part of the rows at a time.
 
-Takes a Parquet file of raw rows with what the inspection of their images found; writes the catalog that the functions
-of `catalog`, `dedup` and `splits` would make of the whole table. In memory are the distinct names, one part, and of
-all rows the few columns that decide on duplicates and splits.
+Takes a Parquet file of raw rows; writes the catalog that the functions of `resolution`, `catalog`, `dedup` and `splits`
+would make of the whole table. In memory are the distinct names, one part, and of all rows the few columns that decide
+on duplicates and splits.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,9 +15,10 @@ import pyarrow.parquet as pq
 
 from .catalog import COLUMNS, assign_splits, build_catalog, check_rows, check_set
 from .config import DataConfig, SplitConfig
-from .dedup import IMAGE_COLUMNS, mark_exact_duplicates, mark_near_duplicates
+from .dedup import IMAGE_COLUMNS, inspect_images, mark_exact_duplicates, mark_near_duplicates
 from .errors import InputError
 from .homonyms import CONTEXT_RANKS
+from .images import map_threads
 from .paths import atomic
 from .resolution import KEY, context_of, open_backbones, resolve_raw_names
 from .splits import class_key
@@ -24,6 +26,30 @@ from .splits import class_key
 PART_ROWS = 200_000
 _LABELS = ("source", "class_key", "excluded", "split")
 _SCHEMA = pa.schema([(name, pa.int64() if name in ("width", "height") else pa.string()) for name in COLUMNS])
+
+
+def inspect_file(raw: str | Path, out: str | Path, mapper: Callable = map_threads) -> None:
+    """Decode every image of a file of raw rows once.
+
+    Parameters
+    ----------
+    raw : str or Path
+        Parquet, the columns of the raw table.
+    out : str or Path
+        Takes the same rows beside the columns of `bioclip_lib.dedup.inspect_images`; it appears when it is whole.
+    mapper : callable
+        As of `inspect_images`: `bioclip_lib.cluster.map_ray` spreads the images over a cluster.
+    """
+    with atomic(out) as tmp:
+        parts = (_inspected(part, mapper) for part in _parts(raw))
+        first = pa.Table.from_pandas(next(parts), preserve_index=False)
+        rest = (pa.Table.from_pandas(part, first.schema, preserve_index=False) for part in parts)
+        _write(itertools.chain([first], rest), tmp, first.schema)
+
+
+def _inspected(part: pd.DataFrame, mapper: Callable) -> pd.DataFrame:
+    images = inspect_images(part, mapper=mapper)
+    return pd.concat([part.drop(columns="problem", errors="ignore"), images], axis=1)
 
 
 def resolve_file(raw: str | Path, data: DataConfig, overrides: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -64,7 +90,7 @@ def build_catalog_file(raw: str | Path, names: pd.DataFrame, out: str | Path, sp
     Parameters
     ----------
     raw : str or Path
-        Parquet: the raw table's columns beside those of `bioclip_lib.dedup.inspect_images`.
+        Parquet, of `inspect_file`.
     names : pd.DataFrame
         Of `resolve_file`.
     out : str or Path

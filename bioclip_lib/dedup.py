@@ -26,17 +26,17 @@ _CONFLICT = " with conflicting names"
 _HASHED_PX = 256  # a JPEG decoded below its size has a last row and column that stand for less than a pixel
 
 
-def inspect_images(raw: pd.DataFrame, workers: int = 2, progress: Callable | None = None) -> pd.DataFrame:
+def inspect_images(raw: pd.DataFrame, progress: Callable | None = None, mapper: Callable = map_threads) -> pd.DataFrame:
     """Decode every image once.
 
     Parameters
     ----------
     raw : pd.DataFrame
         Of `bioclip_lib.sources`; rows with a ``problem`` are not opened.
-    workers : int
-        Threads.
     progress : callable, optional
         Wraps the iterable as ``tqdm`` does: ``progress(iterable, total=n, desc=..., unit=...)``.
+    mapper : callable
+        `bioclip_lib.images.map_threads` or `bioclip_lib.cluster.map_ray`: who decodes.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def inspect_images(raw: pd.DataFrame, workers: int = 2, progress: Callable | Non
     locations = raw["location"].tolist()
     problems = raw["problem"].tolist() if "problem" in raw else [""] * len(raw)
     order = reading_order(locations)
-    rows = map_threads(_inspect, ((locations[i], problems[i]) for i in order), workers)
+    rows = mapper(_inspect, ((locations[i], problems[i]) for i in order))
     if progress is not None:
         rows = progress(rows, total=len(raw), desc="inspect", unit="image")
     found = pd.DataFrame(list(rows), columns=list(IMAGE_COLUMNS), index=order)

@@ -36,7 +36,7 @@ def write_shards(
     folder: str | Path,
     config: ShardConfig,
     progress: Callable | None = None,
-    workers: int = 2,
+    mapper: Callable = map_threads,
 ) -> pd.DataFrame:
     """Write the usable images of a catalog as shards, split by split.
 
@@ -49,8 +49,8 @@ def write_shards(
     config : ShardConfig
     progress : callable, optional
         Wraps the iterable as ``tqdm`` does: ``progress(iterable, total=n, desc=..., unit=...)``.
-    workers : int
-        Threads.
+    mapper : callable
+        `bioclip_lib.images.map_threads` or `bioclip_lib.cluster.map_ray`: who encodes.
 
     Returns
     -------
@@ -81,11 +81,12 @@ def write_shards(
     with full_disk_named(folder), UnfinishedShards(folder) as unfinished:
         todo = unfinished.reuse(tars, config)
         with Spool(unfinished.folder / "spool", settings_digest(config)) as spool:
-            _fill_spool(spool, todo, config, progress, workers)
+            _fill_spool(spool, todo, config, progress, mapper)
             for split in dict.fromkeys(tar.split for tar in todo):
                 of_split = [tar for tar in todo if tar.split == split]
                 rows = (row for tar in of_split for row in tar.table.to_dict("records"))
-                samples = map_threads(partial(_encode_sample, config=config, spool=spool), rows, workers)
+                rows = ((row, spool.get(row["sha256"])) for row in rows)
+                samples = mapper(partial(_encode_sample, config=config), rows)
                 n = sum(len(tar.table) for tar in of_split)
                 samples = iter(progress(samples, total=n, desc=f"shards/{split}", unit="image"))
                 for tar in of_split:
@@ -107,14 +108,14 @@ def _plan(catalog: pd.DataFrame, samples_per_shard: int) -> list[PlannedTar]:
 
 
 def _fill_spool(
-    spool: Spool, tars: Sequence[PlannedTar], config: ShardConfig, progress: Callable, workers: int
+    spool: Spool, tars: Sequence[PlannedTar], config: ShardConfig, progress: Callable, mapper: Callable
 ) -> None:
     """Encode the images that lie in compressed tars, in the order of these."""
     tables = [tar.table.loc[tar.table["location"].map(in_compressed_tar), ["location", "sha256"]] for tar in tars]
     rows = [row for table in tables for row in table.to_dict("records") if row["sha256"] not in spool]
     if rows:
         rows = [rows[i] for i in reading_order([row["location"] for row in rows])]
-        images = map_threads(partial(image_member, config=config), rows, workers)
+        images = mapper(partial(image_member, config=config), rows)
         images = progress(images, total=len(rows), desc="shards: compressed archives", unit="image")
         for row, image in zip(rows, images, strict=True):
             spool.add(row["sha256"], image)
@@ -129,10 +130,10 @@ class _Sample(NamedTuple):
     texts: Mapping[str, bytes]
 
 
-def _encode_sample(row: dict[str, str], config: ShardConfig, spool: Spool) -> _Sample:
-    """Encode a row of the catalog."""
-    image = spool.get(row["sha256"]) or image_member(row, config)
-    return _Sample(row["image_id"], row["sha256"], image, text_members(row))
+def _encode_sample(item: tuple[dict[str, str], bytes | None], config: ShardConfig) -> _Sample:
+    """Encode a row of the catalog, unless its image is already encoded."""
+    row, image = item
+    return _Sample(row["image_id"], row["sha256"], image or image_member(row, config), text_members(row))
 
 
 def _write_tar(unfinished: UnfinishedShards, tar: PlannedTar, samples: Iterable[_Sample], config: ShardConfig) -> None:

@@ -2,11 +2,17 @@
 
 import operator
 
+import pandas as pd
 import pytest
 
+from bioclip_lib.catalog import assign_splits, build_catalog
+from bioclip_lib.catalog_files import inspect_file
 from bioclip_lib.cluster import CHUNK, map_ray
-from bioclip_lib.config import load_config
+from bioclip_lib.config import ShardConfig, SplitConfig, load_config
+from bioclip_lib.dedup import IMAGE_COLUMNS, inspect_images
 from bioclip_lib.errors import InputError
+from bioclip_lib.shards import write_shards
+from bioclip_lib.sources import read_image_folder
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 
@@ -42,3 +48,19 @@ def test_items_are_taken_as_workers_become_free(two_nodes):
     assert next(results) == 0
     assert len(taken) <= 10 * CHUNK
     results.close()
+
+
+def test_a_data_set_built_on_the_cluster_is_the_one_built_in_threads(two_nodes, image_folder, resolve, tmp_path):
+    raw = read_image_folder(image_folder)
+    raw.to_parquet(tmp_path / "raw.parquet", index=False)
+    inspect_file(tmp_path / "raw.parquet", tmp_path / "inspected.parquet", mapper=map_ray)
+    inspected = inspect_images(raw)
+    found = pd.read_parquet(tmp_path / "inspected.parquet")
+    pd.testing.assert_frame_equal(found[list(IMAGE_COLUMNS)], inspected)
+    catalog = assign_splits(build_catalog(raw, resolve(raw), inspected), SplitConfig())
+    config = ShardConfig(image_size_px=24, samples_per_shard=7)
+    index = write_shards(catalog, tmp_path / "threads", config)
+    pd.testing.assert_frame_equal(write_shards(catalog, tmp_path / "ray", config, mapper=map_ray), index)
+    files = [path.relative_to(tmp_path / "ray") for path in (tmp_path / "ray").rglob("*.tar")]
+    assert len(files) == len(index) > 4
+    assert all((tmp_path / "ray" / file).read_bytes() == (tmp_path / "threads" / file).read_bytes() for file in files)

@@ -1,6 +1,7 @@
 """Inspection of real files, exact and near duplicates, leaks into benchmarks."""
 
 import shutil
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from bioclip_lib.dedup import (
 )
 from bioclip_lib.errors import InputError
 from bioclip_lib.gzips import GzipReader
+from bioclip_lib.images import map_threads
 from bioclip_lib.perceptual import from_hex, perceptual_hashes, to_hex
 from bioclip_lib.sources import read_image_folder
 
@@ -68,7 +70,10 @@ def test_the_number_of_threads_changes_nothing_and_progress_sees_every_row(image
             seen.append(row)
             yield row
 
-    pd.testing.assert_frame_equal(inspect_images(raw, workers=1), inspect_images(raw, workers=4, progress=progress))
+    pd.testing.assert_frame_equal(
+        inspect_images(raw, mapper=partial(map_threads, workers=1)),
+        inspect_images(raw, mapper=partial(map_threads, workers=4), progress=progress),
+    )
     assert len(seen) == len(raw)
 
 
@@ -84,7 +89,7 @@ def test_archives_are_inspected_from_front_to_end_and_rows_stay_aligned(tmp_path
     monkeypatch.setattr(
         GzipReader, "read", lambda self, place, size: reads.append((str(self._path), place)) or read(self, place, size)
     )
-    found = inspect_images(raw, workers=1)
+    found = inspect_images(raw, mapper=partial(map_threads, workers=1))
     assert len(reads) == 24 and reads == sorted(reads) and found.index.equals(raw.index)
     expected = [sha256(files[f"{i // 2}.jpg"]).hexdigest() for i in order]
     assert found["sha256"].tolist() == [*expected, expected[list(order).index(10)], ""]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ from bioclip_lib.catalog import assign_splits, read_catalog, write_catalog
 from bioclip_lib.config import ShardConfig, SplitConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.gzips import GzipReader
+from bioclip_lib.images import map_threads
 from bioclip_lib.samples import settings_digest
 from bioclip_lib.shards import load_images, read_index, read_shards, write_shards
 from bioclip_lib.spool import Spool
@@ -54,7 +56,7 @@ def progress(items, **_):
         event()
 
 os.replace, Path.rename = counted(os.replace), counted(Path.rename)
-write_shards(read_catalog(catalog), folder, ShardConfig(image_size_px=24, samples_per_shard=5), progress, workers=2)
+write_shards(read_catalog(catalog), folder, ShardConfig(image_size_px=24, samples_per_shard=5), progress)
 print(n)
 """
 
@@ -90,7 +92,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def whole(finished, tmp_path_factory) -> dict[str, bytes]:
     """The files of an uninterrupted build."""
     folder = tmp_path_factory.mktemp("run") / "shards"
-    write_shards(read_catalog(finished), folder, CONFIG, workers=1)
+    write_shards(read_catalog(finished), folder, CONFIG, mapper=partial(map_threads, workers=1))
     return contents(folder)
 
 
@@ -117,7 +119,7 @@ def test_a_killed_build_looks_like_nothing_and_goes_on_to_the_same_bytes(finishe
     def progress(items, **_):
         return (encoded.append(item) or item for item in items)
 
-    write_shards(read_catalog(finished), folder, CONFIG, progress, workers)
+    write_shards(read_catalog(finished), folder, CONFIG, progress, partial(map_threads, workers=workers))
     assert contents(folder) == whole
     kept = [path for path in folder.glob("*/*.tar") if path.stat().st_mtime_ns in left.values()]
     rows = json.loads(whole["index.json"])
@@ -239,7 +241,7 @@ def test_a_full_disk_is_one_clear_error_and_the_build_goes_on_later(finished, wh
     assert message.endswith("free space and run again\n") and len(message.splitlines()) == 1
     assert refused(folder) and not list(folder.rglob("*.tmp"))
     assert len(list(folder.glob(".unfinished/*/*.tar"))) == i > 0
-    write_shards(read_catalog(finished), folder, CONFIG, workers=3)
+    write_shards(read_catalog(finished), folder, CONFIG, mapper=partial(map_threads, workers=3))
     assert contents(folder) == whole
 
 
@@ -264,7 +266,7 @@ def test_compressed_archives_are_read_from_front_to_end_and_give_the_same_bytes(
     monkeypatch.setattr(
         GzipReader, "read", lambda self, place, size: reads.append((str(self._path), place)) or read(self, place, size)
     )
-    write_shards(read_catalog(compressed), tmp_path / "s", CONFIG, workers=1)
+    write_shards(read_catalog(compressed), tmp_path / "s", CONFIG, mapper=partial(map_threads, workers=1))
     assert len(reads) == 30 and reads == sorted(reads)
     assert contents(tmp_path / "s") == whole
 
