@@ -69,6 +69,11 @@ def write_rows(path, n):
     writer.close()
 
 
+def peak():
+    """Return the peak memory of this process so far, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
 def measure(n):
     """Build one catalog; print its row of the table."""
     with tempfile.TemporaryDirectory() as folder:
@@ -76,19 +81,17 @@ def measure(n):
         subprocess.run([sys.executable, "-m", "benchmarks.scale", "write", str(n), str(raw)], check=True)
         start = time.perf_counter()
         names = catalog_files.resolve_file(raw, DataConfig())
-        resolved = time.perf_counter() - start
+        resolved, peak_of_names = time.perf_counter() - start, peak()
         counts = catalog_files.build_catalog_file(raw, names, out, SplitConfig())
         seconds = time.perf_counter() - start
-        gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(
-            f"| {n:,} | {len(names):,} | {resolved:.0f} | {seconds:.0f} | {1e6 * seconds / n:.0f} | {gigabytes:.2f} |",
-            counts,
-        )
+        row = [n, len(names), resolved, seconds, 1e6 * seconds / n, counts[""]]
+        print("| " + " | ".join(f"{value:,.0f}" for value in row) + f" | {peak_of_names:.2f} | {peak():.2f} |")
 
 
 def main():
     """Run one size a process, the smallest first."""
-    print("| rows | distinct names | s, names | s, all | us a row | peak GiB |\n" + "| ---: " * 6 + "|")
+    head = "rows, distinct names, s names, s all, us a row, excluded, peak GiB names, peak GiB all".split(", ")
+    print("| " + " | ".join(head) + " |\n" + "| ---: " * len(head) + "|")
     for n in SIZES:
         subprocess.run([sys.executable, "-m", "benchmarks.scale", "measure", str(n)], check=True)
 

@@ -9,8 +9,10 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .catalog import COLUMNS, assign_splits, build_catalog, check_rows, check_set
@@ -20,10 +22,12 @@ from .errors import InputError
 from .homonyms import CONTEXT_RANKS
 from .images import map_threads
 from .paths import atomic
+from .perceptual import from_hex
 from .resolution import KEY, context_of, open_backbones, resolve_raw_names
 from .splits import class_key
 
-PART_ROWS = 200_000
+PART_ROWS = 100_000
+_NO_HASH = "0" * 16  # of files that were not read
 _LABELS = ("source", "class_key", "excluded", "split")
 _SCHEMA = pa.schema([(name, pa.int64() if name in ("width", "height") else pa.string()) for name in COLUMNS])
 
@@ -148,11 +152,16 @@ def _write(tables: Iterator[pa.Table], path: Path, schema: pa.Schema) -> None:
 
 
 def _decisive_columns(path: Path) -> pd.DataFrame:
-    """Read what duplicates and splits depend on, labels as categories, ids and digests as Arrow strings."""
-    columns = ["image_id", "sha256", "phash", "width", "height", *_LABELS]
+    """Read what duplicates and splits depend on: digests as numbers, equal where they are; ids as Arrow strings."""
+    digests = pc.dictionary_encode(pq.read_table(path, columns=["sha256"])["sha256"].combine_chunks()).indices
+    numbers = {"sha256": digests.to_numpy()}
+    parts = _parts(path, ["phash", "excluded"])
+    hashes = (part["phash"].mask(part["excluded"] != "", _NO_HASH).to_numpy() for part in parts)
+    numbers["phash"] = np.concatenate([from_hex(part) for part in hashes])
+    columns = ["image_id", "width", "height", *_LABELS]
     table = pq.read_table(path, columns=columns, read_dictionary=list(_LABELS)).unify_dictionaries()
     rows = table.to_pandas(types_mapper={pa.string(): pd.ArrowDtype(pa.string())}.get, self_destruct=True)
-    return rows.astype(dict.fromkeys(_LABELS, object))  # of a category its rows share one string
+    return rows.astype(dict.fromkeys(_LABELS, object)).assign(**numbers)  # rows of a category share one string
 
 
 def _with_decisions(path: Path, decided: pd.DataFrame) -> Iterator[pa.Table]:

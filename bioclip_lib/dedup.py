@@ -98,7 +98,8 @@ def mark_exact_duplicates(catalog: pd.DataFrame, earlier: pd.DataFrame | None = 
     Sources are not told apart: a photograph in two sets would else be trained on in one and tested on in the other.
     """
     marked = usable(catalog) | (catalog["excluded"] == "duplicate" + _CONFLICT)
-    ranked = catalog.loc[marked, ["image_id", "sha256"]].sort_values("image_id")
+    ranked = catalog.loc[marked, ["image_id", "sha256"]]
+    ranked = ranked[ranked["sha256"].duplicated(keep=False)].sort_values("image_id")
     return _keep_first(catalog, ranked.rename(columns={"sha256": "group"}), "duplicate", earlier)
 
 
@@ -213,7 +214,7 @@ def _near_images_of(catalog: pd.DataFrame, radius: int, details: pd.DataFrame | 
 
 def _hashed(catalog: pd.DataFrame, rows: pd.Series) -> pd.DataFrame:
     """Return ``image_id, hash`` (uint64) of those of the rows (bool) that have structure."""
-    table = catalog.loc[rows, ["image_id"]].assign(hash=from_hex(catalog.loc[rows, "phash"].tolist()))
+    table = catalog.loc[rows, ["image_id"]].assign(hash=from_hex(catalog.loc[rows, "phash"].to_numpy()))
     return table[table["hash"] != FLAT]
 
 

@@ -36,6 +36,7 @@ from .usages import Backbone, Usage, common_name_in_ncbi, kingdom_of
 
 RECORD_COLUMNS = (*COLUMNS, "alternatives")
 MAX_ALTERNATIVES = 20
+_AT_ONCE = 20_000  # pairs: a row being made takes far more memory than a row of a table
 
 
 def resolve_records(records: pd.DataFrame, backbones: Sequence[Backbone]) -> pd.DataFrame:
@@ -75,16 +76,20 @@ def resolve_records(records: pd.DataFrame, backbones: Sequence[Backbone]) -> pd.
     names = ["" if pd.isna(name) else str(name) for name in records["verbatim_name"]]
     contexts = _read_contexts(records)
     texts = [with_genus(name, dict(context).get("genus", "")) for name, context in zip(names, contexts, strict=True)]
-    pairs = list(zip(texts, contexts, strict=True))
-    labels = {label.verbatim: label for label in Label.read(list(dict.fromkeys(texts)))}
-    translated = {context: _translations(context, backbones) for context in dict.fromkeys(contexts)}
-    rows = {
-        (name, context): _resolve(labels[name], dict(context), translated[context])[0]
-        for name, context in dict.fromkeys(pairs)
-    }
-    table = pd.DataFrame([rows[pair] for pair in pairs], columns=list(RECORD_COLUMNS), index=records.index, dtype=str)
-    table["verbatim_name"] = names
-    return table
+    rows = {pair: i for i, pair in enumerate(dict.fromkeys(zip(texts, contexts, strict=True)))}
+    pairs = list(rows)
+    parts = [_resolve_pairs(pairs[i : i + _AT_ONCE], backbones) for i in range(0, len(pairs), _AT_ONCE)]
+    table = pd.concat(parts) if parts else pd.DataFrame(columns=list(RECORD_COLUMNS), dtype=str)
+    table = table.iloc[[rows[pair] for pair in zip(texts, contexts, strict=True)]].set_index(records.index)
+    return table.assign(verbatim_name=names)
+
+
+def _resolve_pairs(pairs: Sequence[tuple], backbones: Sequence[Backbone]) -> pd.DataFrame:
+    """Resolve distinct pairs of a name and its context; a row each."""
+    labels = {label.verbatim: label for label in Label.read(list(dict.fromkeys(name for name, _ in pairs)))}
+    translated = {context: _translations(context, backbones) for context in dict.fromkeys(c for _, c in pairs)}
+    rows = [_resolve(labels[name], dict(context), translated[context])[0] for name, context in pairs]
+    return pd.DataFrame(rows, columns=list(RECORD_COLUMNS), dtype=str)
 
 
 def explain(name: str, backbones: Sequence[Backbone], context: Context | None = None) -> pd.DataFrame:
@@ -173,8 +178,12 @@ def _resolve(
 def _row_of_record(
     label: Label, context: Context, backbones: Sequence[tuple[Backbone, Context]]
 ) -> dict[str, str] | None:
-    """Return the row of the deepest taxon that the record itself names and that is one taxon in a backbone."""
-    for rank in (rank for rank in reversed(CONTEXT_RANKS[1:]) if rank in context):
+    """Return the row of the deepest taxon that the record itself names and that is one taxon in a backbone.
+
+    Its kingdom alone is no name, and its genus none where the name has another.
+    """
+    ranks = [rank for rank in reversed(CONTEXT_RANKS[1:]) if rank in context]
+    for rank in ranks[1:] if label.parsed.genus not in ("", context.get("genus")) and "genus" in ranks else ranks:
         lookup = Lookup(
             context[rank], f"{rank} of the record", reason=f"{label.text} is not known: the record's {rank}"
         )
