@@ -8,14 +8,16 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read by huggingface_hub when it is first imported
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 from bioclip_lib import RANKS
-from bioclip_lib.catalog import build_catalog
+from bioclip_lib.catalog import build_catalog, read_catalog
 from bioclip_lib.dedup import inspect_images
+from bioclip_lib.paths import REPOSITORY
 from bioclip_lib.resolution import KEY, context_of
 from bioclip_lib.sources import read_image_folder
 
@@ -81,6 +83,28 @@ def write_archive():
         return path
 
     return write
+
+
+@pytest.fixture
+def build_data_set(tmp_path):
+    """Run the code cells of 01_dataset_construction on a path of photographs; returns the names they leave."""
+
+    def build(photos: Path, **settings) -> dict:
+        values = {
+            "profile": "photos",
+            "run_dir": str(tmp_path / "run"),
+            "overrides": {"data.photos": str(photos), "split.min_images": 1, **settings},
+        }
+        names: dict = {"display": lambda *_: None}
+        for cell in nbformat.read(REPOSITORY / "notebooks" / "01_dataset_construction.ipynb", as_version=4).cells:
+            if "parameters" in cell.metadata.get("tags", []):
+                names.update(values)
+            elif cell.cell_type == "code":
+                exec(compile(cell.source, cell.id, "exec"), names)
+        assert read_catalog(names["run"].catalog).equals(names["table"])
+        return names
+
+    return build
 
 
 @pytest.fixture(scope="session")

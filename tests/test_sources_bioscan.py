@@ -122,3 +122,8 @@ def test_what_cannot_be_used(tmp_path):
     path.write_text("sampleid,family\nS1,x\n")
     with pytest.raises(InputError, match="no column processid"):
         read_bioscan(tmp_path)
+
+
+def test_the_notebook_builds_a_data_set_of_it(tmp_path, write_bioscan, build_data_set):
+    table = build_data_set(write_bioscan(tmp_path / "bioscan", "1M", zipped=True))["table"]
+    assert (table["kingdom"][table["excluded"] == ""] == "Animalia").all()

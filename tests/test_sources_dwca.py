@@ -194,3 +194,12 @@ def test_broken_archives(tmp_path, write_dwca, old, new, message):
 def test_no_image_at_all(tmp_path, write_dwca):
     with pytest.raises(InputError, match=r"none of the 5 images .* download the images of its multimedia table"):
         read_dwca(write_dwca(tmp_path / "a", images=False))
+
+
+def test_the_notebook_builds_a_data_set_of_it(tmp_path, write_dwca, build_data_set):
+    root = write_dwca(tmp_path / "archive")
+    lines = (root / "occurrence.txt").read_text().splitlines(keepends=True)
+    (root / "occurrence.txt").write_text("".join([*lines[:2], lines[2].replace("major", "monticolus"), *lines[3:]]))
+    table = build_data_set(root, **{"data.max_unreadable": 0.9})["table"]
+    assert table["scientific_name"].tolist() == ["Parus major"] * 2 + ["Parus monticolus"] * 2 + ["Parus major"]
+    assert (table["excluded"] == "").tolist() == [True, True, False, True, False]

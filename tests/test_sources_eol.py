@@ -102,3 +102,8 @@ def test_what_cannot_be_used(tmp_path, write_eol):
         read_eol(root)
     with pytest.raises(InputError, match="cannot be read"):
         read_pages(tmp_path / "none.tab", {"1"})
+
+
+def test_the_notebook_builds_a_data_set_of_it(tmp_path, write_eol, build_data_set):
+    built = build_data_set(write_eol(tmp_path / "eol"), **{"data.max_unreadable": 0.5})
+    assert len(built["table"]) == len(built["raw"]) and set(built["table"]["source"]) == {"eol"}

@@ -130,3 +130,9 @@ def test_places_that_do_not_exist_give_a_reason(tmp_path, dataset):
             read_bytes(f"{path}::{place}")
     with pytest.raises(ArchiveError, match="limit"):
         read_arrow_image(path, "image/0", 10)
+
+
+def test_the_notebook_builds_a_data_set_of_it(tmp_path, dataset, build_data_set):
+    dataset.save_to_disk(tmp_path / "saved")
+    table = build_data_set(tmp_path / "saved")["table"]
+    assert table["excluded"].tolist() == [*[""] * 6, "no image"] and table["family"].ne("")[:6].all()

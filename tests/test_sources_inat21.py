@@ -130,3 +130,8 @@ def test_no_image(tmp_path, write_inat):
         InputError, match=r"none of the 6 images .*train\.tar\.gz: gzip file is truncated.*put the class"
     ):
         read_inat21(root)
+
+
+def test_the_notebook_builds_a_data_set_of_it(tmp_path, write_inat, build_data_set):
+    table = build_data_set(write_inat(tmp_path / "inat", "json"))["table"]
+    assert len(table) == 6 and (table["excluded"] == "").all() and table["scientific_name"].nunique() == 2

@@ -213,3 +213,11 @@ def test_an_archive_that_changed_is_other_photographs(write_tol, tmp_path):
     archive = next(tmp_path.rglob("image_set_01.tar.gz"))
     os.utime(archive, ns=(0, 0))
     assert digest_of_photos(config) != before
+
+
+def test_the_notebook_builds_a_data_set_of_it(tmp_path, write_tol, build_data_set):
+    root, _ = write_tol(tmp_path / "tol", n=24, per_set=8)
+    built = build_data_set(root)
+    table = built["table"]
+    assert (table["excluded"] == "").all() and set(table["split"]) == {"train", "val"}
+    assert table["family"].value_counts().to_dict() == {"Corvidae": 23, "Sciaridae": 1}
