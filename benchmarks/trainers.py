@@ -5,6 +5,7 @@ train with the plain CLIP loss in fp32 on one caption an image. What cannot be m
 """
 
 import json
+import os
 import re
 import resource
 import statistics
@@ -16,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-SPEED = {"steps": 6, "seeds": (0, 1), "px": 64, "vision_layers": 6, "vision_width": 192, "text_layers": 3,
+SPEED = {"steps": 5, "seeds": (0, 1), "px": 64, "vision_layers": 6, "vision_width": 192, "text_layers": 3,
          "text_width": 192, "text_heads": 6, "embed_dim": 192}  # fmt: skip
 CURVES = {"steps": 200, "seeds": (0, 1), "px": 32, "vision_layers": 2, "vision_width": 64, "text_layers": 1,
           "text_width": 64, "text_heads": 2, "embed_dim": 64}  # fmt: skip
 BATCH, N_IMAGES = 128, 25 * 128
 LR, WARMUP, WEIGHT_DECAY, BETAS, EPS = 5e-4, 20, 0.2, (0.9, 0.98), 1e-6
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # two threads wait for each other on a busy machine
 SKIPPED = 2  # first steps, left out of medians
 LOG_LINE = re.compile(r"Data \(t\): ([\d.]+) Batch \(t\): ([\d.]+),.* Loss: ([\d.]+)")
 
@@ -125,17 +127,18 @@ def alternate(folder, sizes):
     for seed in {"speed": SPEED, "curves": CURVES}[sizes]["seeds"]:
         for name in TRAINERS:
             command = [sys.executable, "-m", "benchmarks.trainers", name, str(folder), sizes, str(seed)]
-            done = subprocess.run(command, capture_output=True, text=True)
+            done = subprocess.run(command, capture_output=True, text=True, env=os.environ | ONE_THREAD)
             if done.returncode:
                 raise RuntimeError(f"{name} failed:\n{done.stderr[-2_000:]}")
             line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
             results[name].append(json.loads(line.removeprefix("RESULT ")))
+            print(name, sizes, seed, line, file=sys.stderr, flush=True)
     return results
 
 
-def print_speed(results):
+def print_speed(results, size):
     """Print rates and memory, medians over the runs, and the ratio of ours to open_clip's."""
-    n = SPEED["steps"] * BATCH
+    n = size["steps"] * BATCH
     rows = {
         "whole job, images/s": lambda r: n / r["wall_s"],
         "step with its wait for data, images/s": lambda r: BATCH / statistics.median(r["batch_s"][SKIPPED:]),
@@ -148,7 +151,7 @@ def print_speed(results):
     for label, value in rows.items():
         ours, theirs = ([value(result) for result in results[name]] for name in TRAINERS)
         ratios = ", ".join(f"{a / b:.2f}" for a, b in zip(ours, theirs, strict=True) if b)
-        print(f"| {label} | {statistics.median(ours):,.0f} | {statistics.median(theirs):,.0f} | {ratios} |")
+        print(f"| {label} | {statistics.median(ours):,.1f} | {statistics.median(theirs):,.1f} | {ratios} |")
 
 
 def print_curves(results):
