@@ -1,0 +1,83 @@
+"""open_clip's own trainer on our shards and our export, and our trainer on its checkpoint."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+
+from bioclip_lib import _torchvision_ops  # noqa: F401 (before open_clip)
+
+# isort: split
+import numpy as np
+import open_clip
+import pytest
+import torch
+
+from bioclip_lib.catalog import assign_splits, write_catalog
+from bioclip_lib.config import ShardConfig, SplitConfig, load_config
+from bioclip_lib.model import build_model, export_model, load_model, model_config_dict
+from bioclip_lib.paths import Run
+from bioclip_lib.shards import write_shards
+from bioclip_lib.train import fit
+from bioclip_lib.train_data import load_training_data
+
+SETTINGS = {
+    "model.image_size_px": 16, "model.vision_layers": 1, "model.vision_width": 32, "model.text_layers": 1,
+    "model.text_width": 32, "model.text_heads": 1, "model.embed_dim": 16, "shards.image_size_px": 24,
+    "train.steps": 2, "train.batch_size": 4, "train.warmup_steps": 1, "train.precision": "fp32",
+}  # fmt: skip
+CONFIG = load_config("mini", SETTINGS)
+OPEN_CLIP = "import sys; import bioclip_lib._torchvision_ops; from open_clip_train.main import main; main(sys.argv[1:])"
+
+
+@pytest.fixture(scope="module")
+def run(catalog, tmp_path_factory):
+    """A run whose model open_clip's trainer has trained for two steps."""
+    run = Run(tmp_path_factory.mktemp("run"))
+    table = assign_splits(catalog, SplitConfig(heldout_fraction=0.25))
+    write_catalog(table, run.catalog)
+    write_shards(table, run.shards, ShardConfig(image_size_px=24, samples_per_shard=8))
+    export_model(build_model(CONFIG.model), CONFIG.model, run.model)
+    arguments = {
+        "model": f"local-dir:{run.model}", "train-data": run.shards / "train" / "shard-{000000..000002}.tar",
+        "dataset-type": "webdataset", "train-num-samples": 8, "batch-size": 4, "epochs": 1, "workers": 0,
+        "warmup": 1, "precision": "fp32", "device": "cpu", "logs": run.root / "logs", "name": "test",
+        "log-every-n-steps": 1,
+    }  # fmt: skip
+    command = [sys.executable, "-c", OPEN_CLIP, *(f"--{key}={value}" for key, value in arguments.items())]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    return run
+
+
+@pytest.fixture(scope="module")
+def checkpoint(run):
+    return run.root / "logs" / "test" / "checkpoints" / "epoch_1.pt"
+
+
+def test_open_clips_trainer_trains_our_export_on_our_shards(run, checkpoint):
+    log = (run.root / "logs" / "test" / "out.log").read_text()
+    losses = [float(loss) for loss in re.findall(r" Loss: ([\d.]+)", log)]
+    assert len(losses) == 2
+    assert all(0 < loss < 2 * math.log(4) for loss in losses)
+    start = load_model(f"local-dir:{run.model}").model.state_dict()
+    trained = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert set(trained) == set(start)
+    moved = {name for name in start if not torch.equal(start[name], trained[name])}
+    assert {"visual.conv1.weight", "text_projection", "token_embedding.weight"} <= moved
+
+
+def test_our_trainer_goes_on_from_its_checkpoint_and_open_clip_from_ours(run, checkpoint, tmp_path):
+    (tmp_path / "our-tiny.json").write_text(json.dumps(model_config_dict(CONFIG.model)))
+    open_clip.add_model_config(tmp_path / "our-tiny.json")
+    clip = load_model(f"our-tiny:{checkpoint}").model
+    trained = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert all(torch.equal(value, trained[name]) for name, value in clip.state_dict().items())
+    train, val = load_training_data(run, CONFIG, clip)
+    log = fit(clip, train, val, CONFIG, Run(tmp_path / "on"), progress=False)
+    assert np.isfinite(log["loss"]).all()
+    export_model(clip, CONFIG.model, tmp_path / "export")
+    again, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'export'}")
+    assert all(torch.equal(value, clip.state_dict()[name]) for name, value in again.state_dict().items())
+    assert not torch.equal(again.text_projection, trained["text_projection"])
