@@ -77,7 +77,7 @@ def measure(n):
         start = time.perf_counter()
         names = catalog_files.resolve_file(raw, DataConfig())
         resolved = time.perf_counter() - start
-        counts = catalog_files.build_catalog_file(raw, names, out, SplitConfig())
+        counts = catalog_files.build_catalog_file(raw, names, out, SplitConfig(), read_details=False)
         seconds = time.perf_counter() - start
         gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(
