@@ -182,4 +182,4 @@ def _section(title: str, table: pd.DataFrame) -> str:
 
 def _escape(text: str) -> str:
     """Keep a stranger's text on one line and out of Markdown and HTML."""
-    return re.sub(r"([\\`*_{}\[\]<>|#!])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>|#!~$&])", r"\\\1", " ".join(text.split()))

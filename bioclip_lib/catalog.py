@@ -17,7 +17,7 @@ from .extend import decided_splits
 from .image_files import BY_DESIGN
 from .paths import atomic
 from .resolution import KEY, context_of
-from .splits import SPLITS, class_key, published_splits, split_images, usable
+from .splits import SPLITS, TRAINING, class_key, published_splits, split_images, usable
 
 COLUMNS = (
     *("image_id", "source", "source_id", "location", "verbatim_name"),
@@ -180,8 +180,9 @@ def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig) -> 
     ------
     InputError
         If too many files are unreadable, two class names of one source stand for one species, a class has fewer than
-        ``split.min_images`` usable images, or fewer than two classes are left. The message gives the next action. Rows
-        that have no file by the design of their data set do not count as unreadable.
+        ``split.min_images`` usable images, fewer than two classes are left, or published splits leave nothing to test
+        on. The message gives the next action. Rows that have no file by the design of their data set do not count as
+        unreadable.
     """
     files = catalog[~catalog["excluded"].str.startswith(BY_DESIGN)]
     unreadable = files[(files["width"] == 0) & ~usable(files)]
@@ -211,6 +212,13 @@ def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig) -> 
         )
     if len(sizes) < 2:
         raise InputError(f"{len(sizes)} class with usable images; at least two are needed: add class folders")
+    decided = catalog[usable(catalog)]
+    if split.test_fraction + split.heldout_fraction and not data.extends and decided["split"].isin(TRAINING).all():
+        raise InputError(
+            f"{' and '.join(sorted(decided['source'].unique()))} came with images to train and validate on and none to "
+            "test on; SET=data.published_splits=false to split all anew, or "
+            'SET="split.test_fraction=0 split.heldout_fraction=0" for training alone'
+        )
 
 
 def _some(items: list[str] | pd.Series, n: int = 10) -> str:

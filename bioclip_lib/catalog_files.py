@@ -15,21 +15,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .catalog import COLUMNS, assign_splits, build_catalog, check_rows, check_set
+from .catalog import COLUMNS, assign_splits, build_catalog, check_rows, check_set, read_catalog
 from .config import DataConfig, SplitConfig
-from .dedup import IMAGE_COLUMNS, inspect_images, mark_exact_duplicates, mark_near_duplicates
+from .dedup import IMAGE_COLUMNS, find_near_images, inspect_images, mark_exact_duplicates, mark_near_duplicates
+from .dedup import read_details as read_details_of
 from .errors import InputError
+from .extend import keep_exclusions
 from .homonyms import CONTEXT_RANKS
+from .image_files import SPLIT_COLUMN
 from .images import map_threads
+from .licenses import exclude_licenses
 from .paths import atomic
 from .perceptual import from_hex
 from .resolution import KEY, context_of, open_backbones, resolve_raw_names
-from .splits import class_key
+from .splits import class_key, published_splits
 
 PART_ROWS = 100_000
 _NO_HASH = "0" * 16  # of files that were not read
-_LABELS = ("source", "class_key", "excluded", "split")
-_SCHEMA = pa.schema([(name, pa.int64() if name in ("width", "height") else pa.string()) for name in COLUMNS])
+_LABELS = ("source", "class_key", "license", "excluded", "split")
+_NUMBERS = ("width", "height")
+_SCHEMA = pa.schema([(name, pa.int64() if name in _NUMBERS else pa.string()) for name in COLUMNS])
 
 
 def inspect_file(raw: str | Path, out: str | Path, mapper: Callable = map_threads) -> None:
@@ -88,7 +93,14 @@ def _distinct_names(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(context=context_of(rows)).drop_duplicates(list(KEY)).drop(columns="context").sort_index()
 
 
-def build_catalog_file(raw: str | Path, names: pd.DataFrame, out: str | Path, split: SplitConfig) -> pd.Series:
+def build_catalog_file(
+    raw: str | Path,
+    names: pd.DataFrame,
+    out: str | Path,
+    split: SplitConfig,
+    data: DataConfig | None = None,
+    read_details: bool = True,
+) -> pd.Series:
     """Build the catalog of a file of raw rows: names joined, duplicates marked, splits assigned.
 
     Parameters
@@ -100,6 +112,10 @@ def build_catalog_file(raw: str | Path, names: pd.DataFrame, out: str | Path, sp
     out : str or Path
         ``catalog.parquet``; it appears when it is whole.
     split : SplitConfig
+    data : DataConfig, optional
+        Its ``extends`` and ``licenses`` are followed.
+    read_details : bool
+        Whether images of near hashes are read again, to see whether their details agree; without it the hashes decide.
 
     Returns
     -------
@@ -109,7 +125,8 @@ def build_catalog_file(raw: str | Path, names: pd.DataFrame, out: str | Path, sp
     Raises
     ------
     InputError
-        If a column is missing, or the catalog breaks its contract.
+        If a column is missing, there are no rows, or the catalog breaks its contract; and as `extend.keep_exclusions`,
+        `licenses.exclude_licenses` and `dedup.read_details`.
 
     Notes
     -----
@@ -118,14 +135,20 @@ def build_catalog_file(raw: str | Path, names: pd.DataFrame, out: str | Path, sp
     lacking = set(IMAGE_COLUMNS) - set(pq.read_schema(raw).names)
     if lacking:
         raise InputError(f"{raw} has no columns {sorted(lacking)}; inspect its images first")
-    out = Path(out)
+    out, data = Path(out), data or DataConfig()
+    out.parent.mkdir(parents=True, exist_ok=True)
     joined = out.with_name(f".{out.name}.joined")
     try:
-        schema = _SCHEMA.append(pa.field("class_key", pa.string()))
-        parts = (build_catalog(part, names, part) for part in _parts(raw))
-        parts = (part.assign(class_key=class_key(part)) for part in parts)
-        _write((pa.Table.from_pandas(part, schema, preserve_index=False) for part in parts), joined, schema)
-        decided = assign_splits(mark_near_duplicates(mark_exact_duplicates(_decisive_columns(joined))), split)
+        _join(raw, names, joined)
+        earlier = read_catalog(data.extends) if data.extends else None
+        decided = _decisive_columns(joined)
+        if earlier is not None:
+            decided = keep_exclusions(decided, earlier)
+        decided = mark_exact_duplicates(exclude_licenses(decided, data.licenses), earlier)
+        near = decided.loc[find_near_images(decided).index]
+        details = read_details_of(near.assign(location=_locations(joined, near.index))) if read_details else None
+        decided.loc[near.index, "excluded"] = mark_near_duplicates(near, details=details, earlier=earlier)["excluded"]
+        decided = assign_splits(decided, split, earlier)
         check_set(decided)
         with atomic(out) as tmp:
             _write(_with_decisions(joined, decided[["excluded", "split"]].astype(str)), tmp, _SCHEMA)
@@ -134,14 +157,45 @@ def build_catalog_file(raw: str | Path, names: pd.DataFrame, out: str | Path, sp
     return decided["split"].astype(str).value_counts()
 
 
+def _join(raw: str | Path, names: pd.DataFrame, path: Path) -> None:
+    """Write the catalog of every part, with its classes and published splits."""
+    columns = ["source", SPLIT_COLUMN]
+    said = pd.concat(part.drop_duplicates() for part in _parts(raw, columns)).drop_duplicates()
+    schema = _SCHEMA.append(pa.field("class_key", pa.string()))
+
+    def joined(part: pd.DataFrame) -> pa.Table:
+        catalog = build_catalog(part, names, part)
+        if SPLIT_COLUMN in part:  # whether a source has one split only is seen from all parts
+            catalog["split"] = published_splits(pd.concat([part[columns], said])).to_numpy()[: len(part)]
+        return pa.Table.from_pandas(catalog.assign(class_key=class_key(catalog)), schema, preserve_index=False)
+
+    _write(map(joined, _parts(raw)), path, schema)
+
+
+def _locations(path: Path, rows: pd.Index) -> pd.Series:
+    """Read where the images of some rows lie."""
+    return pd.concat(part.loc[part.index.intersection(rows), "location"] for part in _parts(path, ["location"]))
+
+
 def _parts(path: str | Path, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-    """Read a Parquet file part by part, with a running index."""
+    """Read a Parquet file part by part, with a running index: all but sizes and lists as text, never missing."""
     file, start = pq.ParquetFile(path), 0
+    if not file.metadata.num_rows:
+        raise InputError(f"{path} has no rows; write one row an image")
     there = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
     for batch in file.iter_batches(PART_ROWS, columns=there):
-        part = batch.to_pandas()
+        values = {
+            name: column if name in _NUMBERS or pa.types.is_nested(column.type) else _text(column)
+            for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        }
+        part = pa.table(values).to_pandas()
         yield part.set_index(pd.RangeIndex(start, start + len(part)))
         start += len(part)
+
+
+def _text(column: pa.Array) -> pa.Array:
+    """Return a column as text, '' where missing."""
+    return pc.fill_null(column.cast(pa.string()), "")
 
 
 def _write(tables: Iterator[pa.Table], path: Path, schema: pa.Schema) -> None:
@@ -158,7 +212,7 @@ def _decisive_columns(path: Path) -> pd.DataFrame:
     parts = _parts(path, ["phash", "excluded"])
     hashes = (part["phash"].mask(part["excluded"] != "", _NO_HASH).to_numpy() for part in parts)
     numbers["phash"] = np.concatenate([from_hex(part) for part in hashes])
-    columns = ["image_id", "width", "height", *_LABELS]
+    columns = ["image_id", *_NUMBERS, *_LABELS]
     table = pq.read_table(path, columns=columns, read_dictionary=list(_LABELS)).unify_dictionaries()
     rows = table.to_pandas(types_mapper={pa.string(): pd.ArrowDtype(pa.string())}.get, self_destruct=True)
     return rows.astype(dict.fromkeys(_LABELS, object)).assign(**numbers)  # rows of a category share one string

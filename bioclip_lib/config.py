@@ -36,6 +36,7 @@ class DataConfig:
     benchmark: str = ""  # catalog.parquet of a benchmark: its images and its held-out species are kept out of training
     extends: str = ""  # catalog.parquet of an earlier run: its images keep their split, its classes their side
     licenses: tuple[str, ...] = ()  # keys as cc0,cc-by: images under another, or none, are left out; () takes all
+    published_splits: bool = True  # the makers' splits are kept; False: all images are split anew
     max_unreadable: float = 0.2  # a larger share of unreadable files stops the run
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
 

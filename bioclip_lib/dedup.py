@@ -121,7 +121,7 @@ def read_details(catalog: pd.DataFrame, radius: int = RADIUS) -> pd.DataFrame:
     InputError
         If `radius` is outside 0 to 16, a usable image has no perceptual hash, or one cannot be read any more.
     """
-    near = _near_images_of(catalog, radius, None)
+    near = find_near_images(catalog, radius)
     return pd.DataFrame(image_details(catalog.loc[near.index, "location"].tolist()), index=near["image_id"])
 
 
@@ -168,7 +168,7 @@ def mark_near_duplicates(
 
     Images without structure, such as blank frames, are never near duplicates.
     """
-    ranked = _near_images_of(catalog, radius, details)
+    ranked = find_near_images(catalog, radius, details)
     ranked["group"] = ranked.groupby(["group", "class_key"]).ngroup()
     n_px = catalog.loc[ranked.index, "width"] * catalog.loc[ranked.index, "height"]
     ranked = ranked.assign(n_px=-n_px).sort_values(["n_px", "image_id"])
@@ -191,15 +191,26 @@ def find_near_conflicts(
     pd.DataFrame
         ``group, source, source_id, class_key`` of the usable images of each chain with several classes.
     """
-    near = _near_images_of(catalog, radius, details)
+    near = find_near_images(catalog, radius, details)
     near = near[near.groupby("group")["class_key"].transform("nunique") > 1]
     table = catalog.loc[near.index, ["source", "source_id"]].assign(class_key=near["class_key"], group=near["group"])
     table = table.sort_values(["group", "class_key", "source", "source_id"], ignore_index=True)
     return table.assign(group=pd.factorize(table["group"])[0])[["group", "source", "source_id", "class_key"]]
 
 
-def _near_images_of(catalog: pd.DataFrame, radius: int, details: pd.DataFrame | None) -> pd.DataFrame:
-    """Return ``image_id, group, class_key`` of the usable images that look like another one."""
+def find_near_images(catalog: pd.DataFrame, radius: int = RADIUS, details: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Find the usable images that look like another one.
+
+    Parameters
+    ----------
+    catalog, radius, details
+        As of `mark_near_duplicates`.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``image_id, group`` (equal for the images of one chain) and ``class_key``, under the index of `catalog`.
+    """
     table = _hashed(catalog, usable(catalog))
     table["group"] = near_groups(table["hash"].to_numpy(), radius)
     table = table[table["group"].duplicated(keep=False)].copy()

@@ -51,12 +51,17 @@ def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, F
     Raises
     ------
     InputError
-        For an unknown contestant, or a run without shards or model.
+        For an unknown contestant, or a run without shards, model or images to test on.
     """
     unknown = sorted(set(names) - set(CONTESTANTS))
     if unknown:
         raise InputError(f"unknown contestant {', '.join(unknown)}; choose from {', '.join(CONTESTANTS)}")
     splits = [split for split in EVALUATED_SPLITS if split in set(shards.read_index(run.shards)["split"])]
+    if not splits:
+        raise InputError(
+            f"{run.root} has no image to test on, of species seen or held out; build it again with split.test_fraction "
+            "or split.heldout_fraction above 0, and data.published_splits=false where the makers' splits leave none"
+        )
     compute = {"trained": _trained, "random_init": _random_init, "pixels": _pixels, "frozen": _frozen}
     return {name: compute[name](run, config, splits) for name in names}
 

@@ -17,6 +17,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from . import TEXT_TYPES
 from .embedding_figures import plot_distance_by_rank, plot_mantel, plot_map
 from .score_figures import plot_few_shot, plot_mistakes, plot_rank_accuracy, plot_results_overview, plot_zero_shot
+from .splits import class_key
 from .style import (
     COLUMN_IN,
     PAGE_IN,
@@ -106,9 +107,9 @@ def plot_taxon_counts(catalog: pd.DataFrame) -> Figure:
     fig.set_figwidth(PAGE_IN)
     colours = colours_of(list(kept["source"].unique()), {})
     for source, rows in kept.groupby("source"):
-        class_key = np.where(rows["rank"] == "species", rows["scientific_name"], rows["verbatim_name"])
-        counts = np.sort(np.unique(class_key, return_counts=True)[1])[::-1]
-        label = f"{shorten(source, 24)}: {len(counts):,} classes, {counts.min():,}–{counts.max():,} images"
+        counts = class_key(rows).value_counts().to_numpy()
+        sizes = f"{counts.min():,}–{counts.max():,}" if counts.min() < counts.max() else f"{counts.max():,}"
+        label = f"{shorten(source, 24)}: {len(counts):,} classes, {sizes} images"
         axs[0].plot(np.arange(1, len(counts) + 1), counts, color=colours[source], label=label)
     axs[0].set(xlabel="class, by number of images", ylabel="images", yscale="log", title="Images per class")
     axs[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -16,9 +16,10 @@ import time
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import papermill
 
-from . import archives, metrics, report, resolution, sources
+from . import archives, catalog, metrics, report, resolution, sources
 from .config import Config, load_config
 from .errors import InputError
 from .paths import REPOSITORY, Run, open_run, remove, write_json
@@ -94,7 +95,7 @@ def reproduce(config: Config, run_dir: str | Path = "") -> int:
     InputError
         For photographs, settings or a run directory that cannot be used, found here or in a notebook.
     """
-    data_digest = digest_of_photos(config) + digest_of_backbones(config)
+    data_digest = digest_of_photos(config) + digest_of_backbones(config) + digest_of_catalogs(config)
     run = open_run(run_dir, config)
     parameters = {"profile": config.profile, "run_dir": str(run.root), "overrides": changed_settings(config)}
     notebooks = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
@@ -194,8 +195,22 @@ def source_digest() -> str:
     return sha.hexdigest()
 
 
+def digest_of_table(table: pd.DataFrame) -> str:
+    """Return a digest of a table's rows, in their order, and its columns."""
+    rows = pd.util.hash_pandas_object(table, index=False)
+    return hashlib.sha256(str(list(table.columns)).encode() + rows.to_numpy().tobytes()).hexdigest()
+
+
 def digest_of_photos(config: Config) -> str:
-    """Return a digest of the photographs' names, sizes and times; raise InputError where they cannot be used."""
+    """Return a digest of what is said of the photographs, and of their files' sizes and times.
+
+    Names, ranks, licences and published splits are in the raw table, or in the tables of names beside it.
+
+    Raises
+    ------
+    InputError
+        Where the photographs cannot be used.
+    """
     if config.data.source != "photos":
         if config.data.photos or config.data.names:
             raise InputError("photographs go with the profile photos: pass PROFILE=photos PHOTOS=path/to/folder")
@@ -203,18 +218,19 @@ def digest_of_photos(config: Config) -> str:
     if not config.data.photos:
         raise InputError("the profile photos needs photographs: pass PHOTOS=path/to/folder, a CSV or a Parquet file")
     raw = sources.read_source(config.data)
+    said = sources.read_names(config.data, raw)
     sha = hashlib.sha256()
-    stats = {}
-    for location in sorted(raw["location"]):
-        file = str((archives.split_location(location) or (location,))[0])
-        if file not in stats:
-            found = os.stat(file) if os.path.exists(file) else None
-            stats[file] = f"{found.st_size} {found.st_mtime_ns}" if found else ""
-        sha.update(f"{location} {stats[file]}\n".encode())
-    names = Path(config.data.names) if config.data.names else Path(config.data.photos) / "classes.csv"
-    if names.is_file():
-        sha.update(names.read_bytes())
+    sha.update((digest_of_table(raw) + ("" if said is None else digest_of_table(said))).encode())
+    for file in sorted({str((archives.split_location(name) or (name,))[0]) for name in raw["location"]}):
+        found = os.stat(file) if os.path.exists(file) else None
+        sha.update(f"{file} {found.st_size} {found.st_mtime_ns}\n".encode() if found else b"")
     return sha.hexdigest()
+
+
+def digest_of_catalogs(config: Config) -> str:
+    """Return a digest of the catalogs that ``data.extends`` and ``data.benchmark`` name, as far as they are given."""
+    paths = [path for path in (config.data.extends, config.data.benchmark) if path]
+    return str([(path, digest_of_table(catalog.read_catalog(path))) for path in paths])
 
 
 def digest_of_backbones(config: Config) -> str:

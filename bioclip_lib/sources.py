@@ -18,7 +18,7 @@ from .dwca import is_dwca, read_dwca
 from .eol import FILE_NAME, find_manifests, read_eol
 from .errors import InputError
 from .hub import HUB_NAME, has_metadata, is_saved, parquet_files, read_dataset
-from .image_files import RAW_COLUMNS, escape, is_unicode, link_problem
+from .image_files import RAW_COLUMNS, SPLIT_COLUMN, escape, is_unicode, link_problem
 from .images import IMAGE_SUFFIXES
 from .inat21 import is_inat21, read_inat21
 from .tables import TABLE_SUFFIXES, missing_column, read_strings, said_of_names, verbatim_names
@@ -48,13 +48,20 @@ def read_source(data: DataConfig) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        The raw table, one row an image, sorted by source and path (folder) or in the file's order (table).
+        The raw table, one row an image, sorted by source and path (folder) or in the file's order (table). Without
+        ``data.published_splits`` it says nothing of its makers' splits.
 
     Raises
     ------
     InputError
         If nothing is given or there, or the format is none of these.
     """
+    raw = _read_source(data)
+    return raw if data.published_splits else raw.drop(columns=SPLIT_COLUMN, errors="ignore")
+
+
+def _read_source(data: DataConfig) -> pd.DataFrame:
+    """Read the raw table, published splits in it."""
     if not data.photos:
         raise InputError("no photographs given; pass PHOTOS=path/to/folder (or a CSV or Parquet file)")
     path = Path(data.photos).expanduser()

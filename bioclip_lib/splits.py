@@ -16,6 +16,7 @@ from .image_files import SPLIT_COLUMN
 from .names import clean_label
 
 SPLITS = ("train", "val", "test", "heldout_species")
+TRAINING = SPLITS[:2]  # all that training looks at
 PUBLISHED = {
     **dict.fromkeys(("train", "train_small", "train_mini", "pretrain"), "train"),
     **dict.fromkeys(("val", "validation"), "val"),

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.transforms import Bbox
 
 from . import RANKS
-from .style import KINGDOM_COLOURS, OTHERS, PAGE_IN, colours_of, one_panel, say_empty, styled
+from .style import KINGDOM_COLOURS, OTHERS, PAGE_IN, colours_of, one_panel, say_empty, shorten, styled
 
 DRAWN = RANKS[:4]
 UNKNOWN = "not known"
@@ -124,7 +124,7 @@ def plot_taxon_treemap(catalog: pd.DataFrame, *, ax: Axes | None = None) -> Figu
     kingdoms = kept["kingdom"].value_counts()
     colours = {"": OTHERS, **colours_of([name for name in kingdoms.index if name], KINGDOM_COLOURS)}
     if len(kingdoms) > 1:
-        labels = [f"{name or UNKNOWN} ({n:,})" for name, n in kingdoms.items()]
+        labels = [f"{shorten(name or UNKNOWN, 24)} ({n:,})" for name, n in kingdoms.items()]
         handles = [
             Patch(color=_tint(colours[name], 0.45), label=text)
             for name, text in zip(kingdoms.index, labels, strict=True)
@@ -151,7 +151,7 @@ def _shared_ranks(kept: pd.DataFrame) -> list[str]:
 
 def _title(kept: pd.DataFrame, shared: list[str]) -> str:
     """Say what is drawn, and what all images share."""
-    lineage = " › ".join(kept[shared].iloc[0]) if shared else ""
+    lineage = " › ".join(shorten(name, 24) for name in kept[shared].iloc[0]) if shared else ""
     n_orders = len(kept.loc[kept["order"] != "", list(DRAWN)].drop_duplicates())
     counts = f"{len(kept):,} image{'s' * (len(kept) > 1)} of {n_orders:,} order{'s' * (n_orders != 1)}"
     return f"{lineage}: {counts}" if lineage else counts[0].upper() + counts[1:]

@@ -76,3 +76,8 @@ def test_markdown_and_html_in_names_stay_text(catalog):
     table = licensed(catalog).assign(license="<script>x</script> | [a](javascript:b)\n# c")
     text = card.make_card(table, "t")
     assert "<script>" not in text and "\n# c" not in text and "[a](" not in text
+
+
+def test_no_sign_of_markdown_or_html_is_left_bare(catalog):
+    text = card.make_card(catalog.assign(license="~~x~~ &lt;b&gt; $y$ <i>", split="train"), "t")
+    assert "\\~\\~x\\~\\~ \\&lt;b\\&gt; \\$y\\$ \\<i\\>" in text

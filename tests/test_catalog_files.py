@@ -6,10 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from bioclip_lib import catalog_files
-from bioclip_lib.catalog import assign_splits, build_catalog, read_catalog
+from bioclip_lib.catalog import assign_splits, build_catalog, read_catalog, write_catalog
 from bioclip_lib.config import DataConfig, SplitConfig
-from bioclip_lib.dedup import mark_exact_duplicates, mark_near_duplicates
+from bioclip_lib.dedup import inspect_images, mark_exact_duplicates, mark_near_duplicates, read_details
 from bioclip_lib.errors import InputError
+from bioclip_lib.extend import keep_exclusions
+from bioclip_lib.licenses import exclude_licenses
 from bioclip_lib.perceptual import to_hex
 from bioclip_lib.resolution import open_backbones, resolve_raw_names
 
@@ -49,6 +51,26 @@ def raw(tmp_path) -> pd.DataFrame:
     return table
 
 
+def of_the_whole(raw, names, earlier=None, licenses=(), details=None, split=None) -> pd.DataFrame:
+    """The catalog as notebook 01 makes it, in memory."""
+    table = build_catalog(raw, names, raw)
+    table = table if earlier is None else keep_exclusions(table, earlier)
+    table = mark_exact_duplicates(exclude_licenses(table, licenses), earlier=earlier)
+    table = mark_near_duplicates(table, details=details and details(table), earlier=earlier)
+    return assign_splits(table, split or SplitConfig(), earlier)
+
+
+def of_parts(raw, path, split=None, read_details=False, **data) -> pd.DataFrame:
+    """The catalog that is built part by part."""
+    raw.to_parquet(path / "raw.parquet", index=False)
+    names = catalog_files.resolve_file(path / "raw.parquet", DataConfig())
+    out, data = path / "new folder" / "catalog.parquet", DataConfig(**data)
+    catalog_files.build_catalog_file(
+        path / "raw.parquet", names, out, split or SplitConfig(), data, read_details=read_details
+    )
+    return read_catalog(out)
+
+
 @pytest.mark.parametrize("part_rows", [7, 400, 1_000])
 def test_parts_give_the_catalog_of_the_whole(raw, tmp_path, monkeypatch, part_rows):
     monkeypatch.setattr(catalog_files, "PART_ROWS", part_rows)
@@ -57,9 +79,9 @@ def test_parts_give_the_catalog_of_the_whole(raw, tmp_path, monkeypatch, part_ro
     key = ["source", "verbatim_name", "context"]
     pd.testing.assert_frame_equal(*(t.sort_values(key, ignore_index=True) for t in (names, expected)))
     counts = catalog_files.build_catalog_file(
-        tmp_path / "raw.parquet", names, tmp_path / "catalog.parquet", SplitConfig()
+        tmp_path / "raw.parquet", names, tmp_path / "catalog.parquet", SplitConfig(), read_details=False
     )
-    whole = assign_splits(mark_near_duplicates(mark_exact_duplicates(build_catalog(raw, names, raw))), SplitConfig())
+    whole = of_the_whole(raw, names)
     built = read_catalog(tmp_path / "catalog.parquet")
     pd.testing.assert_frame_equal(built, whole)
     assert counts.sum() == len(raw) and counts[""] == (whole["excluded"] != "").sum() > 20
@@ -72,18 +94,84 @@ def test_a_failed_build_leaves_nothing(raw, tmp_path):
     names = catalog_files.resolve_file(path, DataConfig())
     raw.drop(columns="phash").to_parquet(path, index=False)
     with pytest.raises(InputError, match=r"has no columns \['phash'\]; inspect its images first"):
-        catalog_files.build_catalog_file(path, names, out, SplitConfig())
+        catalog_files.build_catalog_file(path, names, out, SplitConfig(), read_details=False)
     raw.assign(source_id="same").to_parquet(path, index=False)
     with pytest.raises(InputError, match="image_id is not unique"):
-        catalog_files.build_catalog_file(path, names, out, SplitConfig())
+        catalog_files.build_catalog_file(path, names, out, SplitConfig(), read_details=False)
     raw.assign(verbatim_name="new").to_parquet(path, index=False)
     with pytest.raises(ValueError, match=r"resolved once; missing: \['new'\]"):
-        catalog_files.build_catalog_file(path, names, out, SplitConfig())
+        catalog_files.build_catalog_file(path, names, out, SplitConfig(), read_details=False)
     assert [path.name for path in tmp_path.iterdir()] == ["raw.parquet"]
 
 
 def test_row_groups_are_parts(raw, tmp_path, monkeypatch):
     monkeypatch.setattr(catalog_files, "PART_ROWS", 150)
     names = catalog_files.resolve_file(tmp_path / "raw.parquet", DataConfig())
-    catalog_files.build_catalog_file(tmp_path / "raw.parquet", names, tmp_path / "catalog.parquet", SplitConfig())
+    catalog_files.build_catalog_file(
+        tmp_path / "raw.parquet", names, tmp_path / "catalog.parquet", SplitConfig(), read_details=False
+    )
     assert pq.ParquetFile(tmp_path / "catalog.parquet").num_row_groups == 3
+
+
+@pytest.mark.parametrize("part_rows", [7, 1_000])
+def test_published_splits_are_those_of_the_whole_file(raw, tmp_path, monkeypatch, part_rows):
+    monkeypatch.setattr(catalog_files, "PART_ROWS", part_rows)
+    words = np.where(np.arange(400) < 300, "train", "val")  # in order: most parts have one split
+    raw = raw.assign(source_split=np.where(raw["source"] == "a", words, "train"))  # b was never split
+    names = resolve_raw_names(raw)
+    built = of_parts(raw, tmp_path)
+    pd.testing.assert_frame_equal(built, of_the_whole(raw, names))
+    usable = built[built["excluded"] == ""]
+    assert set(usable.loc[usable["source"] == "a", "split"]) == {"train", "val"}
+    assert "test" in set(usable.loc[usable["source"] == "b", "split"])
+
+
+def test_an_earlier_catalog_and_licences_decide_as_in_memory(raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(catalog_files, "PART_ROWS", 150)
+    raw["license"] = np.array(["CC0", "CC BY 4.0", "", "all rights reserved"])[np.arange(400) % 4]
+    names = resolve_raw_names(raw)
+    earlier = of_the_whole(raw[:200], names, split=SplitConfig(seed=3, heldout_fraction=0.5))
+    write_catalog(earlier, tmp_path / "earlier.parquet")
+    built = of_parts(raw, tmp_path, extends=str(tmp_path / "earlier.parquet"), licenses=("cc0", "cc-by"))
+    pd.testing.assert_frame_equal(built, of_the_whole(raw, names, earlier, ("cc0", "cc-by")))
+    assert (built["split"] == "heldout_species").sum() > (earlier["split"] == "heldout_species").sum() > 0
+    assert built["excluded"].str.startswith("licence").any()
+
+
+def test_near_hashes_are_confirmed_on_the_pixels(write_image, tmp_path, monkeypatch):
+    monkeypatch.setattr(catalog_files, "PART_ROWS", 3)
+    files = [write_image(tmp_path / f"{i}.jpg", (300, 280), seed=i // 2, quality=95 - i) for i in range(8)]
+    rows = [(file.name, str(file), "Parus major") for file in files]
+    raw = pd.DataFrame(rows, columns=["source_id", "location", "verbatim_name"]).assign(source="a")
+    raw = pd.concat([raw, inspect_images(raw)], axis=1)
+    raw.loc[[0, 2], "phash"] = raw.loc[0, "phash"]  # of other looks
+    raw.loc[[1, 3], "phash"] = raw.loc[1, "phash"]
+    built = of_parts(raw, tmp_path, read_details=True)
+    pd.testing.assert_frame_equal(built, of_the_whole(raw, resolve_raw_names(raw), details=read_details))
+    assert (built["excluded"] != "").sum() < (of_parts(raw, tmp_path)["excluded"] != "").sum()
+
+
+def test_missing_values_numbers_and_empty_columns_are_text(raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(catalog_files, "PART_ROWS", 150)
+    clean = raw.assign(license="", rights_holder=["7"] * 200 + [""] * 200, source_url=[""] * 399 + ["x"])
+    odd = clean.astype({"source": "category", "verbatim_name": "category"})
+    odd = odd.assign(license=None, rights_holder=[7] * 200 + [None] * 200, source_url=[None] * 399 + ["x"])
+    odd["rights_holder"] = odd["rights_holder"].astype("Int64")
+    odd["kingdom"] = odd["kingdom"].replace("", None)
+    pd.testing.assert_frame_equal(of_parts(odd, tmp_path), of_the_whole(clean, resolve_raw_names(clean)))
+    odd.drop(columns=["sha256", "phash", "width", "height"]).to_parquet(tmp_path / "raw.parquet")
+    catalog_files.inspect_file(tmp_path / "raw.parquet", tmp_path / "inspected.parquet")
+    found = pd.read_parquet(tmp_path / "inspected.parquet")
+    assert found["source_url"].tolist() == clean["source_url"].tolist() and (found["license"] == "").all()
+
+
+def test_a_file_without_rows_is_one_message(raw, tmp_path):
+    raw[:0].to_parquet(tmp_path / "raw.parquet", index=False)
+    for build in (
+        lambda path: catalog_files.resolve_file(path, DataConfig()),
+        lambda path: catalog_files.inspect_file(path, tmp_path / "inspected.parquet"),
+        lambda path: catalog_files.build_catalog_file(path, pd.DataFrame(), tmp_path / "c.parquet", SplitConfig()),
+    ):
+        with pytest.raises(InputError, match="has no rows"):
+            build(tmp_path / "raw.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["raw.parquet"]

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from bioclip_lib import catalog, metrics, reproduce
-from bioclip_lib.config import load_config
+from bioclip_lib.config import SplitConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.paths import REPOSITORY, Run
 
@@ -232,3 +232,43 @@ def test_catalogs_that_settings_name_are_found_from_the_notebooks_folder(monkeyp
     found = reproduce.settings_from(Namespace(**vars(given), unfreeze=False))
     there = str(tmp_path / "runs" / "a" / "catalog.parquet")
     assert found == {"data.benchmark": there, "data.extends": there, "data.licenses": "cc0"}
+
+
+@pytest.fixture
+def two_sets(tmp_path, write_image):
+    """A folder of two sets, one with a table of names; and a table of the same images."""
+    for i, name in enumerate(("birds/Jay", "birds/Tit", "trees/Oak")):
+        write_image(tmp_path / "photos" / name / "1.jpg", seed=i)
+    (tmp_path / "photos" / "birds" / "classes.csv").write_text("class_name,scientific_name\nJay,Cyanocitta cristata\n")
+    (tmp_path / "table.csv").write_text("path,name,license\nphotos/birds/Jay/1.jpg,Jay,CC0\n")
+    return tmp_path
+
+
+def test_what_is_said_of_photographs_is_part_of_their_digest(two_sets):
+    for photos, file, old, new in (
+        ("photos", "photos/birds/classes.csv", "Cyanocitta cristata", "Garrulus glandarius"),
+        ("table.csv", "table.csv", "1.jpg,Jay", "1.jpg,Tit"),
+        ("table.csv", "table.csv", "CC0", "CC BY"),
+    ):
+        config = load_config("photos", {"data.photos": str(two_sets / photos)})
+        before, text = reproduce.digest_of_photos(config), (two_sets / file).read_text()
+        assert reproduce.digest_of_photos(config) == before
+        (two_sets / file).write_text(text.replace(old, new))
+        assert reproduce.digest_of_photos(config) != before, (file, old)
+
+
+@pytest.mark.parametrize("setting", ["data.extends", "data.benchmark"])
+def test_another_content_of_the_catalogs_that_settings_name_is_another_input(request, tmp_path, setting):
+    path = tmp_path / "catalog.parquet"
+    table = catalog.assign_splits(request.getfixturevalue("catalog"), SplitConfig())
+    catalog.write_catalog(table, path)
+    config = load_config("smoke", {setting: str(path)})
+    before = reproduce.digest_of_catalogs(config)
+    assert before != reproduce.digest_of_catalogs(load_config("smoke"))
+    catalog.write_catalog(table, path)
+    assert reproduce.digest_of_catalogs(config) == before
+    catalog.write_catalog(table.assign(license="cc0"), path)
+    assert reproduce.digest_of_catalogs(config) != before
+    path.unlink()
+    with pytest.raises(InputError, match="does not exist"):
+        reproduce.digest_of_catalogs(config)

@@ -1,6 +1,7 @@
 """TreeOfLife-10M as published: catalog, licences and tars, whole, broken and incomplete."""
 
 import csv
+import dataclasses
 import os
 import uuid
 from pathlib import Path
@@ -165,7 +166,8 @@ def test_images_that_the_published_archives_do_not_hold_are_no_unreadable_files(
         "image not in the published archives: get bioscan from its makers",
     ]
     catalog = build_catalog(raw, resolve(raw), inspect_images(raw))
-    check_input(catalog, DataConfig(max_unreadable=0), SplitConfig(min_images=1))
+    split = SplitConfig(min_images=1, test_fraction=0, heldout_fraction=0)
+    check_input(catalog, DataConfig(max_unreadable=0), split)
 
 
 def test_the_published_split_is_the_split(tmp_path, write_tol, resolve):
@@ -177,6 +179,24 @@ def test_the_published_split_is_the_split(tmp_path, write_tol, resolve):
     found = assign_splits(catalog, SplitConfig(heldout_fraction=0.9))
     assert found["split"].tolist() == ["train", "val", *["train"] * 10, ""]
     check_catalog(found)
+
+
+def test_a_set_without_a_published_test_says_the_ways_on_before_anything_is_trained(tmp_path, write_tol, resolve):
+    root, _ = write_tol(tmp_path)
+    split = SplitConfig(min_images=1)
+
+    def built(data):
+        raw = read_source(data)
+        catalog = build_catalog(raw, resolve(raw), inspect_images(raw))
+        check_input(catalog, data, split)
+        return assign_splits(catalog, split)
+
+    data = DataConfig(source="photos", photos=str(root))
+    with pytest.raises(InputError, match=r"eol came with .* none to test on; SET=data.published_splits=false"):
+        built(data)
+    assert {"train", "test"} <= set(built(dataclasses.replace(data, published_splits=False))["split"])
+    split = SplitConfig(min_images=1, test_fraction=0, heldout_fraction=0)
+    assert set(built(data)["split"]) == {"train", "val"}
 
 
 def test_catalogs_that_cannot_be_used(tmp_path, write_tol):
