@@ -63,16 +63,14 @@ def build_catalog(raw: pd.DataFrame, resolved: pd.DataFrame, images: pd.DataFram
         catalog[column] = images[column].to_numpy() if column in images else ""
     catalog["excluded"] = images["problem"].to_numpy()
     catalog["split"] = published_splits(raw).to_numpy()
-    nameless = (catalog["verbatim_name"].str.strip() == "") & (catalog["excluded"] == "")
+    nameless = (catalog["verbatim_name"].fillna("").str.strip() == "") & (catalog["excluded"] == "")
     catalog.loc[nameless, "excluded"] = "no name"
     return _typed(catalog)
 
 
 def _rows_of_names(raw: pd.DataFrame, resolved: pd.DataFrame) -> np.ndarray:
     """Return the row of `resolved` that holds each raw row's name in its context."""
-    known, wanted = (
-        pd.Index(table[KEY[0]].str.cat([table[column] for column in KEY[1:]], sep="\0")) for table in (resolved, raw)
-    )
+    known, wanted = (_joined(table[list(KEY)]) for table in (resolved, raw))
     if not known.is_unique:
         raise ValueError("each name must be resolved once; resolve the names of this table")
     rows = known.get_indexer(wanted)
@@ -80,6 +78,12 @@ def _rows_of_names(raw: pd.DataFrame, resolved: pd.DataFrame) -> np.ndarray:
         missing = raw.loc[rows < 0, "verbatim_name"].drop_duplicates().tolist()
         raise ValueError(f"each name must be resolved once; missing: {missing[:5]}; resolve the names of this table")
     return rows
+
+
+def _joined(columns: pd.DataFrame) -> pd.Index:
+    """Join text columns into one, so that rows which differ stay different whatever signs they hold."""
+    first, *others = (columns[name].fillna("").str.replace("\0", "\0.", regex=False) for name in columns)
+    return pd.Index(first.str.cat(others, sep="\0,"))
 
 
 def _typed(catalog: pd.DataFrame) -> pd.DataFrame:

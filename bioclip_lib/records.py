@@ -74,7 +74,7 @@ def resolve_records(records: pd.DataFrame, backbones: Sequence[Backbone]) -> pd.
     if not backbones:
         raise InputError("no backbone given; give a checklist, or NcbiUsages()")
     names = ["" if pd.isna(name) else str(name) for name in records["verbatim_name"]]
-    contexts = _read_contexts(records)
+    contexts = read_contexts(records)
     texts = [with_genus(name, dict(context).get("genus", "")) for name, context in zip(names, contexts, strict=True)]
     rows = {pair: i for i, pair in enumerate(dict.fromkeys(zip(texts, contexts, strict=True)))}
     pairs = list(rows)
@@ -112,7 +112,7 @@ def explain(name: str, backbones: Sequence[Backbone], context: Context | None = 
     if not backbones:
         raise InputError("no backbone given; give a checklist, or NcbiUsages()")
     (label,) = Label.read([with_genus(name, (context or {}).get("genus", ""))])
-    (given,) = _read_contexts(pd.DataFrame([dict(context or {})], index=[0]))
+    (given,) = read_contexts(pd.DataFrame([dict(context or {})], index=[0]))
     row, steps = _resolve(label, dict(given), _translations(given, backbones))
     verdict = f"{row['name_status']}: {row['reason'] or row['rule']}"
     result = {"step": "result", "backbone": row["backbone"], "looked_up": name, "verdict": verdict}
@@ -129,7 +129,7 @@ def explain(name: str, backbones: Sequence[Backbone], context: Context | None = 
     return pd.DataFrame([*steps, {**row, **result}], columns=columns).fillna("")
 
 
-def _read_contexts(records: pd.DataFrame) -> list[tuple[tuple[str, str], ...]]:
+def read_contexts(records: pd.DataFrame) -> list[tuple[tuple[str, str], ...]]:
     """Return what each record says of its ranks; a kingdom is one of `usages.KINGDOMS`, or not said."""
     columns = {}
     for rank in (rank for rank in CONTEXT_RANKS if rank in records.columns):

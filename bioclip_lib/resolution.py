@@ -14,9 +14,9 @@ from . import RANKS
 from .checklists import Checklist
 from .config import DataConfig
 from .errors import InputError
-from .homonyms import CONTEXT_RANKS, compare, translate
+from .homonyms import CONTEXT_RANKS, Context, compare, translate
 from .names import clean_label
-from .records import RECORD_COLUMNS, resolve_records
+from .records import RECORD_COLUMNS, read_contexts, resolve_records
 from .taxonomy import COLUMNS, kingdom_of_most, resolve_names
 from .usages import Backbone, NcbiUsages, Usage, kingdom_of
 
@@ -103,14 +103,15 @@ def resolve_raw_names(
     not among the backbones. A common name that the rows give fills the place of one that no backbone has.
     """
     backbones = [NcbiUsages()] if backbones is None else backbones
-    names = pd.concat([raw[["source", "verbatim_name"]], _said_ranks(raw)], axis=1).assign(context=context_of(raw))
+    named = raw[["source", "verbatim_name"]].fillna("")
+    names = pd.concat([named, _said_ranks(raw)], axis=1).assign(context=context_of(raw))
     names["given_name"] = raw["common_name"] if "common_name" in raw else ""
     names = names.sort_values("given_name", ascending=False, kind="stable").drop_duplicates(list(KEY)).sort_index()
     tables = [
         _resolve_source(rows.reset_index(drop=True), overrides, backbones)
         for _, rows in names.groupby("source", sort=False)
     ]
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat([pd.DataFrame(columns=list(KEY), dtype=object), *tables], ignore_index=True)
 
 
 def _resolve_source(rows: pd.DataFrame, overrides: pd.DataFrame | None, backbones: Sequence[Backbone]) -> pd.DataFrame:
@@ -140,7 +141,8 @@ def _resolve_in_context(
     if is_open.any():
         looser = _with_common_kingdom(rows[is_open], _resolve_by_kingdom(rows[is_open]), _resolve_by_kingdom)
         deeper = looser["rank"].map(_depth) > table.loc[is_open, "rank"].map(_depth)
-        better = looser[[deeper[i] and _agrees(looser.loc[i], rows.loc[i]) for i in looser.index]]
+        said = dict(zip(looser.index, read_contexts(rows[is_open]), strict=True))
+        better = looser[[deeper[i] and _agrees(looser.loc[i], dict(said[i])) for i in looser.index]]
         table.loc[better.index, list(COLUMNS)] = better
         table.loc[better.index, "alternatives"] = ""
     return table
@@ -175,10 +177,8 @@ def _with_common_kingdom(rows: pd.DataFrame, table: pd.DataFrame, resolve: Calla
     return table
 
 
-def _agrees(row: pd.Series, said: pd.Series) -> bool:
+def _agrees(row: pd.Series, context: Context) -> bool:
     """Tell whether a row of the looser rules lies within what its raw row says."""
-    context = {rank: said[rank] for rank in CONTEXT_RANKS if said.get(rank)}
-    context["kingdom"] = kingdom_of(context.get("kingdom", ""))
     ranks = tuple(row[list(RANKS)])
     usage = Usage("", "", row["rank"], False, row["taxon_id"], row["scientific_name"], ranks, ranks, frozenset())
     return not compare(usage, context, translate(context, NcbiUsages())).refusal

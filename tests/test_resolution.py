@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from bioclip_lib import RANKS
+from bioclip_lib.catalog import build_catalog
 from bioclip_lib.config import DataConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.reproduce import absolute, digest_of_backbones
@@ -140,3 +141,31 @@ def test_a_changed_checklist_is_another_input(tmp_path):
     assert digest_of_backbones(config) == before != digest_of_backbones(load_config("smoke"))
     path.write_text(GULLS + "x,g,,Ichthyaetus alter,species,accepted\n")
     assert digest_of_backbones(config) != before
+
+
+def test_names_with_any_separator_keep_to_their_rows():
+    raw = pd.DataFrame(
+        {
+            "source": ["s", "s\0Parus", "s", "s", "s"],
+            "verbatim_name": ["Parus\0major", "major", "Parus\nmajor", "Parus major", None],
+            "family": ["", "", None, "Pari\0dae", "Paridae"],
+        }
+    )
+    names = resolve_raw_names(raw)
+    images = pd.DataFrame({"sha256": "a", "phash": "", "width": 1, "height": 1, "problem": ""}, index=raw.index)
+    catalog = build_catalog(raw.assign(source_id=list("abcde"), location="x"), names, images)
+    assert len(names) == len(catalog) == 5 and catalog["excluded"].tolist() == [""] * 4 + ["no name"]
+    for i in range(5):
+        alone = resolve_raw_names(raw[i : i + 1])["scientific_name"].item()
+        assert catalog["scientific_name"][i] == alone
+
+
+def test_a_table_without_rows_has_no_names():
+    raw = pd.DataFrame(columns=["source", "verbatim_name", "family"], dtype=object)
+    assert list(resolve_raw_names(raw).columns[:3]) == ["source", "verbatim_name", "context"]
+
+
+def test_looser_rules_read_contexts_as_the_strict_ones_do():
+    families = ["Paridae", "paridae", "Paridae Vigors, 1825", "<i>Paridae</i>"]
+    found = resolve_raw_names(pd.DataFrame({"source": "s", "verbatim_name": "Great_Tit", "family": families}))
+    assert found["scientific_name"].tolist() == ["Parus major"] * 4

@@ -81,3 +81,10 @@ def test_a_run_without_training_images_is_refused(tmp_path, catalog, clip):
     catalogs.write_catalog(nothing, Run(tmp_path).catalog)
     with pytest.raises(InputError, match="no training images; rerun 01"):
         train_data.load_training_data(Run(tmp_path), CONFIG, clip)
+
+
+def test_a_run_without_images_to_test_on_says_so(tmp_path, catalog):
+    run, config = Run(tmp_path), load_config("photos", {"split.test_fraction": 0, "split.heldout_fraction": 0})
+    shards.write_shards(catalogs.assign_splits(catalog, config.split), run.shards, config.shards)
+    with pytest.raises(InputError, match="has no image to test on"):
+        features.load_features(run, config, ["pixels"])
