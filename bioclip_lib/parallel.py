@@ -4,6 +4,7 @@ Without `torchrun` there is one process, and everything here does nothing. Tenso
 collective, a sum; a process that ends or falls silent ends the others with an `InputError`.
 """
 
+import atexit
 import contextlib
 import datetime
 import os
@@ -34,7 +35,7 @@ def world() -> World:
 
 @contextlib.contextmanager
 def joined(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator[World]:
-    """Connect the processes of `torchrun`: by nccl between GPUs, by gloo between CPUs.
+    """Connect the processes of `torchrun`, once for their life: by nccl between GPUs, by gloo between CPUs.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def joined(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator[World
         If another one cannot be reached within the timeout.
     """
     here = world()
-    if here.size == 1:
+    if here.size == 1 or dist.is_initialized():
         yield here
         return
     if device.type == "cuda":
@@ -50,10 +51,8 @@ def joined(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator[World
     with _peers_named():
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=datetime.timedelta(seconds=timeout_s))
-    try:
-        yield here
-    finally:
-        dist.destroy_process_group()
+    atexit.register(dist.destroy_process_group)  # not after each training: a second meeting would find old addresses
+    yield here
 
 
 @contextlib.contextmanager

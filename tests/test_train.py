@@ -59,9 +59,10 @@ def tiny_images(n=24, seed=0, size=20):
     return TrainData((colours[labels][:, None, None] + noise).astype(np.uint8), labels, tiny_tokens())
 
 
-def train_tiny(folder, config, resume=False, data=None, model=None):
+def train_tiny(folder, config, resume=False, data=None, model=None, val=None):
     model = model or build_model(config.model, seed=config.train.seed)
-    log = fit(model, data or tiny_images(), tiny_images(8, seed=1), config, Run(folder), resume=resume, progress=False)
+    data, val = data or tiny_images(), val or tiny_images(8, seed=1)
+    log = fit(model, data, val, config, Run(folder), resume=resume, progress=False)
     return model, log
 
 
