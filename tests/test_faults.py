@@ -108,7 +108,7 @@ def test_sigterm_stops_between_checkpoints_and_is_then_taken_as_before(tmp_path)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "train_step", asked)
-        with pytest.raises(InputError, match="stopped after step [34] of 6"):
+        with pytest.raises(InputError, match=r"stopped after step [34] of 6"):
             train_tiny(tmp_path / "cut", config)
     assert signal.getsignal(signal.SIGTERM) is before
     resumed, log = train_tiny(tmp_path / "cut", config, resume=True)

@@ -153,7 +153,7 @@ def muddy_images(n, seed):
 def test_each_objective_teaches_the_image_tower(tmp_path, name):
     config = tiny_config(
         objective=name,
-        steps=200 if name == "siglip" else 60,
+        steps=300 if name == "siglip" else 60,  # its bias of -10 expects one true text in thousands; here 1 in 4
         batch_size=32,
         lr=3e-3,
         warmup_steps=5,
@@ -186,7 +186,7 @@ def test_siglip_starts_as_published_and_goes_on_from_a_trained_bias(tmp_path):
 def test_a_model_without_texts_is_resumed_and_refused_zero_shot(tmp_path, name):
     config = tiny_config(objective=name, steps=4)
     data = data_with_lineages()
-    model, log = train_tiny(tmp_path, config, data=data, val=data)
+    _, log = train_tiny(tmp_path, config, data=data, val=data)
     again, same = train_tiny(tmp_path, config, data=data, val=data, resume=True)
     assert same.equals(log)
     untrained = build_model(config.model)

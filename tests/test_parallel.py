@@ -1,7 +1,6 @@
 """Several processes train as one does: real processes, started by torchrun, on gloo."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,6 @@ from test_accumulation import data_with_lineages
 from test_train import tiny_config, tiny_images
 
 from bioclip_lib import parallel
-from bioclip_lib.errors import InputError
 from bioclip_lib.model import build_model
 from bioclip_lib.paths import Run
 from bioclip_lib.train import fit
