@@ -6,10 +6,13 @@ Takes arrays, a step's number and a seed; returns tensors. Refuses arrays that d
 import hashlib
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from . import RANKS
 
 _CROP_AREA = (0.5, 1.0)
 _CROP_RATIO = (3 / 4, 4 / 3)
@@ -31,12 +34,16 @@ class TrainData:
     groups : ndarray of shape (n_classes, n_text_types), int, optional
         What each caption stands for: captions in one column with equal numbers are true of each other's images. By
         default each class stands for itself.
+    lineages : ndarray of shape (n_classes, 7), int, optional
+        The taxon of each class at each of the seven ranks, numbered from 0 rank by rank; -1 where unknown. Only the
+        hierarchical objectives ask for it.
     """
 
     inputs: np.ndarray
     labels: np.ndarray
     tokens: np.ndarray | torch.Tensor
     groups: np.ndarray | None = None
+    lineages: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         form = (self.inputs.dtype, self.inputs.ndim)
@@ -51,6 +58,8 @@ class TrainData:
             object.__setattr__(self, "groups", own)
         if self.groups.shape != tuple(self.tokens.shape[:2]):
             raise ValueError(f"groups {self.groups.shape} do not fit tokens {tuple(self.tokens.shape)}")
+        if self.lineages is not None and self.lineages.shape != (len(self.tokens), len(RANKS)):
+            raise ValueError(f"lineages {self.lineages.shape} do not fit {len(self.tokens)} classes and 7 ranks")
 
     @property
     def holds_features(self) -> bool:
@@ -61,9 +70,60 @@ class TrainData:
         """Return the SHA-256 of the shapes, labels, tokens and some 64 inputs."""
         sample = self.inputs[:: max(1, len(self.inputs) // 64)]
         digest = hashlib.sha256(repr((self.inputs.shape, tuple(self.tokens.shape))).encode())
-        for array in (self.labels, self.tokens, self.groups, sample):
+        lineages = () if self.lineages is None else (self.lineages,)
+        for array in (self.labels, self.tokens, self.groups, sample, *lineages):
             digest.update(np.ascontiguousarray(array).view(np.uint8))
         return digest.hexdigest()
+
+
+class Pairs(NamedTuple):
+    """`TrainData` as tensors on the CPU."""
+
+    inputs: torch.Tensor
+    labels: torch.Tensor
+    tokens: torch.Tensor
+    groups: torch.Tensor
+    lineages: torch.Tensor | None
+
+    @classmethod
+    def of(cls, data: TrainData, tokens: torch.Tensor) -> "Pairs":
+        """Share the inputs' memory; take renumbered tokens."""
+        inputs = data.inputs if data.inputs.flags.writeable else data.inputs.copy()  # torch has no read-only tensors
+        arrays = (data.labels, data.groups, data.lineages)
+        labels, groups, lineages = (
+            None if array is None else torch.as_tensor(np.asarray(array, dtype=np.int64)) for array in arrays
+        )
+        return cls(torch.from_numpy(inputs), labels, tokens, groups, lineages)
+
+
+class Batch(NamedTuple):
+    """What is drawn for B pairs of a `Pairs`, each distinct caption once."""
+
+    index: torch.Tensor
+    """(B,), int64: rows of the set."""
+    labels: torch.Tensor
+    """(B,), int64: their classes."""
+    types: torch.Tensor
+    """(B,), int64: the column of each one's caption."""
+    tokens: torch.Tensor
+    """(n_captions, L), int64: the distinct captions."""
+    inverse: torch.Tensor
+    """(B,), int64: the caption of each pair."""
+    crops: torch.Tensor | None
+    """(5, B): the augmentation of each image (`draw_crops`); None for none."""
+
+
+def draw_batch(
+    data: Pairs, index: torch.Tensor, types: torch.Tensor, token_dropout: float, generator: torch.Generator | None
+) -> Batch:
+    """Draw a batch of given pairs and caption types; without a generator nothing is dropped or augmented."""
+    labels = data.labels[index]
+    captions, inverse = torch.unique(labels * data.tokens.shape[1] + types, return_inverse=True)
+    tokens, crops = data.tokens.flatten(0, 1)[captions], None
+    if generator is not None:
+        tokens = drop_tokens(tokens, token_dropout, generator)
+        crops = draw_crops(len(index), generator) if data.inputs.ndim == 4 else None
+    return Batch(index, labels, types, tokens, inverse, crops)
 
 
 def batch_indices(n: int, batch_size: int, step: int, seed: int) -> torch.Tensor:
@@ -118,7 +178,12 @@ def drop_tokens(tokens: torch.Tensor, share: float, generator: torch.Generator) 
     return tokens.masked_fill(inside & (torch.rand(tokens.shape, generator=generator) < share), 0)
 
 
-def augment(images: torch.Tensor, size: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
+def draw_crops(n: int, generator: torch.Generator) -> torch.Tensor:
+    """Draw what `augment` does to each of n images: numbers in [0, 1), (5, n), on the CPU, so equal on every device."""
+    return torch.rand(5, n, generator=generator)
+
+
+def augment(images: torch.Tensor, size: tuple[int, int], crops: torch.Tensor) -> torch.Tensor:
     """Cut a random rectangle out of each image, resize it, and mirror every other one.
 
     Parameters
@@ -126,8 +191,8 @@ def augment(images: torch.Tensor, size: tuple[int, int], generator: torch.Genera
     images : Tensor of shape (B, H, W, 3), uint8
     size : pair of int
         Height and width of the result.
-    generator : torch.Generator
-        On the CPU, so that a seed gives the same crops on every device.
+    crops : Tensor of shape (5, B)
+        Of `draw_crops`.
 
     Returns
     -------
@@ -140,7 +205,7 @@ def augment(images: torch.Tensor, size: tuple[int, int], generator: torch.Genera
     without a low-pass filter: images more than about twice as large as the result should be made smaller before.
     """
     n = len(images)
-    area, ratio, x, y, mirror = torch.rand(5, n, generator=generator)
+    area, ratio, x, y, mirror = crops
     area = _CROP_AREA[0] + (_CROP_AREA[1] - _CROP_AREA[0]) * area
     ratio = torch.exp(math.log(_CROP_RATIO[0]) + math.log(_CROP_RATIO[1] / _CROP_RATIO[0]) * ratio)
     width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)

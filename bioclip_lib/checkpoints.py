@@ -40,10 +40,18 @@ def write_checkpoint(folder: Path, step: int, settings: dict, state: dict, keep:
     Returns
     -------
     Path
+
+    Raises
+    ------
+    InputError
+        If the disk is full; the checkpoints before it stay.
     """
     path = folder / f"step-{step:06d}.pt"
-    with atomic(path) as tmp:
-        torch.save({"step": step, "settings": settings, "state": state}, tmp)
+    with atomic(path) as tmp, open(tmp, "wb") as file:
+        try:
+            torch.save({"step": step, "settings": settings, "state": state}, file)
+        except RuntimeError as error:  # torch's writer hides that the disk is full
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
     for old in list_checkpoints(folder)[: -max(1, keep)]:
         old.unlink()
     return path

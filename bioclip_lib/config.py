@@ -84,13 +84,17 @@ class TrainConfig:
     steps: int = 250
     epochs: float = 0.0  # if positive, decides the steps: epochs * images / batch_size
     batch_size: int = 256
+    micro_batch_size: int = 0  # images, and captions, encoded at once; 0: the whole batch. Same gradient, less memory
+    grad_checkpointing: bool = False  # activations are computed again in the backward pass: less memory, slower
+    grad_clip: float = 0.0  # longer gradients are scaled down to this norm; 0: never
     lr: float = 1e-3
     warmup_steps: int = 50
     weight_decay: float = 0.2
     beta1: float = 0.9
     beta2: float = 0.98
     eps: float = 1e-6
-    objective: str = "multi_positive"  # or "clip": images of one species in a batch are negatives of each other
+    objective: str = "multi_positive"  # one of `objectives.OBJECTIVES`
+    tree_temperature: float = 0.5  # of hierarchical_contrastive: how fast a text becomes untrue with taxonomic distance
     text_types: tuple[str, ...] = ("com", "sci", "taxon", "sci_com", "taxon_com")
     higher_rank_share: float = (
         0.5  # of the captions, cut after order, family or genus: true of all images of that taxon

@@ -14,6 +14,7 @@ import torch
 from . import embed, model, shards
 from .config import Config
 from .errors import InputError
+from .objectives import CLASS_OBJECTIVES
 from .paths import Run
 
 EVALUATED_SPLITS = ("test", "heldout_species")
@@ -103,8 +104,19 @@ def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str], mirrored
 
 
 def text_encoder(run: Run, config: Config, name: str) -> Callable[[Sequence[str]], np.ndarray]:
-    """Return the function from texts to unit-length text features, (n, D), of ``trained`` or ``random_init``."""
+    """Return the function from texts to unit-length text features, (n, D), of ``trained`` or ``random_init``.
+
+    Raises
+    ------
+    InputError
+        If the trained model has no trained text tower.
+    """
     if name == "trained":
+        if config.train.objective in CLASS_OBJECTIVES:
+            raise InputError(
+                f"a model of train.objective={config.train.objective} is trained without texts and cannot name images "
+                "zero-shot; use few-shot (05_few_shot), or train with a contrastive objective"
+            )
         loaded = model.load_model(f"local-dir:{run.model}")
         return lambda texts: embed.encode_texts(loaded.model, texts, loaded.tokenizer)
     clip = _untrained(config)

@@ -295,6 +295,8 @@ def export_model(model: CLIP, config: ModelConfig, folder: str | Path) -> Path:
     """
     folder = Path(folder)
     content = {"model_cfg": model_config_dict(config), "preprocess_cfg": model.visual.preprocess_cfg}
+    if getattr(model, "logit_bias", None) is not None:  # of a sigmoid loss
+        content["model_cfg"]["init_logit_bias"] = model.logit_bias.item()
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     with atomic(folder) as tmp:
         tmp.mkdir()

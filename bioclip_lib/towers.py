@@ -3,6 +3,8 @@
 Takes a configuration and a seed; returns an `open_clip` model. Refuses sizes that do not fit together.
 """
 
+import os
+
 from . import _torchvision_ops  # noqa: F401 (before open_clip and timm)
 
 # isort: split
@@ -19,8 +21,10 @@ _VOCABULARY_SIZE = 49_408
 
 
 def default_device() -> torch.device:
-    """Return where models are placed: the GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Return where models are placed: the GPU where there is one (under `torchrun` one each), else the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"])) if "LOCAL_RANK" in os.environ else torch.device("cuda")
 
 
 def place(model: torch.nn.Module) -> torch.nn.Module:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from . import captions, catalog, features, model, shards
+from . import RANKS, captions, catalog, features, model, shards
 from .config import Config
 from .errors import InputError
 from .paths import Run
@@ -63,7 +63,7 @@ def captioned_classes(table: pd.DataFrame, config: Config) -> tuple[pd.Series, T
     labels : Series of int
         Class of each image, indexed by ``image_id``.
     captioned : TrainData
-        Tokens and groups of the classes, no inputs yet: ``dataclasses.replace`` adds them.
+        Tokens, groups and lineages of the classes, no inputs yet: ``dataclasses.replace`` adds them.
     """
     texts = captions.caption_table(table).set_index("class_key")
     classes = pd.Series(np.arange(len(texts)), index=texts.index)
@@ -75,8 +75,33 @@ def captioned_classes(table: pd.DataFrame, config: Config) -> tuple[pd.Series, T
         texts = texts.join(higher)
         groups = np.concatenate([groups, higher.apply(lambda column: pd.factorize(column)[0]).to_numpy()], axis=1)
     tokens = torch.stack([model.tokenize(list(texts[t]), config.model.context_length) for t in texts], dim=1)
-    captioned = TrainData(np.zeros((0, 1), np.float32), np.zeros(0, np.int64), tokens, groups)
+    lineages = class_lineages(table, texts.index)
+    captioned = TrainData(np.zeros((0, 1), np.float32), np.zeros(0, np.int64), tokens, groups, lineages)
     return labels, captioned
+
+
+def class_lineages(table: pd.DataFrame, class_keys: pd.Index) -> np.ndarray:
+    """Number the taxon of each class at each rank.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The catalog.
+    class_keys : Index of n_classes
+
+    Returns
+    -------
+    ndarray of shape (n_classes, 7), int64
+        Codes from 0, rank by rank; -1 where unknown. Names are told apart by kingdom, epithets by genus too.
+    """
+    kept = table[catalog.usable(table)].sort_values("image_id")
+    rows = kept.assign(class_key=catalog.class_key(kept)).drop_duplicates("class_key").set_index("class_key")
+    rows = rows.loc[class_keys, list(RANKS)].fillna("")
+    known = (rows != "").to_numpy()
+    taxa = rows.apply(lambda column: rows["kingdom"] + "|" + column)
+    taxa["species"] = taxa["genus"] + "|" + rows["species"]
+    codes = [pd.factorize(taxa[rank].where(known[:, i]))[0] for i, rank in enumerate(RANKS)]  # -1 where missing
+    return np.stack(codes, axis=1).astype(np.int64)
 
 
 def _one_split(

@@ -10,14 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_lib.batches import TrainData, augment, batch_indices
+from bioclip_lib.batches import TrainData, augment, batch_indices, draw_crops
 from bioclip_lib.checkpoints import list_checkpoints
 from bioclip_lib.config import TrainConfig, load_config
 from bioclip_lib.embed import encode_images, trunk_features
 from bioclip_lib.errors import InputError
 from bioclip_lib.model import build_model, encode_tokens, model_digest, tokenize
 from bioclip_lib.paths import Run
-from bioclip_lib.train import MAX_LOGIT_SCALE, _Trainer, compact_vocabulary, fit, learning_rate, parameter_groups
+from bioclip_lib.schedule import learning_rate, parameter_groups
+from bioclip_lib.train import compact_vocabulary, fit
+from bioclip_lib.trainer import MAX_LOGIT_SCALE, Trainer
 
 TINY = {
     "model.image_size_px": 16,
@@ -57,9 +59,10 @@ def tiny_images(n=24, seed=0, size=20):
     return TrainData((colours[labels][:, None, None] + noise).astype(np.uint8), labels, tiny_tokens())
 
 
-def train_tiny(folder, config, resume=False, data=None, model=None):
+def train_tiny(folder, config, resume=False, data=None, model=None, val=None):
     model = model or build_model(config.model, seed=config.train.seed)
-    log = fit(model, data or tiny_images(), tiny_images(8, seed=1), config, Run(folder), resume=resume, progress=False)
+    data, val = data or tiny_images(), val or tiny_images(8, seed=1)
+    log = fit(model, data, val, config, Run(folder), resume=resume, progress=False)
     return model, log
 
 
@@ -78,7 +81,17 @@ def test_training_separates_four_colours(tmp_path):
 
 def test_log_has_one_row_a_step_and_is_written(tmp_path):
     _, log = train_tiny(tmp_path, tiny_config())
-    assert list(log) == ["step", "loss", "val_loss", "lr", "logit_scale", "grad_norm", "images_per_s", "wall_s"]
+    assert list(log) == [
+        "step",
+        "loss",
+        "val_loss",
+        "lr",
+        "logit_scale",
+        "grad_norm",
+        "duplicates",
+        "images_per_s",
+        "wall_s",
+    ]
     assert list(log["step"]) == [1, 2, 3, 4, 5, 6]
     assert list(log["step"][log["val_loss"].notna()]) == [3, 6]
     assert log["wall_s"].is_monotonic_increasing
@@ -92,14 +105,14 @@ class _StopError(Exception):
 
 def interrupt(monkeypatch, after):
     """Stop training as a crash would, after some steps."""
-    step = _Trainer.train_step
+    step = Trainer.train_step
 
-    def stop(self):
+    def stop(self, *args):
         if self.step == after:
             raise _StopError
-        return step(self)
+        return step(self, *args)
 
-    monkeypatch.setattr(_Trainer, "train_step", stop)
+    monkeypatch.setattr(Trainer, "train_step", stop)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -185,8 +198,12 @@ def test_loss_that_is_not_finite_stops_training(tmp_path):
     model = build_model(config.model)
     with torch.no_grad():
         model.visual.proj[0, 0] = math.nan
-    with pytest.raises(InputError, match=r"the loss is nan at step 1; lower train\.lr"):
+    with pytest.raises(InputError, match=r"the loss is nan at step 1; .*bad_batch.csv; lower train\.lr"):
         train_tiny(tmp_path, config, model=model)
+    bad = pd.read_csv(tmp_path / "tables" / "bad_batch.csv")
+    assert sorted(bad["row"]) == sorted(batch_indices(24, 8, 0, 0).tolist())
+    assert list(bad["label"]) == list(bad["row"] % N_CLASSES)
+    assert not bad["finite_image_features"].any()
     assert model.token_embedding.num_embeddings == 49_408
     assert not list_checkpoints(tmp_path / "checkpoints")
 
@@ -212,7 +229,7 @@ def test_every_setting_of_the_recipe_changes_the_weights(tmp_path, setting, valu
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ({"objective": "siglip"}, "unknown train.objective"),
+        ({"objective": "triplet"}, "unknown train.objective"),
         ({"text_types": ("com",)}, "hold 5 text types, train.text_types 1"),
         ({"freeze_image_tower": True}, "the training inputs are images"),
         ({"precision": "fp8"}, "unknown precision"),
@@ -339,7 +356,7 @@ def test_compact_vocabulary_is_exact_and_leaves_the_rest(tmp_path):
 
 def test_augmentation_of_a_constant_image_is_constant():
     images = torch.full((16, 20, 20, 3), 77, dtype=torch.uint8)
-    out = augment(images, (12, 12), torch.Generator().manual_seed(0))
+    out = augment(images, (12, 12), draw_crops(16, torch.Generator().manual_seed(0)))
     assert out.shape == (16, 3, 12, 12)
     torch.testing.assert_close(out, torch.full_like(out, 77.0))
 
@@ -349,7 +366,7 @@ def test_augmentation_cuts_half_to_all_of_the_image_and_mirrors_half():
     images = torch.stack(
         [ramp.expand(64, 64), ramp[:, None].expand(64, 64), torch.zeros(64, 64, dtype=torch.uint8)], -1
     )
-    out = augment(images.expand(400, -1, -1, -1), (32, 32), torch.Generator().manual_seed(0))
+    out = augment(images.expand(400, -1, -1, -1), (32, 32), draw_crops(400, torch.Generator().manual_seed(0)))
     width = (out[:, 0, 16, -1] - out[:, 0, 16, 0]) / 31 * 32  # the ramp's rise over the cut, in pixels
     height = (out[:, 1, -1, 16] - out[:, 1, 0, 16]) / 31 * 32
     area = (width.abs() * height / 64**2).numpy()
@@ -363,6 +380,8 @@ def test_augmentation_cuts_half_to_all_of_the_image_and_mirrors_half():
 
 def test_augmentation_depends_on_its_generator_alone():
     images = torch.from_numpy(tiny_images().inputs)
-    a, b, c = (augment(images, (16, 16), torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    a, b, c = (
+        augment(images, (16, 16), draw_crops(len(images), torch.Generator().manual_seed(seed))) for seed in (0, 0, 1)
+    )
     assert torch.equal(a, b)
     assert not torch.equal(a, c)

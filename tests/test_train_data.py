@@ -62,6 +62,26 @@ def test_higher_taxa_share_their_group(run):
     assert len(set(captioned.groups[:, 0])) == len(classes)
 
 
+def test_lineages_number_taxa_and_leave_unknown_ranks_open(run):
+    table = catalogs.read_catalog(run.catalog)
+    _, captioned = train_data.captioned_classes(table, CONFIG)
+    classes = sorted(catalogs.class_key(table).unique())
+    major, ater = (captioned.lineages[i] for i, name in enumerate(classes) if name.startswith("Parus"))
+    assert (major[:6] == ater[:6]).all() and major[6] != ater[6] and (major >= 0).all()
+    eggs = next(row for row in captioned.lineages if row[3] == -1)
+    assert (eggs[:3] >= 0).all() and (eggs[3:] == -1).all() and eggs[0] == major[0] != -1
+
+
+def test_an_epithet_of_two_genera_and_a_genus_of_two_kingdoms_are_two_taxa(catalog):
+    rows = catalog[catalog["species"] == "major"].iloc[[0, 0, 0]].reset_index(drop=True)
+    rows = rows.assign(image_id=["a", "b", "c"], genus=["Parus", "Corvus", "Parus"])
+    rows = rows.assign(kingdom=["Animalia", "Animalia", "Plantae"])
+    keys = catalogs.class_key(rows)
+    codes = train_data.class_lineages(rows, keys.drop_duplicates().sort_values())
+    assert len(set(codes[:, 6])) == len(codes)
+    assert len(set(codes[:, 5])) == len(codes)
+
+
 def test_the_projection_starts_from_half_whitened_principal_components(clip):
     rng = np.random.default_rng(0)
     spread = np.concatenate([[8.0, 4.0, 1.0], np.zeros(1277)])

@@ -1,0 +1,206 @@
+"""A model in training: one step of it, its validation, and the state that a checkpoint holds.
+
+Takes a model, an objective and pairs as tensors; changes the model in place. Refuses a loss that is not finite.
+"""
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from .accumulation import Encoded
+from .batches import Batch, Pairs, augment, batch_indices, draw_batch
+from .config import TrainConfig
+from .embed import evaluating
+from .errors import InputError
+from .model import autocast, encode_tokens, normalised
+from .objectives import Objective
+from .parallel import add_up, add_up_gradients, gather_rows, own_rows, world
+from .paths import atomic
+from .pixels import normalise_pixels, prepare_pixels
+from .schedule import learning_rate, parameter_groups
+
+MAX_LOGIT_SCALE = math.log(100)
+MAX_VALIDATION_PAIRS = 2_048  # a seeded choice; the loss only has to show over-fitting
+
+
+class Trainer:
+    """A model in training: objective, optimiser, data, number of steps done, log."""
+
+    def __init__(
+        self, model: torch.nn.Module, objective: Objective, cfg: TrainConfig, train: Pairs, val: Pairs
+    ) -> None:
+        self.model, self.objective, self.cfg, self.train, self.val = model, objective, cfg, train, val
+        self.device = model.logit_scale.device
+        self.step, self.log = 0, []
+        groups = parameter_groups(model, cfg.weight_decay, features=train.inputs.ndim == 2, heads=objective)
+        self.parameters = [p for group in groups for p in group["params"]]
+        self.optimizer = torch.optim.AdamW(
+            groups, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), eps=cfg.eps, fused=True, foreach=False
+        )
+        if cfg.grad_checkpointing:
+            model.set_grad_checkpointing(True)
+        self.model.train()
+
+    def state(self) -> dict:
+        """Return what a checkpoint holds; no generator among it, as a step's randomness depends on its number alone."""
+        return {
+            "model": self.model.state_dict(),
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "log": self.log,
+        }
+
+    def load_state(self, step: int, state: dict) -> None:
+        """Go back to a checkpoint."""
+        self.model.load_state_dict(state["model"])
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.log = step, state["log"]
+
+    def train_step(self, bad_batch: Path, stop: bool = False) -> tuple[dict[str, float], bool]:
+        """Do one step.
+
+        Parameters
+        ----------
+        bad_batch : Path
+            Takes the pairs of a batch whose loss is not finite.
+        stop : bool
+            Whether this process was asked to stop.
+
+        Returns
+        -------
+        row : dict
+            Of the log, to which it is also appended.
+        stopping : bool
+            Whether any process was asked to stop; the same in all.
+        """
+        start, cfg = time.perf_counter(), self.cfg
+        generator = torch.Generator().manual_seed(cfg.seed * 1_000_003 + self.step)
+        index = batch_indices(len(self.train.labels), cfg.batch_size, self.step, cfg.seed)
+        lr = learning_rate(self.step, cfg)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        types = self._draw_types(len(index), generator)
+        batch = draw_batch(self.train, index, types, cfg.token_dropout, generator)
+        loss, stopping = self._compute_gradients(batch, bad_batch, stop)
+        grad_norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        if cfg.grad_clip > 0:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, cfg.grad_clip, grad_norm)
+        self.optimizer.step()
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
+        self.step += 1
+        seconds = time.perf_counter() - start
+        row = {
+            "step": self.step,
+            "loss": loss,
+            "val_loss": self.validation_loss() if self._validates() else math.nan,
+            "lr": lr,
+            "logit_scale": self.model.logit_scale.exp().item(),
+            "grad_norm": grad_norm.item(),
+            "duplicates": (torch.bincount(batch.labels)[batch.labels] > 1).double().mean().item(),
+            "images_per_s": len(index) / seconds,
+            "wall_s": (self.log[-1]["wall_s"] if self.log else 0.0) + time.perf_counter() - start,
+        }
+        self.log.append(row)
+        return row, stopping
+
+    def _compute_gradients(self, batch: Batch, bad_batch: Path, stop: bool) -> tuple[float, bool]:
+        """Set the gradients of the loss of a batch; return the loss, and whether any process was asked to stop.
+
+        Every process gets the features of the whole batch, as numbers. The loss of its own rows has a gradient in all
+        of them; the sum of these goes back through each process's own graph, and the parameters' gradients are summed.
+        """
+        size, rows = self.cfg.micro_batch_size, own_rows(len(batch.index))
+        encoded = [Encoded(lambda part: self._encode_images(self.train, batch, part), rows, size)]
+        all_rows = [(rows, len(batch.index))]
+        if self.objective.has_texts:
+            all_rows.append((own_rows(len(batch.tokens)), len(batch.tokens)))
+            encoded.append(Encoded(lambda part: self._encode_texts(batch, part), all_rows[1][0], size))
+        leaves = [gather_rows(part.values, *r).requires_grad_() for part, r in zip(encoded, all_rows, strict=True)]
+        loss = self._loss(self.train, batch, rows, *leaves) / world().size
+        total, n_asked = add_up(torch.tensor([loss.item(), stop], dtype=torch.float64, device=self.device)).tolist()
+        if not math.isfinite(total):
+            raise self._not_finite(total, batch, leaves[0].detach(), bad_batch)
+        self.optimizer.zero_grad()
+        loss.backward()
+        for part, leaf in zip(encoded, leaves, strict=True):
+            part.backward(add_up(leaf.grad))
+        add_up_gradients(self.parameters)
+        return total, n_asked > 0
+
+    def _not_finite(self, loss: float, batch: Batch, images: torch.Tensor, path: Path) -> InputError:
+        """Return the error of a loss that is not finite; save its batch."""
+        if world().rank == 0:
+            table = {"row": batch.index, "label": batch.labels, "text_type": batch.types}
+            finite = images.isfinite().all(dim=1).cpu()
+            with atomic(path) as tmp:
+                pd.DataFrame({**table, "finite_image_features": finite}).to_csv(tmp, index=False)
+        return InputError(
+            f"the loss is {loss} at step {self.step + 1}; its batch is in {path}; lower train.lr ({self.cfg.lr:g}), "
+            f"raise train.warmup_steps ({self.cfg.warmup_steps}) or set train.precision=fp32"
+        )
+
+    def _draw_types(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        """Draw which caption each of n pairs gets: one of the text types, or of the higher taxa where there are any."""
+        n_types, n_columns = len(self.cfg.text_types), self.train.tokens.shape[1]
+        types = torch.randint(n_types, (n,), generator=generator)
+        if n_columns == n_types:
+            return types
+        higher = torch.rand(n, generator=generator) < self.cfg.higher_rank_share
+        return torch.where(higher, torch.randint(n_types, n_columns, (n,), generator=generator), types)
+
+    def _validates(self) -> bool:
+        return self.step % self.cfg.val_every_steps == 0 or self.step == self.cfg.steps
+
+    def validation_loss(self) -> float:
+        """Compute the loss on the same pairs and text types each time, without augmentation; nan without pairs."""
+        if not len(self.val.labels):
+            return math.nan
+        n, n_types = len(self.val.labels), len(self.cfg.text_types)
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:MAX_VALIDATION_PAIRS]
+        batches = order.split(self.cfg.batch_size)
+        if len(batches) > 1 and len(batches[-1]) < self.cfg.batch_size:
+            batches = batches[:-1]  # the loss depends on the batch's size
+        losses = torch.zeros(len(batches), dtype=torch.float64, device=self.device)
+        here = world()
+        with evaluating(self.model):
+            for i in range(here.rank, len(batches), here.size):
+                losses[i] = self._evaluate(draw_batch(self.val, batches[i], batches[i] % n_types, 0.0, None))
+        return float(np.mean(add_up(losses).cpu().numpy()))
+
+    def _evaluate(self, batch: Batch) -> torch.Tensor:
+        """Return the loss of a validation batch."""
+        texts = self._encode_texts(batch, slice(None)) if self.objective.has_texts else None
+        rows = slice(0, len(batch.index))
+        return self._loss(self.val, batch, rows, self._encode_images(self.val, batch, rows), texts)
+
+    def _encode_images(self, data: Pairs, batch: Batch, rows: slice) -> torch.Tensor:
+        """Project features of the frozen trunk (B, F), or encode images (B, H, W, 3), to float32 (b, D)."""
+        inputs = data.inputs[batch.index[rows]].to(self.device)
+        with autocast(self.cfg.precision, self.device):
+            if inputs.ndim == 2:
+                return self.model.visual.head(inputs).float()
+            cfg = self.model.visual.preprocess_cfg
+            if batch.crops is None:
+                return self.model.encode_image(prepare_pixels(inputs, cfg)).float()
+            pixels = augment(inputs, cfg["size"], batch.crops[:, rows])
+            return self.model.encode_image(normalise_pixels(pixels, cfg)).float()
+
+    def _encode_texts(self, batch: Batch, rows: slice) -> torch.Tensor:
+        """Encode some of the distinct captions to float32 (b, D)."""
+        with autocast(self.cfg.precision, self.device):
+            return encode_tokens(self.model, batch.tokens[rows].to(self.device)).float()
+
+    def _loss(
+        self, data: Pairs, batch: Batch, rows: slice, images: torch.Tensor, texts: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the loss of `rows` from features of the images (B, D) and of the distinct captions (n_captions, D)."""
+        if texts is not None:
+            texts = F.embedding(batch.inverse.to(self.device), normalised(texts))  # (n_captions, D) -> (B, D)
+        return self.objective(images, texts, data, batch, rows)

@@ -1,0 +1,112 @@
+"""Several processes train as one does: real processes, started by torchrun, on gloo."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from test_accumulation import data_with_lineages
+from test_train import tiny_config, tiny_images
+
+from bioclip_lib import parallel
+from bioclip_lib.model import build_model
+from bioclip_lib.paths import Run
+from bioclip_lib.train import fit
+
+WORKER = """
+import os, signal, sys, warnings
+warnings.simplefilter("ignore")
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+from test_parallel import train_all
+from bioclip_lib import parallel
+from bioclip_lib.errors import InputError
+from bioclip_lib.trainer import Trainer
+rank, fault = int(os.environ["RANK"]), sys.argv[2]
+if fault == "dies" and rank == 1:
+    step = Trainer.train_step
+    def dying(self, *args):
+        if self.step == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(self, *args)
+    Trainer.train_step = dying
+try:
+    train_all(sys.argv[1], seed=rank if fault == "other data" else 0, batch_size=7 if fault == "odd" else 8)
+except InputError as error:
+    with open(os.path.join(sys.argv[1], f"error-{{rank}}.txt"), "w") as file:
+        file.write(str(error))
+"""
+
+
+def train_all(folder, seed=0, batch_size=8, objectives=("multi_positive", "hierarchical_classification")):
+    """Train each objective for 20 steps; save the final weights of each."""
+    data = data_with_lineages(seed=seed)
+    for objective in objectives:
+        config = tiny_config(
+            objective=objective,
+            batch_size=batch_size,
+            steps=20,
+            micro_batch_size=3,
+            val_every_steps=10,
+            eps=1e-3,  # at 1e-6 Adam turns the rounding of gradients that are 0 (the keys' bias) into steps
+        )
+        model = build_model(config.model)
+        run = Run(Path(folder) / objective)
+        fit(model, data, tiny_images(12, seed=1) if "class" not in objective else data, config, run, progress=False)
+        if parallel.world().rank == 0:
+            torch.save(model.state_dict(), Path(folder) / f"{objective}.pt")
+
+
+def launch(folder, fault="none", timeout=120):
+    script = folder / "worker.py"
+    script.write_text(WORKER.format(tests=str(Path(__file__).parent)))
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.run(
+        [*command, str(script), str(folder), fault], env=env, capture_output=True, text=True, timeout=timeout
+    )
+
+
+def test_two_processes_train_as_one(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    done = launch(tmp_path / "two")
+    assert done.returncode == 0, done.stderr[-2000:]
+    train_all(tmp_path / "one")
+    for objective in ("multi_positive", "hierarchical_classification"):
+        logs = [pd.read_csv(tmp_path / n / objective / "tables" / "train_log.csv") for n in ("one", "two")]
+        for column in ("loss", "val_loss", "grad_norm"):
+            one, two = (log[column].dropna() for log in logs)
+            np.testing.assert_allclose(one, two, atol=1e-5, rtol=1e-5)
+        weights = [torch.load(tmp_path / n / f"{objective}.pt", weights_only=True) for n in ("one", "two")]
+        for name, value in weights[0].items():
+            torch.testing.assert_close(weights[1][name], value, atol=1e-5, rtol=0, msg=name)
+        assert not list((tmp_path / "two" / objective / "checkpoints").glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("odd", "2 processes cannot share a batch of 7 pairs evenly"),
+        ("other data", "the processes differ in settings, data"),
+        ("dies", "another training process ended or fell silent"),
+    ],
+)
+def test_processes_that_cannot_go_on_together_say_so(tmp_path, fault, message):
+    launch(tmp_path, fault)
+    assert message in (tmp_path / "error-0.txt").read_text()
+
+
+def test_shares_cover_all_rows_once(monkeypatch):
+    for size in (1, 2, 3, 7):
+        for n in (0, 1, 5, 14):
+            rows = []
+            for rank in range(size):
+                monkeypatch.setattr(parallel, "world", lambda rank=rank, size=size: parallel.World(rank, size))
+                rows += range(n)[parallel.own_rows(n)]
+            assert rows == list(range(n))
