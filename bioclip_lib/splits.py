@@ -50,10 +50,8 @@ def usable(catalog: pd.DataFrame) -> pd.Series:
 
 def seeded_order(keys: pd.Series, seed: int) -> np.ndarray:
     """Return a pseudo-random number in [0, 2**64) per key (uint64) that depends on key and seed alone."""
-    return np.array(
-        [int.from_bytes(blake2b(f"{seed}:{key}".encode(), digest_size=8).digest(), "big") for key in keys],
-        dtype=np.uint64,
-    )
+    digests = (blake2b(f"{seed}:{key}".encode(), digest_size=8).digest() for key in keys)
+    return np.fromiter((int.from_bytes(digest, "big") for digest in digests), np.uint64, len(keys))
 
 
 def published_splits(raw: pd.DataFrame) -> pd.Series:
@@ -117,7 +115,8 @@ def split_images(table: pd.DataFrame, split: SplitConfig, seen: Collection[str] 
     heldout |= _heldout_classes(table[~table["class_key"].isin(seen | heldout)], split)
     result = decided.replace(SPLITS[3], "test").mask(table["class_key"].isin(heldout), SPLITS[3]).astype(object)
     rest = table[result == ""]
-    rest = rest.assign(draw=seeded_order(rest["image_id"], split.seed)).sort_values(["draw", "image_id"])
+    rest = rest.assign(draw=seeded_order(rest["image_id"], split.seed))
+    rest = rest.sort_values("draw" if rest["draw"].is_unique else ["draw", "image_id"])
     groups = rest.groupby(["source", "class_key"])
     position, n = groups.cumcount(), groups["draw"].transform("size")
     n_test, n_val = _split_sizes(n.to_numpy(), split)
