@@ -207,15 +207,36 @@ def _write(tables: Iterator[pa.Table], path: Path, schema: pa.Schema) -> None:
 
 def _decisive_columns(path: Path) -> pd.DataFrame:
     """Read what duplicates and splits depend on: digests as numbers, equal where they are; ids as Arrow strings."""
-    digests = pc.dictionary_encode(pq.read_table(path, columns=["sha256"])["sha256"].combine_chunks()).indices
-    numbers = {"sha256": digests.to_numpy()}
-    parts = _parts(path, ["phash", "excluded"])
-    hashes = (part["phash"].mask(part["excluded"] != "", _NO_HASH).to_numpy() for part in parts)
-    numbers["phash"] = np.concatenate([from_hex(part) for part in hashes])
+    digests, hashes = [], []
+    for part in _parts(path, ["sha256", "phash", "excluded"]):
+        unread = part["sha256"] == ""
+        digest = part["sha256"].mask(unread, 4 * _NO_HASH)
+        digests.append(np.stack([from_hex(digest.str[i : i + 16].to_numpy()) for i in (0, 16, 32, 48)]))
+        hashes.append(from_hex(part["phash"].mask(part["excluded"] != "", _NO_HASH).to_numpy()))
+    numbers = {"sha256": _numbered(np.concatenate(digests, axis=1)), "phash": np.concatenate(hashes)}
+    del digests, hashes
     columns = ["image_id", *_NUMBERS, *_LABELS]
     table = pq.read_table(path, columns=columns, read_dictionary=list(_LABELS)).unify_dictionaries()
     rows = table.to_pandas(types_mapper={pa.string(): pd.ArrowDtype(pa.string())}.get, self_destruct=True)
     return rows.astype(dict.fromkeys(_LABELS, object)).assign(**numbers)  # rows of a category share one string
+
+
+def _numbered(words: np.ndarray) -> np.ndarray:
+    """Number the distinct columns of an array (w, n): equal numbers, int32 (n,), where all words are equal.
+
+    Examples
+    --------
+    >>> _numbered(np.array([[7, 5, 7, 7], [1, 1, 2, 1]])).tolist()
+    [1, 0, 2, 1]
+    """
+    order = np.lexsort(words[::-1])
+    is_new = np.zeros(len(order), bool)
+    for word in words:
+        word = word[order]
+        is_new[1:] |= word[1:] != word[:-1]
+    numbers = np.empty(len(order), np.int32)
+    numbers[order] = np.cumsum(is_new)
+    return numbers
 
 
 def _with_decisions(path: Path, decided: pd.DataFrame) -> Iterator[pa.Table]:

@@ -107,20 +107,25 @@ def resolve_raw_names(
     names = pd.concat([named, _said_ranks(raw)], axis=1).assign(context=context_of(raw))
     names["given_name"] = raw["common_name"] if "common_name" in raw else ""
     names = names.sort_values("given_name", ascending=False, kind="stable").drop_duplicates(list(KEY)).sort_index()
+    names = names.reset_index(drop=True)
+    ncbi_alone = len(backbones) == 1 and isinstance(backbones[0], NcbiUsages)
+    has_context = (names["context"] != "").groupby(names["source"]).transform("any")
+    records = resolve_records(names[has_context | (not ncbi_alone)], backbones)  # sources share names: each once
     tables = [
-        _resolve_source(rows.reset_index(drop=True), overrides, backbones)
+        _resolve_source(rows, records.loc[records.index.intersection(rows.index)], overrides, backbones)
         for _, rows in names.groupby("source", sort=False)
     ]
     return pd.concat([pd.DataFrame(columns=list(KEY), dtype=object), *tables], ignore_index=True)
 
 
-def _resolve_source(rows: pd.DataFrame, overrides: pd.DataFrame | None, backbones: Sequence[Backbone]) -> pd.DataFrame:
-    """Resolve the distinct names of one source."""
-    has_ncbi = any(isinstance(backbone, NcbiUsages) for backbone in backbones)
-    if has_ncbi and len(backbones) == 1 and (rows["context"] == "").all():
-        table = resolve_names(rows["verbatim_name"], overrides=overrides)
+def _resolve_source(
+    rows: pd.DataFrame, records: pd.DataFrame, overrides: pd.DataFrame | None, backbones: Sequence[Backbone]
+) -> pd.DataFrame:
+    """Resolve the distinct names of one source; `records` are its rows of `resolve_records`, none for NCBI alone."""
+    if records.empty:
+        table = resolve_names(rows["verbatim_name"], overrides=overrides).set_axis(rows.index)
     else:
-        table = _resolve_in_context(rows, overrides, backbones, has_ncbi)
+        table = _resolve_in_context(rows, records, overrides, backbones)
     no_common_name = (table["common_name"] == "") & (table["rank"] == "species")
     table["common_name"] = table["common_name"].mask(no_common_name, rows["given_name"])
     table = pd.concat([rows[["source", "context"]], table], axis=1)
@@ -128,10 +133,11 @@ def _resolve_source(rows: pd.DataFrame, overrides: pd.DataFrame | None, backbone
 
 
 def _resolve_in_context(
-    rows: pd.DataFrame, overrides: pd.DataFrame | None, backbones: Sequence[Backbone], has_ncbi: bool
+    rows: pd.DataFrame, records: pd.DataFrame, overrides: pd.DataFrame | None, backbones: Sequence[Backbone]
 ) -> pd.DataFrame:
     """Resolve by the backbones in order; the looser rules help where they do not come down to a species."""
-    table = _with_common_kingdom(rows, resolve_records(rows, backbones), lambda part: resolve_records(part, backbones))
+    has_ncbi = any(isinstance(backbone, NcbiUsages) for backbone in backbones)
+    table = _with_common_kingdom(rows, records.copy(), lambda part: resolve_records(part, backbones))
     stated = _stated_names(rows, overrides)
     if stated.any():
         table.loc[stated, list(COLUMNS)] = _resolve_by_kingdom(rows[stated], overrides)
