@@ -24,6 +24,7 @@ from .extend import keep_exclusions
 from .homonyms import CONTEXT_RANKS
 from .image_files import SPLIT_COLUMN
 from .images import map_threads
+from .leaks import find_leaks, remove_leaks
 from .licenses import exclude_licenses
 from .paths import atomic
 from .perceptual import from_hex
@@ -113,7 +114,8 @@ def build_catalog_file(
         ``catalog.parquet``; it appears when it is whole.
     split : SplitConfig
     data : DataConfig, optional
-        Its ``extends`` and ``licenses`` are followed.
+        Its ``extends``, ``licenses`` and ``benchmark`` are followed; of a benchmark, ``leaks.csv`` beside the catalog
+        says what leaked and why.
     read_details : bool
         Whether images of near hashes are read again, to see whether their details agree; without it the hashes decide.
 
@@ -148,8 +150,14 @@ def build_catalog_file(
         near = decided.loc[find_near_images(decided).index]
         details = read_details_of(near.assign(location=_locations(joined, near.index))) if read_details else None
         decided.loc[near.index, "excluded"] = mark_near_duplicates(near, details=details, earlier=earlier)["excluded"]
+        if data.benchmark:
+            leaks = _leaks(joined, decided, read_catalog(data.benchmark))
+            decided = remove_leaks(decided, leaks)
         decided = assign_splits(decided, split, earlier)
         check_set(decided)
+        if data.benchmark:
+            with atomic(out.with_name("leaks.csv")) as tmp:
+                leaks.to_csv(tmp, index=False)
         with atomic(out) as tmp:
             _write(_with_decisions(joined, decided[["excluded", "split"]].astype(str)), tmp, _SCHEMA)
     finally:
@@ -170,6 +178,14 @@ def _join(raw: str | Path, names: pd.DataFrame, path: Path) -> None:
         return pa.Table.from_pandas(catalog.assign(class_key=class_key(catalog)), schema, preserve_index=False)
 
     _write(map(joined, _parts(raw)), path, schema)
+
+
+def _leaks(path: Path, decided: pd.DataFrame, benchmark: pd.DataFrame) -> pd.DataFrame:
+    """Find the leaks of every part, as far as its images were not excluded by now."""
+    columns = ["image_id", "sha256", "phash", "class_key"]
+    parts = (part.assign(**decided.loc[part.index, ["excluded", "split"]]) for part in _parts(path, columns))
+    leaks = pd.concat(find_leaks(part, benchmark) for part in parts)
+    return leaks.sort_values(["image_id", "benchmark", "kind"], ignore_index=True)
 
 
 def _locations(path: Path, rows: pd.Index) -> pd.Series:

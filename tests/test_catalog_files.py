@@ -11,6 +11,7 @@ from bioclip_lib.config import DataConfig, SplitConfig
 from bioclip_lib.dedup import inspect_images, mark_exact_duplicates, mark_near_duplicates, read_details
 from bioclip_lib.errors import InputError
 from bioclip_lib.extend import keep_exclusions
+from bioclip_lib.leaks import find_leaks, remove_leaks
 from bioclip_lib.licenses import exclude_licenses
 from bioclip_lib.perceptual import to_hex
 from bioclip_lib.resolution import open_backbones, resolve_raw_names
@@ -175,3 +176,19 @@ def test_a_file_without_rows_is_one_message(raw, tmp_path):
         with pytest.raises(InputError, match="has no rows"):
             build(tmp_path / "raw.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["raw.parquet"]
+
+
+@pytest.mark.parametrize("part_rows", [7, 1_000])
+def test_leaks_into_a_benchmark_are_removed_and_listed(raw, tmp_path, monkeypatch, part_rows):
+    monkeypatch.setattr(catalog_files, "PART_ROWS", part_rows)
+    names = resolve_raw_names(raw, None, open_backbones(DataConfig()))
+    tested = raw.iloc[:30].assign(source="tested", source_id=[f"t{i}.jpg" for i in range(30)])
+    benchmark = of_the_whole(tested, resolve_raw_names(tested, None, open_backbones(DataConfig())))
+    write_catalog(benchmark, tmp_path / "benchmark.parquet")
+    built = of_parts(raw, tmp_path, benchmark=str(tmp_path / "benchmark.parquet"))
+    whole = mark_near_duplicates(mark_exact_duplicates(build_catalog(raw, names, raw)))
+    leaks = find_leaks(whole, benchmark)
+    pd.testing.assert_frame_equal(built, assign_splits(remove_leaks(whole, leaks), SplitConfig()))
+    listed = pd.read_csv(tmp_path / "new folder" / "leaks.csv", dtype={"distance": "Int64"})
+    pd.testing.assert_frame_equal(listed.astype(object), leaks.astype(object), check_dtype=False)
+    assert {"exact", "perceptual", "species hold-out"} <= set(leaks["kind"])

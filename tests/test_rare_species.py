@@ -7,8 +7,8 @@ import pytest
 from test_catalog import simple_catalog
 
 from bioclip_lib.catalog import check_catalog
-from bioclip_lib.dedup import find_leaks, remove_leaks
 from bioclip_lib.errors import InputError
+from bioclip_lib.leaks import find_leaks, remove_leaks
 from bioclip_lib.rare_species import choose_rare_species, read_red_list
 
 
