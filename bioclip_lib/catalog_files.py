@@ -172,7 +172,8 @@ def _join(raw: str | Path, names: pd.DataFrame, path: Path) -> None:
     schema = _SCHEMA.append(pa.field("class_key", pa.string()))
 
     def joined(part: pd.DataFrame) -> pa.Table:
-        catalog = build_catalog(part, names, part)
+        known = names[names["verbatim_name"].isin(part["verbatim_name"].unique())]  # the other keys need no joining
+        catalog = build_catalog(part, known, part)
         if SPLIT_COLUMN in part:  # whether a source has one split only is seen from all parts
             catalog["split"] = published_splits(pd.concat([part[columns], said])).to_numpy()[: len(part)]
         return pa.Table.from_pandas(catalog.assign(class_key=class_key(catalog)), schema, preserve_index=False)
