@@ -100,7 +100,7 @@ class TrainConfig:
         0.5  # of the captions, cut after order, family or genus: true of all images of that taxon
     )
     token_dropout: float = 0.0  # share of a caption's tokens blanked out in training
-    precision: str = "auto"  # "auto": bf16 autocast where the device has it; or "fp32", "bf16"
+    precision: str = "auto"  # "auto": bf16 autocast where the device has it; or "fp32", "bf16", "fp16"
     freeze_image_tower: bool = False  # True: the tower's features are computed once, only its projection is trained
     checkpoint_every_steps: int = 200
     keep_checkpoints: int = 2

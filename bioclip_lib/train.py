@@ -62,8 +62,9 @@ def fit(
     -------
     DataFrame
         One row a step: step, loss, val_loss (where evaluated), lr, logit_scale (the factor), grad_norm (before
-        clipping), duplicates (share of the batch's pairs whose class occurs in it twice or more), images_per_s, wall_s
-        (of training, over all sittings).
+        clipping), skipped (steps so far that fp16 left out, as their gradient was not finite), duplicates (share of
+        the batch's pairs whose class occurs in it twice or more), images_per_s, wall_s (of training, over all
+        sittings).
 
     Raises
     ------

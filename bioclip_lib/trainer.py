@@ -19,10 +19,11 @@ from .embed import evaluating
 from .errors import InputError
 from .model import autocast, encode_tokens, normalised
 from .objectives import Objective
+from .optimizer import Optimizer
 from .parallel import add_up, add_up_gradients, gather_rows, own_rows, world
 from .paths import atomic
 from .pixels import normalise_pixels, prepare_pixels
-from .schedule import learning_rate, parameter_groups
+from .schedule import learning_rate
 
 MAX_LOGIT_SCALE = math.log(100)
 MAX_VALIDATION_PAIRS = 2_048  # a seeded choice; the loss only has to show over-fitting
@@ -37,11 +38,7 @@ class Trainer:
         self.model, self.objective, self.cfg, self.train, self.val = model, objective, cfg, train, val
         self.device = model.logit_scale.device
         self.step, self.log = 0, []
-        groups = parameter_groups(model, cfg.weight_decay, features=train.inputs.ndim == 2, heads=objective)
-        self.parameters = [p for group in groups for p in group["params"]]
-        self.optimizer = torch.optim.AdamW(
-            groups, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), eps=cfg.eps, fused=True, foreach=False
-        )
+        self.optimizer = Optimizer(model, cfg, train.inputs.ndim == 2, objective)
         if cfg.grad_checkpointing:
             model.set_grad_checkpointing(True)
         self.model.train()
@@ -83,15 +80,10 @@ class Trainer:
         generator = torch.Generator().manual_seed(cfg.seed * 1_000_003 + self.step)
         index = batch_indices(len(self.train.labels), cfg.batch_size, self.step, cfg.seed)
         lr = learning_rate(self.step, cfg)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
         types = self._draw_types(len(index), generator)
         batch = draw_batch(self.train, index, types, cfg.token_dropout, generator)
         loss, stopping = self._compute_gradients(batch, bad_batch, stop)
-        grad_norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-        if cfg.grad_clip > 0:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, cfg.grad_clip, grad_norm)
-        self.optimizer.step()
+        grad_norm = self.optimizer.step(lr)
         with torch.no_grad():
             self.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
         self.step += 1
@@ -102,7 +94,8 @@ class Trainer:
             "val_loss": self.validation_loss() if self._validates() else math.nan,
             "lr": lr,
             "logit_scale": self.model.logit_scale.exp().item(),
-            "grad_norm": grad_norm.item(),
+            "grad_norm": grad_norm,
+            "skipped": self.optimizer.n_skipped,
             "duplicates": (torch.bincount(batch.labels)[batch.labels] > 1).double().mean().item(),
             "images_per_s": len(index) / seconds,
             "wall_s": (self.log[-1]["wall_s"] if self.log else 0.0) + time.perf_counter() - start,
@@ -127,11 +120,10 @@ class Trainer:
         total, n_asked = add_up(torch.tensor([loss.item(), stop], dtype=torch.float64, device=self.device)).tolist()
         if not math.isfinite(total):
             raise self._not_finite(total, batch, leaves[0].detach(), bad_batch)
-        self.optimizer.zero_grad()
-        loss.backward()
+        self.optimizer.backward(loss)
         for part, leaf in zip(encoded, leaves, strict=True):
             part.backward(add_up(leaf.grad))
-        add_up_gradients(self.parameters)
+        add_up_gradients(self.optimizer.parameters)
         return total, n_asked > 0
 
     def _not_finite(self, loss: float, batch: Batch, images: torch.Tensor, path: Path) -> InputError:
