@@ -166,7 +166,7 @@ def _random_init(run: Run, config: Config, splits: Sequence[str]) -> FeatureTabl
 
 def _untrained(config: Config) -> torch.nn.Module:
     """Build the run's architecture with weights that no training has seen, and that no training starts from."""
-    return model.build_model(config.model, seed=config.train.seed + 10_000)
+    return model.build_model(config.model, seed=config.train.seed + 10_000, weights=False)
 
 
 def _pixels(run: Run, config: Config, splits: Sequence[str]) -> FeatureTable:

@@ -5,11 +5,9 @@ Refuses addresses that do not load, and checkpoints that would have to be unpick
 """
 
 import contextlib
-import difflib
 import functools
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from safetensors.torch import save_file
 from .config import ModelConfig
 from .errors import InputError
 from .paths import atomic
+from .pretrained import create_pretrained, split_address
 from .towers import (
     LITE0,
     build_model,
@@ -61,7 +60,6 @@ __all__ = [
 ]
 
 _WEIGHTS = "open_clip_model.safetensors"
-_FORMS = '"local-dir:<folder>", "hf-hub:<owner>/<name>" or "<open_clip name>:<pretrained tag>"'
 
 
 @dataclass(frozen=True)
@@ -136,55 +134,15 @@ def load_model(address: str) -> LoadedModel:
     Raises
     ------
     InputError
-        If the address is of no such form, names nothing, cannot be downloaded, or its checkpoint is not plain tensors.
-
-    Notes
-    -----
-    open_clip itself only warns where a hub model's weights cannot be fetched, and goes on with random ones.
+        As of `pretrained.create_pretrained`, or if there is no such model with weights.
     """
-    name, pretrained = _split_address(address)
-    try:
-        model = place(open_clip.create_model(name, pretrained, require_pretrained=True))
-        tokenizer = open_clip.get_tokenizer(name)
-    except Exception as error:  # hub, JSON, shape, unpickling: each library has its own exceptions
-        raise InputError(f"{address} cannot be loaded ({_first_line(error)}); {_advice(address)}") from error
+    name, _ = split_address(address)
+    if address.endswith(":"):
+        raise InputError(f"{address!r} names no weights; give a pretrained tag behind the colon")
+    model = place(create_pretrained(address))
+    tokenizer = open_clip.get_tokenizer(name)
     preprocess = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
     return LoadedModel(model, preprocess, tokenizer, address, model_digest(model))
-
-
-def _split_address(address: str) -> tuple[str, str | None]:
-    """Return open_clip's model name and pretrained tag of an address, checked as far as the disk can tell."""
-    schema, _, rest = address.partition(":")
-    if not rest:
-        raise InputError(f"{address!r} is not a model's address; give {_FORMS}")
-    if schema == "hf-hub":
-        return address, None
-    if schema == "local-dir":
-        folder = Path(rest)
-        if not (folder / "open_clip_config.json").is_file():
-            raise InputError(f"{folder} holds no open_clip_config.json; give a folder that export_model wrote")
-        return address, None
-    if schema not in open_clip.list_models():
-        near = difflib.get_close_matches(schema, open_clip.list_models()) or ["see open_clip.list_models()"]
-        raise InputError(f"unknown model {schema!r} in {address!r} (near: {', '.join(near)}); give {_FORMS}")
-    tags = open_clip.list_pretrained_tags_by_model(schema)
-    if rest not in tags and not Path(rest).is_file():
-        raise InputError(f"{schema} has no pretrained tag {rest!r}; there is {', '.join(tags) or 'none'}")
-    return schema, rest
-
-
-def _advice(address: str) -> str:
-    """Return the next action after a failure to load."""
-    if address.startswith("local-dir:"):
-        return "export it again; the folder must hold open_clip_config.json and plain safetensors weights"
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true"):
-        return "HF_HUB_OFFLINE is set: unset it, or give a model that is on this disk as local-dir:<folder>"
-    return "check the name and the network, or give a model that is on this disk as local-dir:<folder>"
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line of an exception's message, at most 200 characters."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 @functools.cache
