@@ -104,6 +104,10 @@ class TrainConfig:
     )
     token_dropout: float = 0.0  # share of a caption's tokens blanked out in training
     precision: str = "auto"  # "auto": bf16 autocast where the device has it; or "fp32", "bf16", "fp16"
+    compile: bool = False  # towers through torch.compile; where that fails, a warning and training without
+    layer_decay: float = 1.0  # each block's learning rate over that of the next; 1: all equal (`layer_scales`)
+    lora_rank: int = 0  # if positive, factors of this rank are trained in place of the blocks' matrices
+    ema_decay: float = 0.0  # if positive, the weights' moving average with this decay is validated and exported
     freeze_image_tower: bool = False  # True: the tower's features are computed once, only its projection is trained
     checkpoint_every_steps: int = 200
     keep_checkpoints: int = 2

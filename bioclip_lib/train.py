@@ -18,8 +18,10 @@ from tqdm import tqdm
 from .batches import Pairs, TrainData
 from .captions import HIGHER_RANKS
 from .checkpoints import delete_checkpoints, read_checkpoint, write_checkpoint
+from .compilation import compiled
 from .config import Config, TrainConfig
 from .errors import InputError
+from .lora import low_rank
 from .model import compact_vocabulary, model_digest
 from .objectives import Objective
 from .parallel import check_agreement, joined, own_rows, world
@@ -30,7 +32,7 @@ from .trainer import Trainer
 
 __all__ = ["TrainData", "fit"]
 
-_MEMORY_SETTINGS = ("micro_batch_size", "grad_checkpointing")  # the same gradient, but for rounding
+_SPEED_SETTINGS = ("micro_batch_size", "grad_checkpointing", "compile")  # the same gradient, but for rounding
 
 
 def fit(
@@ -87,7 +89,12 @@ def fit(
     with joined(model.logit_scale.device) as here:
         _check(model, train, val, cfg)
         settings = _settings(model, train, val, config)
-        with compact_vocabulary(model, train.tokens, val.tokens) as (train_tokens, val_tokens), StopRequest() as stop:
+        with (
+            compact_vocabulary(model, train.tokens, val.tokens) as (train_tokens, val_tokens),
+            low_rank(model, cfg.lora_rank, cfg.seed, cfg.freeze_image_tower),
+            compiled(model, cfg.compile),
+            StopRequest() as stop,
+        ):
             objective = Objective(model, cfg, train)
             trainer = Trainer(model, objective, cfg, Pairs.of(train, train_tokens), Pairs.of(val, val_tokens))
             if resume and (checkpoint := read_checkpoint(run.checkpoints, settings)):
@@ -96,6 +103,7 @@ def fit(
             if not resume and here.rank == 0:
                 delete_checkpoints(run.checkpoints)
             _run_steps(trainer, settings, run, stop, progress)
+            trainer.optimizer.finish()
     model.eval()
     if cfg.grad_checkpointing:
         model.set_grad_checkpointing(False)
@@ -169,7 +177,7 @@ def _check_shares(model: torch.nn.Module, train: TrainData, cfg: TrainConfig) ->
 def _settings(model: torch.nn.Module, train: TrainData, val: TrainData, config: Config) -> dict:
     """Return what decides the trained weights, as a checkpoint records it."""
     recipe = dataclasses.asdict(config.train)
-    for name in ("checkpoint_every_steps", "keep_checkpoints", "val_every_steps", *_MEMORY_SETTINGS):
+    for name in ("checkpoint_every_steps", "keep_checkpoints", "val_every_steps", *_SPEED_SETTINGS):
         del recipe[name]
     return {
         "train": recipe,

@@ -86,6 +86,7 @@ class Trainer:
         grad_norm = self.optimizer.step(lr)
         with torch.no_grad():
             self.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
+        self.optimizer.update_average()
         self.step += 1
         seconds = time.perf_counter() - start
         row = {
@@ -151,7 +152,10 @@ class Trainer:
         return self.step % self.cfg.val_every_steps == 0 or self.step == self.cfg.steps
 
     def validation_loss(self) -> float:
-        """Compute the loss on the same pairs and text types each time, without augmentation; nan without pairs."""
+        """Compute the loss on the same pairs and text types each time, without augmentation; nan without pairs.
+
+        It is that of the averaged weights, where there are any.
+        """
         if not len(self.val.labels):
             return math.nan
         n, n_types = len(self.val.labels), len(self.cfg.text_types)
@@ -161,7 +165,7 @@ class Trainer:
             batches = batches[:-1]  # the loss depends on the batch's size
         losses = torch.zeros(len(batches), dtype=torch.float64, device=self.device)
         here = world()
-        with evaluating(self.model):
+        with evaluating(self.model), self.optimizer.averaged():
             for i in range(here.rank, len(batches), here.size):
                 losses[i] = self._evaluate(draw_batch(self.val, batches[i], batches[i] % n_types, 0.0, None))
         return float(np.mean(add_up(losses).cpu().numpy()))
