@@ -34,22 +34,22 @@ def test_without_tensorboard_the_message_says_what_to_install(tmp_path, monkeypa
 
 
 def test_the_live_figure_is_drawn_once_and_then_updated(monkeypatch):
-    class Shown:
-        figures: list = []
+    figures = []
 
+    class Shown:
         def update(self, figure):
-            self.figures.append(figure)
+            figures.append(figure)
 
     def display(figure, display_id):
-        Shown.figures.append(figure)
+        figures.append(figure)
         return Shown()
 
     monkeypatch.setattr(watching, "display", display)
     hook = watching.live_figure(every_s=0)
     for row in ROWS:
         hook(row)
-    assert len(Shown.figures) == 2
-    assert Shown.figures[1].axes[0].lines[0].get_xydata().tolist() == [[1, 4.0], [2, 2.0]]
+    assert len(figures) == 2
+    assert figures[1].axes[0].lines[0].get_xydata().tolist() == [[1, 4.0], [2, 2.0]]
     hook = watching.live_figure(every_s=3_600)
     hook(ROWS[0])
-    assert len(Shown.figures) == 2
+    assert len(figures) == 2
