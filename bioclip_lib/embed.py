@@ -17,7 +17,7 @@ import torch
 
 from .errors import InputError
 from .images import ImageError, map_threads, open_image
-from .model import PreprocessCfg, autocast, encode_tokens, image_transform_v2, normalised, tokenize
+from .model import PreprocessCfg, autocast, encode_tokens, image_transform_v2, image_trunk, normalised, tokenize
 from .paths import atomic
 from .pixels import pixel_features, prepare_pixels
 
@@ -96,7 +96,7 @@ def trunk_features(
     batch_size: int = 64,
     precision: str = "fp32",
 ) -> np.ndarray:
-    """Compute what the image tower's trunk gives before ``model.visual.head`` projects it.
+    """Compute what the image tower gives before its projection (`model.image_trunk`).
 
     Parameters
     ----------
@@ -105,16 +105,16 @@ def trunk_features(
     Returns
     -------
     ndarray of shape (n, F), float32
-        Not normalised; F is 1280 for EfficientNet-Lite0.
+        Not normalised; F is 1280 for EfficientNet-Lite0, 768 for ViT-B/16.
 
     Raises
     ------
     InputError
-        If the image tower has no trunk and head (a ViT from scratch).
+        If the image tower has no projection that can be left out.
     """
-    if not hasattr(model.visual, "trunk"):
-        raise InputError("this image tower has no pretrained trunk; set model.image_tower=efficientnet-lite0")
-    return _encode(model, model.visual.trunk, _pixel_batches(model, images, preprocess, batch_size), precision)
+    batches = _pixel_batches(model, images, preprocess, batch_size)
+    with image_trunk(model) as trunk:
+        return _encode(model, trunk, batches, precision)
 
 
 def _encode(model: torch.nn.Module, tower: Callable, batches: Iterator[torch.Tensor], precision: str) -> np.ndarray:

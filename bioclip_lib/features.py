@@ -74,7 +74,7 @@ def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str], mirrored
     ----------
     run : Run
     clip : open_clip model
-        With a trunk, such as `model.build_model` gives for EfficientNet-Lite0.
+        With a pretrained image tower (`model.image_trunk`).
     splits : sequence of str
     mirrored : bool
         Embed the images mirrored left to right.
@@ -84,10 +84,8 @@ def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str], mirrored
     FeatureTable
         float32 of shape (n, 1280) for Lite0.
     """
-    digests = {
-        "model_digest": model.model_digest(clip.visual.trunk),
-        "preprocess_digest": embed.preprocess_digest(clip),
-    }
+    with model.image_trunk(clip) as trunk:
+        digests = {"model_digest": model.model_digest(trunk), "preprocess_digest": embed.preprocess_digest(clip)}
     tables = []
     step = -1 if mirrored else 1  # along the width of (n, H, W, 3)
     for split in splits:
@@ -126,8 +124,8 @@ def text_encoder(run: Run, config: Config, name: str) -> Callable[[Sequence[str]
 def project_trunk(clip: torch.nn.Module, values: np.ndarray) -> np.ndarray:
     """Map trunk features (n, F) to unit-length image features (n, D) by the model's projection."""
     with torch.no_grad(), embed.evaluating(clip):
-        device = next(clip.visual.head.parameters()).device
-        return model.normalised(clip.visual.head(torch.from_numpy(values).to(device))).cpu().numpy()
+        inputs = torch.from_numpy(values).to(clip.logit_scale.device)
+        return model.normalised(model.project(clip, inputs)).cpu().numpy()
 
 
 def _load(run: Run, clip: torch.nn.Module, split: str) -> np.ndarray:

