@@ -10,11 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_lib.batches import TrainData, augment, batch_indices, draw_crops
+from bioclip_lib.batches import TrainData, augment, draw_crops
 from bioclip_lib.checkpoints import list_checkpoints
 from bioclip_lib.config import TrainConfig, load_config
 from bioclip_lib.embed import encode_images, trunk_features
 from bioclip_lib.errors import InputError
+from bioclip_lib.loaders import batch_indices
 from bioclip_lib.model import build_model, encode_tokens, model_digest, tokenize
 from bioclip_lib.paths import Run
 from bioclip_lib.schedule import learning_rate, parameter_groups
@@ -89,6 +90,7 @@ def test_log_has_one_row_a_step_and_is_written(tmp_path):
         "logit_scale",
         "grad_norm",
         "duplicates",
+        "unreadable",
         "images_per_s",
         "wall_s",
     ]
@@ -356,7 +358,7 @@ def test_compact_vocabulary_is_exact_and_leaves_the_rest(tmp_path):
 
 def test_augmentation_of_a_constant_image_is_constant():
     images = torch.full((16, 20, 20, 3), 77, dtype=torch.uint8)
-    out = augment(images, (12, 12), draw_crops(16, torch.Generator().manual_seed(0)))
+    out = augment(images, (12, 12), draw_crops(16, torch.Generator().manual_seed(0)), (0.5, 1.0), True)
     assert out.shape == (16, 3, 12, 12)
     torch.testing.assert_close(out, torch.full_like(out, 77.0))
 
@@ -366,7 +368,9 @@ def test_augmentation_cuts_half_to_all_of_the_image_and_mirrors_half():
     images = torch.stack(
         [ramp.expand(64, 64), ramp[:, None].expand(64, 64), torch.zeros(64, 64, dtype=torch.uint8)], -1
     )
-    out = augment(images.expand(400, -1, -1, -1), (32, 32), draw_crops(400, torch.Generator().manual_seed(0)))
+    out = augment(
+        images.expand(400, -1, -1, -1), (32, 32), draw_crops(400, torch.Generator().manual_seed(0)), (0.5, 1.0), True
+    )
     width = (out[:, 0, 16, -1] - out[:, 0, 16, 0]) / 31 * 32  # the ramp's rise over the cut, in pixels
     height = (out[:, 1, -1, 16] - out[:, 1, 0, 16]) / 31 * 32
     area = (width.abs() * height / 64**2).numpy()
@@ -381,7 +385,8 @@ def test_augmentation_cuts_half_to_all_of_the_image_and_mirrors_half():
 def test_augmentation_depends_on_its_generator_alone():
     images = torch.from_numpy(tiny_images().inputs)
     a, b, c = (
-        augment(images, (16, 16), draw_crops(len(images), torch.Generator().manual_seed(seed))) for seed in (0, 0, 1)
+        augment(images, (16, 16), draw_crops(len(images), torch.Generator().manual_seed(seed)), (0.5, 1.0), True)
+        for seed in (0, 0, 1)
     )
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
