@@ -36,8 +36,11 @@ def config_of(**train):
 
 @pytest.fixture
 def run(catalog, tmp_path):
-    """A run up to its shards."""
-    run = Run(tmp_path / "run")
+    return write_run(Run(tmp_path / "run"), catalog)
+
+
+def write_run(run, catalog):
+    """Write a run up to its shards."""
     table = assign_splits(catalog, SplitConfig(heldout_fraction=0.25))
     write_catalog(table, run.catalog)
     write_shards(table, run.shards, ShardConfig(image_size_px=24, samples_per_shard=4))
