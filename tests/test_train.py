@@ -247,6 +247,7 @@ def test_every_setting_of_the_recipe_changes_the_weights(tmp_path, setting, valu
         ({"crop_area": (0.5, 1.1)}, r"train\.crop_area"),
         ({"crop_area": (0.5,)}, r"train\.crop_area"),
         ({"higher_rank_share": 1.5}, r"train\.higher_rank_share is 1\.5"),
+        ({"decode_workers": 0}, r"train\.decode_workers is 0"),
         ({"token_dropout": -0.1}, r"train\.token_dropout is -0\.1"),
     ],
 )
