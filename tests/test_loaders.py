@@ -30,7 +30,7 @@ COLUMNS = ["step", "loss", "val_loss", "grad_norm", "unreadable"]
 
 
 def config_of(**train):
-    settings = {**TINY, "shards.image_size_px": 20, "model.context_length": 77, "train.stream": True}
+    settings = {**TINY, "shards.image_size_px": 20, "model.context_length": 40, "train.stream": True}
     return load_config("smoke", {**settings, **{f"train.{name}": value for name, value in train.items()}})
 
 
