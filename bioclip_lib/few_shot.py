@@ -13,7 +13,7 @@ from .errors import InputError
 
 MODES = ("independent", "cumulative")
 Fold = tuple[np.ndarray, np.ndarray]
-_VALUES = 16_000_000  # numbers of a chunk of queries, features and distances together
+_VALUES = 4_000_000  # numbers of a chunk of queries, features and scores together
 
 
 def few_shot_folds(
@@ -111,7 +111,7 @@ def simple_shot(features: np.ndarray, labels: np.ndarray, train: np.ndarray, tes
     -----
     The mean of the shots is subtracted from all, rows are normalised, a class is the average of its normalised
     shots, *not* normalised again; the distance is Euclidean. For a query x of unit length the nearest centroid c
-    minimises |c|^2 - 2 x.c, so a product of matrices does, in chunks: no (classes, queries, D) array is built.
+    maximises x.c - |c|^2 / 2, so a product of matrices does, in chunks: no (classes, queries, D) array is built.
 
     Examples
     --------
@@ -122,23 +122,26 @@ def simple_shot(features: np.ndarray, labels: np.ndarray, train: np.ndarray, tes
     classes, index = np.unique(labels[train], return_inverse=True)
     mean = features[train].mean(axis=0, dtype=np.float64)  # a sum of many float32 rows would lose digits
     shots = _centred(features[train], mean)
-    centroids = np.zeros((len(classes), features.shape[1]), dtype=shots.dtype)
-    np.add.at(centroids, index, shots)
-    centroids /= np.bincount(index)[:, None].astype(shots.dtype)
-    offset = (centroids**2).sum(axis=1)  # (C,)
+    order, counts = np.argsort(index, kind="stable"), np.bincount(index)
+    centroids = np.add.reduceat(shots[order], np.cumsum(counts) - counts) / counts[:, None].astype(
+        shots.dtype
+    )  # (C, D)
+    offset = 0.5 * (centroids**2).sum(axis=1)  # (C,)
     nearest = np.empty(len(test), dtype=np.int64)
     chunk = max(1, _VALUES // (features.shape[1] + len(classes)))
     for start in range(0, len(test), chunk):
-        queries = _centred(features[test[start : start + chunk]], mean)
-        distance = offset - 2 * (queries @ centroids.T)  # (q, D) @ (D, C) -> (q, C)
-        nearest[start : start + chunk] = distance.argmin(axis=1)
+        scores = _centred(features[test[start : start + chunk]], mean) @ centroids.T  # (q, D) @ (D, C) -> (q, C)
+        scores -= offset  # in place: a new array of this size costs more than the sum
+        nearest[start : start + chunk] = scores.argmax(axis=1)
     return classes[nearest]
 
 
 def _centred(rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Subtract the mean and scale rows to unit length, in their own precision; a row of zeros stays."""
-    if not np.isfinite(rows).all():
+    """Subtract the mean and scale rows to unit length, in their own precision and in place; a row of zeros stays."""
+    rows = rows.astype(np.result_type(rows.dtype, np.float32), copy=False)
+    rows -= mean.astype(rows.dtype)
+    norm = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
+    if not np.isfinite(norm).all():
         raise InputError("features hold NaN or infinity; compute them again")
-    rows = (rows - mean).astype(np.result_type(rows.dtype, np.float32), copy=False)
-    norm = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norm > 0, norm, 1)
+    rows /= np.where(norm > 0, norm, 1)
+    return rows
