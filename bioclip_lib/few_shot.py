@@ -154,7 +154,9 @@ def folds_from_table(table: pd.DataFrame, image_ids: Sequence[str], labels: np.n
     place = position.get_indexer(table["image_id"])
     if (place < 0).any():
         absent = table["image_id"][place < 0].unique()
-        raise InputError(f"{len(absent)} images of the folds have no features (e.g. {absent[0]}); add them")
+        raise InputError(
+            f"{len(absent)} images of the folds are not here (e.g. {absent[0]}); add them or draw new folds"
+        )
     other = np.asarray(labels)[place] != table["class_key"].to_numpy()
     if other.any():
         image_id, was = table.loc[other, ["image_id", "class_key"]].iloc[0]

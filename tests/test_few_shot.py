@@ -159,7 +159,7 @@ def test_folds_come_back_from_a_file_whatever_the_order_of_the_images(mode, tmp_
     [
         (lambda t, ids, y: (t.drop(columns="shot"), ids, y), "lacks shot"),
         (lambda t, ids, y: (t, ["i1", *ids[1:]], y), "i1 occurs twice"),
-        (lambda t, ids, y: (t, ids[1:], y[1:]), r"1 images of the folds have no features \(e.g. i0\)"),
+        (lambda t, ids, y: (t, ids[1:], y[1:]), r"1 images of the folds are not here \(e.g. i0\)"),
         (lambda t, ids, y: (t, ids[::-1], y), "is of class . in the folds and of . here"),
         (lambda t, ids, y: (pd.concat([t, t.tail(1)]), ids, y), "stands twice in fold 1 of k = 2"),
         (lambda t, ids, y: (t.iloc[1:], ids, y), "fold 0 of k = 1 has 0 shots of b"),
