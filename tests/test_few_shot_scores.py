@@ -1,5 +1,7 @@
 """Few-shot scores on a small catalog, by hand: who is asked, on which folds, by which method, and against whom."""
 
+import random
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -131,6 +133,46 @@ def test_rows_can_be_written_and_the_values_are_means_over_folds(scored, tmp_pat
     task = scores[(scores["model"] == "poor") & (scores["task"] == "few_shot/1/ridge")].set_index("metric")["value"]
     assert task["top1"] == pytest.approx(row["mean"])
     assert task["macro_top1"] == row["macro"] == pytest.approx(mine.groupby("class_key")["correct"].mean().mean())
+
+
+def test_cumulative_accuracies_are_the_original_ones(zoo, scored):
+    """The original's evaluation from protocol.md, "Few-shot": features shuffled in place, class by class."""
+    tables, _, _, scores, queries = scored
+    images = few_shot_scores.evaluated_images(zoo)
+    order = list(images["class_key"])
+    pooled = {name: [] for name in dict.fromkeys(order)}  # first-seen order
+    for name, row in zip(order, tables["poor"].values.astype(float), strict=True):
+        pooled[name].append(row)
+    state, found = random.getstate(), {}
+    for k in CONFIG.shots:
+        for n in range(CONFIG.n_folds):
+            random.seed(n)
+            train, test = [], []
+            for name, rows in pooled.items():
+                random.shuffle(rows)
+                train += [(row, name) for row in rows[:k]]
+                test += [(row, name) for row in rows[k:]]
+            mean = np.mean([row for row, _ in train], axis=0)
+            unit = {name: [] for name in pooled}
+            for row, name in train:
+                unit[name].append((row - mean) / np.linalg.norm(row - mean))
+            centroids = {name: np.mean(rows, axis=0) for name, rows in unit.items()}
+            hits = []
+            for row, name in test:
+                query = (row - mean) / np.linalg.norm(row - mean)
+                hits.append(min(centroids, key=lambda c: np.linalg.norm(query - centroids[c])) == name)
+            found.setdefault(k, []).append(np.mean(hits))
+    random.setstate(state)
+    table = few_shot_scores.fold_scores(scores, queries)
+    table = table[(table["part"] == "cumulative") & (table["model"] == "poor")].set_index("k")
+    for k, accuracies in found.items():
+        assert table.loc[k, ["fold_0", "fold_1", "fold_2"]].tolist() == pytest.approx(accuracies)
+        assert 100 * table.loc[k, "mean"] == pytest.approx(100 * np.mean(accuracies))
+        assert 100 * table.loc[k, "std"] == pytest.approx(100 * np.std(accuracies))
+    assert 0.2 < np.mean(found[1]) < 0.95 and np.std(found[1]) > 0
+    independent = few_shot_scores.fold_scores(scores, queries).query("part == 'all' and model == 'poor' and k == 2")
+    simple = independent[independent["method"] == "simple_shot"]
+    assert simple[["fold_0", "fold_1", "fold_2"]].to_numpy()[0].tolist() != pytest.approx(found[2])
 
 
 def test_models_and_methods_are_compared_in_pairs(scored):
