@@ -11,7 +11,7 @@ import tempfile
 import numpy as np
 import pandas as pd
 
-from bioclip_lib import benchmarks, catalog, embed, features, model, shards, train, train_data
+from bioclip_lib import benchmarks, catalog, embed, features, few_shot_scores, model, shards, train, train_data
 from bioclip_lib.config import load_config
 from bioclip_lib.paths import Run
 
@@ -45,7 +45,8 @@ def score(table, trunk, mirrored, config):
     }
     encoders = {"trained": lambda texts: embed.encode_texts(clip, texts)}
     zero_shot, _ = benchmarks.score_zero_shot(table, {"trained": tables["trained"]}, encoders, config.evaluate)
-    few_shot, _ = benchmarks.score_few_shot(table, tables, config.evaluate)
+    folds = few_shot_scores.draw_folds(table, config.evaluate)
+    few_shot, _ = few_shot_scores.score_few_shot(table, folds, tables, {}, config.evaluate)
     scores = pd.concat([zero_shot, few_shot])
     main = ["zero_shot/seen", "zero_shot/unseen", "few_shot/1", "few_shot/5"]
     return scores[(scores["metric"] == "top1") & scores["task"].isin(main)]

@@ -42,7 +42,8 @@ def named(start, **settings):
 @pytest.mark.parametrize("profile", ["small", "paper", "bioclip2"])
 def test_the_path_of_a_profile_from_published_weights_to_an_export_of_ours(start, tmp_path, profile):
     toy = {"model.name": f"local-dir:{start}", "model.pretrained": "", "model.context_length": 16, "train.epochs": 1,
-           "train.batch_size": 8, "train.val_every_steps": 3, "train.warmup_steps": 1}  # fmt: skip
+           "train.batch_size": 8, "train.val_every_steps": 3, "train.warmup_steps": 1,
+           "train.stream": False}  # fmt: skip
     config = load_config(profile, toy)
     clip = build_model(config.model, seed=1)
     assert model_digest(clip) == load_model(f"local-dir:{start}").digest
@@ -67,6 +68,7 @@ def test_published_recipes():
     assert (train.batch_size, train.epochs, train.lr, train.warmup_steps) == (32_768, 100, 1e-4, 1_000)
     assert (train.weight_decay, train.beta1, train.beta2, train.eps) == (0.2, 0.9, 0.98, 1e-6)
     assert train.text_types == ("com", "sci", "taxon", "sci_com", "taxon_com") and train.higher_rank_share == 0
+    assert train.text_mixture == "batch" and train.stream and two.train.stream
     assert (two.train.batch_size, two.train.epochs, two.train.warmup_steps) == (90_112, 30, 1_875)
     vision = [model_config_dict(config.model)["vision_cfg"] for config in (paper, two)]
     assert [(v["layers"], v["width"], v["patch_size"]) for v in vision] == [(12, 768, 16), (24, 1024, 14)]
@@ -132,7 +134,8 @@ def test_an_unreadable_configuration_is_refused(tmp_path):
 
 def test_a_whole_vit_is_frozen_but_for_its_projection(start, tmp_path):
     toy = {"model.name": f"local-dir:{start}", "model.pretrained": "", "model.context_length": 16, "train.epochs": 1,
-           "train.batch_size": 8, "train.warmup_steps": 1, "train.freeze_image_tower": True}  # fmt: skip
+           "train.batch_size": 8, "train.warmup_steps": 1, "train.freeze_image_tower": True,
+           "train.stream": False}  # fmt: skip
     config = load_config("small", toy)
     clip = build_model(config.model)
     images = [tiny_images(), tiny_images(8, seed=1)]
