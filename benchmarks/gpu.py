@@ -2,7 +2,7 @@
 
 Ours is `train.fit` on images in memory: its steps crop, copy to the GPU and normalise them. open_clip's is
 ``open_clip_train.train.train_one_epoch`` on pixels that lie on the GPU already. Same weights, batch, plain CLIP loss,
-AdamW and one caption an image. Utilisation is `flops.training_flops` a second, of distinct captions of their length,
+AdamW and one caption an image. Utilisation is `costs.training_flops` a second, of distinct captions of their length,
 over the rate of a large bf16 product measured in the same run.
 """
 
@@ -17,12 +17,11 @@ import torch
 
 from bioclip_lib.batches import TrainData
 from bioclip_lib.config import load_config
+from bioclip_lib.costs import training_flops
 from bioclip_lib.model import build_model, tokenize
 from bioclip_lib.paths import Run
 from bioclip_lib.pixels import prepare_pixels
 from bioclip_lib.train import fit
-
-from .flops import training_flops
 
 MODEL = {"model.name": "ViT-B-16"}
 BATCHES = (1_024, 2_048, 4_096, 8_192, 16_384)

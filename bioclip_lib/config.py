@@ -227,6 +227,8 @@ PROFILES: dict[str, dict[str, Any]] = {
         "train.beta1": 0.9,
         "train.beta2": 0.98,
         "train.eps": 1e-6,
+        "train.crop_area": (0.9, 1.0),
+        "train.mirror": False,
         "train.text_mixture": "batch",
         "train.higher_rank_share": 0.0,
         "train.checkpoint_every_steps": 300,

@@ -179,14 +179,14 @@ def plot_shared_words(by_rank: pd.DataFrame, *, ax: Axes | None = None) -> Figur
 
 @styled
 def plot_training(log: pd.DataFrame) -> Figure:
-    """Draw loss, learning rate and images per second against steps.
+    """Draw loss, the zero-shot probe, learning rate and images per second against steps.
 
     Parameters
     ----------
     log : DataFrame
-        ``step, loss, val_loss, lr, images_per_s``, of `train.fit`.
+        ``step, loss, val_loss, val_top1, lr, images_per_s``, of `train.fit`.
     """
-    fig, axs = panels(3, 1.9, width_ratios=[1.5, 1, 1])
+    fig, axs = panels(4, 1.9, width_ratios=[1.5, 1, 1, 1])
     axs[0].plot(log["step"], log["loss"], color="#a9cbe3", linewidth=0.7, label="train, each step")
     smooth = log["loss"].rolling(max(3, len(log) // 20), min_periods=1, center=True).mean()
     axs[0].plot(log["step"], smooth, color=PALETTE[0], label="train, smoothed")
@@ -194,13 +194,15 @@ def plot_training(log: pd.DataFrame) -> Figure:
     axs[0].plot(val["step"], val["val_loss"], "o-", color=PALETTE[5], label="validation")
     axs[0].set(ylabel="loss (nats)", title="Contrastive loss")
     axs[0].legend()
-    axs[1].plot(log["step"], log["lr"], color=PALETTE[2])
-    axs[1].set(ylabel="learning rate", title="Schedule", ylim=(0, None))
-    axs[1].ticklabel_format(axis="y", style="sci", scilimits=(-2, 4))
+    axs[1].plot(val["step"], 100 * val["val_top1"], "o-", color=PALETTE[5])
+    axs[1].set(ylabel="top-1 (%)", title="Zero-shot on validation", ylim=(0, None))
+    axs[2].plot(log["step"], log["lr"], color=PALETTE[2])
+    axs[2].set(ylabel="learning rate", title="Schedule", ylim=(0, None))
+    axs[2].ticklabel_format(axis="y", style="sci", scilimits=(-2, 4))
     rate = log["images_per_s"].rolling(9, min_periods=1, center=True).median()
-    axs[2].plot(log["step"], rate, color=PALETTE[3])
-    axs[2].set(ylabel="images / s", title="Throughput", ylim=(0, rate.max() * 1.1))
-    axs[2].yaxis.set_major_formatter("{x:,.0f}")
+    axs[3].plot(log["step"], rate, color=PALETTE[3])
+    axs[3].set(ylabel="images / s", title="Throughput", ylim=(0, rate.max() * 1.1))
+    axs[3].yaxis.set_major_formatter("{x:,.0f}")
     for ax in axs:
         ax.set_xlabel("step")
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))

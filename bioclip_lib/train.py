@@ -11,6 +11,7 @@ encodes its share, and all compare it with the features of the others.
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 
 import pandas as pd
 import torch
@@ -38,7 +39,7 @@ _SPEED_SETTINGS = ("micro_batch_size", "grad_checkpointing", "compile")  # the s
 _PACE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "val_every_steps", "decode_workers")  # the same weights
 
 
-def fit(
+def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and how it is watched)
     model: torch.nn.Module,
     train: TrainData,
     val: TrainData,
@@ -46,6 +47,7 @@ def fit(
     run: Run,
     resume: bool = False,
     progress: bool = True,
+    on_step: Callable[[dict[str, float]], None] | None = None,
 ) -> pd.DataFrame:
     """Train a model in place.
 
@@ -62,14 +64,17 @@ def fit(
         Go on from the newest whole checkpoint, if there is one; otherwise earlier checkpoints are deleted.
     progress : bool
         Show a bar with loss and images/s.
+    on_step : callable, optional
+        Gets each row of the log as it is made (`bioclip_lib.watching`); in the first process alone.
 
     Returns
     -------
     DataFrame
-        One row a step: step, loss, val_loss (where evaluated), lr, logit_scale (the factor), grad_norm (before
-        clipping), skipped (steps so far that fp16 left out, as their gradient was not finite), duplicates (share of
-        the batch's pairs whose class occurs in it twice or more), unreadable (images of the batch for which others
-        stand in), images_per_s, wall_s (of training, over all sittings).
+        One row a step: step, loss, val_loss and val_top1 (zero-shot among the classes of val; where evaluated), lr,
+        logit_scale (the factor), grad_norm (before clipping), skipped (steps so far that fp16 left out, as their
+        gradient was not finite), duplicates (share of the batch's pairs whose class occurs in it twice or more),
+        unreadable (images of the batch for which others stand in), images_per_s, data_wait (share of the step spent on
+        waiting for its images), gpu_gib (peak so far; nan without a GPU), wall_s (of training, over all sittings).
 
     Raises
     ------
@@ -111,7 +116,7 @@ def fit(
             if not resume and here.rank == 0:
                 delete_checkpoints(run.checkpoints)
             with contextlib.closing(trainer.loader):
-                _run_steps(trainer, settings, run, stop, progress)
+                _run_steps(trainer, settings, run, stop, progress, on_step)
             trainer.optimizer.finish()
     model.eval()
     if cfg.grad_checkpointing:
@@ -123,7 +128,9 @@ def fit(
     return log
 
 
-def _run_steps(trainer: Trainer, settings: dict, run: Run, stop: StopRequest, progress: bool) -> None:
+def _run_steps(
+    trainer: Trainer, settings: dict, run: Run, stop: StopRequest, progress: bool, on_step: Callable | None
+) -> None:
     """Do the steps that are left, with checkpoints; obey a request to stop."""
     cfg, first = trainer.cfg, world().rank == 0
     with tqdm(
@@ -138,6 +145,8 @@ def _run_steps(trainer: Trainer, settings: dict, run: Run, stop: StopRequest, pr
             row, stopping = trainer.train_step(run.tables / "bad_batch.csv", stop.made)
             bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['images_per_s']:.0f} images/s", refresh=False)
             bar.update()
+            if first and on_step is not None:
+                on_step(row)
             done = trainer.step == cfg.steps
             if first and (stopping or done or trainer.step % cfg.checkpoint_every_steps == 0):
                 write_checkpoint(run.checkpoints, trainer.step, settings, trainer.state(), cfg.keep_checkpoints)

@@ -7,7 +7,6 @@ import math
 import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -84,6 +83,7 @@ class Trainer:
         start, cfg = time.perf_counter(), self.cfg
         generator = torch.Generator().manual_seed(cfg.seed * 1_000_003 + self.step)
         drawn = self.loader.draw(self.step)
+        waited = time.perf_counter() - start
         lr = learning_rate(self.step, cfg)
         types = draw_types(len(drawn.index), cfg, self.train.tokens.shape[1], generator)
         batch = draw_batch(self.train, drawn, types, cfg.token_dropout, generator)
@@ -94,10 +94,12 @@ class Trainer:
         self.optimizer.update_average()
         self.step += 1
         seconds = time.perf_counter() - start
+        val_loss, val_top1 = self.validate() if self._validates() else (math.nan, math.nan)
         row = {
             "step": self.step,
             "loss": loss,
-            "val_loss": self.validation_loss() if self._validates() else math.nan,
+            "val_loss": val_loss,
+            "val_top1": val_top1,
             "lr": lr,
             "logit_scale": self.model.logit_scale.exp().item(),
             "grad_norm": grad_norm,
@@ -105,6 +107,8 @@ class Trainer:
             "duplicates": (torch.bincount(batch.labels)[batch.labels] > 1).double().mean().item(),
             "unreadable": drawn.n_unreadable,
             "images_per_s": len(drawn.index) / seconds,
+            "data_wait": waited / seconds,
+            "gpu_gib": torch.cuda.max_memory_allocated() / 2**30 if self.device.type == "cuda" else math.nan,
             "wall_s": (self.log[-1]["wall_s"] if self.log else 0.0) + time.perf_counter() - start,
         }
         self.log.append(row)
@@ -148,32 +152,49 @@ class Trainer:
     def _validates(self) -> bool:
         return self.step % self.cfg.val_every_steps == 0 or self.step == self.cfg.steps
 
-    def validation_loss(self) -> float:
-        """Compute the loss on the same pairs and text types each time, without augmentation; nan without pairs.
+    def validate(self) -> tuple[float, float]:
+        """Compute loss and zero-shot top-1 on the same pairs and text types each time, without augmentation.
 
-        It is that of the averaged weights, where there are any.
+        Both are those of the averaged weights, where there are any; nan without pairs, top-1 without texts as well. Its
+        candidates are the classes of these pairs, by their captions of the last of the text types.
         """
         if not len(self.val.labels):
-            return math.nan
+            return math.nan, math.nan
         n, n_types = len(self.val.labels), len(self.cfg.text_types)
         order = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:MAX_VALIDATION_PAIRS]
         batches = order.split(self.cfg.batch_size)
         if len(batches) > 1 and len(batches[-1]) < self.cfg.batch_size:
             batches = batches[:-1]  # the loss depends on the batch's size
-        losses = torch.zeros(len(batches), dtype=torch.float64, device=self.device)
+        found = torch.zeros(2, len(batches), dtype=torch.float64, device=self.device)
         here = world()
         with evaluating(self.model), self.optimizer.averaged():
+            candidates = self._class_texts() if self.objective.has_texts else None
             for i in range(here.rank, len(batches), here.size):
                 rows = batches[i]
                 drawn = Drawn(rows, self.val.labels[rows], self.val.inputs[rows])
-                losses[i] = self._evaluate(draw_batch(self.val, drawn, rows % n_types, 0.0, None))
-        return float(np.mean(add_up(losses).cpu().numpy()))
+                found[:, i] = self._evaluate(draw_batch(self.val, drawn, rows % n_types, 0.0, None), candidates)
+        loss, top1 = add_up(found).mean(dim=1).tolist()
+        return loss, top1
 
-    def _evaluate(self, batch: Batch) -> torch.Tensor:
-        """Return the loss of a validation batch."""
+    def _class_texts(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the classes of the validation pairs, (C,), and their captions' features, (C, D)."""
+        classes = torch.unique(self.val.labels)
+        tokens = self.val.tokens[classes, len(self.cfg.text_types) - 1]
+        with autocast(self.cfg.precision, self.device):
+            parts = [encode_tokens(self.model, part.to(self.device)) for part in tokens.split(self.cfg.batch_size)]
+        return classes, normalised(torch.cat(parts).float())
+
+    def _evaluate(self, batch: Batch, candidates: tuple[torch.Tensor, torch.Tensor] | None) -> torch.Tensor:
+        """Return loss and top-1 of a validation batch, (2,)."""
         texts = self._encode_texts(batch, slice(None)) if self.objective.has_texts else None
         rows = slice(0, len(batch.index))
-        return self._loss(self.val, batch, rows, self._encode_images(batch, rows), texts)
+        images = self._encode_images(batch, rows)
+        loss, top1 = self._loss(self.val, batch, rows, images, texts), math.nan
+        if candidates is not None:
+            classes, features = candidates
+            named = classes[(normalised(images) @ features.T).argmax(dim=1).cpu()]  # (B, D) @ (D, C) -> (B, C)
+            top1 = (named == batch.labels).double().mean().item()
+        return torch.tensor([loss.item(), top1], dtype=torch.float64)
 
     def _encode_images(self, batch: Batch, rows: slice) -> torch.Tensor:
         """Project features of the frozen trunk (B, F), or encode images (B, H, W, 3), to float32 (b, D)."""

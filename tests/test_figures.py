@@ -54,6 +54,7 @@ def training_log():
         "step": step,
         "loss": 4 * np.exp(-step / 100),
         "val_loss": val,
+        "val_top1": val / 10,
         "lr": 1e-3 * step,
         "images_per_s": 1e4 + step,
     }

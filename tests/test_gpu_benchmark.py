@@ -4,8 +4,8 @@ import torch
 from test_train import TINY
 
 from benchmarks import gpu
-from benchmarks.flops import training_flops
 from bioclip_lib.config import load_config
+from bioclip_lib.costs import training_flops
 from bioclip_lib.model import build_model
 
 

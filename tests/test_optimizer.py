@@ -136,7 +136,7 @@ def test_the_average_of_weights_by_hand_is_validated_and_left_in_the_model(tmp_p
     torch.testing.assert_close(trainer.model.visual.proj.detach(), expected, rtol=1e-5, atol=1e-7)
     assert not torch.allclose(expected, weights[3], atol=1e-4)
     trainer.optimizer.average = []
-    assert trainer.validation_loss() == pytest.approx(row["val_loss"], rel=1e-6)
+    assert trainer.validate()[0] == pytest.approx(row["val_loss"], rel=1e-6)
 
 
 def test_fit_leaves_the_average_in_the_model(tmp_path):

@@ -86,6 +86,7 @@ def test_log_has_one_row_a_step_and_is_written(tmp_path):
         "step",
         "loss",
         "val_loss",
+        "val_top1",
         "lr",
         "logit_scale",
         "grad_norm",
@@ -93,6 +94,8 @@ def test_log_has_one_row_a_step_and_is_written(tmp_path):
         "duplicates",
         "unreadable",
         "images_per_s",
+        "data_wait",
+        "gpu_gib",
         "wall_s",
     ]
     assert list(log["step"]) == [1, 2, 3, 4, 5, 6]
@@ -100,6 +103,24 @@ def test_log_has_one_row_a_step_and_is_written(tmp_path):
     assert log["wall_s"].is_monotonic_increasing
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "tables" / "train_log.csv"), log)
     assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step-000004.pt", "step-000006.pt"]
+
+
+def test_the_probe_of_the_log_is_zero_shot_on_the_validation_images(tmp_path):
+    val = tiny_images(8, seed=1)
+    model, log = train_tiny(tmp_path, tiny_config(steps=6, lr=3e-3), val=val)
+    with torch.no_grad():
+        texts = torch.nn.functional.normalize(encode_tokens(model, val.tokens[:, -1]), dim=-1).numpy()
+    predicted = (encode_images(model, val.inputs) @ texts.T).argmax(axis=1)
+    assert log["val_top1"].iloc[-1] == (predicted == val.labels).mean()
+    assert log["val_top1"].notna().tolist() == log["val_loss"].notna().tolist()
+
+
+def test_the_hook_gets_every_row_as_it_is_made(tmp_path):
+    config, seen = tiny_config(), []
+    model = build_model(config.model, seed=0)
+    log = fit(model, tiny_images(), tiny_images(8), config, Run(tmp_path), progress=False, on_step=seen.append)
+    pd.testing.assert_frame_equal(pd.DataFrame(seen), log)
+    assert log["data_wait"].between(0, 1).all() and log["gpu_gib"].isna().all()
 
 
 class _StopError(Exception):

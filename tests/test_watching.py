@@ -9,8 +9,8 @@ from bioclip_lib import watching
 from bioclip_lib.errors import InputError
 
 ROWS = [
-    {"step": 1, "loss": 4.0, "val_loss": math.nan, "lr": 1e-3, "images_per_s": 100.0},
-    {"step": 2, "loss": 2.0, "val_loss": 3.0, "lr": 1e-3, "images_per_s": 110.0},
+    {"step": 1, "loss": 4.0, "val_loss": math.nan, "val_top1": math.nan, "lr": 1e-3, "images_per_s": 100.0},
+    {"step": 2, "loss": 2.0, "val_loss": 3.0, "val_top1": 0.5, "lr": 1e-3, "images_per_s": 110.0},
 ]
 
 

@@ -1,14 +1,48 @@
-"""Floating-point operations of a training step, as they are counted for model-FLOPs utilisation."""
+"""What training costs: floating-point operations of a step, and hours and energy of a recipe at a measured rate."""
+
+from collections.abc import Callable
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bioclip_lib.embed import evaluating
-from bioclip_lib.model import encode_tokens
+from .embed import evaluating
+from .model import encode_tokens
 
 
-def training_flops(model, n_images, n_texts, n_tokens):
+def estimate_cost(flops_per_pair: float, n_pairs: float, flops_per_s: float, watts: float) -> dict[str, float]:
+    """Estimate what a training costs on a machine that has been measured.
+
+    Parameters
+    ----------
+    flops_per_pair : float
+        Operations of one image-text pair, of `training_flops`.
+    n_pairs : float
+        Pairs seen: images times epochs.
+    flops_per_s : float
+        What the machine sustains in training: images/s there times the operations of a pair there.
+    watts : float
+        What the machine draws under load; not measured here.
+
+    Returns
+    -------
+    dict
+        ``hours`` and ``kWh``.
+
+    Notes
+    -----
+    A larger model usually sustains more of a machine's rate than a small one, so this errs on the high side.
+
+    Examples
+    --------
+    >>> estimate_cost(1e9, 3.6e6, 1e12, 500)
+    {'hours': 1.0, 'kWh': 0.5}
+    """
+    hours = flops_per_pair * n_pairs / flops_per_s / 3_600
+    return {"hours": hours, "kWh": hours * watts / 1_000}
+
+
+def training_flops(model: torch.nn.Module, n_images: int, n_texts: int, n_tokens: int) -> int:
     """Count the operations of one training step of an open_clip model.
 
     Parameters
@@ -38,7 +72,7 @@ def training_flops(model, n_images, n_texts, n_tokens):
     return 3 * (n_images * image + n_texts * text + 2 * n_images * n_texts * dimension)
 
 
-def _forward_flops(model, forward):
+def _forward_flops(model: torch.nn.Module, forward: Callable) -> int:
     """Count the operations of a forward pass, in plain products: the fused kernels of evaluation are not counted."""
     with evaluating(model), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model.train()
