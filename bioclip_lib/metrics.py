@@ -30,6 +30,48 @@ class PairedDifference(NamedTuple):
     p_value: float
 
 
+def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, n_bins: int = 15) -> float:
+    """Average over bins of confidence how far accuracy and mean confidence lie apart (Guo et al. 2017, section 2).
+
+    Parameters
+    ----------
+    confidence : ndarray of shape (n,)
+        Probability of the predicted class, in [0, 1].
+    correct : ndarray of shape (n,), bool
+        Whether the prediction is right.
+    n_bins : int
+        Bins of equal width; a value on an edge belongs to the bin below, 0 to the first.
+
+    Returns
+    -------
+    float
+        In [0, 1]: the sum over bins of (images in the bin / n) * abs(accuracy - mean confidence).
+
+    Raises
+    ------
+    InputError
+        If there are no values, their numbers differ, a confidence is not in [0, 1], or n_bins is below 1.
+
+    Notes
+    -----
+    It depends on the bins, and is biased upwards where they hold few images: compare models with the same n and n_bins.
+
+    Examples
+    --------
+    >>> expected_calibration_error(np.array([0.75, 0.75]), np.array([True, False]))
+    0.25
+    """
+    confidence, correct = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
+    if confidence.ndim != 1 or confidence.shape != correct.shape or not len(confidence):
+        raise InputError(f"{confidence.shape} confidences and {correct.shape} answers; give each image one of both")
+    if not ((confidence >= 0) & (confidence <= 1)).all():  # NaN fails as well
+        raise InputError("a confidence is not in [0, 1]; pass the softmax of the scores, not the scores")
+    if n_bins < 1:
+        raise InputError(f"n_bins is {n_bins}; take 1 or more")
+    place = np.digitize(confidence, np.linspace(0, 1, n_bins + 1)[1:-1], right=True)  # 0 to n_bins - 1
+    return float(np.abs(np.bincount(place, correct - confidence)).sum() / len(confidence))
+
+
 def bootstrap_interval(
     values: np.ndarray,
     groups: np.ndarray | None = None,

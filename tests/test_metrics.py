@@ -11,9 +11,6 @@ from hypothesis import strategies as st
 from bioclip_lib import metrics
 from bioclip_lib.errors import InputError
 
-RANKED = np.array([[0, 1, 2], [1, 0, 2], [2, 1, 0], [2, 0, 1]])
-TRUE = np.array([0, 0, 0, 1])
-
 
 def row(**changes):
     keys = {
@@ -28,7 +25,42 @@ def row(**changes):
     return pd.DataFrame([{**keys, **values, **changes}])
 
 
-# Point values
+# Calibration
+
+
+def test_calibration_error_by_hand():
+    # Two bins: 0.2 and 0.5 (an edge belongs below) with accuracy 1/2, 0.8 and 1.0 with accuracy 1/2.
+    confidence, correct = np.array([0.2, 0.8, 0.5, 1.0]), np.array([False, True, True, False])
+    assert metrics.expected_calibration_error(confidence, correct, 2) == pytest.approx((0.3 + 0.8) / 4)
+    # One bin: accuracy 0.5, mean confidence 0.625. Ten bins: each image alone.
+    assert metrics.expected_calibration_error(confidence, correct, 1) == pytest.approx(0.125)
+    assert metrics.expected_calibration_error(confidence, correct, 10) == pytest.approx((0.2 + 0.2 + 0.5 + 1.0) / 4)
+    assert metrics.expected_calibration_error(np.array([0.0, 1.0]), np.array([False, True])) == 0
+    assert metrics.expected_calibration_error(np.array([0.0, 1.0]), np.array([True, False])) == 1
+
+
+def test_calibrated_answers_have_almost_no_calibration_error():
+    rng = np.random.default_rng(0)
+    confidence = rng.random(100_000)
+    right = rng.random(100_000) < confidence
+    assert metrics.expected_calibration_error(confidence, right) < 0.01  # about 0.4 / sqrt(n / bins)
+    assert metrics.expected_calibration_error(confidence**2, right) > 0.1  # E|p - p^2| = 1/6
+
+
+@pytest.mark.parametrize(
+    ("confidence", "correct", "n_bins", "message"),
+    [
+        ([], [], 15, "confidences"),
+        ([0.5], [True, False], 15, "confidences"),
+        ([1.5], [True], 15, "softmax"),
+        ([-0.1], [True], 15, "softmax"),
+        ([np.nan], [True], 15, "softmax"),
+        ([0.5], [True], 0, "n_bins"),
+    ],
+)
+def test_what_is_no_confidence_is_refused(confidence, correct, n_bins, message):
+    with pytest.raises(InputError, match=message):
+        metrics.expected_calibration_error(np.array(confidence), np.array(correct), n_bins)
 
 
 # Intervals
