@@ -1,17 +1,13 @@
-"""Models: load, tokenize, encode texts, export. Everything is open_clip's, in open_clip's formats.
+"""Models: tokenize, encode texts, export. Everything is open_clip's, in open_clip's formats.
 
-Takes an address; returns `open_clip` models, on the GPU where there is one (`bioclip_lib.towers` builds new ones).
-Refuses addresses that do not load, and checkpoints that would have to be unpickled.
+Takes an `open_clip` model, as `bioclip_lib.towers` builds and `bioclip_lib.loading` loads it; returns tokens, features,
+or a folder that open_clip loads.
 """
 
 import contextlib
-import difflib
 import functools
-import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from . import _torchvision_ops  # noqa: F401 (before open_clip and timm)
@@ -22,11 +18,11 @@ import open_clip
 import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP
-from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors.torch import save_file
 
 from .config import ModelConfig
 from .errors import InputError
+from .loading import LoadedModel, load_model, model_digest
 from .paths import atomic
 from .towers import (
     LITE0,
@@ -35,7 +31,6 @@ from .towers import (
     default_device,
     load_lite0_trunk,
     model_config_dict,
-    place,
     preprocess_config_dict,
 )
 
@@ -60,18 +55,6 @@ __all__ = [
 ]
 
 _WEIGHTS = "open_clip_model.safetensors"
-_FORMS = '"local-dir:<folder>", "hf-hub:<owner>/<name>" or "<open_clip name>:<pretrained tag>"'
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model with what belongs to it: image transform, tokenizer, where it came from and its `model_digest`."""
-
-    model: torch.nn.Module
-    preprocess: Callable
-    tokenizer: Callable
-    address: str
-    digest: str
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
@@ -94,73 +77,6 @@ def _has_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def load_model(address: str) -> LoadedModel:
-    """Load a model with its preprocessing and tokenizer.
-
-    Parameters
-    ----------
-    address : str
-        ``local-dir:<folder>`` (open_clip's layout), ``hf-hub:<owner>/<name>`` or ``<open_clip name>:<pretrained tag>``.
-
-    Returns
-    -------
-    LoadedModel
-        In evaluation mode, float32, on `default_device`.
-
-    Raises
-    ------
-    InputError
-        If the address is of no such form, names nothing, cannot be downloaded, or its checkpoint is not plain tensors.
-
-    Notes
-    -----
-    open_clip itself only warns where a hub model's weights cannot be fetched, and goes on with random ones.
-    """
-    name, pretrained = _split_address(address)
-    try:
-        model = place(open_clip.create_model(name, pretrained, require_pretrained=True))
-        tokenizer = open_clip.get_tokenizer(name)
-    except Exception as error:  # hub, JSON, shape, unpickling: each library has its own exceptions
-        raise InputError(f"{address} cannot be loaded ({_first_line(error)}); {_advice(address)}") from error
-    preprocess = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
-    return LoadedModel(model, preprocess, tokenizer, address, model_digest(model))
-
-
-def _split_address(address: str) -> tuple[str, str | None]:
-    """Return open_clip's model name and pretrained tag of an address, checked as far as the disk can tell."""
-    schema, _, rest = address.partition(":")
-    if not rest:
-        raise InputError(f"{address!r} is not a model's address; give {_FORMS}")
-    if schema == "hf-hub":
-        return address, None
-    if schema == "local-dir":
-        folder = Path(rest)
-        if not (folder / "open_clip_config.json").is_file():
-            raise InputError(f"{folder} holds no open_clip_config.json; give a folder that export_model wrote")
-        return address, None
-    if schema not in open_clip.list_models():
-        near = difflib.get_close_matches(schema, open_clip.list_models()) or ["see open_clip.list_models()"]
-        raise InputError(f"unknown model {schema!r} in {address!r} (near: {', '.join(near)}); give {_FORMS}")
-    tags = open_clip.list_pretrained_tags_by_model(schema)
-    if rest not in tags and not Path(rest).is_file():
-        raise InputError(f"{schema} has no pretrained tag {rest!r}; there is {', '.join(tags) or 'none'}")
-    return schema, rest
-
-
-def _advice(address: str) -> str:
-    """Return the next action after a failure to load."""
-    if address.startswith("local-dir:"):
-        return "export it again; the folder must hold open_clip_config.json and plain safetensors weights"
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true"):
-        return "HF_HUB_OFFLINE is set: unset it, or give a model that is on this disk as local-dir:<folder>"
-    return "check the name and the network, or give a model that is on this disk as local-dir:<folder>"
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line of an exception's message, at most 200 characters."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 @functools.cache
@@ -266,15 +182,6 @@ def compact_vocabulary(model: torch.nn.Module, *tokens: np.ndarray | torch.Tenso
 def normalised(features: torch.Tensor) -> torch.Tensor:
     """Scale rows to unit length, in float32."""
     return F.normalize(features.float(), dim=-1)
-
-
-def model_digest(model: torch.nn.Module) -> str:
-    """Return the SHA-256 of a model's state: names, types, shapes and values."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def export_model(model: CLIP, config: ModelConfig, folder: str | Path) -> Path:

@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioclip_lib import RANKS, TEXT_TYPES, benchmarks, captions, metrics, mistakes, score_figures
+from bioclip_lib import RANKS, TEXT_TYPES, benchmarks, metrics, mistakes, score_figures, zero_shot_scores
+from bioclip_lib.class_names import class_strings
 from bioclip_lib.config import EvaluateConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.features import FeatureTable
+from bioclip_lib.zero_shot import ClassEncoder
 
 CONFIG = EvaluateConfig(shots=(1, 2), n_folds=3, n_bootstraps=200, n_permutations=199)
 FELIDS = ("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae")
@@ -28,7 +30,7 @@ def catalog_of(sizes, source="zoo", rank="species"):
         for i in range(n + 3):
             split = SPLITS.get(name, "test") if i < n else "train"
             row = {"image_id": f"{source}/{name}/{i}", "source": source, "split": split, "excluded": ""}
-            names = {"scientific_name": name, "common_name": "", "verbatim_name": name, "rank": rank}
+            names = {"scientific_name": name, "common_name": f"the {name}", "verbatim_name": name, "rank": rank}
             rows.append({**row, **names, **dict(zip(RANKS, SPECIES[name], strict=True)), "taxon_id": ""})
     return pd.DataFrame(rows)
 
@@ -44,10 +46,11 @@ def one_hot(names, order=None):
 
 
 def encoder_of(directions, table):
-    """A text tower that knows each caption's species."""
-    texts = captions.caption_table(table).set_index("class_key")
-    known = {text: directions[name] for name, row in texts.iterrows() for text in row}
-    return lambda asked: np.stack([known[text] for text in asked])
+    """A text tower that knows each class string's species."""
+    classes = zero_shot_scores.classes_of(table)
+    strings = [class_strings(classes, text_type) for text_type in (*TEXT_TYPES, "asis")]
+    known = {text: directions[name] for series in strings for name, text in series.items()}
+    return ClassEncoder(lambda names, templates: np.stack([known[name] for name in names]), logit_scale=100.0)
 
 
 @pytest.fixture
@@ -68,7 +71,7 @@ def test_a_perfect_model_and_one_that_mixes_up_two_species(zoo):
     mixed = one_hot(SPECIES, [1, 0, 2, 3, 4])  # takes lions for jaguars and jaguars for lions
     tables = {"right": features_of(zoo, right), "mixed": features_of(zoo, mixed)}
     encoders = dict.fromkeys(tables, encoder_of(right, zoo))
-    scores, predictions = benchmarks.score_zero_shot(zoo, tables, encoders, CONFIG)
+    scores, predictions = zero_shot_scores.score_zero_shot(zoo, tables, encoders, CONFIG)
     top1 = scores[scores["metric"] == "top1"].set_index(["model", "task"])
     assert len(top1) == 2 * 2 * len(TEXT_TYPES)
     assert (top1.loc["right", "value"] == 1).all()
@@ -119,7 +122,7 @@ def test_sets_are_scored_apart():
     table = pd.concat([catalog_of({"Panthera leo": 4, "Puma concolor": 4}, s) for s in ("zoo", "park")])
     directions = one_hot(["Panthera leo", "Puma concolor"])
     features = {"m": features_of(table, directions)}
-    scores, _ = benchmarks.score_zero_shot(table, features, {"m": encoder_of(directions, table)}, CONFIG)
+    scores, _ = zero_shot_scores.score_zero_shot(table, features, {"m": encoder_of(directions, table)}, CONFIG)
     assert scores.groupby("dataset")["n"].max().to_dict() == {"park": 8, "zoo": 8}
     few, folds = benchmarks.score_few_shot(table, features, CONFIG)
     assert set(few["dataset"]) == set(folds["dataset"]) == {"park", "zoo"}
