@@ -1,5 +1,7 @@
 """Scores of a run on a catalog of two sets, by hand: who is asked what, chance, ranks, pairing, what is left out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,6 +92,55 @@ def test_a_perfect_model_and_one_that_mixes_up_two_species(zoo):
     assert distances.loc[("mixed", "seen", 1), ["share", "n"]].tolist() == [1, 8]
     assert distances.loc[("mixed", "seen", 1), "chance"] == distances.loc[("mixed", "seen", 2), "chance"] == 0.5
     assert distances.loc[("right", "seen", 1), "n"] == 0
+
+
+def test_distance_and_calibration_of_mistakes_by_hand(zoo):
+    """Lions are taken for jaguars and back: distance 1; a random wrong one of three is at 1 or 2."""
+    mixed = features_of(zoo, one_hot(SPECIES, [1, 0, 2, 3, 4]))
+    scores, predictions = zero_shot_scores.score_zero_shot(
+        zoo, {"m": mixed}, {"m": encoder_of(one_hot(SPECIES), zoo)}, CONFIG
+    )
+    far = mistakes.mean_distances(predictions, zoo, CONFIG)
+    assert far[["task", "value", "chance", "n"]].to_numpy().tolist() == [["zero_shot/seen", 1.0, 1.5, 8]]
+    ece = scores[scores["metric"] == "ece"].set_index("task")
+    assert set(ece.index) == {"zero_shot/seen", "zero_shot/unseen"}
+    # sure of everything and right in 4 of 12; the bootstrap over 3 classes reaches from all wrong to all right
+    row = ece.loc["zero_shot/seen"]
+    assert row[["value", "ci_low", "ci_high"]].tolist() == pytest.approx([2 / 3, 0, 1], abs=1e-6)
+    assert ece.loc["zero_shot/unseen", "value"] == pytest.approx(0, abs=1e-6)
+    top3 = scores[(scores["metric"] == "top3") & (scores["task"] == "zero_shot/seen")].iloc[0]
+    assert (top3["value"], top3["chance"]) == (1, 1)
+
+
+def test_classes_without_a_name_or_with_anothers_are_candidates_and_reported(zoo):
+    """By common name: the lion has none, jaguar and puma share one; only a third of the images can be right."""
+    cat = {"Panthera leo": "", "Panthera onca": "cat", "Puma concolor": "cat"}
+    zoo = zoo.assign(common_name=zoo["scientific_name"].map(cat).fillna(zoo["common_name"]))
+    reports = zero_shot_scores.string_reports(zoo, CONFIG).set_index(["part", "text_type"])
+    assert reports.loc[("seen", "com"), ["n_classes", "n_strings", "unnamed", "shared"]].tolist() == [3, 1, 1, "cat"]
+    assert reports.loc[("seen", "sci"), ["n_classes", "n_strings", "unnamed", "shared"]].tolist() == [3, 3, 0, ""]
+    right = one_hot(SPECIES)
+    encoder = encoder_of(right, zoo)
+    onca = ClassEncoder(lambda names, _: encoder.weights(["Panthera onca" if n == "cat" else n for n in names], _), 1.0)
+    scores, _ = zero_shot_scores.score_zero_shot(zoo, {"m": features_of(zoo, right)}, {"m": onca}, CONFIG)
+    top1 = scores[scores["metric"] == "top1"].set_index("task")
+    assert top1.loc["zero_shot/seen/com", ["value", "chance", "n"]].tolist() == pytest.approx([1 / 3, 1 / 3, 12])
+    assert top1.loc["zero_shot/seen", "value"] == 1
+
+
+def test_templates_and_the_labels_as_they_are_reach_the_text_tower(zoo):
+    asked = []
+    encoder = encoder_of(one_hot(SPECIES), zoo)
+    spy = ClassEncoder(lambda names, templates: asked.append((names[0], templates)) or encoder.weights(names, ()), 1.0)
+    config = replace(CONFIG, text_type="asis", templates="none")
+    scores, _ = zero_shot_scores.score_zero_shot(zoo, {"m": features_of(zoo, one_hot(SPECIES))}, {"m": spy}, config)
+    assert {templates for _, templates in asked} == {("{}",)}
+    assert "zero_shot/seen/taxon_com" in set(scores["task"]) and "zero_shot/seen/asis" not in set(scores["task"])
+    taxon = "Plantae Tracheophyta Magnoliopsida Sapindales Sapindaceae Acer rubrum"
+    assert [name for name, _ in asked] == [
+        *("the Acer rubrum", "Acer rubrum", taxon),
+        *("Acer rubrum with common name the Acer rubrum", f"{taxon} with common name the Acer rubrum", "Acer rubrum"),
+    ]
 
 
 def test_an_epithet_that_occurs_twice_is_not_the_same_species():
