@@ -115,7 +115,6 @@ class EvaluateConfig:
     text_type: str = "taxon_com"  # the one whose scores are reported as zero_shot/seen and zero_shot/unseen
     templates: str = "one"  # "none", "one", "original" (BioCLIP's 81), or a text file with a prompt template a line
     models: tuple[str, ...] = ()  # addresses of further models that the run's own is compared with (`load_model`)
-    sets: str = ""  # folder of published benchmark sets (data/benchmark_sets.csv); "": none are scored
     shots: tuple[int, ...] = (1, 5)
     n_folds: int = 5
     n_bootstraps: int = 2_000
