@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from bioclip_lib import (
-    benchmarks,
     catalog,
     embed,
     features,
+    few_shot_scores,
     model,
     shards,
     train,
@@ -59,7 +59,8 @@ def score(table, trunk, mirrored, config):
     weights = functools.partial(zero_shot.zero_shot_weights, encode)
     encoders = {"trained": zero_shot.ClassEncoder(weights, clip.logit_scale.exp().item())}
     named, _ = zero_shot_scores.score_zero_shot(table, {"trained": tables["trained"]}, encoders, config.evaluate)
-    few_shot, _ = benchmarks.score_few_shot(table, tables, config.evaluate)
+    folds = few_shot_scores.draw_folds(table, config.evaluate)
+    few_shot, _ = few_shot_scores.score_few_shot(table, folds, tables, {}, config.evaluate)
     scores = pd.concat([named, few_shot])
     main = ["zero_shot/seen", "zero_shot/unseen", "few_shot/1", "few_shot/5"]
     return scores[(scores["metric"] == "top1") & scores["task"].isin(main)]

@@ -1,7 +1,7 @@
-"""The published benchmark sets: what there is, how to get it, what it must hold, and what others measured on it.
+"""The published benchmark sets: what there is, how to get it, and what it must hold.
 
 Takes a folder of sets; returns the table of images of each set that is there, and says of the others what to do.
-The facts are tables in ``data/``: ``benchmark_sets.csv``, a set a row, and ``published_numbers.csv``, a number a row.
+The facts are a table: ``data/benchmark_sets.csv``, a set a row.
 Refuses unknown sets, sets of which nothing is there, and label files without a path or a label.
 """
 
@@ -42,23 +42,6 @@ def read_registry() -> pd.DataFrame:
         notes``.
     """
     return read_strings(REPOSITORY / "data" / "benchmark_sets.csv").set_index("set")
-
-
-def read_published() -> pd.DataFrame:
-    """Read the published numbers.
-
-    Returns
-    -------
-    DataFrame
-        ``set, model, task, metric, value`` (a fraction) and ``source``. Where the originals publish two numbers for one
-        thing both are rows, with their sources.
-
-    Notes
-    -----
-    Not of the same protocol as ours to the last: the originals' own numbers for one model differ by up to 5 points.
-    """
-    table = read_strings(REPOSITORY / "data" / "published_numbers.csv")
-    return table.assign(value=table["value"].astype(float))
 
 
 def survey_sets(root: str | Path) -> pd.DataFrame:

@@ -215,7 +215,7 @@ def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig) -> 
             "or SET=split.min_images=1 to keep such classes for training only"
         )
     if len(sizes) < 2:
-        raise InputError(f"{len(sizes)} class with usable images; at least two are needed: add class folders")
+        raise InputError(f"{len(sizes)} class with usable images; at least two are needed: add images of another class")
     decided = catalog[usable(catalog)]
     if split.test_fraction + split.heldout_fraction and not data.extends and decided["split"].isin(TRAINING).all():
         raise InputError(

@@ -1,7 +1,7 @@
 """Media of the Encyclopedia of Life: ``<content>_<page>_eol-full-size-copy.jpg``, a media manifest and ``taxon.tab``.
 
-Takes their folder; returns the raw table, names and ranks from EOL's Dynamic Hierarchy by page, licence and owner
-from the manifest. Without a manifest each image file is a row.
+Takes their folder; returns the raw table, names and ranks from EOL's Dynamic Hierarchy by page, common names from its
+table of vernaculars, licence and owner from the manifest. Without a manifest each image file is a row.
 """
 
 import re
@@ -20,6 +20,7 @@ _MANIFEST = (
     *("license_name", "copyright_owner"),
 )
 _TAXA = ("taxonid", "parentnameusageid", "scientificname", "taxonrank", "canonicalname", "eolid")
+_VERNACULARS = ("page_id", "vernacular_string", "language_code", "is_preferred_by_eol")
 _ACTION = "put the images, <content>_<page>_eol-full-size-copy.jpg, or tars of them below that folder"
 
 
@@ -39,7 +40,8 @@ def read_eol(path: str | Path) -> pd.DataFrame:
     Parameters
     ----------
     path : str or Path
-        The folder with images or archives of them, the media manifest (one or several CSV files) and ``taxon.tab``.
+        The folder with images or archives of them, the media manifest (one or several CSV files), ``taxon.tab``, and
+        ``vernacularnames.csv`` if there is one.
 
     Returns
     -------
@@ -89,12 +91,45 @@ def _described(table: pd.DataFrame, root: Path) -> pd.DataFrame:
     said["source_url"] = table["medium_source_url"].where(
         table["medium_source_url"] != "", table["eol_full_size_copy_url"]
     )
+    pages = set(table["eol_page_id"])
+    vernaculars = sorted(root.rglob("vernacular*.csv"))
+    if vernaculars:
+        said["common_name"] = table["eol_page_id"].map(read_vernaculars(vernaculars[0], pages)).fillna("")
     hierarchy = next((path for path in sorted(root.rglob("taxon.tab")) if path.is_file()), None)
     if hierarchy is None:
         return said.assign(verbatim_name="")
-    pages = read_pages(hierarchy, set(table["eol_page_id"]))
-    named = pages.reindex(table["eol_page_id"]).fillna("").set_index(said.index)
+    named = read_pages(hierarchy, pages).reindex(table["eol_page_id"]).fillna("").set_index(said.index)
     return pd.concat([said, named], axis=1)
+
+
+def read_vernaculars(path: Path, pages: set[str]) -> dict[str, str]:
+    """Read the English name of EOL pages from a ``vernacularnames.csv``.
+
+    Parameters
+    ----------
+    path : Path
+    pages : set of str
+        EOL page ids.
+
+    Returns
+    -------
+    dict of page id to str
+        The name that EOL prefers, then any other; among equals the first of the alphabet, so that a table in another
+        order gives the same.
+
+    Raises
+    ------
+    InputError
+        If the table lacks a column.
+    """
+    table = read_columns(path, _VERNACULARS)
+    lacking = [column for column in _VERNACULARS if column not in table]
+    if lacking:
+        raise InputError(f"{path} has no column {', '.join(lacking)}; download EOL's vernacular names again")
+    table = table[table["language_code"].isin(("eng", "en")) & table["page_id"].isin(pages)]
+    table = table[table["vernacular_string"] != ""].assign(other=table["is_preferred_by_eol"] == "")
+    table = table.sort_values(["other", "vernacular_string"]).drop_duplicates("page_id")
+    return dict(zip(table["page_id"], table["vernacular_string"], strict=True))
 
 
 def read_pages(path: Path, pages: set[str]) -> pd.DataFrame:

@@ -175,6 +175,11 @@ def class_encoder(run: Run, config: Config, name: str) -> ClassEncoder:
     return ClassEncoder(weights, clip.logit_scale.exp().item())
 
 
+def text_encoder(run: Run, config: Config, name: str) -> Callable[[Sequence[str]], np.ndarray]:
+    """Return the function from texts to unit-length text features, (n, D); cached, and refused, as `class_encoder`."""
+    return partial(class_encoder(run, config, name).weights, templates=("{}",))
+
+
 def project_trunk(clip: torch.nn.Module, values: np.ndarray) -> np.ndarray:
     """Map trunk features (n, F) to unit-length image features (n, D) by the model's projection."""
     with torch.no_grad(), embed.evaluating(clip):

@@ -112,15 +112,15 @@ def plot_few_shot(scores: pd.DataFrame) -> Figure:
     Parameters
     ----------
     scores : DataFrame
-        Of `benchmarks.score_few_shot`, or metrics.csv. The cumulative folds are left out: they repeat the protocol of
-        the original, not another measurement.
+        Of `few_shot_scores.score_few_shot`, or metrics.csv. SimpleShot only; the cumulative folds are left out: they
+        repeat the protocol of the original, not another measurement.
     """
-    rows = scores[(scores["metric"] == "top1") & scores["task"].str.startswith("few_shot/")]
+    main = scores["task"].str.fullmatch(r"few_shot/\d+(/unseen)?")
+    rows = scores[(scores["metric"] == "top1") & main]
     if rows.empty:
         return say_empty(panels(1, 1.5)[0], "no few-shot scores")
     task = rows["task"].str.split("/")
     rows = rows.assign(x=task.str[1].astype(int), part=task.str[2].fillna("all"))
-    rows = rows[rows["part"] != "cumulative"]
     fig, axs = _plot_scores(rows, {k: i for i, k in enumerate(sorted(rows["x"].unique()))}, "-")
     for ax in axs:
         ax.set_xlabel("shots")

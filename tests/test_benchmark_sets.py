@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from bioclip_lib import RANKS
-from bioclip_lib.benchmark_sets import class_table, load_set, read_published, read_registry, survey_sets
+from bioclip_lib.benchmark_sets import class_table, load_set, read_registry, survey_sets
 from bioclip_lib.class_names import class_strings, report_strings
 from bioclip_lib.errors import InputError
+from bioclip_lib.leaderboard import read_published
 
 BIOCLIP = "birds525 plankton insects insects2 plantnet fungi plantvillage medicinal_leaf plantdoc rare_species".split()
 

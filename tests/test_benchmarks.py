@@ -175,35 +175,13 @@ def test_sets_are_scored_apart():
     features = {"m": features_of(table, directions)}
     scores, _ = zero_shot_scores.score_zero_shot(table, features, {"m": encoder_of(directions, table)}, CONFIG)
     assert scores.groupby("dataset")["n"].max().to_dict() == {"park": 8, "zoo": 8}
-    few, folds = benchmarks.score_few_shot(table, features, CONFIG)
-    assert set(few["dataset"]) == set(folds["dataset"]) == {"park", "zoo"}
 
 
 def test_images_without_features_are_named(zoo):
     whole = features_of(zoo, one_hot(SPECIES))
     short = FeatureTable(whole.image_ids[1:], whole.values[1:])
     with pytest.raises(InputError, match=r"1 evaluated images have no features .*Panthera leo/0"):
-        benchmarks.score_few_shot(zoo, {"m": short}, CONFIG)
-
-
-def test_few_shot_leaves_out_classes_without_enough_images_and_compares_on_the_same_queries():
-    table = catalog_of({"Panthera leo": 5, "Panthera onca": 5, "Puma concolor": 2})
-    eligible = benchmarks.eligible_classes(table, 2).set_index("class_key")
-    assert eligible["eligible"].to_dict() == {"Panthera leo": True, "Panthera onca": True, "Puma concolor": False}
-    rng = np.random.default_rng(0)
-    good = features_of(table, one_hot(["Panthera leo", "Panthera onca", "Puma concolor"]))
-    noise = FeatureTable(good.image_ids, rng.normal(size=good.values.shape).astype(np.float32))
-    scores, folds = benchmarks.score_few_shot(table, {"good": good, "noise": noise}, CONFIG)
-    assert "Puma concolor" not in set(folds["class_key"])
-    one = scores[(scores["task"] == "few_shot/1") & (scores["model"] == "good")].iloc[0]
-    assert (one["value"], one["chance"], one["seeds"]) == (1, 0.5, 3)
-    assert one["n"] == folds[(folds["k"] == 1) & (folds["model"] == "good") & ~folds["shot"]]["image_id"].nunique()
-    queries = folds[~folds["shot"]].groupby(["model", "k", "fold"])["image_id"].agg(list).unstack("model")
-    assert (queries["good"] == queries["noise"]).all()
-    paired = benchmarks.compare_few_shot(folds, "good", CONFIG).set_index("k")
-    of_noise = scores[(scores["task"] == "few_shot/1") & (scores["model"] == "noise")]["value"].item()
-    assert paired.loc[1, "value"] == pytest.approx(1 - of_noise) and paired["baseline"].eq("noise").all()
-    assert benchmarks.compare_few_shot(folds[folds["model"] == "good"], "good", CONFIG).empty
+        zero_shot_scores.score_zero_shot(zoo, {"m": short}, {"m": encoder_of(one_hot(SPECIES), zoo)}, CONFIG)
 
 
 def tree_like(table, noise=0.0, seed=0):
@@ -247,10 +225,3 @@ def test_equally_related_species_have_no_hierarchy():
         table[rank] = "X"
     table["genus"] = table["verbatim_name"]
     assert benchmarks.score_hierarchy(table, {"m": tree_like(table)}, CONFIG)[0].empty
-
-
-def test_too_few_images_for_any_fold_are_no_score_and_no_crash():
-    table = catalog_of({"Panthera leo": 2, "Puma concolor": 2})
-    tables = {"m": features_of(table, one_hot(["Panthera leo", "Puma concolor"]))}
-    scores, folds = benchmarks.score_few_shot(table, tables, EvaluateConfig())
-    assert scores.empty and folds.empty and benchmarks.compare_few_shot(folds, "m", CONFIG).empty

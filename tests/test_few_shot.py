@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,6 +112,63 @@ def test_the_global_generator_is_left_alone():
 def test_what_cannot_be_drawn_is_refused(labels, shots, n_folds, mode, message):
     with pytest.raises(InputError, match=message):
         few_shot.few_shot_folds(labels, shots, n_folds, mode)
+
+
+def test_folds_by_hand_over_several_shots():
+    # random.seed(0) puts the places 2 0 1 3 of four first. Used again on its own result it gives 1 2 0 3, then 0 1 2 3.
+    four = np.array(list("bbbb"))
+    found = as_lists(few_shot.few_shot_folds(four, [1, 2, 3], 1, "cumulative"))
+    assert [found[k][0] for k in (1, 2, 3)] == [([2], [0, 1, 3]), ([1, 2], [0, 3]), ([0, 1, 2], [3])]
+    other = as_lists(few_shot.few_shot_folds(four, [2, 1, 3], 1, "cumulative"))
+    assert [other[k][0] for k in (2, 1, 3)] == [([2, 0], [1, 3]), ([1], [2, 0, 3]), ([0, 1, 2], [3])]
+    alone = as_lists(few_shot.few_shot_folds(four, [1, 2, 3], 1, "independent"))
+    assert [alone[k][0] for k in (1, 2, 3)] == [([2], [0, 1, 3]), ([2, 0], [1, 3]), ([2, 0, 1], [3])]
+
+
+# Folds as image ids
+
+
+def table_of_folds(mode="independent", labels=LABELS):
+    ids = [f"i{n}" for n in range(len(labels))]
+    folds = few_shot.few_shot_folds(labels, [1, 2], 2, mode)
+    return folds, few_shot.folds_table(folds, ids, labels), ids
+
+
+def test_a_table_of_folds_by_hand():
+    labels = np.array(list("babab"))
+    table = few_shot.folds_table(few_shot.few_shot_folds(labels, [1], 1), list("vwxyz"), labels)
+    assert table["image_id"].tolist() == ["v", "y", "z", "x", "w"]  # shots 0 3, queries 4 2 1
+    assert table["class_key"].tolist() == ["b", "a", "b", "b", "a"]
+    assert table["shot"].tolist() == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize("mode", few_shot.MODES)
+def test_folds_come_back_from_a_file_whatever_the_order_of_the_images(mode, tmp_path):
+    folds, table, ids = table_of_folds(mode)
+    table.to_csv(tmp_path / "folds.csv", index=False)
+    again = pd.read_csv(tmp_path / "folds.csv", keep_default_na=False)
+    assert as_lists(few_shot.folds_from_table(again, ids, LABELS)) == as_lists(folds)
+    order = np.random.default_rng(0).permutation(len(ids))
+    moved = few_shot.folds_from_table(again, [*np.array(ids)[order], "more"], [*LABELS[order], "z"])
+    back = {k: [tuple(order[index] for index in part) for part in parts] for k, parts in moved.items()}
+    assert as_lists(back) == as_lists(folds)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t, ids, y: (t.drop(columns="shot"), ids, y), "lacks shot"),
+        (lambda t, ids, y: (t, ["i1", *ids[1:]], y), "i1 occurs twice"),
+        (lambda t, ids, y: (t, ids[1:], y[1:]), r"1 images of the folds are not here \(e.g. i0\)"),
+        (lambda t, ids, y: (t, ids[::-1], y), "is of class . in the folds and of . here"),
+        (lambda t, ids, y: (pd.concat([t, t.tail(1)]), ids, y), "stands twice in fold 1 of k = 2"),
+        (lambda t, ids, y: (t.iloc[1:], ids, y), "fold 0 of k = 1 has 0 shots of b"),
+    ],
+)
+def test_folds_that_do_not_fit_the_images_are_refused(change, message):
+    _, table, ids = table_of_folds()
+    with pytest.raises(InputError, match=message):
+        few_shot.folds_from_table(*change(table, ids, LABELS))
 
 
 # Classifier

@@ -6,7 +6,7 @@ import pytest
 
 from bioclip_lib import RANKS
 from bioclip_lib.config import DataConfig
-from bioclip_lib.eol import read_eol, read_pages
+from bioclip_lib.eol import read_eol, read_pages, read_vernaculars
 from bioclip_lib.errors import InputError
 from bioclip_lib.images import read_bytes
 from bioclip_lib.sources import read_source
@@ -107,3 +107,24 @@ def test_what_cannot_be_used(tmp_path, write_eol):
 def test_the_notebook_builds_a_data_set_of_it(tmp_path, write_eol, build_data_set):
     built = build_data_set(write_eol(tmp_path / "eol"), **{"data.max_unreadable": 0.5})
     assert len(built["table"]) == len(built["raw"]) and set(built["table"]["source"]) == {"eol"}
+
+
+def test_common_names_come_by_page_the_preferred_one_first(tmp_path, write_eol):
+    root = write_eol(tmp_path)
+    header = "page_id,canonical_form,vernacular_string,language_code,resource_name,is_preferred_by_resource,"
+    rows = [
+        "45509,Pica hudsonia,American magpie,eng,r,,",
+        "45509,Pica hudsonia,Black-billed Magpie,eng,r,preferred,preferred",
+        "45509,Pica hudsonia,Elster,deu,r,preferred,preferred",
+        "66,Loopus,zebra loop,eng,r,,",
+        "66,Loopus,common loop,eng,r,,",
+        "999,,Specht,deu,r,,preferred",
+    ]
+    for order in (rows, rows[::-1]):
+        (root / "vernacularnames.csv").write_text("\n".join([header + "is_preferred_by_eol", *order]), encoding="utf-8")
+        raw = read_eol(root)
+        magpie, loop = "Black-billed Magpie", "common loop"
+        assert raw["common_name"].tolist() == [magpie, magpie, loop, "", magpie]
+    (root / "vernacularnames.csv").write_text("page_id,name\n66,x\n")
+    with pytest.raises(InputError, match="has no column vernacular_string, language_code"):
+        read_vernaculars(root / "vernacularnames.csv", {"66"})
