@@ -1,11 +1,11 @@
-"""What a training step sees: the pairs in memory, which of them make a batch, and how images are augmented.
+"""What a training step sees: pairs, the captions that are drawn for them, and how images are augmented.
 
-Takes arrays, a step's number and a seed; returns tensors. Refuses arrays that do not belong together.
+Takes arrays, or images in shards, and a step's generator; returns tensors. Refuses data that do not belong together.
 """
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,21 +13,23 @@ import torch
 import torch.nn.functional as F
 
 from . import RANKS
+from .config import TrainConfig
+from .errors import InputError
+from .loaders import Drawn, ShardImages
 
-_CROP_AREA = (0.5, 1.0)
 _CROP_RATIO = (3 / 4, 4 / 3)
 
 
 @dataclass(frozen=True)
 class TrainData:
-    """Image-text pairs in memory; none is allowed (a split without images).
+    """Image-text pairs, in memory or with images in shards; none is allowed (a split without images).
 
     Parameters
     ----------
-    inputs : ndarray of shape (N, H, W, 3), uint8, or (N, F), float32
+    inputs : ndarray of shape (N, H, W, 3), uint8, or (N, F), float32; or ShardImages
         Images, or features of a frozen trunk (`bioclip_lib.embed.trunk_features`).
     labels : ndarray of shape (N,), int
-        Class of each input: the first index of `tokens`.
+        Class of each input: the first index of `tokens`. Images in shards bring their own; here they are in any order.
     tokens : ndarray or Tensor of shape (n_classes, n_text_types, L), int64
         The captions of each class, one a text type, in the order of ``config.train.text_types``; after them may come
         captions of higher taxa.
@@ -39,7 +41,7 @@ class TrainData:
         hierarchical objectives ask for it.
     """
 
-    inputs: np.ndarray
+    inputs: np.ndarray | ShardImages
     labels: np.ndarray
     tokens: np.ndarray | torch.Tensor
     groups: np.ndarray | None = None
@@ -66,9 +68,17 @@ class TrainData:
         """Whether the inputs are features, not images."""
         return self.inputs.ndim == 2
 
+    @property
+    def streamed(self) -> bool:
+        """Whether the inputs are read from shards as they are needed."""
+        return isinstance(self.inputs, ShardImages)
+
     def digest(self) -> str:
-        """Return the SHA-256 of the shapes, labels, tokens and some 64 inputs."""
-        sample = self.inputs[:: max(1, len(self.inputs) // 64)]
+        """Return the SHA-256 of the shapes, labels, tokens and some 64 inputs, or the digests of the shards."""
+        if self.streamed:
+            sample = np.frombuffer(self.inputs.digest().encode(), np.uint8)
+        else:
+            sample = self.inputs[:: max(1, len(self.inputs) // 64)]
         digest = hashlib.sha256(repr((self.inputs.shape, tuple(self.tokens.shape))).encode())
         lineages = () if self.lineages is None else (self.lineages,)
         for array in (self.labels, self.tokens, self.groups, sample, *lineages):
@@ -79,7 +89,7 @@ class TrainData:
 class Pairs(NamedTuple):
     """`TrainData` as tensors on the CPU."""
 
-    inputs: torch.Tensor
+    inputs: torch.Tensor | ShardImages
     labels: torch.Tensor
     tokens: torch.Tensor
     groups: torch.Tensor
@@ -88,19 +98,21 @@ class Pairs(NamedTuple):
     @classmethod
     def of(cls, data: TrainData, tokens: torch.Tensor) -> "Pairs":
         """Share the inputs' memory; take renumbered tokens."""
-        inputs = data.inputs if data.inputs.flags.writeable else data.inputs.copy()  # torch has no read-only tensors
+        inputs = data.inputs
+        if not data.streamed:
+            inputs = torch.from_numpy(inputs if inputs.flags.writeable else inputs.copy())  # torch: none is read-only
         arrays = (data.labels, data.groups, data.lineages)
         labels, groups, lineages = (
             None if array is None else torch.as_tensor(np.asarray(array, dtype=np.int64)) for array in arrays
         )
-        return cls(torch.from_numpy(inputs), labels, tokens, groups, lineages)
+        return cls(inputs, labels, tokens, groups, lineages)
 
 
 class Batch(NamedTuple):
     """What is drawn for B pairs of a `Pairs`, each distinct caption once."""
 
     index: torch.Tensor
-    """(B,), int64: rows of the set."""
+    """(B,), int64: rows of the set, or numbers of streamed samples."""
     labels: torch.Tensor
     """(B,), int64: their classes."""
     types: torch.Tensor
@@ -111,46 +123,77 @@ class Batch(NamedTuple):
     """(B,), int64: the caption of each pair."""
     crops: torch.Tensor | None
     """(5, B): the augmentation of each image (`draw_crops`); None for none."""
+    inputs: torch.Tensor | None = None
+    """(b, ...): the images or features of this process's rows."""
+    first: int = 0
+    """The row of the first of `inputs`."""
 
 
-def draw_batch(
-    data: Pairs, index: torch.Tensor, types: torch.Tensor, token_dropout: float, generator: torch.Generator | None
-) -> Batch:
-    """Draw a batch of given pairs and caption types; without a generator nothing is dropped or augmented."""
-    labels = data.labels[index]
-    captions, inverse = torch.unique(labels * data.tokens.shape[1] + types, return_inverse=True)
-    tokens, crops = data.tokens.flatten(0, 1)[captions], None
-    if generator is not None:
-        tokens = drop_tokens(tokens, token_dropout, generator)
-        crops = draw_crops(len(index), generator) if data.inputs.ndim == 4 else None
-    return Batch(index, labels, types, tokens, inverse, crops)
+def check_drawing(cfg: TrainConfig) -> None:
+    """Raise `InputError` for settings by which no batch can be drawn."""
+    n_types, weights = len(cfg.text_types), cfg.text_weights
+    if cfg.text_mixture not in ("sample", "batch"):
+        raise InputError(f"unknown train.text_mixture {cfg.text_mixture!r}; choose sample or batch")
+    if weights and (
+        len(weights) != n_types or not all(0 <= w < math.inf for w in weights) or not 0 < sum(weights) < math.inf
+    ):
+        raise InputError(
+            f"train.text_weights {weights} do not fit {n_types} train.text_types; give each its number, 0 or more and "
+            "not all 0, or none at all"
+        )
+    if len(cfg.crop_area) != 2 or not 0 < cfg.crop_area[0] <= cfg.crop_area[1] <= 1:
+        raise InputError(
+            f"train.crop_area is {cfg.crop_area}; give two shares, such as 0.5,1.0: 0 < first <= second <= 1"
+        )
+    if cfg.decode_workers < 1:
+        raise InputError(
+            f"train.decode_workers is {cfg.decode_workers}; give the number of threads that decode, 1 or more"
+        )
+    for name in ("higher_rank_share", "token_dropout"):
+        if not 0 <= getattr(cfg, name) <= 1:
+            raise InputError(f"train.{name} is {getattr(cfg, name):g}; give a share from 0 to 1")
 
 
-def batch_indices(n: int, batch_size: int, step: int, seed: int) -> torch.Tensor:
-    """Return the rows of a step's batch: each epoch is a new permutation, in which every row comes at most once.
+def draw_types(n: int, cfg: TrainConfig, n_columns: int, generator: torch.Generator) -> torch.Tensor:
+    """Draw which caption each of n pairs gets.
 
     Parameters
     ----------
     n : int
-        Rows of the set.
-    batch_size : int
-        The last, partial batch of an epoch is dropped; a set smaller than a batch is one batch.
-    step : int
-    seed : int
+    cfg : TrainConfig
+        Its ``text_types, text_weights, text_mixture`` and ``higher_rank_share``.
+    n_columns : int
+        Captions of a class; those after the text types are of higher taxa.
+    generator : torch.Generator
 
     Returns
     -------
-    Tensor of shape (min(n, batch_size),), int64
-
-    Examples
-    --------
-    >>> sorted(torch.cat([batch_indices(6, 2, step, seed=0) for step in range(3)]).tolist())
-    [0, 1, 2, 3, 4, 5]
+    Tensor of shape (n,), int64
+        Columns of the captions. With the mixture "batch" all are equal.
     """
-    size = min(n, batch_size)
-    epoch, position = divmod(step, n // size)
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + 500_009 + epoch))
-    return order[position * size : (position + 1) * size]
+    if cfg.text_mixture == "batch":
+        return draw_types(1, replace(cfg, text_mixture="sample"), n_columns, generator).repeat(n)
+    n_types = len(cfg.text_types)
+    if cfg.text_weights:
+        types = torch.multinomial(torch.tensor(cfg.text_weights), n, replacement=True, generator=generator)
+    else:
+        types = torch.randint(n_types, (n,), generator=generator)
+    if n_columns == n_types:
+        return types
+    higher = torch.rand(n, generator=generator) < cfg.higher_rank_share
+    return torch.where(higher, torch.randint(n_types, n_columns, (n,), generator=generator), types)
+
+
+def draw_batch(
+    data: Pairs, drawn: Drawn, types: torch.Tensor, token_dropout: float, generator: torch.Generator | None
+) -> Batch:
+    """Put given pairs and caption types together; without a generator nothing is dropped or augmented."""
+    captions, inverse = torch.unique(drawn.labels * data.tokens.shape[1] + types, return_inverse=True)
+    tokens, crops = data.tokens.flatten(0, 1)[captions], None
+    if generator is not None:
+        tokens = drop_tokens(tokens, token_dropout, generator)
+        crops = draw_crops(len(drawn.index), generator) if drawn.inputs.ndim == 4 else None
+    return Batch(drawn.index, drawn.labels, types, tokens, inverse, crops, drawn.inputs, drawn.first)
 
 
 def drop_tokens(tokens: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
@@ -183,7 +226,9 @@ def draw_crops(n: int, generator: torch.Generator) -> torch.Tensor:
     return torch.rand(5, n, generator=generator)
 
 
-def augment(images: torch.Tensor, size: tuple[int, int], crops: torch.Tensor) -> torch.Tensor:
+def augment(
+    images: torch.Tensor, size: tuple[int, int], crops: torch.Tensor, crop_area: tuple[float, float], mirror: bool
+) -> torch.Tensor:
     """Cut a random rectangle out of each image, resize it, and mirror every other one.
 
     Parameters
@@ -193,6 +238,10 @@ def augment(images: torch.Tensor, size: tuple[int, int], crops: torch.Tensor) ->
         Height and width of the result.
     crops : Tensor of shape (5, B)
         Of `draw_crops`.
+    crop_area : pair of float
+        The least and the largest share of the image's area that is kept.
+    mirror : bool
+        Whether any is mirrored.
 
     Returns
     -------
@@ -201,16 +250,17 @@ def augment(images: torch.Tensor, size: tuple[int, int], crops: torch.Tensor) ->
 
     Notes
     -----
-    The rectangle has 50 to 100 % of the image's area and an aspect ratio of 3:4 to 4:3. It is resized bilinearly
-    without a low-pass filter: images more than about twice as large as the result should be made smaller before.
+    The rectangle has an aspect ratio of 3:4 to 4:3; where it would be longer than a side of the image it is cut to that
+    side, and smaller than asked (open_clip draws again). It is resized bilinearly without a low-pass filter: images
+    more than about twice as large as the result should be made smaller before.
     """
     n = len(images)
-    area, ratio, x, y, mirror = crops
-    area = _CROP_AREA[0] + (_CROP_AREA[1] - _CROP_AREA[0]) * area
+    area, ratio, x, y, side = crops
+    area = crop_area[0] + (crop_area[1] - crop_area[0]) * area
     ratio = torch.exp(math.log(_CROP_RATIO[0]) + math.log(_CROP_RATIO[1] / _CROP_RATIO[0]) * ratio)
     width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
     theta = torch.zeros(n, 2, 3)  # from the result's coordinates, -1 to 1, to the image's
-    theta[:, 0, 0] = torch.where(mirror < 0.5, -width, width)
+    theta[:, 0, 0] = torch.where(side < 0.5, -width, width) if mirror else width
     theta[:, 1, 1] = height
     theta[:, 0, 2] = (2 * x - 1) * (1 - width)
     theta[:, 1, 2] = (2 * y - 1) * (1 - height)

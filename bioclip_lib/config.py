@@ -7,7 +7,7 @@ that lists what there is. A profile's docstring-like comment states its data, co
 import dataclasses
 import difflib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from .errors import InputError
 
@@ -95,7 +95,13 @@ class TrainConfig:
     eps: float = 1e-6
     objective: str = "multi_positive"  # one of `objectives.OBJECTIVES`
     tree_temperature: float = 0.5  # of hierarchical_contrastive: how fast a text becomes untrue with taxonomic distance
+    stream: bool = False  # images are read from the shards as they are needed, not held in memory; exact on resume
+    decode_workers: int = 2  # threads that decode streamed images
+    crop_area: tuple[float, float] = (0.5, 1.0)  # share of an image that augmentation keeps; open_clip's is 0.9 to 1
+    mirror: bool = True  # every other image is mirrored; open_clip mirrors none
     text_types: tuple[str, ...] = ("com", "sci", "taxon", "sci_com", "taxon_com")
+    text_weights: tuple[float, ...] = ()  # how often each text type is drawn, relative to the others; (): equally often
+    text_mixture: str = "sample"  # each pair draws its text type; "batch": one for all of a step, the original's way
     higher_rank_share: float = (
         0.5  # of the captions, cut after order, family or genus: true of all images of that taxon
     )
@@ -221,12 +227,16 @@ def _replace(node: Any, path: list[str], value: Any, key: str) -> Any:
         near = difflib.get_close_matches(key, names, cutoff=0.5) or names
         raise InputError(f"unknown setting {key!r}; you probably meant {', '.join(near)}")
     old = getattr(node, path[0])
-    new = _replace(old, path[1:], value, key) if len(path) > 1 else _convert(value, old, key)
+    if len(path) > 1:
+        new = _replace(old, path[1:], value, key)
+    else:
+        item_types = get_args(fields[path[0]].type)  # of a tuple
+        new = _convert(value, old, key, item_types[0]() if item_types else "")
     return dataclasses.replace(node, **{path[0]: new})
 
 
-def _convert(value: Any, old: Any, key: str) -> Any:
-    """Convert a value, maybe from a command line, to the type of the field's default."""
+def _convert(value: Any, old: Any, key: str, example: Any = "") -> Any:
+    """Convert a value, maybe from a command line, to the type of the field's default, items to that of `example`."""
     if isinstance(old, bool):
         if str(value).lower() in ("true", "1", "false", "0"):
             return str(value).lower() in ("true", "1")
@@ -234,8 +244,10 @@ def _convert(value: Any, old: Any, key: str) -> Any:
     if isinstance(old, tuple):
         if value == "" and not old:
             return ()
-        items = value.split(",") if isinstance(value, str) else list(value)
-        return tuple(_convert(item, old[0] if old else "", key) for item in items)
+        if not isinstance(value, str | list | tuple):
+            raise InputError(f"{key} takes a list, not {value!r}")
+        items = value.split(",") if isinstance(value, str) else value
+        return tuple(_convert(item, example, key) for item in items)
     if isinstance(value, bool) or (isinstance(old, str) and not isinstance(value, str)):
         raise InputError(f"{key} takes a {type(old).__name__}, not {value!r}")
     try:

@@ -12,7 +12,7 @@ import os
 import tarfile
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, count
 from math import ceil
@@ -34,11 +34,15 @@ _RERUN = "rerun 01_dataset_construction"
 
 
 class Batch(NamedTuple):
-    """What one process sees of a batch: uint8 (B, size_px, size_px, 3), and of each image its id and its class."""
+    """What one process sees of a batch: uint8 (B, size_px, size_px, 3); of each image its id, class and number.
+
+    The number is that of `ShardStream.numbers`, or of the readable sample that stands in for it.
+    """
 
     images: np.ndarray
     image_ids: list[str]
     class_keys: list[str]
+    numbers: np.ndarray
 
 
 class ShardStream:
@@ -164,10 +168,10 @@ class ShardStream:
     def _decode(self, start: int, numbers: np.ndarray) -> Batch:
         """Decode the samples from a place on."""
         samples = [self._sample(place, int(number)) for place, number in enumerate(numbers, start)]
-        pixels, image_ids, class_keys = zip(*samples, strict=True)
-        return Batch(np.stack(pixels), list(image_ids), list(class_keys))
+        pixels, image_ids, class_keys, read = zip(*samples, strict=True)
+        return Batch(np.stack(pixels), list(image_ids), list(class_keys), np.array(read, np.int64))
 
-    def _sample(self, place: int, number: int) -> tuple[np.ndarray, str, str]:
+    def _sample(self, place: int, number: int) -> tuple[np.ndarray, str, str, int]:
         """Decode a sample, or the first readable one of those that may stand in for it."""
         sample = self._read(number)
         others = self.order.others(place)
@@ -175,10 +179,15 @@ class ShardStream:
             other = next(others, None)
             if other is None:
                 raise InputError(
-                    f"a window of {WINDOW_SHARDS} shards is all but unreadable: {self._examples()}; {_RERUN}"
+                    f"a window of {WINDOW_SHARDS} shards is all but unreadable: {self.examples()}; {_RERUN}"
                 )
-            sample = self._read(other)
-        return sample
+            number, sample = other, self._read(other)
+        return *sample, number
+
+    def image_ids(self, numbers: Iterable[int]) -> list[str]:
+        """Read the image ids of samples; '' where one cannot be read."""
+        samples = (self._read(int(number)) for number in numbers)
+        return [sample[1] if sample else "" for sample in samples]
 
     def _read(self, number: int) -> tuple[np.ndarray, str, str] | None:
         """Read and decode one sample; None, and it is counted, where that is not possible."""
@@ -225,10 +234,11 @@ class ShardStream:
         if self.n_unreadable > MAX_UNREADABLE * self.order.n:
             raise InputError(
                 f"{self.n_unreadable} of {self.order.n} samples cannot be read (limit {MAX_UNREADABLE:.0%}): "
-                f"{self._examples()}; {_RERUN}"
+                f"{self.examples()}; {_RERUN}"
             )
 
-    def _examples(self) -> str:
+    def examples(self) -> str:
+        """Name up to ten of the samples and shards that were passed over, each with the reason."""
         with self._counting:
             found = [f"{location} ({reason})" for location, reason in self.unreadable.items()]
         return "; ".join(found[:10]) + (f"; and {len(found) - 10} more" if len(found) > 10 else "")
@@ -236,8 +246,8 @@ class ShardStream:
 
 def _joined(chunks: Iterator[Batch]) -> Batch:
     """Join the chunks of a batch."""
-    images, image_ids, class_keys = zip(*chunks, strict=True)
-    return Batch(np.concatenate(images), list(chain(*image_ids)), list(chain(*class_keys)))
+    images, image_ids, class_keys, numbers = zip(*chunks, strict=True)
+    return Batch(np.concatenate(images), list(chain(*image_ids)), list(chain(*class_keys)), np.concatenate(numbers))
 
 
 def _pixels(data: bytes, size_px: int) -> np.ndarray:

@@ -1,13 +1,15 @@
-"""Training in memory, from pairs to weights, log and checkpoints; in one process or, started by `torchrun`, several.
+"""Training, from pairs to weights, log and checkpoints; in one process or, started by `torchrun`, several.
 
-Takes a model, `TrainData` (images, or features of a frozen trunk, with their captions as tokens) and a `Config`;
-trains the model in place and returns the log. Refuses data that do not fit together, and a loss that is not finite.
+Takes a model, `TrainData` (images in memory or in shards, or features of a frozen trunk, with their captions as tokens)
+and a `Config`; trains the model in place and returns the log. Refuses data that do not fit together, and a loss that is
+not finite.
 
 Everything random at a step is a function of (seed, step) alone. Hence an interrupted run that goes on from a checkpoint
 ends with the same bits as one that was never interrupted, on the same machine. All processes draw the same batch; each
 encodes its share, and all compare it with the features of the others.
 """
 
+import contextlib
 import dataclasses
 
 import pandas as pd
@@ -15,7 +17,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
-from .batches import Pairs, TrainData
+from .batches import Pairs, TrainData, check_drawing
 from .captions import HIGHER_RANKS
 from .checkpoints import delete_checkpoints, read_checkpoint, write_checkpoint
 from .config import Config, TrainConfig
@@ -31,6 +33,7 @@ from .trainer import Trainer
 __all__ = ["TrainData", "fit"]
 
 _MEMORY_SETTINGS = ("micro_batch_size", "grad_checkpointing")  # the same gradient, but for rounding
+_PACE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "val_every_steps", "decode_workers")  # the same weights
 
 
 def fit(
@@ -62,15 +65,20 @@ def fit(
     -------
     DataFrame
         One row a step: step, loss, val_loss (where evaluated), lr, logit_scale (the factor), grad_norm (before
-        clipping), duplicates (share of the batch's pairs whose class occurs in it twice or more), images_per_s, wall_s
-        (of training, over all sittings).
+        clipping), duplicates (share of the batch's pairs whose class occurs in it twice or more), unreadable (images of
+        the batch for which others stand in), images_per_s, wall_s (of training, over all sittings).
 
     Raises
     ------
     InputError
         If the data do not fit the configuration, a checkpoint belongs to other settings, the processes do not share a
-        batch evenly or lose each other, the loss is not finite (``tables/bad_batch.csv`` then holds the batch), or
-        SIGTERM asks to stop: after a checkpoint.
+        batch evenly or lose each other, the loss is not finite (``tables/bad_batch.csv`` then holds the batch), too
+        many images in shards cannot be read, or SIGTERM asks to stop: after a checkpoint.
+
+    Warns
+    -----
+    UserWarning
+        At the end, of images in shards that cannot be read.
 
     Notes
     -----
@@ -94,7 +102,8 @@ def fit(
             check_agreement((settings, trainer.step), "settings, data, weights or checkpoint")
             if not resume and here.rank == 0:
                 delete_checkpoints(run.checkpoints)
-            _run_steps(trainer, settings, run, stop, progress)
+            with contextlib.closing(trainer.loader):
+                _run_steps(trainer, settings, run, stop, progress)
     model.eval()
     if cfg.grad_checkpointing:
         model.set_grad_checkpointing(False)
@@ -132,6 +141,7 @@ def _run_steps(trainer: Trainer, settings: dict, run: Run, stop: StopRequest, pr
 
 def _check(model: torch.nn.Module, train: TrainData, val: TrainData, cfg: TrainConfig) -> None:
     """Refuse settings and data that do not fit together."""
+    check_drawing(cfg)
     if not len(train.labels):
         raise InputError("there are no training images; rerun 01_dataset_construction")
     for name, data in (("training", train), ("validation", val)):
@@ -144,6 +154,12 @@ def _check(model: torch.nn.Module, train: TrainData, val: TrainData, cfg: TrainC
         raise InputError(
             f"train.freeze_image_tower={cfg.freeze_image_tower}, but the training inputs are "
             f"{'features' if train.holds_features else 'images'}; load the data again under this configuration"
+        )
+    if cfg.stream != train.streamed or val.streamed:
+        raise InputError(
+            f"train.stream={cfg.stream}, but the training images are {'in shards' if train.streamed else 'in memory'} "
+            f"(and those of validation {'in shards' if val.streamed else 'in memory'}, where they have to be); load "
+            "the data again under this configuration"
         )
     _check_shares(model, train, cfg)
 
@@ -168,7 +184,7 @@ def _check_shares(model: torch.nn.Module, train: TrainData, cfg: TrainConfig) ->
 def _settings(model: torch.nn.Module, train: TrainData, val: TrainData, config: Config) -> dict:
     """Return what decides the trained weights, as a checkpoint records it."""
     recipe = dataclasses.asdict(config.train)
-    for name in ("checkpoint_every_steps", "keep_checkpoints", "val_every_steps", *_MEMORY_SETTINGS):
+    for name in (*_PACE_SETTINGS, *_MEMORY_SETTINGS):
         del recipe[name]
     return {
         "train": recipe,

@@ -1,9 +1,11 @@
-"""From a run's shards to the arrays that training reads.
+"""From a run's shards to what training reads.
 
 Takes a run with catalog and shards; returns `train.TrainData` for the splits train and val. With a frozen image tower
-the inputs are its features of each image and, in train, of its mirror image, computed once; else the images themselves.
+the inputs are its features of each image and, in train, of its mirror image, computed once; else the images themselves,
+in memory or, with ``train.stream``, left in the shards.
 """
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +15,11 @@ import torch
 from . import RANKS, captions, catalog, features, model, shards
 from .config import Config
 from .errors import InputError
+from .loaders import ShardImages
 from .paths import Run
+from .stream import ShardStream
 from .train import TrainData
+from .trainer import MAX_VALIDATION_PAIRS
 
 PROJECTION_STD = 0.083
 
@@ -33,19 +38,26 @@ def load_training_data(run: Run, config: Config, clip: torch.nn.Module) -> tuple
     -------
     train, val : TrainData
         ``inputs`` is uint8 (n, H, W, 3) at the shards' size, so that crops can be cut, or float32 (n, F) features, 2 n
-        rows of them in train;
-        ``labels`` index the same classes in both.
+        rows of them in train; with ``train.stream`` `ShardImages` in train, and in val a seeded choice of as many
+        images as validation looks at. ``labels`` index the same classes in both.
 
     Raises
     ------
     InputError
-        If the run has no shards, or nothing to train on.
+        If the run has no shards, or nothing to train on; for an unknown text type; if a frozen tower is to be streamed.
+
+    Warns
+    -----
+    UserWarning
+        Of captions that are longer than the text tower's context.
     """
     table = catalog.read_catalog(run.catalog)
     table = table[table["split"].isin(["train", "val"])]
     if not (table["split"] == "train").any():
         raise InputError("the catalog has no training images; rerun 01_dataset_construction")
     labels, captioned = captioned_classes(table, config)
+    if config.train.stream:
+        return _streamed(run, config, table, labels, captioned)
     return tuple(_one_split(run, config, clip, split, labels, captioned) for split in ("train", "val"))
 
 
@@ -64,7 +76,21 @@ def captioned_classes(table: pd.DataFrame, config: Config) -> tuple[pd.Series, T
         Class of each image, indexed by ``image_id``.
     captioned : TrainData
         Tokens, groups and lineages of the classes, no inputs yet: ``dataclasses.replace`` adds them.
+
+    Raises
+    ------
+    InputError
+        For no text types, or an unknown one.
+
+    Warns
+    -----
+    UserWarning
+        Of captions that are longer than the text tower's context.
     """
+    unknown = [t for t in config.train.text_types if t not in captions.CAPTIONS]
+    if unknown or not config.train.text_types:
+        wrong = f"unknown train.text_types {', '.join(unknown)}" if unknown else "train.text_types is empty"
+        raise InputError(f"{wrong}; choose some of {', '.join(captions.CAPTIONS)}")
     texts = captions.caption_table(table).set_index("class_key")
     classes = pd.Series(np.arange(len(texts)), index=texts.index)
     labels = catalog.class_key(table).map(classes).set_axis(table["image_id"])
@@ -74,10 +100,23 @@ def captioned_classes(table: pd.DataFrame, config: Config) -> tuple[pd.Series, T
         higher = captions.higher_caption_table(table)
         texts = texts.join(higher)
         groups = np.concatenate([groups, higher.apply(lambda column: pd.factorize(column)[0]).to_numpy()], axis=1)
+    _warn_of_long(texts, config.model.context_length)
     tokens = torch.stack([model.tokenize(list(texts[t]), config.model.context_length) for t in texts], dim=1)
     lineages = class_lineages(table, texts.index)
     captioned = TrainData(np.zeros((0, 1), np.float32), np.zeros(0, np.int64), tokens, groups, lineages)
     return labels, captioned
+
+
+def _warn_of_long(texts: pd.DataFrame, context_length: int) -> None:
+    """Warn of captions whose end is cut off: with one more place for tokens, they fill that too."""
+    distinct = pd.unique(texts.to_numpy().ravel())
+    cut = distinct[(model.tokenize(distinct, context_length + 1)[:, -1] != 0).numpy()]
+    if len(cut):
+        warnings.warn(
+            f"{len(cut)} of {len(distinct)} captions are longer than model.context_length={context_length} tokens and "
+            f"lose their end, such as {cut[0]!r}; raise it, or leave long forms out of train.text_types",
+            stacklevel=3,
+        )
 
 
 def class_lineages(table: pd.DataFrame, class_keys: pd.Index) -> np.ndarray:
@@ -119,6 +158,31 @@ def _one_split(
     else:
         image_ids, inputs = shards.load_images(run.shards, [split], config.shards.image_size_px)
     return replace(captioned, inputs=inputs, labels=labels.loc[image_ids].to_numpy())
+
+
+def _streamed(
+    run: Run, config: Config, table: pd.DataFrame, labels: pd.Series, captioned: TrainData
+) -> tuple[TrainData, TrainData]:
+    """Leave the training images in the shards; load a seeded choice of those of val."""
+    if config.train.freeze_image_tower:
+        raise InputError(
+            "train.stream reads images, and of a frozen tower the features are trained on; set train.stream=false or "
+            "train.freeze_image_tower=false"
+        )
+    size_px = config.shards.image_size_px
+    classes = dict(zip(catalog.class_key(table), labels.tolist(), strict=True))
+    images = ShardImages(run.shards, "train", size_px, classes)
+    of_train = labels[((table["split"] == "train") & catalog.usable(table)).to_numpy()].to_numpy()
+    if len(images) != len(of_train):
+        raise InputError(
+            f"{len(of_train)} training images in the catalog, {len(images)} in {run.shards}; rerun "
+            "01_dataset_construction"
+        )
+    train = replace(captioned, inputs=images, labels=of_train)
+    if not len(ShardImages(run.shards, "val", size_px, classes)):
+        return train, captioned
+    batch = next(ShardStream(run.shards, "val", MAX_VALIDATION_PAIRS, size_px).batches(ahead=0))
+    return train, replace(captioned, inputs=batch.images, labels=np.array([classes[key] for key in batch.class_keys]))
 
 
 def start_projection(clip: torch.nn.Module, trunk_features: np.ndarray) -> None:

@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 
 from .accumulation import Encoded
-from .batches import Batch, Pairs, augment, batch_indices, draw_batch
+from .batches import Batch, Pairs, augment, draw_batch, draw_types
 from .config import TrainConfig
 from .embed import evaluating
 from .errors import InputError
+from .loaders import Drawn, MemoryLoader, ShardImages, ShardLoader
 from .model import autocast, encode_tokens, normalised
 from .objectives import Objective
 from .parallel import add_up, add_up_gradients, gather_rows, own_rows, world
@@ -37,6 +38,10 @@ class Trainer:
         self.model, self.objective, self.cfg, self.train, self.val = model, objective, cfg, train, val
         self.device = model.logit_scale.device
         self.step, self.log = 0, []
+        if isinstance(train.inputs, ShardImages):
+            self.loader = ShardLoader(train.inputs, cfg.batch_size, cfg.seed, cfg.decode_workers, self.device)
+        else:
+            self.loader = MemoryLoader(train.inputs, train.labels, cfg.batch_size, cfg.seed)
         groups = parameter_groups(model, cfg.weight_decay, features=train.inputs.ndim == 2, heads=objective)
         self.parameters = [p for group in groups for p in group["params"]]
         self.optimizer = torch.optim.AdamW(
@@ -81,12 +86,12 @@ class Trainer:
         """
         start, cfg = time.perf_counter(), self.cfg
         generator = torch.Generator().manual_seed(cfg.seed * 1_000_003 + self.step)
-        index = batch_indices(len(self.train.labels), cfg.batch_size, self.step, cfg.seed)
+        drawn = self.loader.draw(self.step)
         lr = learning_rate(self.step, cfg)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        types = self._draw_types(len(index), generator)
-        batch = draw_batch(self.train, index, types, cfg.token_dropout, generator)
+        types = draw_types(len(drawn.index), cfg, self.train.tokens.shape[1], generator)
+        batch = draw_batch(self.train, drawn, types, cfg.token_dropout, generator)
         loss, stopping = self._compute_gradients(batch, bad_batch, stop)
         grad_norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         if cfg.grad_clip > 0:
@@ -104,7 +109,8 @@ class Trainer:
             "logit_scale": self.model.logit_scale.exp().item(),
             "grad_norm": grad_norm.item(),
             "duplicates": (torch.bincount(batch.labels)[batch.labels] > 1).double().mean().item(),
-            "images_per_s": len(index) / seconds,
+            "unreadable": drawn.n_unreadable,
+            "images_per_s": len(drawn.index) / seconds,
             "wall_s": (self.log[-1]["wall_s"] if self.log else 0.0) + time.perf_counter() - start,
         }
         self.log.append(row)
@@ -117,7 +123,7 @@ class Trainer:
         of them; the sum of these goes back through each process's own graph, and the parameters' gradients are summed.
         """
         size, rows = self.cfg.micro_batch_size, own_rows(len(batch.index))
-        encoded = [Encoded(lambda part: self._encode_images(self.train, batch, part), rows, size)]
+        encoded = [Encoded(lambda part: self._encode_images(batch, part), rows, size)]
         all_rows = [(rows, len(batch.index))]
         if self.objective.has_texts:
             all_rows.append((own_rows(len(batch.tokens)), len(batch.tokens)))
@@ -137,7 +143,7 @@ class Trainer:
     def _not_finite(self, loss: float, batch: Batch, images: torch.Tensor, path: Path) -> InputError:
         """Return the error of a loss that is not finite; save its batch."""
         if world().rank == 0:
-            table = {"row": batch.index, "label": batch.labels, "text_type": batch.types}
+            table = {**self.loader.names(batch.index), "label": batch.labels, "text_type": batch.types}
             finite = images.isfinite().all(dim=1).cpu()
             with atomic(path) as tmp:
                 pd.DataFrame({**table, "finite_image_features": finite}).to_csv(tmp, index=False)
@@ -145,15 +151,6 @@ class Trainer:
             f"the loss is {loss} at step {self.step + 1}; its batch is in {path}; lower train.lr ({self.cfg.lr:g}), "
             f"raise train.warmup_steps ({self.cfg.warmup_steps}) or set train.precision=fp32"
         )
-
-    def _draw_types(self, n: int, generator: torch.Generator) -> torch.Tensor:
-        """Draw which caption each of n pairs gets: one of the text types, or of the higher taxa where there are any."""
-        n_types, n_columns = len(self.cfg.text_types), self.train.tokens.shape[1]
-        types = torch.randint(n_types, (n,), generator=generator)
-        if n_columns == n_types:
-            return types
-        higher = torch.rand(n, generator=generator) < self.cfg.higher_rank_share
-        return torch.where(higher, torch.randint(n_types, n_columns, (n,), generator=generator), types)
 
     def _validates(self) -> bool:
         return self.step % self.cfg.val_every_steps == 0 or self.step == self.cfg.steps
@@ -171,25 +168,27 @@ class Trainer:
         here = world()
         with evaluating(self.model):
             for i in range(here.rank, len(batches), here.size):
-                losses[i] = self._evaluate(draw_batch(self.val, batches[i], batches[i] % n_types, 0.0, None))
+                rows = batches[i]
+                drawn = Drawn(rows, self.val.labels[rows], self.val.inputs[rows])
+                losses[i] = self._evaluate(draw_batch(self.val, drawn, rows % n_types, 0.0, None))
         return float(np.mean(add_up(losses).cpu().numpy()))
 
     def _evaluate(self, batch: Batch) -> torch.Tensor:
         """Return the loss of a validation batch."""
         texts = self._encode_texts(batch, slice(None)) if self.objective.has_texts else None
         rows = slice(0, len(batch.index))
-        return self._loss(self.val, batch, rows, self._encode_images(self.val, batch, rows), texts)
+        return self._loss(self.val, batch, rows, self._encode_images(batch, rows), texts)
 
-    def _encode_images(self, data: Pairs, batch: Batch, rows: slice) -> torch.Tensor:
+    def _encode_images(self, batch: Batch, rows: slice) -> torch.Tensor:
         """Project features of the frozen trunk (B, F), or encode images (B, H, W, 3), to float32 (b, D)."""
-        inputs = data.inputs[batch.index[rows]].to(self.device)
+        inputs = batch.inputs[rows.start - batch.first : rows.stop - batch.first].to(self.device)
         with autocast(self.cfg.precision, self.device):
             if inputs.ndim == 2:
                 return self.model.visual.head(inputs).float()
             cfg = self.model.visual.preprocess_cfg
             if batch.crops is None:
                 return self.model.encode_image(prepare_pixels(inputs, cfg)).float()
-            pixels = augment(inputs, cfg["size"], batch.crops[:, rows])
+            pixels = augment(inputs, cfg["size"], batch.crops[:, rows], self.cfg.crop_area, self.cfg.mirror)
             return self.model.encode_image(normalise_pixels(pixels, cfg)).float()
 
     def _encode_texts(self, batch: Batch, rows: slice) -> torch.Tensor:

@@ -159,9 +159,10 @@ def test_gradients_of_cut_texts_are_those_of_whole_ones():
         torch.testing.assert_close(grad, grads[1][name], atol=1e-5, rtol=1e-4)
 
 
-def test_a_tower_of_another_kind_takes_the_whole_context():
+@pytest.mark.parametrize("kind", [{"no_causal_mask": True}, {"pool_type": "last"}, {"pool_type": "first"}])
+def test_a_tower_of_another_kind_takes_the_whole_context(kind):
     cfg = model_config_dict(TINY)
-    cfg["text_cfg"]["no_causal_mask"] = True
+    cfg["text_cfg"].update(kind)
     model = open_clip.model.CLIP(**cfg).eval()
     tokens = tokenize(["a", "a photo of a bird"])
     assert torch.equal(encode_tokens(model, tokens), model.encode_text(tokens))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import pandas as pd
 import pytest
 import torch
 from test_accumulation import data_with_lineages
+from test_loaders import break_one, config_of, train_streamed, write_run
 from test_train import tiny_config, tiny_images
 
-from bioclip_lib import parallel
+from bioclip_lib import parallel, stream
 from bioclip_lib.model import build_model
 from bioclip_lib.paths import Run
 from bioclip_lib.train import fit
@@ -23,7 +25,7 @@ warnings.simplefilter("ignore")
 sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
-from test_parallel import train_all
+from test_parallel import train_all, train_shards
 from bioclip_lib import parallel
 from bioclip_lib.errors import InputError
 from bioclip_lib.trainer import Trainer
@@ -37,6 +39,8 @@ if fault == "dies" and rank == 1:
     Trainer.train_step = dying
 try:
     train_all(sys.argv[1], seed=rank if fault == "other data" else 0, batch_size=7 if fault == "odd" else 8)
+    if fault == "none":
+        train_shards(sys.argv[1])
 except InputError as error:
     with open(os.path.join(sys.argv[1], f"error-{{rank}}.txt"), "w") as file:
         file.write(str(error))
@@ -62,6 +66,17 @@ def train_all(folder, seed=0, batch_size=8, objectives=("multi_positive", "hiera
             torch.save(model.state_dict(), Path(folder) / f"{objective}.pt")
 
 
+def train_shards(folder):
+    """The same on images streamed from shards, of which one is broken; as train_all, into "streamed"."""
+    config = config_of(batch_size=8, steps=20, micro_batch_size=3, val_every_steps=10, eps=1e-3)
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setattr(stream, "MAX_UNREADABLE", 0.05)
+        warnings.filterwarnings("ignore", message=".*cannot be read")
+        model, _ = train_streamed(Run(Path(folder) / "run"), Path(folder) / "streamed", config)
+    if parallel.world().rank == 0:
+        torch.save(model.state_dict(), Path(folder) / "streamed.pt")
+
+
 def launch(folder, fault="none", timeout=120):
     script = folder / "worker.py"
     script.write_text(WORKER.format(tests=str(Path(__file__).parent)))
@@ -72,17 +87,21 @@ def launch(folder, fault="none", timeout=120):
     )
 
 
-def test_two_processes_train_as_one(tmp_path):
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
+def test_two_processes_train_as_one(tmp_path, catalog):
+    for name in ("one", "two"):
+        run = write_run(Run(tmp_path / name / "run"), catalog)
+        break_one(run)
     done = launch(tmp_path / "two")
     assert done.returncode == 0, done.stderr[-2000:]
     train_all(tmp_path / "one")
-    for objective in ("multi_positive", "hierarchical_classification"):
+    train_shards(tmp_path / "one")
+    for objective in ("multi_positive", "hierarchical_classification", "streamed"):
         logs = [pd.read_csv(tmp_path / n / objective / "tables" / "train_log.csv") for n in ("one", "two")]
         for column in ("loss", "val_loss", "grad_norm"):
             one, two = (log[column].dropna() for log in logs)
             np.testing.assert_allclose(one, two, atol=1e-5, rtol=1e-5)
+        if objective == "streamed":
+            assert logs[0]["unreadable"].tolist() == logs[1]["unreadable"].tolist() and logs[0]["unreadable"].sum() > 0
         weights = [torch.load(tmp_path / n / f"{objective}.pt", weights_only=True) for n in ("one", "two")]
         for name, value in weights[0].items():
             torch.testing.assert_close(weights[1][name], value, atol=1e-5, rtol=0, msg=name)

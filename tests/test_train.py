@@ -10,11 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_lib.batches import TrainData, augment, batch_indices, draw_crops
+from bioclip_lib.batches import TrainData, augment, draw_crops, draw_types
 from bioclip_lib.checkpoints import list_checkpoints
 from bioclip_lib.config import TrainConfig, load_config
 from bioclip_lib.embed import encode_images, trunk_features
 from bioclip_lib.errors import InputError
+from bioclip_lib.loaders import batch_indices
 from bioclip_lib.model import build_model, encode_tokens, model_digest, tokenize
 from bioclip_lib.paths import Run
 from bioclip_lib.schedule import learning_rate, parameter_groups
@@ -89,6 +90,7 @@ def test_log_has_one_row_a_step_and_is_written(tmp_path):
         "logit_scale",
         "grad_norm",
         "duplicates",
+        "unreadable",
         "images_per_s",
         "wall_s",
     ]
@@ -217,7 +219,8 @@ def test_batch_larger_than_the_set(tmp_path):
     ("setting", "value"),
     [
         ("lr", 1e-2), ("warmup_steps", 4), ("weight_decay", 0.0), ("beta1", 0.5), ("beta2", 0.9), ("eps", 1e-3),
-        ("objective", "clip"), ("batch_size", 4), ("precision", "bf16"),
+        ("objective", "clip"), ("batch_size", 4), ("precision", "bf16"), ("text_mixture", "batch"),
+        ("text_weights", (1.0, 2.0, 0.0, 0.0, 0.0)), ("crop_area", (0.9, 1.0)), ("mirror", False),
     ],
 )  # fmt: skip
 def test_every_setting_of_the_recipe_changes_the_weights(tmp_path, setting, value):
@@ -233,6 +236,19 @@ def test_every_setting_of_the_recipe_changes_the_weights(tmp_path, setting, valu
         ({"text_types": ("com",)}, "hold 5 text types, train.text_types 1"),
         ({"freeze_image_tower": True}, "the training inputs are images"),
         ({"precision": "fp8"}, "unknown precision"),
+        ({"text_mixture": "epoch"}, r"unknown train\.text_mixture 'epoch'; choose sample or batch"),
+        ({"text_weights": (1.0, 2.0)}, r"text_weights \(1\.0, 2\.0\) do not fit 5"),
+        ({"text_weights": (1.0, 1.0, 1.0, 1.0, -0.1)}, "0 or more"),
+        ({"text_weights": (0.0,) * 5}, "not all 0"),
+        ({"text_weights": (math.nan,) * 5}, "0 or more"),
+        ({"text_weights": (math.inf,) * 5}, "0 or more"),
+        ({"crop_area": (0.0, 1.0)}, r"train\.crop_area"),
+        ({"crop_area": (0.9, 0.5)}, r"train\.crop_area"),
+        ({"crop_area": (0.5, 1.1)}, r"train\.crop_area"),
+        ({"crop_area": (0.5,)}, r"train\.crop_area"),
+        ({"higher_rank_share": 1.5}, r"train\.higher_rank_share is 1\.5"),
+        ({"decode_workers": 0}, r"train\.decode_workers is 0"),
+        ({"token_dropout": -0.1}, r"train\.token_dropout is -0\.1"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(tmp_path, train, message):
@@ -356,7 +372,7 @@ def test_compact_vocabulary_is_exact_and_leaves_the_rest(tmp_path):
 
 def test_augmentation_of_a_constant_image_is_constant():
     images = torch.full((16, 20, 20, 3), 77, dtype=torch.uint8)
-    out = augment(images, (12, 12), draw_crops(16, torch.Generator().manual_seed(0)))
+    out = augment(images, (12, 12), draw_crops(16, torch.Generator().manual_seed(0)), (0.5, 1.0), True)
     assert out.shape == (16, 3, 12, 12)
     torch.testing.assert_close(out, torch.full_like(out, 77.0))
 
@@ -366,7 +382,9 @@ def test_augmentation_cuts_half_to_all_of_the_image_and_mirrors_half():
     images = torch.stack(
         [ramp.expand(64, 64), ramp[:, None].expand(64, 64), torch.zeros(64, 64, dtype=torch.uint8)], -1
     )
-    out = augment(images.expand(400, -1, -1, -1), (32, 32), draw_crops(400, torch.Generator().manual_seed(0)))
+    out = augment(
+        images.expand(400, -1, -1, -1), (32, 32), draw_crops(400, torch.Generator().manual_seed(0)), (0.5, 1.0), True
+    )
     width = (out[:, 0, 16, -1] - out[:, 0, 16, 0]) / 31 * 32  # the ramp's rise over the cut, in pixels
     height = (out[:, 1, -1, 16] - out[:, 1, 0, 16]) / 31 * 32
     area = (width.abs() * height / 64**2).numpy()
@@ -378,10 +396,53 @@ def test_augmentation_cuts_half_to_all_of_the_image_and_mirrors_half():
     assert out.max() <= 63
 
 
+@pytest.mark.parametrize("least", [0.2, 0.9])
+def test_crops_keep_the_area_that_is_asked_for_and_are_mirrored_if_asked(least):
+    ramp = torch.arange(64, dtype=torch.uint8)
+    images = torch.stack([ramp.expand(64, 64), ramp[:, None].expand(64, 64), ramp.expand(64, 64)], -1)
+    crops = draw_crops(400, torch.Generator().manual_seed(0))
+    crops[1] = 0.5  # square, so that no side is longer than the image's
+    out = augment(images.expand(400, -1, -1, -1), (32, 32), crops, (least, 1.0), False)
+    width = (out[:, 0, 16, -1] - out[:, 0, 16, 0]) / 31 * 32
+    height = (out[:, 1, -1, 16] - out[:, 1, 0, 16]) / 31 * 32
+    area = width * height / 64**2
+    torch.testing.assert_close(area, least + (1 - least) * crops[0], atol=0.04, rtol=0)  # the border is clamped
+    assert (width > 0).all()  # none mirrored
+    whole = augment(images[None], (64, 64), crops[:, :1], (1.0, 1.0), False)
+    torch.testing.assert_close(whole[0], images.permute(2, 0, 1).float(), atol=1e-3, rtol=0)
+
+
+def types_drawn(n=4_000, n_columns=5, seed=0, **train):
+    return draw_types(n, tiny_config(**train).train, n_columns, torch.Generator().manual_seed(seed))
+
+
+def test_text_types_are_drawn_as_often_as_their_weights_say():
+    weights = (3.0, 0.0, 1.0, 2.0, 2.0)
+    counts = torch.bincount(types_drawn(text_weights=weights), minlength=5).numpy()
+    expected = 4_000 * np.array(weights) / 8
+    assert counts[1] == 0
+    assert (((counts - expected) ** 2)[expected > 0] / expected[expected > 0]).sum() < 16.3  # chi-squared, 3 df, 0.001
+    counts = torch.bincount(types_drawn(), minlength=5).numpy()
+    assert ((counts - 800) ** 2 / 800).sum() < 18.5  # 4 df
+    with_higher = types_drawn(n_columns=8, text_weights=(0.0, 1.0, 0.0, 0.0, 0.0), higher_rank_share=0.25)
+    shares = torch.bincount(with_higher, minlength=8) / 4_000
+    assert shares[[0, 2, 3, 4]].sum() == 0
+    assert shares[1].item() == pytest.approx(0.75, abs=0.03)
+
+
+def test_one_text_type_a_batch_is_drawn_anew_each_step():
+    draws = [types_drawn(16, 8, seed, text_mixture="batch") for seed in range(300)]
+    assert all(len(set(draw.tolist())) == 1 and draw.shape == (16,) for draw in draws)
+    counts = np.bincount([int(draw[0]) for draw in draws], minlength=8)  # half of five types, half of three taxa
+    expected = 300 * np.array([0.1] * 5 + [0.5 / 3] * 3)
+    assert ((counts - expected) ** 2 / expected).sum() < 24.3  # chi-squared, 7 df, 0.001
+
+
 def test_augmentation_depends_on_its_generator_alone():
     images = torch.from_numpy(tiny_images().inputs)
     a, b, c = (
-        augment(images, (16, 16), draw_crops(len(images), torch.Generator().manual_seed(seed))) for seed in (0, 0, 1)
+        augment(images, (16, 16), draw_crops(len(images), torch.Generator().manual_seed(seed)), (0.5, 1.0), True)
+        for seed in (0, 0, 1)
     )
     assert torch.equal(a, b)
     assert not torch.equal(a, c)

@@ -10,6 +10,7 @@ from bioclip_lib.errors import InputError
 from bioclip_lib.paths import Run
 
 CONFIG = load_config("photos", {"split.seed": 1, "shards.image_size_px": 224})
+CONFIG_OF_TWO = load_config("photos", {"train.text_types": "sci,taxon"})
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,37 @@ def test_higher_taxa_share_their_group(run):
     genus = captioned.groups[:, -1]
     assert genus[tits[0]] == genus[tits[1]] and (genus == genus[tits[0]]).sum() == 2
     assert len(set(captioned.groups[:, 0])) == len(classes)
+
+
+def test_captions_longer_than_the_context_are_counted_in_one_warning(run):
+    table = catalogs.read_catalog(run.catalog)
+    table = table[table["split"].isin(["train", "val"])]
+    config = load_config("photos", {"model.context_length": 12, "train.text_types": "sci,taxon"})
+    with pytest.warns(UserWarning, match=r"captions are longer than model\.context_length=12 tokens") as warned:
+        _, captioned = train_data.captioned_classes(table, config)
+    assert len(warned) == 1
+    _, whole = train_data.captioned_classes(table, CONFIG_OF_TWO)
+    ends = whole.tokens.argmax(dim=-1)  # the place of the end token
+    distinct = {tuple(row) for row in whole.tokens[ends >= 12].tolist()}
+    assert int(str(warned[0].message).split()[0]) == len(distinct) > 0
+    assert (captioned.tokens[ends >= 12][:, -1] == 49_407).all()  # cut, and still ended
+
+
+def test_captions_that_just_fit_are_not_warned_of(run, recwarn):
+    table = catalogs.read_catalog(run.catalog)
+    _, whole = train_data.captioned_classes(table, CONFIG_OF_TWO)
+    longest = int(whole.tokens.argmax(dim=-1).max()) + 1
+    config = load_config("photos", {"model.context_length": longest, "train.text_types": "sci,taxon"})
+    _, fitting = train_data.captioned_classes(table, config)
+    assert not recwarn.list
+    assert (fitting.tokens == whole.tokens[:, :, :longest]).all()
+
+
+@pytest.mark.parametrize(("text_types", "message"), [(("latin",), "unknown train.text_types latin"), ((), "is empty")])
+def test_text_types_that_there_are_not_are_refused(run, text_types, message):
+    config = load_config("photos", {"train.text_types": text_types})
+    with pytest.raises(InputError, match=rf"{message}; choose some of com, sci"):
+        train_data.captioned_classes(catalogs.read_catalog(run.catalog), config)
 
 
 def test_lineages_number_taxa_and_leave_unknown_ranks_open(run):
