@@ -16,7 +16,7 @@ import torch
 from .errors import InputError
 from .images import ImageError, map_threads, open_image
 from .loading import VisionModel, image_transform
-from .model import autocast, encode_tokens, normalised, tokenize
+from .model import autocast, encode_tokens, image_trunk, normalised, tokenize
 from .pixels import pixel_features, prepare_pixels
 
 __all__ = [
@@ -116,7 +116,7 @@ def trunk_features(
     batch_size: int = 64,
     precision: str = "fp32",
 ) -> np.ndarray:
-    """Compute what the image tower's trunk gives before ``model.visual.head`` projects it.
+    """Compute what the image tower gives before its projection (`model.image_trunk`).
 
     Parameters
     ----------
@@ -125,16 +125,15 @@ def trunk_features(
     Returns
     -------
     ndarray of shape (n, F), float32
-        Not normalised; F is 1280 for EfficientNet-Lite0.
+        Not normalised; F is 1280 for EfficientNet-Lite0, 768 for ViT-B/16.
 
     Raises
     ------
     InputError
-        If the image tower has no trunk and head (a ViT from scratch).
+        If the image tower has no projection that can be left out.
     """
-    if not hasattr(model.visual, "trunk"):
-        raise InputError("this image tower has no pretrained trunk; set model.image_tower=efficientnet-lite0")
-    return _encode_images([(model, model.visual.trunk, preprocess)], images, batch_size, precision)[0]
+    with image_trunk(model) as trunk:
+        return _encode_images([(model, trunk, preprocess)], images, batch_size, precision)[0]
 
 
 def _encode_images(towers: list[tuple], images: Images, batch_size: int, precision: str) -> list[np.ndarray]:

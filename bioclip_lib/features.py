@@ -118,7 +118,7 @@ def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str], mirrored
     ----------
     run : Run
     clip : open_clip model
-        With a trunk, such as `model.build_model` gives for EfficientNet-Lite0.
+        With a pretrained image tower (`model.image_trunk`).
     splits : sequence of str
     mirrored : bool
         Embed the images mirrored left to right.
@@ -128,10 +128,8 @@ def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str], mirrored
     FeatureTable
         float32 of shape (n, 1280) for Lite0.
     """
-    digests = {
-        "model_digest": model.model_digest(clip.visual.trunk),
-        "preprocess_digest": preprocess_digest(clip),
-    }
+    with model.image_trunk(clip) as trunk:
+        digests = {"model_digest": model.model_digest(trunk), "preprocess_digest": preprocess_digest(clip)}
     tables = []
     step = -1 if mirrored else 1  # along the width of (n, H, W, 3)
     for split in splits:
@@ -183,8 +181,8 @@ def text_encoder(run: Run, config: Config, name: str) -> Callable[[Sequence[str]
 def project_trunk(clip: torch.nn.Module, values: np.ndarray) -> np.ndarray:
     """Map trunk features (n, F) to unit-length image features (n, D) by the model's projection."""
     with torch.no_grad(), embed.evaluating(clip):
-        device = next(clip.visual.head.parameters()).device
-        return model.normalised(clip.visual.head(torch.from_numpy(values).to(device))).cpu().numpy()
+        inputs = torch.from_numpy(values).to(clip.logit_scale.device)
+        return model.normalised(model.project(clip, inputs)).cpu().numpy()
 
 
 def _load(run: Run, clip: torch.nn.Module, split: str) -> np.ndarray:
@@ -215,7 +213,7 @@ def _model_of(run: Run, config: Config, name: str) -> tuple[torch.nn.Module, Cal
 
 def _untrained(config: Config) -> torch.nn.Module:
     """Build the run's architecture with weights that no training has seen, and that no training starts from."""
-    return model.build_model(config.model, seed=config.train.seed + 10_000)
+    return model.build_model(config.model, seed=config.train.seed + 10_000, weights=False)
 
 
 def _embedded(run: Run, config: Config, name: str, images: EvaluatedImages) -> np.ndarray:

@@ -6,7 +6,6 @@ addresses that do not load, and checkpoints that would have to be unpickled.
 
 import difflib
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +20,11 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 
 from .config import ModelConfig
 from .errors import InputError
+from .pretrained import create_pretrained, loading_error, split_address
 from .towers import LITE0, load_lite0_trunk, place, preprocess_config_dict
 
 _TIMM = "timm:"
-_FORMS = (
-    '"local-dir:<folder>", "run:<folder of a run>", "hf-hub:<owner>/<name>", "<open_clip name>:<pretrained tag>", '
-    f'"timm:<timm name>" or "{LITE0}"'
-)
+_RUN = "run:"
 
 
 @dataclass(frozen=True)
@@ -83,19 +80,13 @@ def load_model(address: str) -> LoadedModel:
     Raises
     ------
     InputError
-        If the address is of no such form, names nothing, cannot be downloaded, or its checkpoint is not plain tensors.
+        As of `pretrained.create_pretrained`, or if there is no such model with weights.
 
     Notes
     -----
-    open_clip itself only warns where a hub model's weights cannot be fetched, and goes on with random ones. The short
-    edge of an image becomes the size that the tower takes: timm's margin around the centre crop is left out.
+    The short edge of an image becomes the size that the tower takes: timm's margin around the crop is left out.
     """
-    try:
-        model, tokenizer = (_vision_model if is_vision_only(address) else _clip_model)(address)
-    except InputError:
-        raise
-    except Exception as error:  # hub, JSON, shape, unpickling: each library has its own exceptions
-        raise InputError(f"{address} cannot be loaded ({_first_line(error)}); {_advice(address)}") from error
+    model, tokenizer = (_vision_model if is_vision_only(address) else _clip_model)(address)
     return LoadedModel(place(model), image_transform(model), tokenizer, address, model_digest(model))
 
 
@@ -106,8 +97,15 @@ def image_transform(model: torch.nn.Module) -> Callable:
 
 def _clip_model(address: str) -> tuple[torch.nn.Module, Callable]:
     """Load an image and a text tower with their tokenizer."""
-    name, pretrained = _split_address(address)
-    return open_clip.create_model(name, pretrained, require_pretrained=True), open_clip.get_tokenizer(name)
+    if address.startswith(_RUN):
+        folder = Path(address.removeprefix(_RUN)).expanduser() / "model"
+        if not folder.is_dir():
+            raise InputError(f"{folder} does not exist; give the folder of a run, and run 03_training first")
+        address = f"local-dir:{folder}"
+    name, _ = split_address(address)
+    if address.endswith(":"):
+        raise InputError(f"{address!r} names no weights; give a pretrained tag behind the colon")
+    return create_pretrained(address), open_clip.get_tokenizer(name)
 
 
 def _vision_model(address: str) -> tuple[VisionModel, None]:
@@ -121,47 +119,14 @@ def _vision_model(address: str) -> tuple[VisionModel, None]:
     name = address.removeprefix(_TIMM)
     if ":" not in name and not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(pretrained=True)) or ["see timm.list_models()"]
-        raise InputError(f"timm has no model {name!r} (near: {', '.join(near)}); give {_FORMS}")
-    trunk = timm.create_model(name, pretrained=True, num_classes=0)
+        raise InputError(f"timm has no model {name!r} (near: {', '.join(near)}); choose one of timm's")
+    try:
+        trunk = timm.create_model(name, pretrained=True, num_classes=0)
+    except Exception as error:  # as in `create_pretrained`
+        raise loading_error(address, error) from error
     data = timm.data.resolve_model_data_config(trunk)
     cfg = {"size": data["input_size"][1:], **{key: data[key] for key in ("mean", "std", "interpolation")}}
     return VisionModel(trunk, {**cfg, "mode": "RGB", "resize_mode": "shortest", "fill_color": 0}), None
-
-
-def _split_address(address: str) -> tuple[str, str | None]:
-    """Return open_clip's model name and pretrained tag of an address, checked as far as the disk can tell."""
-    schema, _, rest = address.partition(":")
-    if not rest:
-        raise InputError(f"{address!r} is not a model's address; give {_FORMS}")
-    if schema == "hf-hub":
-        return address, None
-    if schema in ("local-dir", "run"):
-        folder = Path(rest).expanduser() / ("model" if schema == "run" else "")
-        if not (folder / "open_clip_config.json").is_file():
-            wanted = "run 03_training first" if schema == "run" else "give a folder that export_model wrote"
-            raise InputError(f"{folder} holds no open_clip_config.json; {wanted}")
-        return f"local-dir:{folder}", None
-    if schema not in open_clip.list_models():
-        near = difflib.get_close_matches(schema, open_clip.list_models()) or ["see open_clip.list_models()"]
-        raise InputError(f"unknown model {schema!r} in {address!r} (near: {', '.join(near)}); give {_FORMS}")
-    tags = open_clip.list_pretrained_tags_by_model(schema)
-    if rest not in tags and not Path(rest).is_file():
-        raise InputError(f"{schema} has no pretrained tag {rest!r}; there is {', '.join(tags) or 'none'}")
-    return schema, rest
-
-
-def _advice(address: str) -> str:
-    """Return the next action after a failure to load."""
-    if address.startswith(("local-dir:", "run:")):
-        return "export it again; the folder must hold open_clip_config.json and plain safetensors weights"
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true"):
-        return "HF_HUB_OFFLINE is set: unset it, or give a model that is on this disk as local-dir:<folder>"
-    return "check the name and the network, or give a model that is on this disk as local-dir:<folder>"
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line of an exception's message, at most 200 characters."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def model_digest(model: torch.nn.Module) -> str:

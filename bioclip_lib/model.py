@@ -7,6 +7,7 @@ or a folder that open_clip loads.
 import contextlib
 import functools
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -29,9 +30,11 @@ from .towers import (
     build_model,
     count_parameters,
     default_device,
+    image_trunk,
     load_lite0_trunk,
     model_config_dict,
     preprocess_config_dict,
+    project,
 )
 
 __all__ = [
@@ -44,6 +47,7 @@ __all__ = [
     "default_device",
     "encode_tokens",
     "export_model",
+    "image_trunk",
     "is_causal_clip",
     "load_lite0_trunk",
     "load_model",
@@ -51,6 +55,7 @@ __all__ = [
     "model_digest",
     "normalised",
     "preprocess_config_dict",
+    "project",
     "tokenize",
 ]
 
@@ -58,17 +63,26 @@ _WEIGHTS = "open_clip_model.safetensors"
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
-    """Return the context of mixed precision: "fp32", "bf16", or "auto" (bf16 where `device` computes in it natively).
+    """Return the context of mixed precision: "fp32", "bf16", "fp16", or "auto" (bf16 where it is native, else fp32).
+
+    Raises
+    ------
+    InputError
+        For another precision, or fp16 on a device that does not compute in it.
 
     Notes
     -----
     Every CPU accepts bf16; one without the instructions emulates it, slower than float32 and no more exact. Matrix
-    products are computed in bf16 then; parameters, normalisation layers and losses stay in float32.
+    products are computed in bf16 or fp16 then; parameters, normalisation layers and losses stay in float32.
     """
-    if precision not in ("auto", "fp32", "bf16"):
-        raise InputError(f"unknown precision {precision!r}; choose auto, fp32 or bf16")
+    if precision not in ("auto", "fp32", "bf16", "fp16"):
+        raise InputError(f"unknown precision {precision!r}; choose auto, fp32, bf16 or fp16")
+    if precision == "fp16" and not _runs_fp16(device):
+        raise InputError(f"precision fp16 does not run on {device.type}; choose auto, fp32 or bf16")
     use_bf16 = precision == "bf16" or (precision == "auto" and _has_bf16(device))
-    return torch.autocast(device.type, torch.bfloat16) if use_bf16 else contextlib.nullcontext()
+    if precision == "fp16" or use_bf16:
+        return torch.autocast(device.type, torch.bfloat16 if use_bf16 else torch.float16)
+    return contextlib.nullcontext()
 
 
 def _has_bf16(device: torch.device) -> bool:
@@ -77,6 +91,20 @@ def _has_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+@functools.cache
+def _runs_fp16(device: torch.device) -> bool:
+    """Tell, by trying, whether autocast to fp16 has an effect on the device; on some it only warns."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            context = torch.autocast(device.type, torch.float16)
+        with context:
+            x = torch.ones(2, 2, device=device)
+            return (x @ x).dtype == torch.float16
+    except RuntimeError:
+        return False
 
 
 @functools.cache

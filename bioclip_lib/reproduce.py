@@ -20,7 +20,7 @@ import pandas as pd
 import papermill
 
 from . import archives, catalog, metrics, report, resolution, sources
-from .config import Config, load_config
+from .config import PROFILES, Config, load_config
 from .errors import InputError
 from .paths import REPOSITORY, Run, open_run, remove, write_json
 
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bioclip_lib.reproduce", description="Run every notebook, in order."
     )
-    parser.add_argument("--profile", default="mini", help="mini (default), smoke or photos")
+    parser.add_argument("--profile", default="mini", help=f"one of {', '.join(PROFILES)} (default: mini)")
     parser.add_argument("--run", default="", help="run directory (default: runs/<profile>)")
     parser.add_argument("--photos", default="", help="folder, CSV or Parquet of photographs, for --profile photos")
     parser.add_argument("--names", default="", help="CSV that says what the class names mean")
@@ -216,7 +216,9 @@ def digest_of_photos(config: Config) -> str:
             raise InputError("photographs go with the profile photos: pass PROFILE=photos PHOTOS=path/to/folder")
         return ""
     if not config.data.photos:
-        raise InputError("the profile photos needs photographs: pass PHOTOS=path/to/folder, a CSV or a Parquet file")
+        raise InputError(
+            f"the profile {config.profile} needs photographs: pass PHOTOS=path/to/folder, a CSV or a Parquet file"
+        )
     raw = sources.read_source(config.data)
     said = sources.read_names(config.data, raw)
     sha = hashlib.sha256()

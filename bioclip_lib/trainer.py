@@ -18,12 +18,13 @@ from .config import TrainConfig
 from .embed import evaluating
 from .errors import InputError
 from .loaders import Drawn, MemoryLoader, ShardImages, ShardLoader
-from .model import autocast, encode_tokens, normalised
+from .model import autocast, encode_tokens, normalised, project
 from .objectives import Objective
+from .optimizer import Optimizer
 from .parallel import add_up, add_up_gradients, gather_rows, own_rows, world
 from .paths import atomic
 from .pixels import normalise_pixels, prepare_pixels
-from .schedule import learning_rate, parameter_groups
+from .schedule import learning_rate
 
 MAX_LOGIT_SCALE = math.log(100)
 MAX_VALIDATION_PAIRS = 2_048  # a seeded choice; the loss only has to show over-fitting
@@ -42,11 +43,7 @@ class Trainer:
             self.loader = ShardLoader(train.inputs, cfg.batch_size, cfg.seed, cfg.decode_workers, self.device)
         else:
             self.loader = MemoryLoader(train.inputs, train.labels, cfg.batch_size, cfg.seed)
-        groups = parameter_groups(model, cfg.weight_decay, features=train.inputs.ndim == 2, heads=objective)
-        self.parameters = [p for group in groups for p in group["params"]]
-        self.optimizer = torch.optim.AdamW(
-            groups, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), eps=cfg.eps, fused=True, foreach=False
-        )
+        self.optimizer = Optimizer(model, cfg, train.inputs.ndim == 2, objective)
         if cfg.grad_checkpointing:
             model.set_grad_checkpointing(True)
         self.model.train()
@@ -88,17 +85,13 @@ class Trainer:
         generator = torch.Generator().manual_seed(cfg.seed * 1_000_003 + self.step)
         drawn = self.loader.draw(self.step)
         lr = learning_rate(self.step, cfg)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
         types = draw_types(len(drawn.index), cfg, self.train.tokens.shape[1], generator)
         batch = draw_batch(self.train, drawn, types, cfg.token_dropout, generator)
         loss, stopping = self._compute_gradients(batch, bad_batch, stop)
-        grad_norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-        if cfg.grad_clip > 0:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, cfg.grad_clip, grad_norm)
-        self.optimizer.step()
+        grad_norm = self.optimizer.step(lr)
         with torch.no_grad():
             self.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
+        self.optimizer.update_average()
         self.step += 1
         seconds = time.perf_counter() - start
         row = {
@@ -107,7 +100,8 @@ class Trainer:
             "val_loss": self.validation_loss() if self._validates() else math.nan,
             "lr": lr,
             "logit_scale": self.model.logit_scale.exp().item(),
-            "grad_norm": grad_norm.item(),
+            "grad_norm": grad_norm,
+            "skipped": self.optimizer.n_skipped,
             "duplicates": (torch.bincount(batch.labels)[batch.labels] > 1).double().mean().item(),
             "unreadable": drawn.n_unreadable,
             "images_per_s": len(drawn.index) / seconds,
@@ -133,11 +127,10 @@ class Trainer:
         total, n_asked = add_up(torch.tensor([loss.item(), stop], dtype=torch.float64, device=self.device)).tolist()
         if not math.isfinite(total):
             raise self._not_finite(total, batch, leaves[0].detach(), bad_batch)
-        self.optimizer.zero_grad()
-        loss.backward()
+        self.optimizer.backward(loss)
         for part, leaf in zip(encoded, leaves, strict=True):
             part.backward(add_up(leaf.grad))
-        add_up_gradients(self.parameters)
+        add_up_gradients(self.optimizer.parameters)
         return total, n_asked > 0
 
     def _not_finite(self, loss: float, batch: Batch, images: torch.Tensor, path: Path) -> InputError:
@@ -156,7 +149,10 @@ class Trainer:
         return self.step % self.cfg.val_every_steps == 0 or self.step == self.cfg.steps
 
     def validation_loss(self) -> float:
-        """Compute the loss on the same pairs and text types each time, without augmentation; nan without pairs."""
+        """Compute the loss on the same pairs and text types each time, without augmentation; nan without pairs.
+
+        It is that of the averaged weights, where there are any.
+        """
         if not len(self.val.labels):
             return math.nan
         n, n_types = len(self.val.labels), len(self.cfg.text_types)
@@ -166,7 +162,7 @@ class Trainer:
             batches = batches[:-1]  # the loss depends on the batch's size
         losses = torch.zeros(len(batches), dtype=torch.float64, device=self.device)
         here = world()
-        with evaluating(self.model):
+        with evaluating(self.model), self.optimizer.averaged():
             for i in range(here.rank, len(batches), here.size):
                 rows = batches[i]
                 drawn = Drawn(rows, self.val.labels[rows], self.val.inputs[rows])
@@ -184,7 +180,7 @@ class Trainer:
         inputs = batch.inputs[rows.start - batch.first : rows.stop - batch.first].to(self.device)
         with autocast(self.cfg.precision, self.device):
             if inputs.ndim == 2:
-                return self.model.visual.head(inputs).float()
+                return project(self.model, inputs).float()
             cfg = self.model.visual.preprocess_cfg
             if batch.crops is None:
                 return self.model.encode_image(prepare_pixels(inputs, cfg)).float()

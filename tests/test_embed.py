@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -194,9 +196,19 @@ def test_trunk_features_do_not_move_the_batch_norm(lite0):
     np.testing.assert_allclose(first, second, atol=1e-4)
 
 
-def test_a_tower_without_trunk_has_no_trunk_features(tiny):
-    with pytest.raises(InputError, match="no pretrained trunk"):
-        trunk_features(tiny, noise(1))
+def test_trunk_features_of_a_vit_are_what_its_projection_projects(tiny):
+    images, before = noise(3, 40, 30), model_digest(tiny)
+    expected = encode_images(tiny, images)
+    projected = trunk_features(tiny, images) @ tiny.visual.proj.detach().numpy()
+    np.testing.assert_allclose(projected / np.linalg.norm(projected, axis=1, keepdims=True), expected, atol=1e-5)
+    assert model_digest(tiny) == before
+
+
+def test_a_tower_without_projection_has_no_trunk_features(tiny):
+    tower = copy.deepcopy(tiny)
+    tower.visual.proj = None
+    with pytest.raises(InputError, match="no projection of its own"):
+        trunk_features(tower, noise(1, 32, 32))
 
 
 def test_text_features_are_unit_rows_in_order(tiny):

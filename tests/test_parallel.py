@@ -14,7 +14,7 @@ from test_accumulation import data_with_lineages
 from test_loaders import break_one, config_of, train_streamed, write_run
 from test_train import tiny_config, tiny_images
 
-from bioclip_lib import parallel, stream
+from bioclip_lib import optimizer, parallel, stream
 from bioclip_lib.model import build_model
 from bioclip_lib.paths import Run
 from bioclip_lib.train import fit
@@ -26,7 +26,7 @@ sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
 from test_parallel import train_all, train_shards
-from bioclip_lib import parallel
+from bioclip_lib import optimizer, parallel
 from bioclip_lib.errors import InputError
 from bioclip_lib.trainer import Trainer
 rank, fault = int(os.environ["RANK"]), sys.argv[2]
@@ -41,29 +41,35 @@ try:
     train_all(sys.argv[1], seed=rank if fault == "other data" else 0, batch_size=7 if fault == "odd" else 8)
     if fault == "none":
         train_shards(sys.argv[1])
+    optimizer.INITIAL_SCALE = 2.0**20
+    train_all(sys.argv[1], objectives=["multi_positive"], precision="fp16", steps=8)
 except InputError as error:
     with open(os.path.join(sys.argv[1], f"error-{{rank}}.txt"), "w") as file:
         file.write(str(error))
 """
 
 
-def train_all(folder, seed=0, batch_size=8, objectives=("multi_positive", "hierarchical_classification")):
-    """Train each objective for 20 steps; save the final weights of each."""
+OBJECTIVES = ("multi_positive", "hierarchical_classification")
+
+
+def train_all(folder, seed=0, batch_size=8, objectives=OBJECTIVES, precision="fp32", steps=20):
+    """Train each objective for some steps; save the final weights of each."""
     data = data_with_lineages(seed=seed)
     for objective in objectives:
         config = tiny_config(
             objective=objective,
+            precision=precision,
             batch_size=batch_size,
-            steps=20,
+            steps=steps,
             micro_batch_size=3,
             val_every_steps=10,
             eps=1e-3,  # at 1e-6 Adam turns the rounding of gradients that are 0 (the keys' bias) into steps
         )
         model = build_model(config.model)
-        run = Run(Path(folder) / objective)
+        run = Run(Path(folder) / (objective if precision == "fp32" else precision))
         fit(model, data, tiny_images(12, seed=1) if "class" not in objective else data, config, run, progress=False)
         if parallel.world().rank == 0:
-            torch.save(model.state_dict(), Path(folder) / f"{objective}.pt")
+            torch.save(model.state_dict(), Path(folder) / f"{run.name}.pt")
 
 
 def train_shards(folder):
@@ -87,7 +93,7 @@ def launch(folder, fault="none", timeout=120):
     )
 
 
-def test_two_processes_train_as_one(tmp_path, catalog):
+def test_two_processes_train_as_one(tmp_path, catalog, monkeypatch):
     for name in ("one", "two"):
         run = write_run(Run(tmp_path / name / "run"), catalog)
         break_one(run)
@@ -106,6 +112,11 @@ def test_two_processes_train_as_one(tmp_path, catalog):
         for name, value in weights[0].items():
             torch.testing.assert_close(weights[1][name], value, atol=1e-5, rtol=0, msg=name)
         assert not list((tmp_path / "two" / objective / "checkpoints").glob(".*"))
+    monkeypatch.setattr(optimizer, "INITIAL_SCALE", 2.0**20)
+    train_all(tmp_path / "one", objectives=["multi_positive"], precision="fp16", steps=8)
+    one, two = (pd.read_csv(tmp_path / n / "fp16" / "tables" / "train_log.csv") for n in ("one", "two"))
+    assert list(one["skipped"]) == list(two["skipped"]) and 0 < one["skipped"].iloc[-1] < 8
+    np.testing.assert_allclose(one["loss"], two["loss"], rtol=0.01)  # half precision keeps three digits
 
 
 @pytest.mark.parametrize(

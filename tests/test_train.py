@@ -89,6 +89,7 @@ def test_log_has_one_row_a_step_and_is_written(tmp_path):
         "lr",
         "logit_scale",
         "grad_norm",
+        "skipped",
         "duplicates",
         "unreadable",
         "images_per_s",
