@@ -6,12 +6,24 @@ are read, only those of mirror images are computed), prints a row a task with a 
 
 import argparse
 import dataclasses
+import functools
 import tempfile
 
 import numpy as np
 import pandas as pd
 
-from bioclip_lib import benchmarks, catalog, embed, features, few_shot_scores, model, shards, train, train_data
+from bioclip_lib import (
+    catalog,
+    embed,
+    features,
+    few_shot_scores,
+    model,
+    shards,
+    train,
+    train_data,
+    zero_shot,
+    zero_shot_scores,
+)
 from bioclip_lib.config import load_config
 from bioclip_lib.paths import Run
 
@@ -43,11 +55,13 @@ def score(table, trunk, mirrored, config):
         "trained": features.FeatureTable(ids, features.project_trunk(clip, values)),
         "frozen": features.FeatureTable(ids, values),
     }
-    encoders = {"trained": lambda texts: embed.encode_texts(clip, texts)}
-    zero_shot, _ = benchmarks.score_zero_shot(table, {"trained": tables["trained"]}, encoders, config.evaluate)
+    encode = functools.partial(embed.encode_texts, clip)
+    weights = functools.partial(zero_shot.zero_shot_weights, encode)
+    encoders = {"trained": zero_shot.ClassEncoder(weights, clip.logit_scale.exp().item())}
+    named, _ = zero_shot_scores.score_zero_shot(table, {"trained": tables["trained"]}, encoders, config.evaluate)
     folds = few_shot_scores.draw_folds(table, config.evaluate)
     few_shot, _ = few_shot_scores.score_few_shot(table, folds, tables, {}, config.evaluate)
-    scores = pd.concat([zero_shot, few_shot])
+    scores = pd.concat([named, few_shot])
     main = ["zero_shot/seen", "zero_shot/unseen", "few_shot/1", "few_shot/5"]
     return scores[(scores["metric"] == "top1") & scores["task"].isin(main)]
 

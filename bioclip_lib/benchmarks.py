@@ -1,16 +1,16 @@
-"""The benchmarks of a run: which images are asked what, zero-shot and hierarchy scores as rows of metrics.csv.
+"""The benchmarks of a run: which images are asked what, and hierarchy scores as rows of metrics.csv.
 
 Takes the catalog and tables of features; returns tidy scores with n, interval and chance, and what each image got.
 Each source is a data set of its own. *seen* are test images of species that were trained on, *unseen* all images of
 held-out species; the candidates are the classes of the same part. Refuses features that do not cover the images.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from . import RANKS, TEXT_TYPES, captions, catalog, hierarchy, metrics, zero_shot
+from . import RANKS, catalog, hierarchy, metrics
 from .config import EvaluateConfig
 from .errors import InputError
 
@@ -38,57 +38,6 @@ def evaluated_images(table: pd.DataFrame) -> pd.DataFrame:
     return columns.assign(part=rows["split"].map(PARTS), class_key=catalog.class_key(rows)).set_index("image_id")
 
 
-def score_zero_shot(
-    table: pd.DataFrame,
-    tables: Features,
-    encoders: Mapping[str, Callable[[Sequence[str]], np.ndarray]],
-    config: EvaluateConfig,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Name each image among the classes of its data set and part, for every model and text type.
-
-    Parameters
-    ----------
-    table : DataFrame
-        The catalog.
-    tables : mapping of model to FeatureTable
-        Unit-length image features.
-    encoders : mapping of model to callable
-        From n texts to unit-length text features, (n, D).
-    config : EvaluateConfig
-
-    Returns
-    -------
-    scores : DataFrame
-        Rows for `metrics.append_metrics`: top1, top5 and macro_top1. The task of the configured text type is
-        ``zero_shot/seen`` or ``zero_shot/unseen``; the others append their text type.
-    predictions : DataFrame
-        ``image_id, model, dataset, part, class_key, predicted``, for the configured text type.
-    """
-    images = evaluated_images(table)
-    texts = captions.caption_table(table).set_index("class_key")
-    scores, predictions = [], []
-    for name, features in tables.items():
-        values = rows_of(features, images)
-        encoded = {t: zero_shot.zero_shot_weights(encoders[name], list(texts[t])) for t in TEXT_TYPES}
-        for (dataset, part), group in images.groupby(["dataset", "part"]):
-            candidates = np.unique(group["class_key"])
-            if len(candidates) < 2:  # nothing to choose from
-                continue
-            true = np.searchsorted(candidates, group["class_key"])
-            position = texts.index.get_indexer(candidates)
-            for text_type in TEXT_TYPES:
-                ranked = zero_shot.zero_shot_predict(values.loc[group.index].to_numpy(), encoded[text_type][position])
-                suffix = "" if text_type == config.text_type else f"/{text_type}"
-                keys = {"model": name, "dataset": dataset, "task": f"zero_shot/{part}{suffix}"}
-                scores += _accuracy_rows(keys, ranked == true[:, None], true, len(candidates), config)
-                if not suffix:
-                    picked = {"model": name, "dataset": dataset, "part": part, "predicted": candidates[ranked[:, 0]]}
-                    predictions.append(group[["class_key"]].assign(**picked).reset_index())
-    if not predictions:
-        raise InputError("no data set has two classes with test images, seen or held out; add classes or images")
-    return pd.DataFrame(scores), pd.concat(predictions, ignore_index=True)
-
-
 def rows_of(features, images: pd.DataFrame) -> pd.DataFrame:
     """Return features as a frame indexed by image; refuse a table that lacks an evaluated image."""
     frame = pd.DataFrame(features.values, index=features.image_ids)
@@ -96,30 +45,6 @@ def rows_of(features, images: pd.DataFrame) -> pd.DataFrame:
     if len(missing):
         raise InputError(f"{len(missing)} evaluated images have no features (e.g. {missing[0]}); rerun 03_training")
     return frame
-
-
-def _accuracy_rows(
-    keys: dict, hits: np.ndarray, true: np.ndarray, n_classes: int, config: EvaluateConfig
-) -> list[dict]:
-    """Return the rows of top1, top5 and macro_top1 from hits (n, k) in ranked order."""
-    top1, top5 = hits[:, 0].astype(float), hits[:, :5].any(axis=1).astype(float)
-    per_class = pd.Series(top1).groupby(true).mean().to_numpy()
-    measured = {
-        "top1": (top1, true, 1 / n_classes),
-        "top5": (top5, true, min(5, n_classes) / n_classes),
-        "macro_top1": (per_class, np.arange(len(per_class)), 1 / n_classes),
-    }
-    return [
-        {
-            **keys,
-            "metric": metric,
-            **with_interval(values, groups, config),
-            "n": len(top1),
-            "seeds": 1,
-            "chance": chance,
-        }
-        for metric, (values, groups, chance) in measured.items()
-    ]
 
 
 def with_interval(values: np.ndarray, groups: np.ndarray, config: EvaluateConfig) -> dict:

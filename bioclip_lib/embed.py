@@ -1,46 +1,36 @@
-"""Features of images and texts, computed in batches, stored as Parquet and reused.
+"""Features of images and texts, computed in batches.
 
 Takes a model and images (uint8 arrays or files) or texts; returns float32 arrays, one row an item, in order. Refuses
-files that are no images, and stored tables that are no feature tables.
+files that are no images.
 """
 
 import contextlib
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from .errors import InputError
 from .images import ImageError, map_threads, open_image
-from .model import PreprocessCfg, autocast, encode_tokens, image_transform_v2, image_trunk, normalised, tokenize
-from .paths import atomic
+from .loading import VisionModel, image_transform
+from .model import autocast, encode_tokens, image_trunk, normalised, tokenize
 from .pixels import pixel_features, prepare_pixels
 
 __all__ = [
-    "cached_features",
     "encode_images",
+    "encode_images_by",
     "encode_texts",
     "evaluating",
     "pixel_features",
-    "preprocess_digest",
-    "read_features",
     "trunk_features",
-    "write_features",
 ]
 
 Images = np.ndarray | Sequence[str | Path]
 _CPU_TRUNK_BATCH = 4  # activations that fit the cache: 4 times the images/s of a batch of 64
 _DECODED_AHEAD = 64
-
-
-def preprocess_digest(model: torch.nn.Module) -> str:
-    """Return the SHA-256 of a model's image preprocessing (size, interpolation, normalisation)."""
-    return hashlib.sha256(json.dumps(model.visual.preprocess_cfg, sort_keys=True).encode()).hexdigest()
 
 
 @contextlib.contextmanager
@@ -85,8 +75,38 @@ def encode_images(
     InputError
         If a file is no readable image, or an array is not (n, H, W, 3) uint8.
     """
-    tower = lambda pixels: normalised(model.encode_image(pixels))  # noqa: E731
-    return _encode(model, tower, _pixel_batches(model, images, preprocess, batch_size), precision)
+    return _encode_images([(model, _image_tower(model), preprocess)], images, batch_size, precision)[0]
+
+
+def encode_images_by(
+    models: Sequence[torch.nn.Module], images: Images, batch_size: int = 64, precision: str = "fp32"
+) -> list[np.ndarray]:
+    """Embed images by several models in one pass: each file is decoded once, each model has its own preprocessing.
+
+    Parameters
+    ----------
+    models : sequence of open_clip models or `loading.VisionModel`
+    images, batch_size, precision
+        As of `encode_images`.
+
+    Returns
+    -------
+    list of ndarray of shape (n, D), float32
+        One a model: rows of unit length, of a vision-only model its trunk's output as it is.
+
+    Raises
+    ------
+    InputError
+        As of `encode_images`.
+    """
+    return _encode_images([(model, _image_tower(model), None) for model in models], images, batch_size, precision)
+
+
+def _image_tower(model: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return what maps pixels to features: normalised where there is a text tower to compare them with."""
+    if isinstance(model, VisionModel):
+        return model.visual.trunk
+    return lambda pixels: normalised(model.encode_image(pixels))
 
 
 def trunk_features(
@@ -112,37 +132,60 @@ def trunk_features(
     InputError
         If the image tower has no projection that can be left out.
     """
-    batches = _pixel_batches(model, images, preprocess, batch_size)
     with image_trunk(model) as trunk:
-        return _encode(model, trunk, batches, precision)
+        return _encode_images([(model, trunk, preprocess)], images, batch_size, precision)[0]
 
 
-def _encode(model: torch.nn.Module, tower: Callable, batches: Iterator[torch.Tensor], precision: str) -> np.ndarray:
+def _encode_images(towers: list[tuple], images: Images, batch_size: int, precision: str) -> list[np.ndarray]:
+    """Apply towers (model, function of pixels, transform of files or None) to one pass over images."""
+    models = [model for model, _, _ in towers]
+    rows: list[list[np.ndarray]] = [[] for _ in towers]
+    for batches in _pixel_batches(models, [transform for *_, transform in towers], images, batch_size):
+        for found, (model, tower, _), batch in zip(rows, towers, batches, strict=True):
+            cut = min(batch_size, _CPU_TRUNK_BATCH) if _is_trunk_on_cpu(model) else batch_size
+            found.append(_encode(model, tower, batch.split(cut), precision))
+    return [np.concatenate(found) if found else np.zeros((0, 0), dtype=np.float32) for found in rows]
+
+
+def _encode(model: torch.nn.Module, tower: Callable, batches: Iterable[torch.Tensor], precision: str) -> np.ndarray:
     """Apply a tower to batches of inputs; stack its rows as float32."""
-    device = model.logit_scale.device
+    device = _device(model)
     with evaluating(model), autocast(precision, device):
         rows = [tower(batch.to(device)).float().cpu().numpy() for batch in batches]
     return np.concatenate(rows) if rows else np.zeros((0, 0), dtype=np.float32)
 
 
+def _device(model: torch.nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _is_trunk_on_cpu(model: torch.nn.Module) -> bool:
+    return hasattr(model.visual, "trunk") and _device(model).type == "cpu"
+
+
 def _pixel_batches(
-    model: torch.nn.Module, images: Images, preprocess: Callable | None, batch_size: int
-) -> Iterator[torch.Tensor]:
-    """Yield normalised batches (B, 3, S, S)."""
-    cfg, device = model.visual.preprocess_cfg, model.logit_scale.device
-    if device.type == "cpu" and hasattr(model.visual, "trunk"):
-        batch_size = min(batch_size, _CPU_TRUNK_BATCH)
+    models: list[torch.nn.Module], transforms: list[Callable | None], images: Images, batch_size: int
+) -> Iterator[Iterable[torch.Tensor]]:
+    """Yield normalised batches (B, 3, S, S), one a model."""
     if isinstance(images, np.ndarray) and images.dtype == np.uint8:
         if images.ndim != 4 or images.shape[-1] != 3:
             raise InputError(f"images have shape {images.shape}; give (n, height, width, 3) uint8 or a list of files")
+        if all(map(_is_trunk_on_cpu, models)):
+            batch_size = min(batch_size, _CPU_TRUNK_BATCH)
         for start in range(0, len(images), batch_size):
             pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size]))
-            yield prepare_pixels(pixels.to(device), cfg)
+            yield (prepare_pixels(pixels.to(_device(model)), model.visual.preprocess_cfg) for model in models)
         return
-    transform = preprocess or image_transform_v2(PreprocessCfg(**cfg), is_train=False)
-    decoded = map_threads(lambda path: transform(_read(path)), images, ahead=max(batch_size, _DECODED_AHEAD))
-    while batch := [x for x, _ in zip(decoded, range(batch_size), strict=False)]:
-        yield torch.stack(batch)
+    transforms = [own or image_transform(model) for own, model in zip(transforms, models, strict=True)]
+    decoded = map_threads(partial(_transformed, transforms), images, ahead=max(batch_size, _DECODED_AHEAD))
+    while batch := list(islice(decoded, batch_size)):
+        yield map(torch.stack, zip(*batch, strict=True))
+
+
+def _transformed(transforms: list[Callable], path: str | Path) -> list[torch.Tensor]:
+    """Decode one file once, and prepare it for each model."""
+    image = _read(path)
+    return [transform(image) for transform in transforms]
 
 
 def _read(path: str | Path):
@@ -171,79 +214,10 @@ def encode_texts(
     ndarray of shape (n, D), float32
         Rows of unit length.
     """
-    distinct, inverse = np.unique(np.asarray(list(texts), dtype=object), return_inverse=True)
+    # texts of a length go together: a batch is computed up to the end of its longest
+    distinct = sorted(set(texts), key=lambda text: (len(text), text))
     tokenizer = tokenizer or (lambda batch: tokenize(batch, model.context_length))
-    batches = (tokenizer(list(distinct[i : i + batch_size])) for i in range(0, len(distinct), batch_size))
-    return _encode(model, lambda tokens: normalised(encode_tokens(model, tokens)), batches, "fp32")[inverse]
-
-
-def write_features(
-    path: str | Path, image_ids: Sequence[str], features: np.ndarray, model_digest: str, preprocess_digest: str
-) -> None:
-    """Write a feature table: Parquet, ``image_id`` and a fixed-size list of float32, the digests as metadata."""
-    if len(image_ids) != len(features) or features.ndim != 2:
-        raise ValueError(f"{len(image_ids)} image ids do not fit features of shape {features.shape}")
-    flat = pa.array(np.ascontiguousarray(features, dtype=np.float32).ravel())
-    table = pa.table(
-        {
-            "image_id": pa.array(list(image_ids), pa.string()),
-            "features": pa.FixedSizeListArray.from_arrays(flat, features.shape[1]),
-        }
-    )
-    table = table.replace_schema_metadata({"model_digest": model_digest, "preprocess_digest": preprocess_digest})
-    with atomic(path) as tmp:
-        pq.write_table(table, tmp)
-
-
-def read_features(path: str | Path) -> tuple[list[str], np.ndarray, dict[str, str]]:
-    """Read a feature table.
-
-    Returns
-    -------
-    image_ids : list of str
-    features : ndarray of shape (n, D), float32
-    meta : dict
-        ``model_digest`` and ``preprocess_digest``.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or no feature table.
-    """
-    try:
-        table = pq.read_table(path, columns=["image_id", "features"])
-        values = table["features"].combine_chunks()
-        features = values.flatten().to_numpy().reshape(len(table), values.type.list_size)
-        meta = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-        return table["image_id"].to_pylist(), features, meta
-    except (OSError, KeyError, ValueError, AttributeError, pa.ArrowException) as error:
-        raise InputError(f"{path} is no feature table ({error}); delete it and run the notebook again") from error
-
-
-def cached_features(
-    path: str | Path, image_ids: Sequence[str], digests: dict[str, str], compute: Callable[[], np.ndarray]
-) -> np.ndarray:
-    """Return stored features, or compute and store them.
-
-    Parameters
-    ----------
-    path : str or Path
-        The table; used only if it holds exactly these ids, in this order, under exactly these digests.
-    image_ids : sequence of str
-    digests : dict
-        ``model_digest`` and ``preprocess_digest``.
-    compute : callable
-        Returns the features, (n, D).
-
-    Returns
-    -------
-    ndarray of shape (n, D), float32
-    """
-    wanted = list(image_ids)
-    with contextlib.suppress(InputError):
-        found, features, meta = read_features(path)
-        if found == wanted and all(meta.get(key) == value for key, value in digests.items()):
-            return features
-    features = np.asarray(compute(), dtype=np.float32)
-    write_features(path, wanted, features, **digests)
-    return features
+    batches = (tokenizer(distinct[i : i + batch_size]) for i in range(0, len(distinct), batch_size))
+    features = _encode(model, lambda tokens: normalised(encode_tokens(model, tokens)), batches, "fp32")
+    row = {text: i for i, text in enumerate(distinct)}
+    return features[[row[text] for text in texts]] if distinct else features

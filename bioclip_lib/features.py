@@ -1,12 +1,18 @@
 """The feature tables of a run: each evaluated image once for each contestant, computed once and cached by content.
 
 Takes a run with shards (and a model); returns `FeatureTable`. The contestants are the run's model (``trained``), its
-architecture before training (``random_init``), a thumbnail with a colour histogram (``pixels``) and a pretrained
-EfficientNet-Lite0 without training here (``frozen``). Only test images and held-out species are embedded.
+architecture before training (``random_init``), a thumbnail with a colour histogram (``pixels``), a pretrained
+EfficientNet-Lite0 without training here (``frozen``), and the models that ``evaluate.models`` names by their address.
+Only test images and held-out species are embedded.
 """
 
+import hashlib
+import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,11 +20,15 @@ import torch
 from . import embed, model, shards
 from .config import Config
 from .errors import InputError
+from .feature_tables import cached_features, preprocess_digest
+from .loading import is_vision_only
 from .objectives import CLASS_OBJECTIVES
 from .paths import Run
+from .zero_shot import ClassEncoder, zero_shot_weights
 
 EVALUATED_SPLITS = ("test", "heldout_species")
 CONTESTANTS = ("trained", "random_init", "pixels", "frozen")
+_THUMBNAIL_OF_PX = 64  # the size at which `pixels` takes its thumbnail and histogram
 
 
 @dataclass(frozen=True)
@@ -29,9 +39,39 @@ class FeatureTable:
     values: np.ndarray
 
 
+class EvaluatedImages:
+    """The evaluated images of a run: decoded once for all models of a size, one after the other."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.splits = [split for split in EVALUATED_SPLITS if split in set(shards.read_index(run.shards)["split"])]
+        if not self.splits:
+            raise InputError(
+                f"{run.root} has no image to test on, of species seen or held out; build it again with "
+                "split.test_fraction or split.heldout_fraction above 0, and data.published_splits=false where the "
+                "makers' splits leave none"
+            )
+        self.image_ids = [i for split in self.splits for i in shards.read_image_ids(run.shards, split)]
+        self._size_px, self._pixels = 0, None
+
+    def pixels(self, size_px: int) -> np.ndarray:
+        """Return the images at a size, uint8 (n, size_px, size_px, 3); those of another size are forgotten."""
+        if self._size_px != size_px:
+            self._pixels = None
+            self._pixels = shards.load_images(self.run.shards, self.splits, size_px)[1]
+            self._size_px = size_px
+        return self._pixels
+
+
 def contestants(config: Config) -> list[str]:
     """Return whom a run compares: ``frozen`` only where its image tower started from that pretrained tower."""
-    return [name for name in CONTESTANTS if name != "frozen" or config.model.image_tower == model.LITE0]
+    own = [name for name in CONTESTANTS if name != "frozen" or config.model.image_tower == model.LITE0]
+    return [*own, *config.evaluate.models]
+
+
+def zero_shot_contestants(config: Config) -> list[str]:
+    """Return whom a run compares by naming images: those that have a text tower."""
+    return ["trained", "random_init", *(name for name in config.evaluate.models if not is_vision_only(name))]
 
 
 def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, FeatureTable]:
@@ -42,29 +82,33 @@ def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, F
     run : Run
     config : Config
     names : sequence of str
-        Some of `CONTESTANTS`.
+        Some of `CONTESTANTS`, and addresses of models (`loading.load_model`).
 
     Returns
     -------
     dict of str to FeatureTable
-        ``trained`` and ``random_init`` have rows of unit length, the others not.
+        Rows of models with a text tower have unit length, the others not.
 
     Raises
     ------
     InputError
         For an unknown contestant, or a run without shards, model or images to test on.
+
+    Notes
+    -----
+    Whatever was computed before is read, if it is of the same weights, preprocessing and images. All models see the
+    square that the shards give at their size: the short edge resized, the centre cut out.
     """
-    unknown = sorted(set(names) - set(CONTESTANTS))
+    unknown = sorted(name for name in set(names) - set(CONTESTANTS) if name != model.LITE0 and ":" not in name)
     if unknown:
-        raise InputError(f"unknown contestant {', '.join(unknown)}; choose from {', '.join(CONTESTANTS)}")
-    splits = [split for split in EVALUATED_SPLITS if split in set(shards.read_index(run.shards)["split"])]
-    if not splits:
         raise InputError(
-            f"{run.root} has no image to test on, of species seen or held out; build it again with split.test_fraction "
-            "or split.heldout_fraction above 0, and data.published_splits=false where the makers' splits leave none"
+            f"unknown contestant {', '.join(unknown)}; choose from {', '.join(CONTESTANTS)}, or give a model's address"
         )
-    compute = {"trained": _trained, "random_init": _random_init, "pixels": _pixels, "frozen": _frozen}
-    return {name: compute[name](run, config, splits) for name in names}
+    images = EvaluatedImages(run)
+    special = {"pixels": _pixels, "frozen": _frozen}
+    return {
+        name: FeatureTable(images.image_ids, special.get(name, _embedded)(run, config, name, images)) for name in names
+    }
 
 
 def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str], mirrored: bool = False) -> FeatureTable:
@@ -85,13 +129,13 @@ def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str], mirrored
         float32 of shape (n, 1280) for Lite0.
     """
     with model.image_trunk(clip) as trunk:
-        digests = {"model_digest": model.model_digest(trunk), "preprocess_digest": embed.preprocess_digest(clip)}
+        digests = {"model_digest": model.model_digest(trunk), "preprocess_digest": preprocess_digest(clip)}
     tables = []
     step = -1 if mirrored else 1  # along the width of (n, H, W, 3)
     for split in splits:
         image_ids = shards.read_image_ids(run.shards, split)
         path = run.embeddings / f"{'mirrored_' if mirrored else ''}trunk_{split}.parquet"
-        values = embed.cached_features(
+        values = cached_features(
             path,
             image_ids,
             digests,
@@ -101,24 +145,37 @@ def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str], mirrored
     return FeatureTable([i for ids, _ in tables for i in ids], np.concatenate([values for _, values in tables]))
 
 
-def text_encoder(run: Run, config: Config, name: str) -> Callable[[Sequence[str]], np.ndarray]:
-    """Return the function from texts to unit-length text features, (n, D), of ``trained`` or ``random_init``.
+def class_encoder(run: Run, config: Config, name: str) -> ClassEncoder:
+    """Return what maps class names to weights, for a contestant with a text tower; weights are cached by content.
 
     Raises
     ------
     InputError
-        If the trained model has no trained text tower.
+        If the model has no text tower, or none that is trained.
     """
-    if name == "trained":
-        if config.train.objective in CLASS_OBJECTIVES:
-            raise InputError(
-                f"a model of train.objective={config.train.objective} is trained without texts and cannot name images "
-                "zero-shot; use few-shot (05_few_shot), or train with a contrastive objective"
-            )
-        loaded = model.load_model(f"local-dir:{run.model}")
-        return lambda texts: embed.encode_texts(loaded.model, texts, loaded.tokenizer)
-    clip = _untrained(config)
-    return lambda texts: embed.encode_texts(clip, texts)
+    if name == "trained" and config.train.objective in CLASS_OBJECTIVES:
+        raise InputError(
+            f"a model of train.objective={config.train.objective} is trained without texts and cannot name images "
+            "zero-shot; use few-shot (05_few_shot), or train with a contrastive objective"
+        )
+    if is_vision_only(name):
+        raise InputError(f"{name} has no text tower and cannot name images zero-shot; use few-shot (05_few_shot)")
+    clip, tokenizer = _model_of(run, config, name)
+    encode = partial(embed.encode_texts, clip, tokenizer=tokenizer)
+    digest = model.model_digest(clip)
+
+    def weights(classnames: Sequence[str], templates: Sequence[str]) -> np.ndarray:
+        asked = hashlib.sha256(json.dumps([list(classnames), list(templates)]).encode()).hexdigest()
+        digests = {"model_digest": digest, "preprocess_digest": asked}
+        path = _table_path(run, f"classes_{name}_{asked[:12]}")
+        return cached_features(path, classnames, digests, lambda: zero_shot_weights(encode, classnames, templates))
+
+    return ClassEncoder(weights, clip.logit_scale.exp().item())
+
+
+def text_encoder(run: Run, config: Config, name: str) -> Callable[[Sequence[str]], np.ndarray]:
+    """Return the function from texts to unit-length text features, (n, D); cached, and refused, as `class_encoder`."""
+    return partial(class_encoder(run, config, name).weights, templates=("{}",))
 
 
 def project_trunk(clip: torch.nn.Module, values: np.ndarray) -> np.ndarray:
@@ -130,36 +187,28 @@ def project_trunk(clip: torch.nn.Module, values: np.ndarray) -> np.ndarray:
 
 def _load(run: Run, clip: torch.nn.Module, split: str) -> np.ndarray:
     """Load a split at the size that a model takes, uint8 (n, S, S, 3)."""
+    return shards.load_images(run.shards, [split], _size_px(clip))[1]
+
+
+def _size_px(clip: torch.nn.Module) -> int:
+    """Return the side of the square that a model takes."""
     size = clip.visual.preprocess_cfg["size"]
-    return shards.load_images(run.shards, [split], size if isinstance(size, int) else size[0])[1]
+    return size if isinstance(size, int) else size[0]
 
 
-def _embedded(run: Run, config: Config, clip: torch.nn.Module, name: str, splits: Sequence[str]) -> FeatureTable:
-    """Embed whole splits by a model; a frozen trunk is not computed again."""
-    if config.train.freeze_image_tower:
-        table = trunk_table(run, clip, splits)
-        return FeatureTable(table.image_ids, project_trunk(clip, table.values))
-    image_ids = [i for split in splits for i in shards.read_image_ids(run.shards, split)]
-    digests = {"model_digest": model.model_digest(clip), "preprocess_digest": embed.preprocess_digest(clip)}
-    values = embed.cached_features(
-        run.embeddings / f"{name}.parquet",
-        image_ids,
-        digests,
-        lambda: np.concatenate(
-            [embed.encode_images(clip, _load(run, clip, s), batch_size=config.evaluate.batch_size) for s in splits]
-        ),
-    )
-    return FeatureTable(image_ids, values)
+def _table_path(run: Run, name: str) -> Path:
+    """Return where a table of a run lies; an address becomes a file name."""
+    return run.embeddings / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}.parquet"
 
 
-def _trained(run: Run, config: Config, splits: Sequence[str]) -> FeatureTable:
-    if not run.model.is_dir():
+def _model_of(run: Run, config: Config, name: str) -> tuple[torch.nn.Module, Callable | None]:
+    """Return the model and the tokenizer (None: CLIP's) of a contestant."""
+    if name == "random_init":
+        return _untrained(config), None
+    if name == "trained" and not run.model.is_dir():
         raise InputError(f"{run.model} does not exist; run 03_training first")
-    return _embedded(run, config, model.load_model(f"local-dir:{run.model}").model, "trained", splits)
-
-
-def _random_init(run: Run, config: Config, splits: Sequence[str]) -> FeatureTable:
-    return _embedded(run, config, _untrained(config), "random_init", splits)
+    loaded = model.load_model(f"local-dir:{run.model}" if name == "trained" else name)
+    return loaded.model, loaded.tokenizer
 
 
 def _untrained(config: Config) -> torch.nn.Module:
@@ -167,10 +216,24 @@ def _untrained(config: Config) -> torch.nn.Module:
     return model.build_model(config.model, seed=config.train.seed + 10_000, weights=False)
 
 
-def _pixels(run: Run, config: Config, splits: Sequence[str]) -> FeatureTable:
-    image_ids, images = shards.load_images(run.shards, splits, size_px=64)
-    return FeatureTable(image_ids, embed.pixel_features(images))
+def _embedded(run: Run, config: Config, name: str, images: EvaluatedImages) -> np.ndarray:
+    """Return what a model sees; the frozen trunk of the run's own models is not computed again."""
+    clip = _model_of(run, config, name)[0]
+
+    def compute() -> np.ndarray:
+        if name in CONTESTANTS and config.train.freeze_image_tower:
+            return project_trunk(clip, trunk_table(run, clip, images.splits).values)
+        return embed.encode_images_by([clip], images.pixels(_size_px(clip)), config.evaluate.batch_size)[0]
+
+    digests = {"model_digest": model.model_digest(clip), "preprocess_digest": preprocess_digest(clip)}
+    return cached_features(_table_path(run, name), images.image_ids, digests, compute)
 
 
-def _frozen(run: Run, config: Config, splits: Sequence[str]) -> FeatureTable:
-    return trunk_table(run, model.build_model(config.model), splits)
+def _pixels(run: Run, config: Config, name: str, images: EvaluatedImages) -> np.ndarray:
+    digests = {"model_digest": name, "preprocess_digest": str(_THUMBNAIL_OF_PX)}
+    compute = lambda: embed.pixel_features(images.pixels(_THUMBNAIL_OF_PX))  # noqa: E731
+    return cached_features(_table_path(run, name), images.image_ids, digests, compute)
+
+
+def _frozen(run: Run, config: Config, name: str, images: EvaluatedImages) -> np.ndarray:
+    return trunk_table(run, model.build_model(config.model), images.splits).values

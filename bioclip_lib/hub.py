@@ -17,7 +17,7 @@ from .archives import SEPARATOR
 from .arrow_images import image_places
 from .errors import InputError
 from .image_files import SPLIT_COLUMN, check_some_image, ordered
-from .tables import PARQUET_SUFFIXES, normal_name, said_of_names, verbatim_names
+from .tables import PARQUET_SUFFIXES, column_name, said_of_names, verbatim_names
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -150,7 +150,7 @@ def _split_rows(split: str, data, path: str, roots: list[Path]) -> pd.DataFrame:
         if isinstance(data.features[name], datasets.ClassLabel):
             names = data.features[name].names
             table[name] = [names[i] if 0 <= i < len(names) else "" for i in table[name].fillna(-1).astype(int)]
-    table = table.astype(object).where(table.notna(), "").astype(str).rename(columns=normal_name)
+    table = table.astype(object).where(table.notna(), "").astype(str).rename(columns=column_name)
     name = verbatim_names(Path(path), table)
     said = said_of_names(table, name)
     location, problem = zip(*_locations(data, images[0], roots), strict=True) if len(data) else ((), ())

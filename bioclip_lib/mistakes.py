@@ -1,7 +1,7 @@
 """How wrong the wrong names are: the right family or not, near or far in the tree.
 
-Takes the predictions of `benchmarks.score_zero_shot` and the catalog; returns tables by rank and by tree distance, each
-with what a random candidate would give. Classes that are not known to a rank do not count there.
+Takes the predictions of `zero_shot_scores.score_zero_shot` and the catalog; returns tables by rank and by tree
+distance, each with what a random candidate would give. Classes that are not known to a rank do not count there.
 """
 
 import numpy as np
@@ -49,26 +49,57 @@ def mistake_distances(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.Data
         ``model, dataset, part, distance`` (1 to 7), ``share`` of the mistakes, ``chance`` (share of a random wrong
         candidate), ``n`` mistakes. Only classes known to species.
     """
-    ranks = _ranks_of_classes(table)
-    ranks = ranks[ranks["species"] != ""]
     rows = []
     for (name, dataset, part), group in predictions.groupby(["model", "dataset", "part"]):
-        candidates = ranks.index.intersection(np.unique(group["class_key"]))
-        if len(candidates) < 2:
+        found = _distances_of_mistakes(group, table)
+        if found is None:
             continue
-        distance = pd.DataFrame(hierarchy.tree_distance(ranks.loc[candidates]), candidates, candidates)
-        known = group["class_key"].isin(candidates) & group["predicted"].isin(candidates)
-        wrong = group[known & (group["class_key"] != group["predicted"])]
-        observed = distance.to_numpy()[
-            candidates.get_indexer(wrong["class_key"]), candidates.get_indexer(wrong["predicted"])
-        ]
-        expected = distance.loc[wrong["class_key"]].to_numpy()
+        _, observed, expected = found
         for d in range(1, len(RANKS) + 1):
-            share = float((observed == d).mean()) if len(wrong) else np.nan
+            share = float((observed == d).mean()) if len(observed) else np.nan
             chance = float((expected == d).sum() / max(1, (expected > 0).sum()))
             keys = {"model": name, "dataset": dataset, "part": part, "distance": d}
-            rows.append({**keys, "share": share, "chance": chance, "n": len(wrong)})
+            rows.append({**keys, "share": share, "chance": chance, "n": len(observed)})
     return pd.DataFrame(rows, columns=["model", "dataset", "part", "distance", "share", "chance", "n"])
+
+
+def mean_distances(predictions: pd.DataFrame, table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
+    """Average the tree distance of mistakes from the truth.
+
+    Returns
+    -------
+    DataFrame
+        Rows for `metrics.append_metrics`: tasks ``zero_shot/seen`` and ``zero_shot/unseen``, metric
+        ``mistake_distance``, 1 (another species of the genus) to 7 (another kingdom); chance is the mean over random
+        wrong candidates, n the number of mistakes. Only classes known to species; no row where there is no mistake.
+    """
+    rows = []
+    for (name, dataset, part), group in predictions.groupby(["model", "dataset", "part"]):
+        found = _distances_of_mistakes(group, table)
+        if found is None or not len(found[1]):
+            continue
+        wrong, observed, expected = found
+        interval = with_interval(observed.astype(float), wrong["class_key"].to_numpy(), config)
+        keys = {"model": name, "dataset": dataset, "task": f"zero_shot/{part}", "metric": "mistake_distance"}
+        chance = expected.sum() / (expected > 0).sum()
+        rows.append({**keys, **interval, "n": len(wrong), "seeds": 1, "chance": chance})
+    columns = ["model", "dataset", "task", "metric", "value", "ci_low", "ci_high", "n", "seeds", "chance"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _distances_of_mistakes(
+    group: pd.DataFrame, table: pd.DataFrame
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray] | None:
+    """Return mistakes (m rows), their distances (m,) and those of all candidates from the truth (m, C); None of one."""
+    ranks = _ranks_of_classes(table)
+    candidates = ranks.index[ranks["species"] != ""].intersection(np.unique(group["class_key"]))
+    if len(candidates) < 2:
+        return None
+    distance = hierarchy.tree_distance(ranks.loc[candidates])
+    known = group["class_key"].isin(candidates) & group["predicted"].isin(candidates)
+    wrong = group[known & (group["class_key"] != group["predicted"])]
+    expected = distance[candidates.get_indexer(wrong["class_key"])]
+    return wrong, expected[np.arange(len(wrong)), candidates.get_indexer(wrong["predicted"])], expected
 
 
 def _ranks_of_classes(table: pd.DataFrame) -> pd.DataFrame:

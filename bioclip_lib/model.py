@@ -1,16 +1,14 @@
-"""Models: load, tokenize, encode texts, export. Everything is open_clip's, in open_clip's formats.
+"""Models: tokenize, encode texts, export. Everything is open_clip's, in open_clip's formats.
 
-Takes an address; returns `open_clip` models, on the GPU where there is one (`bioclip_lib.towers` builds new ones).
-Refuses addresses that do not load, and checkpoints that would have to be unpickled.
+Takes an `open_clip` model, as `bioclip_lib.towers` builds and `bioclip_lib.loading` loads it; returns tokens, features,
+or a folder that open_clip loads.
 """
 
 import contextlib
 import functools
-import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from . import _torchvision_ops  # noqa: F401 (before open_clip and timm)
@@ -21,13 +19,12 @@ import open_clip
 import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP
-from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors.torch import save_file
 
 from .config import ModelConfig
 from .errors import InputError
+from .loading import LoadedModel, load_model, model_digest
 from .paths import atomic
-from .pretrained import create_pretrained, split_address
 from .towers import (
     LITE0,
     build_model,
@@ -36,7 +33,6 @@ from .towers import (
     image_trunk,
     load_lite0_trunk,
     model_config_dict,
-    place,
     preprocess_config_dict,
     project,
 )
@@ -64,17 +60,6 @@ __all__ = [
 ]
 
 _WEIGHTS = "open_clip_model.safetensors"
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model with what belongs to it: image transform, tokenizer, where it came from and its `model_digest`."""
-
-    model: torch.nn.Module
-    preprocess: Callable
-    tokenizer: Callable
-    address: str
-    digest: str
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
@@ -120,33 +105,6 @@ def _runs_fp16(device: torch.device) -> bool:
             return (x @ x).dtype == torch.float16
     except RuntimeError:
         return False
-
-
-def load_model(address: str) -> LoadedModel:
-    """Load a model with its preprocessing and tokenizer.
-
-    Parameters
-    ----------
-    address : str
-        ``local-dir:<folder>`` (open_clip's layout), ``hf-hub:<owner>/<name>`` or ``<open_clip name>:<pretrained tag>``.
-
-    Returns
-    -------
-    LoadedModel
-        In evaluation mode, float32, on `default_device`.
-
-    Raises
-    ------
-    InputError
-        As of `pretrained.create_pretrained`, or if there is no such model with weights.
-    """
-    name, _ = split_address(address)
-    if address.endswith(":"):
-        raise InputError(f"{address!r} names no weights; give a pretrained tag behind the colon")
-    model = place(create_pretrained(address))
-    tokenizer = open_clip.get_tokenizer(name)
-    preprocess = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
-    return LoadedModel(model, preprocess, tokenizer, address, model_digest(model))
 
 
 @functools.cache
@@ -252,15 +210,6 @@ def compact_vocabulary(model: torch.nn.Module, *tokens: np.ndarray | torch.Tenso
 def normalised(features: torch.Tensor) -> torch.Tensor:
     """Scale rows to unit length, in float32."""
     return F.normalize(features.float(), dim=-1)
-
-
-def model_digest(model: torch.nn.Module) -> str:
-    """Return the SHA-256 of a model's state: names, types, shapes and values."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def export_model(model: CLIP, config: ModelConfig, folder: str | Path) -> Path:

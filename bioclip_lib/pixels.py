@@ -20,21 +20,20 @@ def prepare_pixels(images: torch.Tensor, preprocess_cfg: dict) -> torch.Tensor:
     ----------
     images : Tensor of shape (B, H, W, 3), uint8
     preprocess_cfg : dict
-        open_clip's: ``size``, ``mean``, ``std``.
+        open_clip's: ``size``, ``mean``, ``std``, ``interpolation``.
 
     Returns
     -------
     Tensor of shape (B, 3, S, S), float32
-        The short edge resized to S (bicubic, antialiased), the centre cut out, normalised.
+        The short edge resized to S (antialiased), the centre cut out, normalised.
     """
     height, width = _pair(preprocess_cfg["size"])
     x = images.permute(0, 3, 1, 2).float()  # (B, H, W, 3) -> (B, 3, H, W)
     if x.shape[-2:] != (height, width):
         scale = max(height / x.shape[-2], width / x.shape[-1])
         size = [max(height, round(x.shape[-2] * scale)), max(width, round(x.shape[-1] * scale))]
-        x = (
-            F.interpolate(x, size, mode="bicubic", antialias=True).round().clamp(0, 255)
-        )  # 8-bit again, as a file would be
+        x = F.interpolate(x, size, mode=preprocess_cfg.get("interpolation", "bicubic"), antialias=True)
+        x = x.round().clamp(0, 255)  # 8-bit again, as a file would be
         top, left = (size[0] - height) // 2, (size[1] - width) // 2
         x = x[..., top : top + height, left : left + width]
     return normalise_pixels(x, preprocess_cfg)

@@ -54,7 +54,12 @@ def create_pretrained(address: str) -> torch.nn.Module:
         quick = bool(_config(name, tag).get("quick_gelu"))
         return open_clip.create_model(name, tag, require_pretrained=True, force_quick_gelu=quick)
     except Exception as error:  # hub, JSON, shape, unpickling: each library has its own exceptions
-        raise InputError(f"{address} cannot be loaded ({_reason(error)}); {_advice(address)}") from error
+        raise loading_error(address, error) from error
+
+
+def loading_error(address: str, error: Exception) -> InputError:
+    """Return the error of a model that cannot be loaded: what a library said, and the next action."""
+    return InputError(f"{address} cannot be loaded ({_reason(error)}); {_advice(address)}")
 
 
 def named_config(config: ModelConfig) -> dict:

@@ -88,8 +88,8 @@ def plot_zero_shot(scores: pd.DataFrame) -> Figure:
     Parameters
     ----------
     scores : DataFrame
-        Of `benchmarks.score_zero_shot`, or metrics.csv. The task without a text type is the reported one; it stands
-        where the others leave a gap, or as "reported".
+        Of `zero_shot_scores.score_zero_shot`, or metrics.csv. The task without a text type is the reported one; it
+        stands where the others leave a gap, or as "reported".
     """
     rows = scores[(scores["metric"] == "top1") & scores["task"].str.startswith("zero_shot/")]
     if rows.empty:

@@ -19,7 +19,10 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", *PARQUET_SUFFIXES)
 OPTIONAL_COLUMNS = (*RANKS, "scientific_name", "common_name", "license", "rights_holder", "source_url")
 NAME_COLUMNS = ("name", "class_name", "verbatim_name", "label", "scientific_name", "species", "class", "common_name")
-_ALIASES = {"licence": "license", "url": "source_url", "vernacular_name": "common_name"}
+_ALIASES = {
+    **{"licence": "license", "url": "source_url", "vernacular_name": "common_name"},
+    **{"common": "common_name", "sciname": "scientific_name"},  # Rare Species, on the hub
+}
 
 
 def read_strings(path: Path) -> pd.DataFrame:
@@ -60,8 +63,7 @@ def read_strings(path: Path) -> pd.DataFrame:
         ) from None
     if table.empty:
         raise InputError(f"{path} has no rows; give a table with one row an image, or a class")
-    columns = [normal_name(column) for column in table.columns]
-    columns = [_ALIASES.get(column, column) for column in columns]
+    columns = [column_name(column) for column in table.columns]
     if "cls" in columns and "class" in columns:  # Rare Species: cls is the rank, class the label
         columns = [{"class": "class_name", "cls": "class"}.get(column, column) for column in columns]
     table.columns = pd.Index(columns)
@@ -111,6 +113,18 @@ def normal_name(column: object) -> str:
     'eol_content_id'
     """
     return str(column).strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def column_name(column: object) -> str:
+    """Write the name of a column as `normal_name`, and as this project calls it where it has another name elsewhere.
+
+    Examples
+    --------
+    >>> column_name("sciName")
+    'scientific_name'
+    """
+    name = normal_name(column)
+    return _ALIASES.get(name, name)
 
 
 def _parquet_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:

@@ -4,7 +4,8 @@ Takes unit-length features; returns class weights, ranked predictions, and how w
 Knows no model and no path. Refuses features that are not finite.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,18 @@ from .errors import InputError
 
 TOP_K = 5
 _SCORES = 4_000_000  # image-class scores at a time, to bound the memory
+
+
+@dataclass(frozen=True)
+class ClassEncoder:
+    """A text tower as a namer of classes.
+
+    ``weights`` maps class names and templates to class weights, (C, D), as `zero_shot_weights` does; ``logit_scale``
+    multiplies cosines before the softmax.
+    """
+
+    weights: Callable[[Sequence[str], Sequence[str]], np.ndarray]
+    logit_scale: float
 
 
 def zero_shot_weights(
@@ -94,18 +107,59 @@ def zero_shot_predict(features: np.ndarray, weights: np.ndarray, k: int = TOP_K)
     if features.ndim != 2 or features.shape[1:] != weights.shape[1:] or not len(weights) or k < 1:
         raise InputError(f"features {features.shape} do not fit class weights {weights.shape} and k {k}")
     ranked = np.empty((len(features), min(k, len(weights))), dtype=np.int64)
-    chunk = max(1, _SCORES // len(weights))
-    for start in range(0, len(features), chunk):
-        with np.errstate(invalid="ignore"):  # infinity times 0; refused below
-            scores = features[start : start + chunk] @ weights.T  # (c, D) @ (D, C) -> (c, C)
-        if not np.isfinite(scores).all():
-            raise InputError("features hold NaN or infinity; compute them again")
+    for rows, scores in _score_chunks(features, weights):
         image = np.arange(len(scores))
         for place in range(ranked.shape[1]):  # k passes: for few of many classes far cheaper than sorting all
             best = scores.argmax(axis=1)
-            ranked[start : start + chunk, place] = best
+            ranked[rows, place] = best
             scores[image, best] = -np.inf
     return ranked
+
+
+def _score_chunks(features: np.ndarray, weights: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield slices of images with their scores for all classes, (c, C)."""
+    chunk = max(1, _SCORES // len(weights))
+    for start in range(0, len(features), chunk):
+        rows = slice(start, start + chunk)
+        with np.errstate(invalid="ignore"):  # infinity times 0; refused below
+            scores = features[rows] @ weights.T  # (c, D) @ (D, C) -> (c, C)
+        if not np.isfinite(scores).all():
+            raise InputError("features hold NaN or infinity; compute them again")
+        yield rows, scores
+
+
+def zero_shot_confidence(features: np.ndarray, weights: np.ndarray, logit_scale: float) -> np.ndarray:
+    """Return the probability that the softmax over classes gives to each image's first class.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, D)
+        Unit length.
+    weights : ndarray of shape (C, D)
+        Unit length.
+    logit_scale : float
+        What multiplies the cosines: the exponential of the model's ``logit_scale``.
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+        In [1 / C, 1].
+
+    Raises
+    ------
+    InputError
+        If a feature is not finite.
+
+    Examples
+    --------
+    >>> zero_shot_confidence(np.array([[1.0, 0.0]]), np.eye(2), np.log(3)).round(3).tolist()
+    [0.75]
+    """
+    confidence = np.empty(len(features))
+    for rows, scores in _score_chunks(features, weights):
+        below = logit_scale * (scores.astype(float) - scores.max(axis=1, keepdims=True))  # (c, C), the best at 0
+        confidence[rows] = 1 / np.exp(below).sum(axis=1)
+    return confidence
 
 
 def correct_by_rank(ranks: pd.DataFrame, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:

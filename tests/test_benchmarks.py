@@ -1,13 +1,17 @@
 """Scores of a run on a catalog of two sets, by hand: who is asked what, chance, ranks, pairing, what is left out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from bioclip_lib import RANKS, TEXT_TYPES, benchmarks, captions, metrics, mistakes, score_figures
+from bioclip_lib import RANKS, TEXT_TYPES, benchmarks, metrics, mistakes, score_figures, zero_shot_scores
+from bioclip_lib.class_names import class_strings
 from bioclip_lib.config import EvaluateConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.features import FeatureTable
+from bioclip_lib.zero_shot import ClassEncoder
 
 CONFIG = EvaluateConfig(shots=(1, 2), n_folds=3, n_bootstraps=200, n_permutations=199)
 FELIDS = ("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae")
@@ -28,7 +32,7 @@ def catalog_of(sizes, source="zoo", rank="species"):
         for i in range(n + 3):
             split = SPLITS.get(name, "test") if i < n else "train"
             row = {"image_id": f"{source}/{name}/{i}", "source": source, "split": split, "excluded": ""}
-            names = {"scientific_name": name, "common_name": "", "verbatim_name": name, "rank": rank}
+            names = {"scientific_name": name, "common_name": f"the {name}", "verbatim_name": name, "rank": rank}
             rows.append({**row, **names, **dict(zip(RANKS, SPECIES[name], strict=True)), "taxon_id": ""})
     return pd.DataFrame(rows)
 
@@ -44,10 +48,11 @@ def one_hot(names, order=None):
 
 
 def encoder_of(directions, table):
-    """A text tower that knows each caption's species."""
-    texts = captions.caption_table(table).set_index("class_key")
-    known = {text: directions[name] for name, row in texts.iterrows() for text in row}
-    return lambda asked: np.stack([known[text] for text in asked])
+    """A text tower that knows each class string's species."""
+    classes = zero_shot_scores.classes_of(table)
+    strings = [class_strings(classes, text_type) for text_type in (*TEXT_TYPES, "asis")]
+    known = {text: directions[name] for series in strings for name, text in series.items()}
+    return ClassEncoder(lambda names, templates: np.stack([known[name] for name in names]), logit_scale=100.0)
 
 
 @pytest.fixture
@@ -68,7 +73,7 @@ def test_a_perfect_model_and_one_that_mixes_up_two_species(zoo):
     mixed = one_hot(SPECIES, [1, 0, 2, 3, 4])  # takes lions for jaguars and jaguars for lions
     tables = {"right": features_of(zoo, right), "mixed": features_of(zoo, mixed)}
     encoders = dict.fromkeys(tables, encoder_of(right, zoo))
-    scores, predictions = benchmarks.score_zero_shot(zoo, tables, encoders, CONFIG)
+    scores, predictions = zero_shot_scores.score_zero_shot(zoo, tables, encoders, CONFIG)
     top1 = scores[scores["metric"] == "top1"].set_index(["model", "task"])
     assert len(top1) == 2 * 2 * len(TEXT_TYPES)
     assert (top1.loc["right", "value"] == 1).all()
@@ -87,6 +92,55 @@ def test_a_perfect_model_and_one_that_mixes_up_two_species(zoo):
     assert distances.loc[("mixed", "seen", 1), ["share", "n"]].tolist() == [1, 8]
     assert distances.loc[("mixed", "seen", 1), "chance"] == distances.loc[("mixed", "seen", 2), "chance"] == 0.5
     assert distances.loc[("right", "seen", 1), "n"] == 0
+
+
+def test_distance_and_calibration_of_mistakes_by_hand(zoo):
+    """Lions are taken for jaguars and back: distance 1; a random wrong one of three is at 1 or 2."""
+    mixed = features_of(zoo, one_hot(SPECIES, [1, 0, 2, 3, 4]))
+    scores, predictions = zero_shot_scores.score_zero_shot(
+        zoo, {"m": mixed}, {"m": encoder_of(one_hot(SPECIES), zoo)}, CONFIG
+    )
+    far = mistakes.mean_distances(predictions, zoo, CONFIG)
+    assert far[["task", "value", "chance", "n"]].to_numpy().tolist() == [["zero_shot/seen", 1.0, 1.5, 8]]
+    ece = scores[scores["metric"] == "ece"].set_index("task")
+    assert set(ece.index) == {"zero_shot/seen", "zero_shot/unseen"}
+    # sure of everything and right in 4 of 12; the bootstrap over 3 classes reaches from all wrong to all right
+    row = ece.loc["zero_shot/seen"]
+    assert row[["value", "ci_low", "ci_high"]].tolist() == pytest.approx([2 / 3, 0, 1], abs=1e-6)
+    assert ece.loc["zero_shot/unseen", "value"] == pytest.approx(0, abs=1e-6)
+    top3 = scores[(scores["metric"] == "top3") & (scores["task"] == "zero_shot/seen")].iloc[0]
+    assert (top3["value"], top3["chance"]) == (1, 1)
+
+
+def test_classes_without_a_name_or_with_anothers_are_candidates_and_reported(zoo):
+    """By common name: the lion has none, jaguar and puma share one; only a third of the images can be right."""
+    cat = {"Panthera leo": "", "Panthera onca": "cat", "Puma concolor": "cat"}
+    zoo = zoo.assign(common_name=zoo["scientific_name"].map(cat).fillna(zoo["common_name"]))
+    reports = zero_shot_scores.string_reports(zoo, CONFIG).set_index(["part", "text_type"])
+    assert reports.loc[("seen", "com"), ["n_classes", "n_strings", "unnamed", "shared"]].tolist() == [3, 1, 1, "cat"]
+    assert reports.loc[("seen", "sci"), ["n_classes", "n_strings", "unnamed", "shared"]].tolist() == [3, 3, 0, ""]
+    right = one_hot(SPECIES)
+    encoder = encoder_of(right, zoo)
+    onca = ClassEncoder(lambda names, _: encoder.weights(["Panthera onca" if n == "cat" else n for n in names], _), 1.0)
+    scores, _ = zero_shot_scores.score_zero_shot(zoo, {"m": features_of(zoo, right)}, {"m": onca}, CONFIG)
+    top1 = scores[scores["metric"] == "top1"].set_index("task")
+    assert top1.loc["zero_shot/seen/com", ["value", "chance", "n"]].tolist() == pytest.approx([1 / 3, 1 / 3, 12])
+    assert top1.loc["zero_shot/seen", "value"] == 1
+
+
+def test_templates_and_the_labels_as_they_are_reach_the_text_tower(zoo):
+    asked = []
+    encoder = encoder_of(one_hot(SPECIES), zoo)
+    spy = ClassEncoder(lambda names, templates: asked.append((names[0], templates)) or encoder.weights(names, ()), 1.0)
+    config = replace(CONFIG, text_type="asis", templates="none")
+    scores, _ = zero_shot_scores.score_zero_shot(zoo, {"m": features_of(zoo, one_hot(SPECIES))}, {"m": spy}, config)
+    assert {templates for _, templates in asked} == {("{}",)}
+    assert "zero_shot/seen/taxon_com" in set(scores["task"]) and "zero_shot/seen/asis" not in set(scores["task"])
+    taxon = "Plantae Tracheophyta Magnoliopsida Sapindales Sapindaceae Acer rubrum"
+    assert [name for name, _ in asked] == [
+        *("the Acer rubrum", "Acer rubrum", taxon),
+        *("Acer rubrum with common name the Acer rubrum", f"{taxon} with common name the Acer rubrum", "Acer rubrum"),
+    ]
 
 
 def test_an_epithet_that_occurs_twice_is_not_the_same_species():
@@ -119,7 +173,7 @@ def test_sets_are_scored_apart():
     table = pd.concat([catalog_of({"Panthera leo": 4, "Puma concolor": 4}, s) for s in ("zoo", "park")])
     directions = one_hot(["Panthera leo", "Puma concolor"])
     features = {"m": features_of(table, directions)}
-    scores, _ = benchmarks.score_zero_shot(table, features, {"m": encoder_of(directions, table)}, CONFIG)
+    scores, _ = zero_shot_scores.score_zero_shot(table, features, {"m": encoder_of(directions, table)}, CONFIG)
     assert scores.groupby("dataset")["n"].max().to_dict() == {"park": 8, "zoo": 8}
 
 
@@ -127,7 +181,7 @@ def test_images_without_features_are_named(zoo):
     whole = features_of(zoo, one_hot(SPECIES))
     short = FeatureTable(whole.image_ids[1:], whole.values[1:])
     with pytest.raises(InputError, match=r"1 evaluated images have no features .*Panthera leo/0"):
-        benchmarks.score_zero_shot(zoo, {"m": short}, {"m": encoder_of(one_hot(SPECIES), zoo)}, CONFIG)
+        zero_shot_scores.score_zero_shot(zoo, {"m": short}, {"m": encoder_of(one_hot(SPECIES), zoo)}, CONFIG)
 
 
 def tree_like(table, noise=0.0, seed=0):

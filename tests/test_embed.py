@@ -7,19 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+from bioclip_lib import embed
 from bioclip_lib.config import ModelConfig, load_config
-from bioclip_lib.embed import (
-    cached_features,
-    encode_images,
-    encode_texts,
-    evaluating,
-    pixel_features,
-    preprocess_digest,
-    read_features,
-    trunk_features,
-    write_features,
-)
+from bioclip_lib.embed import encode_images, encode_images_by, encode_texts, evaluating, pixel_features, trunk_features
 from bioclip_lib.errors import InputError
+from bioclip_lib.feature_tables import cached_features, preprocess_digest, read_features, write_features
+from bioclip_lib.loading import PreprocessCfg, VisionModel, image_transform, image_transform_v2, load_model
 from bioclip_lib.model import build_model, model_digest
 from bioclip_lib.pixels import normalise_pixels, prepare_pixels
 
@@ -74,14 +67,66 @@ def test_files_and_arrays_of_the_models_size_agree(tiny, tmp_path):
 @pytest.mark.parametrize("size", [(40, 40), (40, 60), (61, 37), (12, 9)])
 def test_resizing_agrees_with_open_clips_transform(tiny, size):
     """Within the rounding to 8 bits between its two passes."""
-    from bioclip_lib.model import PreprocessCfg, image_transform_v2
-
     cfg, image = tiny.visual.preprocess_cfg, smooth(*size)
-    theirs = image_transform_v2(PreprocessCfg(**cfg), is_train=False)(Image.fromarray(image))
+    theirs = image_transform(tiny)(Image.fromarray(image))
     ours = prepare_pixels(torch.from_numpy(image)[None], cfg)[0]
     grey_levels = (ours - theirs).abs() * 255 * torch.tensor(cfg["std"]).view(3, 1, 1)
     assert grey_levels.max() <= 2.01
     assert grey_levels.mean() < 0.5
+
+
+def test_interpolation_is_the_models(tiny):
+    cfg = {**tiny.visual.preprocess_cfg, "interpolation": "bilinear"}
+    image = smooth(40, 40)
+    theirs = image_transform_v2(PreprocessCfg(**cfg), is_train=False)(Image.fromarray(image))
+    ours = prepare_pixels(torch.from_numpy(image)[None], cfg)[0]
+    std = 255 * torch.tensor(cfg["std"]).view(3, 1, 1)
+    assert ((ours - theirs).abs() * std).max() <= 2.01
+    assert ((ours - image_transform(tiny)(Image.fromarray(image))).abs() * std).max() > 2.01
+
+
+def test_several_models_share_one_decoding_of_each_file(tiny, tmp_path, monkeypatch):
+    paths = [tmp_path / f"{i}.png" for i in range(5)]
+    for path, image in zip(paths, noise(5, 70, 90), strict=True):
+        Image.fromarray(image).save(path)
+    opened, read = [], embed.open_image
+    monkeypatch.setattr(embed, "open_image", lambda path: opened.append(path) or read(path))
+    trunk = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 16, 16), torch.nn.Flatten())
+    vision = VisionModel(trunk, {**tiny.visual.preprocess_cfg, "size": 32})
+    both = encode_images_by([tiny, vision], paths, batch_size=2)
+    assert sorted(opened) == paths
+    np.testing.assert_allclose(both[0], encode_images(tiny, paths), atol=1e-6)
+    np.testing.assert_allclose(both[1], trunk_features(vision, paths), atol=1e-5)
+    arrays = noise(5, 40, 40)
+    together = encode_images_by([tiny, vision], arrays, batch_size=3)
+    np.testing.assert_allclose(together[0], encode_images(tiny, arrays), atol=1e-6)
+    np.testing.assert_allclose(together[1], trunk_features(vision, arrays), atol=1e-5)
+    assert [len(rows) for rows in encode_images_by([tiny, vision], [])] == [0, 0]
+
+
+def test_files_go_through_open_clips_own_transform(tiny, tmp_path):
+    """The short edge resized (bicubic), the centre cut out, pixel by pixel what the model's tower is given."""
+    given = []
+    hook = tiny.visual.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    for i, size in enumerate([(61, 37), (20, 90)]):
+        Image.fromarray(smooth(*size)).save(tmp_path / f"{i}.png")
+    encode_images(tiny, [tmp_path / "0.png", tmp_path / "1.png"])
+    hook.remove()
+    for i, pixels in enumerate(given[0]):
+        image = Image.open(tmp_path / f"{i}.png")
+        scale = 16 / min(image.size)
+        small = image.resize([round(side * scale) for side in image.size], Image.Resampling.BICUBIC)
+        left, top = (round((side - 16) / 2) for side in small.size)
+        cut = np.asarray(small.crop((left, top, left + 16, top + 16)), np.float32) / 255
+        cfg = tiny.visual.preprocess_cfg
+        expected = (cut - np.array(cfg["mean"])) / np.array(cfg["std"])
+        np.testing.assert_allclose(pixels.permute(1, 2, 0).numpy(), expected, atol=1e-5)
+
+
+def test_efficientnet_lite0_by_its_name_is_its_trunk(lite0):
+    loaded = load_model("efficientnet-lite0")
+    assert loaded.tokenizer is None and loaded.model.visual.preprocess_cfg["size"] == [224, 224]
+    assert model_digest(loaded.model.visual.trunk) == model_digest(lite0.visual.trunk)
 
 
 def test_normalisation_is_the_models():

@@ -14,14 +14,13 @@ from safetensors.torch import load_file, save_file
 from bioclip_lib.config import ModelConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.images import open_image
+from bioclip_lib.loading import PreprocessCfg, image_transform_v2
 from bioclip_lib.model import (
-    PreprocessCfg,
     autocast,
     build_model,
     count_parameters,
     encode_tokens,
     export_model,
-    image_transform_v2,
     load_lite0_trunk,
     load_model,
     model_config_dict,

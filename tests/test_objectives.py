@@ -16,7 +16,7 @@ from bioclip_lib.batches import Batch, Pairs
 from bioclip_lib.config import load_config
 from bioclip_lib.embed import encode_images
 from bioclip_lib.errors import InputError
-from bioclip_lib.features import text_encoder
+from bioclip_lib.features import class_encoder
 from bioclip_lib.losses import (
     clip_loss,
     lineage_distance,
@@ -193,7 +193,7 @@ def test_a_model_without_texts_is_resumed_and_refused_zero_shot(tmp_path, name):
     assert torch.equal(again.text_projection, untrained.text_projection)
     assert not torch.equal(again.visual.proj, untrained.visual.proj)
     with pytest.raises(InputError, match=f"train.objective={name} is trained without texts.*few-shot"):
-        text_encoder(None, config, "trained")
+        class_encoder(None, config, "trained")
 
 
 @pytest.mark.parametrize("name", [n for n in OBJECTIVES if n.startswith("hierarchical")])

@@ -9,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from bioclip_lib import RANKS, hierarchy, zero_shot
 from bioclip_lib.errors import InputError
+from bioclip_lib.templates import read_templates
 
 LIONS = pd.DataFrame(
     [
@@ -53,6 +54,40 @@ def test_features_that_cancel_or_are_nan_are_refused():
         zero_shot.zero_shot_weights(encode, ["abcd"], ["{}", "{}!!"])
     with pytest.raises(InputError, match="NaN"):
         zero_shot.zero_shot_weights(lambda texts: np.full((len(texts), 2), np.nan), ["a"])
+
+
+def test_the_originals_prompts_by_hand():
+    """Each prompt's features have unit length; their mean over prompts is normalised again (81 of them)."""
+    templates = read_templates("original")
+    assert len(templates) == len(set(templates)) == 81 and templates[0] == "a photo of {}."
+    assert templates[1:4] == ("a bad photo of a {}.", "a photo of many {}.", "a sculpture of a {}.")
+    prompts = [template.replace("{}", "abc") for template in templates]
+    mean = sum(encode([prompt])[0] for prompt in prompts) / 81
+    weights = zero_shot.zero_shot_weights(encode, ["abc"], templates)
+    assert weights[0] == pytest.approx(mean / np.sqrt((mean**2).sum()), abs=1e-6)
+
+
+def test_templates_are_named_or_a_file_of_lines(tmp_path):
+    file = tmp_path / "mine.txt"
+    file.write_text("a drawing of {}, a species\n\n  {}\n", encoding="utf-8")
+    assert read_templates(str(file)) == ("a drawing of {}, a species", "{}")
+    assert read_templates("none") == ("{}",)
+    with pytest.raises(InputError, match="no templates 'two': choose none, one, original"):
+        read_templates("two")
+    for content in ("a photo", "{} and {}", "{name}", ""):
+        file.write_text(content)
+        with pytest.raises(InputError, match="give a template a line"):
+            read_templates(str(file))
+
+
+def test_confidence_is_the_softmax_of_scaled_cosines(monkeypatch):
+    rng = np.random.default_rng(0)
+    features, weights = rng.normal(size=(11, 4)), rng.normal(size=(6, 4))
+    logits = np.exp(3.0 * features @ weights.T)
+    expected = logits.max(axis=1) / logits.sum(axis=1)
+    monkeypatch.setattr(zero_shot, "_SCORES", 18)  # three images at a time
+    assert zero_shot.zero_shot_confidence(features, weights, 3.0) == pytest.approx(expected)
+    assert zero_shot.zero_shot_confidence(features, weights, 1e4).max() <= 1  # nothing overflows
 
 
 # Predictions

@@ -1,0 +1,96 @@
+"""Features on disk: Parquet tables that are reused where they are of the same model, preprocessing and images.
+
+Takes ids, features and digests; returns what is stored, or computes and stores it. Refuses files that are no feature
+tables.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from .errors import InputError
+from .paths import atomic
+
+
+def preprocess_digest(model: torch.nn.Module) -> str:
+    """Return the SHA-256 of a model's image preprocessing (size, interpolation, normalisation)."""
+    return hashlib.sha256(json.dumps(model.visual.preprocess_cfg, sort_keys=True).encode()).hexdigest()
+
+
+def write_features(
+    path: str | Path, image_ids: Sequence[str], features: np.ndarray, model_digest: str, preprocess_digest: str
+) -> None:
+    """Write a feature table: Parquet, ``image_id`` and a fixed-size list of float32, the digests as metadata."""
+    if len(image_ids) != len(features) or features.ndim != 2:
+        raise ValueError(f"{len(image_ids)} image ids do not fit features of shape {features.shape}")
+    flat = pa.array(np.ascontiguousarray(features, dtype=np.float32).ravel())
+    table = pa.table(
+        {
+            "image_id": pa.array(list(image_ids), pa.string()),
+            "features": pa.FixedSizeListArray.from_arrays(flat, features.shape[1]),
+        }
+    )
+    table = table.replace_schema_metadata({"model_digest": model_digest, "preprocess_digest": preprocess_digest})
+    with atomic(path) as tmp:
+        pq.write_table(table, tmp)
+
+
+def read_features(path: str | Path) -> tuple[list[str], np.ndarray, dict[str, str]]:
+    """Read a feature table.
+
+    Returns
+    -------
+    image_ids : list of str
+    features : ndarray of shape (n, D), float32
+    meta : dict
+        ``model_digest`` and ``preprocess_digest``.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or no feature table.
+    """
+    try:
+        table = pq.read_table(path, columns=["image_id", "features"])
+        values = table["features"].combine_chunks()
+        features = values.flatten().to_numpy().reshape(len(table), values.type.list_size)
+        meta = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+        return table["image_id"].to_pylist(), features, meta
+    except (OSError, KeyError, ValueError, AttributeError, pa.ArrowException) as error:
+        raise InputError(f"{path} is no feature table ({error}); delete it and run the notebook again") from error
+
+
+def cached_features(
+    path: str | Path, image_ids: Sequence[str], digests: dict[str, str], compute: Callable[[], np.ndarray]
+) -> np.ndarray:
+    """Return stored features, or compute and store them.
+
+    Parameters
+    ----------
+    path : str or Path
+        The table; used only if it holds exactly these ids, in this order, under exactly these digests.
+    image_ids : sequence of str
+    digests : dict
+        ``model_digest`` and ``preprocess_digest``.
+    compute : callable
+        Returns the features, (n, D).
+
+    Returns
+    -------
+    ndarray of shape (n, D), float32
+    """
+    wanted = list(image_ids)
+    with contextlib.suppress(InputError):
+        found, features, meta = read_features(path)
+        if found == wanted and all(meta.get(key) == value for key, value in digests.items()):
+            return features
+    features = np.asarray(compute(), dtype=np.float32)
+    write_features(path, wanted, features, **digests)
+    return features
