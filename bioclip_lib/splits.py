@@ -114,13 +114,17 @@ def split_images(table: pd.DataFrame, split: SplitConfig, seen: Collection[str] 
     heldout = set(table.loc[decided == SPLITS[3], "class_key"]) - seen
     heldout |= _heldout_classes(table[~table["class_key"].isin(seen | heldout)], split)
     result = decided.replace(SPLITS[3], "test").mask(table["class_key"].isin(heldout), SPLITS[3]).astype(object)
-    rest = table[result == ""]
-    rest = rest.assign(draw=seeded_order(rest["image_id"], split.seed))
-    rest = rest.sort_values("draw" if rest["draw"].is_unique else ["draw", "image_id"])
-    groups = rest.groupby(["source", "class_key"])
-    position, n = groups.cumcount(), groups["draw"].transform("size")
-    n_test, n_val = _split_sizes(n.to_numpy(), split)
-    result[position.index] = np.select([position < n_test, position < n_test + n_val], ["test", "val"], "train")
+    rest = np.flatnonzero(result == "")
+    group = table[["source", "class_key"]].iloc[rest].groupby(["source", "class_key"]).ngroup().to_numpy()
+    image_id = table["image_id"].iloc[rest]
+    draw = seeded_order(image_id, split.seed)
+    is_tied = len(np.unique(draw)) < len(draw)
+    order = np.lexsort((image_id.to_numpy(dtype=object), draw, group) if is_tied else (draw, group))
+    n = np.bincount(group)  # images of each class, and where it starts in this order
+    position = np.arange(len(order)) - np.repeat(np.cumsum(n) - n, n)
+    n_test, n_val = (np.repeat(size, n) for size in _split_sizes(n, split))
+    names = np.array(["train", "val", "test"], dtype=object)
+    result.iloc[rest[order]] = names[(position < n_test + n_val).astype(np.int8) + (position < n_test)]
     return result
 
 
