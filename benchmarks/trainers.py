@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-SPEED = {"steps": 5, "seeds": (0, 1), "px": 64, "vision_layers": 6, "vision_width": 192, "text_layers": 3,
+SPEED = {"steps": 25, "seeds": (0, 1), "px": 64, "vision_layers": 6, "vision_width": 192, "text_layers": 3,
          "text_width": 192, "text_heads": 6, "embed_dim": 192}  # fmt: skip
 CURVES = {"steps": 200, "seeds": (0, 1), "px": 32, "vision_layers": 2, "vision_width": 64, "text_layers": 1,
           "text_width": 64, "text_heads": 2, "embed_dim": 64}  # fmt: skip
@@ -54,7 +54,8 @@ def our_config(size, seed, steps):
     model = {f"model.{name}": size[name] for name in names} | {"model.image_size_px": size["px"]}
     train = {"steps": steps, "batch_size": BATCH, "lr": LR, "warmup_steps": WARMUP, "weight_decay": WEIGHT_DECAY,
              "beta1": BETAS[0], "beta2": BETAS[1], "eps": EPS, "objective": "clip", "text_types": (DEFAULT_TEXT,),
-             "higher_rank_share": 0.0, "precision": "fp32", "val_every_steps": 10**6, "checkpoint_every_steps": 10**6,
+             "higher_rank_share": 0.0, "mirror": False, "precision": "fp32",
+             "val_every_steps": 10**6, "checkpoint_every_steps": 10**6,
              "seed": seed}  # fmt: skip
     return load_config("mini", model | {f"train.{key}": value for key, value in train.items()})
 
@@ -72,7 +73,8 @@ def train_ours(run_folder, model_folder, size, seed, steps):
         log = train.fit(clip, data, val, config, Run(out), progress=False)
         wall = time.perf_counter() - start
     seconds = BATCH / log["images_per_s"]
-    return {"loss": list(log["loss"]), "batch_s": list(seconds), "compute_s": list(seconds), "wall_s": wall}
+    compute = seconds * (1 - log["data_wait"])
+    return {"loss": list(log["loss"]), "batch_s": list(seconds), "compute_s": list(compute), "wall_s": wall}
 
 
 def open_clip_arguments(run_folder, model_folder, out, seed, steps, workers=1):

@@ -145,20 +145,7 @@ def build_catalog_file(
     joined = out.with_name(f".{out.name}.joined")
     try:
         _join(raw, names, joined)
-        earlier = read_catalog(data.extends) if data.extends else None
-        decided = _decisive_columns(joined)
-        if earlier is not None:
-            decided = keep_exclusions(decided, earlier)
-        decided = mark_exact_duplicates(exclude_licenses(decided, data.licenses), earlier)
-        near = decided.loc[find_near_images(decided).index]
-        details = read_details_of(near.assign(location=_locations(joined, near.index))) if read_details else None
-        decided.loc[near.index, "excluded"] = mark_near_duplicates(near, details=details, earlier=earlier)["excluded"]
-        if data.benchmark:
-            leaks = _leaks(joined, decided, read_catalog(data.benchmark))
-            decided = remove_leaks(decided, leaks)
-        decided = decided.drop(columns=["phash", *_NUMBERS, "license"])
-        decided = assign_splits(decided, split, earlier)
-        check_set(decided)
+        decided, leaks = _decided(joined, split, data, read_details)
         if data.benchmark:
             with atomic(out.with_name("leaks.csv")) as tmp:
                 leaks.to_csv(tmp, index=False)
@@ -167,6 +154,27 @@ def build_catalog_file(
     finally:
         joined.unlink(missing_ok=True)
     return decided["split"].astype(str).value_counts()
+
+
+def _decided(
+    joined: Path, split: SplitConfig, data: DataConfig, read_details: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return ``excluded`` and ``split`` of all rows, and the leaks into the benchmark."""
+    earlier = read_catalog(data.extends) if data.extends else None
+    decided, leaks = _decisive_columns(joined), pd.DataFrame()
+    if earlier is not None:
+        decided = keep_exclusions(decided, earlier)
+    decided = mark_exact_duplicates(exclude_licenses(decided, data.licenses), earlier)
+    near = decided.loc[find_near_images(decided).index]
+    details = read_details_of(near.assign(location=_locations(joined, near.index))) if read_details else None
+    decided.loc[near.index, "excluded"] = mark_near_duplicates(near, details=details, earlier=earlier)["excluded"]
+    if data.benchmark:
+        leaks = _leaks(joined, decided, read_catalog(data.benchmark))
+        decided = remove_leaks(decided, leaks)
+    decided = decided.drop(columns=["phash", *_NUMBERS, "license"])
+    decided = assign_splits(decided, split, earlier)
+    check_set(decided)
+    return decided, leaks
 
 
 def _join(raw: str | Path, names: pd.DataFrame, path: Path) -> None:

@@ -13,14 +13,17 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from PIL import Image
 
 from bioclip_lib.catalog import assign_splits, write_catalog
 from bioclip_lib.config import ShardConfig, SplitConfig, load_config
+from bioclip_lib.embed import encode_images, encode_texts
 from bioclip_lib.model import build_model, export_model, load_model, model_config_dict
 from bioclip_lib.paths import Run
 from bioclip_lib.shards import write_shards
 from bioclip_lib.train import fit
 from bioclip_lib.train_data import load_training_data
+from bioclip_lib.zero_shot import zero_shot_weights
 
 SETTINGS = {
     "model.image_size_px": 16, "model.vision_layers": 1, "model.vision_width": 32, "model.text_layers": 1,
@@ -28,6 +31,7 @@ SETTINGS = {
     "train.steps": 2, "train.batch_size": 4, "train.warmup_steps": 1, "train.precision": "fp32",
 }  # fmt: skip
 CONFIG = load_config("mini", SETTINGS)
+TEMPLATES = [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
 OPEN_CLIP = "import sys; import bioclip_lib._torchvision_ops; from open_clip_train.main import main; main(sys.argv[1:])"
 
 
@@ -49,6 +53,16 @@ def run(catalog, tmp_path_factory):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2_000:]
     return run
+
+
+@pytest.fixture
+def photos_of_two_colours(tmp_path):
+    """Files of the model's own size, so that squashing and cropping do the same."""
+    paths = [tmp_path / f"{i}.png" for i in range(2)]
+    for i, path in enumerate(paths):
+        noise = np.random.default_rng(i).integers(0, 60, (16, 16, 3)) + np.array([[[150 * i, 60, 150 - 150 * i]]])
+        Image.fromarray(noise.astype(np.uint8)).save(path)
+    return paths
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +95,21 @@ def test_our_trainer_goes_on_from_its_checkpoint_and_open_clip_from_ours(run, ch
     again, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'export'}")
     assert all(torch.equal(value, clip.state_dict()[name]) for name, value in again.state_dict().items())
     assert not torch.equal(again.text_projection, trained["text_projection"])
+
+
+def test_pybioclip_names_images_with_our_export(tmp_path, photos_of_two_colours):
+    from bioclip import CustomLabelsClassifier  # after open_clip's shim
+
+    model = build_model(CONFIG.model)
+    export_model(model, CONFIG.model, tmp_path / "model")
+    names = ["Parus major", "Pica pica", "Acer rubrum"]
+    classifier = CustomLabelsClassifier(names, model_str=f"local-dir:{tmp_path / 'model'}")
+    rows = classifier.predict([str(path) for path in photos_of_two_colours], k=3)
+    weights = zero_shot_weights(lambda texts: encode_texts(model, texts), names, TEMPLATES)
+    np.testing.assert_allclose(classifier.txt_embeddings.T.numpy(), weights, atol=1e-5)
+    features = encode_images(model, np.stack([np.asarray(Image.open(path)) for path in photos_of_two_colours]))
+    logits = torch.from_numpy(features @ weights.T) * model.logit_scale.exp().detach()
+    scores = {(row["file_name"], row["classification"]): row["score"] for row in rows}
+    for path, probabilities in zip(photos_of_two_colours, logits.softmax(dim=1).tolist(), strict=True):
+        for name, probability in zip(names, probabilities, strict=True):
+            assert scores[str(path), name] == pytest.approx(probability, abs=1e-4)
