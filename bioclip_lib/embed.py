@@ -31,6 +31,7 @@ __all__ = [
 Images = np.ndarray | Sequence[str | Path]
 _CPU_TRUNK_BATCH = 4  # activations that fit the cache: 4 times the images/s of a batch of 64
 _DECODED_AHEAD = 64
+_OVERSIZE = 2  # a JPEG is decoded at this many times the size that a model takes, or more: see benchmarks/README.md
 
 
 @contextlib.contextmanager
@@ -58,7 +59,8 @@ def encode_images(
     ----------
     model : open_clip model
     images : ndarray of shape (n, H, W, 3), uint8, or sequence of paths
-        Pixels are resized and normalised by the model's own settings; files are decoded in threads.
+        Pixels are resized and normalised by the model's own settings; files are decoded in threads, a JPEG of more than
+        4 times the size that the model takes at 1/2, 1/4 or 1/8 scale (with a `preprocess` of your own, in full).
     preprocess : callable, optional
         For files: PIL image to Tensor (3, S, S). Default: the model's own.
     batch_size : int
@@ -176,22 +178,29 @@ def _pixel_batches(
             pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size]))
             yield (prepare_pixels(pixels.to(_device(model)), model.visual.preprocess_cfg) for model in models)
         return
-    transforms = [own or image_transform(model) for own, model in zip(transforms, models, strict=True)]
-    decoded = map_threads(partial(_transformed, transforms), images, ahead=max(batch_size, _DECODED_AHEAD))
+    given, transforms = transforms, [own or image_transform(m) for own, m in zip(transforms, models, strict=True)]
+    least = None if any(own is not None for own in given) else _OVERSIZE * max(map(_size_px, models))
+    decoded = map_threads(partial(_transformed, transforms, least), images, ahead=max(batch_size, _DECODED_AHEAD))
     while batch := list(islice(decoded, batch_size)):
         yield map(torch.stack, zip(*batch, strict=True))
 
 
-def _transformed(transforms: list[Callable], path: str | Path) -> list[torch.Tensor]:
-    """Decode one file once, and prepare it for each model."""
-    image = _read(path)
+def _size_px(model: torch.nn.Module) -> int:
+    """Return the longer side of what a model takes."""
+    size = model.visual.preprocess_cfg["size"]
+    return size if isinstance(size, int) else max(size)
+
+
+def _transformed(transforms: list[Callable], least: int | None, path: str | Path) -> list[torch.Tensor]:
+    """Decode one file once, a large JPEG at a fraction of its size, and prepare it for each model."""
+    image = _read(path, least)
     return [transform(image) for transform in transforms]
 
 
-def _read(path: str | Path):
+def _read(path: str | Path, short_side_px: int | None):
     """Open one image; an unreadable one names its file."""
     try:
-        return open_image(path)
+        return open_image(path, short_side_px)
     except ImageError as error:
         raise InputError(f"{path}: {error}; exclude it in 01_dataset_construction, or repair the file") from None
 

@@ -90,7 +90,7 @@ def test_several_models_share_one_decoding_of_each_file(tiny, tmp_path, monkeypa
     for path, image in zip(paths, noise(5, 70, 90), strict=True):
         Image.fromarray(image).save(path)
     opened, read = [], embed.open_image
-    monkeypatch.setattr(embed, "open_image", lambda path: opened.append(path) or read(path))
+    monkeypatch.setattr(embed, "open_image", lambda path, least: opened.append(path) or read(path, least))
     trunk = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 16, 16), torch.nn.Flatten())
     vision = VisionModel(trunk, {**tiny.visual.preprocess_cfg, "size": 32})
     both = encode_images_by([tiny, vision], paths, batch_size=2)
@@ -316,3 +316,17 @@ def test_cache_computes_only_what_changed(tmp_path):
 def test_digests_tell_preprocessing_apart(tiny, lite0):
     assert preprocess_digest(tiny) == preprocess_digest(build_model(TINY, seed=4))
     assert preprocess_digest(tiny) != preprocess_digest(lite0)
+
+
+def test_a_large_jpeg_is_decoded_at_a_fraction_and_means_the_same(tmp_path, photos):
+    paths = sorted((photos / "birds100").rglob("*.jpg"))[:60]
+    tiles = [Image.open(path).convert("RGB").resize((200, 200)) for path in paths]
+    mosaic = Image.new("RGB", (2_000, 1_200))
+    for i, tile in enumerate(tiles):
+        mosaic.paste(tile, (200 * (i % 10), 200 * (i // 10)))
+    mosaic.save(tmp_path / "large.jpg", quality=90)
+    lite0 = load_model("efficientnet-lite0").model
+    full = encode_images(lite0, [tmp_path / "large.jpg"], image_transform(lite0))[0]
+    scaled = encode_images(lite0, [tmp_path / "large.jpg"])[0]
+    assert not np.array_equal(scaled, full)
+    assert scaled @ full / np.linalg.norm(scaled) / np.linalg.norm(full) > 0.995
