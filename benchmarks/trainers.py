@@ -177,9 +177,7 @@ def main():
         for sizes, size in (("speed", SPEED), ("curves", CURVES)):
             config = our_config(size, 0, size["steps"]).model
             export_model(build_model(config), config, folder / f"model-{sizes}")
-        print_speed(
-            alternate(folder, "speed"),
-        )
+        print_speed(alternate(folder, "speed"), SPEED)
         print_curves(alternate(folder, "curves"))
 
 

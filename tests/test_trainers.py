@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks import trainers
 from bioclip_lib.catalog import assign_splits, write_catalog
 from bioclip_lib.config import ShardConfig, SplitConfig, load_config
 from bioclip_lib.embed import encode_images, encode_texts
@@ -68,6 +69,22 @@ def photos_of_two_colours(tmp_path):
 @pytest.fixture(scope="module")
 def checkpoint(run):
     return run.root / "logs" / "test" / "checkpoints" / "epoch_1.pt"
+
+
+def test_the_benchmark_runs_both_trainers_and_prints_its_tables(monkeypatch, capsys):
+    def alternate(folder, sizes):
+        assert (folder / f"model-{sizes}" / "open_clip_config.json").exists()
+        steps = 5 if sizes == "speed" else 200
+        result = {"loss": [1.0] * steps, "batch_s": [0.5] * steps, "compute_s": [0.25] * steps, "wall_s": 4.0,
+                  "cpu_s": 2.0, "peak_mib": 100.0, "worker_peak_mib": 0.0}  # fmt: skip
+        return {name: [result, result] for name in trainers.TRAINERS}
+
+    monkeypatch.setattr(trainers, "write_shards", lambda folder: None)
+    monkeypatch.setattr(trainers, "alternate", alternate)
+    trainers.main()
+    printed = capsys.readouterr().out
+    assert "| whole job, images/s | 160.0 | 160.0 | 1.00, 1.00 |" in printed
+    assert "| open_clip, 1 | 1.000 | 1.000 | 1.000 | 1.000 |" in printed
 
 
 def test_open_clips_trainer_trains_our_export_on_our_shards(run, checkpoint):
