@@ -85,7 +85,8 @@ class TrainConfig:
     """The contrastive recipe."""
 
     steps: int = 250
-    epochs: float = 0.0  # if positive, decides the steps: epochs * images / batch_size
+    epochs: float = 0.0  # if positive, decides the steps: epochs * images / batch_size, where
+    # a frozen tower's images count twice: as they are, and mirrored
     batch_size: int = 256
     micro_batch_size: int = 0  # images, and captions, encoded at once; 0: the whole batch. Same gradient, less memory
     grad_checkpointing: bool = False  # activations are computed again in the backward pass: less memory, slower
@@ -211,9 +212,10 @@ PROFILES: dict[str, dict[str, Any]] = {
     # Data: TreeOfLife-10M, 10.4 million images (data.photos: its folder). Cost there: 8 A100 with 80 GB on 2 nodes,
     # 4 days, 132.71 kg CO2e. Result there, zero-shot top-1: 38.1 % on Rare Species (model card), 39.4 % in the mean of
     # ten sets (site); here not run. Start it by torchrun on 8 processes, so that each encodes 4,096 pairs.
-    # The images were normalised with ImageNet's mean and std in training by
-    # default and with CLIP's own in evaluation; whether the released run did so is unknown. Here both follow
-    # model.normalisation: the model's own, or imagenet.
+    # The images were normalised with ImageNet's mean and std in training by default and with CLIP's own in evaluation;
+    # whether the released run did so is unknown. Here both follow model.normalisation: the model's own, or imagenet.
+    # Not as there: images were squashed to 224 x 224, here the centre is cut out, and crops are bilinear; shards were
+    # drawn with replacement, here an epoch has each image once; positional embeddings decayed, here they do not.
     "paper": {
         **_PHOTOGRAPHS_224,
         "model.name": "ViT-B-16",
@@ -237,7 +239,8 @@ PROFILES: dict[str, dict[str, Any]] = {
         "train.val_every_steps": 300,
     },
     # The recipe of BioCLIP 2 (its slurm/train.sh), without the replay: there each of the 32 GPUs also took 320 general
-    # image-text pairs of LAION a step, and weights were bf16 throughout; here products alone are.
+    # image-text pairs of LAION a step, and weights were bf16 throughout; here products alone are. Its script names no
+    # augmentation, so that open_clip's default is taken.
     # Data: TreeOfLife-200M, 214 million images. Cost: 32 GPUs; their days are not in our sources. Result there,
     # zero-shot top-1: 55.6 % in the mean of ten sets (site); here not run. By torchrun on 32 processes.
     "bioclip2": {
@@ -251,6 +254,8 @@ PROFILES: dict[str, dict[str, Any]] = {
         "train.precision": "bf16",
         "train.lr": 1e-4,
         "train.warmup_steps": 1_875,
+        "train.crop_area": (0.9, 1.0),
+        "train.mirror": False,
         "train.higher_rank_share": 0.0,
         "train.checkpoint_every_steps": 500,
         "train.val_every_steps": 500,
@@ -319,7 +324,8 @@ def _convert(value: Any, old: Any, key: str, example: Any = "") -> Any:
             raise InputError(f"{key} takes a list, not {value!r}")
         items = value.split(",") if isinstance(value, str) else value
         return tuple(_convert(item, example, key) for item in items)
-    if isinstance(value, bool) or (isinstance(old, str) and not isinstance(value, str)):
+    part = isinstance(old, int) and isinstance(value, float) and not value.is_integer()  # 2.5 steps
+    if part or isinstance(value, bool) or (isinstance(old, str) and not isinstance(value, str)):
         raise InputError(f"{key} takes a {type(old).__name__}, not {value!r}")
     try:
         return type(old)(value)

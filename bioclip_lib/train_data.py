@@ -51,9 +51,12 @@ def load_training_data(run: Run, config: Config, clip: torch.nn.Module) -> tuple
     UserWarning
         Of captions that are longer than the text tower's context.
     """
-    if config.train.freeze_image_tower and not config.model.name and config.model.image_tower != model.LITE0:
+    sizes = config.model
+    pretrained = sizes.pretrained or ":" in sizes.name if sizes.name else sizes.image_tower == model.LITE0
+    if config.train.freeze_image_tower and not pretrained:
         raise InputError(
-            "train.freeze_image_tower needs a pretrained image tower: set model.name, or model.image_tower"
+            "train.freeze_image_tower needs a pretrained image tower: set model.name and model.pretrained, or "
+            "model.image_tower"
         )
     table = catalog.read_catalog(run.catalog)
     table = table[table["split"].isin(["train", "val"])]

@@ -60,6 +60,8 @@ def test_strings_become_the_type_of_the_field(key, value, result):
     [
         ("train.steps", "many"),
         ("train.steps", True),
+        ("train.steps", 2.5),
+        ("train.steps", float("inf")),
         ("train.freeze_image_tower", "perhaps"),
         ("data.photos", 3),
         ("data.licenses", [4]),

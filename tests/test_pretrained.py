@@ -69,6 +69,8 @@ def test_published_recipes():
     assert (train.weight_decay, train.beta1, train.beta2, train.eps) == (0.2, 0.9, 0.98, 1e-6)
     assert train.text_types == ("com", "sci", "taxon", "sci_com", "taxon_com") and train.higher_rank_share == 0
     assert train.text_mixture == "batch" and train.stream and two.train.stream
+    for recipe in (paper.train, two.train):  # open_clip's augmentation
+        assert recipe.crop_area == (0.9, 1.0) and not recipe.mirror
     assert (two.train.batch_size, two.train.epochs, two.train.warmup_steps) == (90_112, 30, 1_875)
     vision = [model_config_dict(config.model)["vision_cfg"] for config in (paper, two)]
     assert [(v["layers"], v["width"], v["patch_size"]) for v in vision] == [(12, 768, 16), (24, 1024, 14)]
@@ -152,5 +154,6 @@ def test_a_whole_vit_is_frozen_but_for_its_projection(start, tmp_path):
 
 def test_a_tower_that_nobody_trained_is_not_frozen(tmp_path):
     config = tiny_config(freeze_image_tower=True)
-    with pytest.raises(InputError, match="needs a pretrained image tower"):
-        load_training_data(Run(tmp_path), config, build_model(config.model))
+    for of_config in (config, replace(config, model=ModelConfig(name="ViT-B-16"))):
+        with pytest.raises(InputError, match="needs a pretrained image tower"):
+            load_training_data(Run(tmp_path), of_config, None)
