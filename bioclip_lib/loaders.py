@@ -5,6 +5,7 @@ Refuses shards of classes that the catalog lacks. Which samples a step sees depe
 alone, whatever number of processes share it.
 """
 
+import functools
 import hashlib
 import warnings
 from collections.abc import Generator, Mapping
@@ -193,5 +194,9 @@ def batch_indices(n: int, batch_size: int, step: int, seed: int) -> torch.Tensor
     """
     size = min(n, batch_size)
     epoch, position = divmod(step, n // size)
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + 500_009 + epoch))
-    return order[position * size : (position + 1) * size]
+    return _epoch_order(n, seed, epoch)[position * size : (position + 1) * size]
+
+
+@functools.lru_cache(maxsize=1)
+def _epoch_order(n: int, seed: int, epoch: int) -> torch.Tensor:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + 500_009 + epoch))

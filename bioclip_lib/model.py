@@ -195,12 +195,15 @@ def compact_vocabulary(model: torch.nn.Module, *tokens: np.ndarray | torch.Tenso
         yield tensors
         return
     table = model.token_embedding
-    used = torch.unique(torch.cat([tensor.flatten() for tensor in tensors]))
+    occurs = torch.zeros(table.num_embeddings, dtype=torch.bool)
+    for tensor in tensors:
+        occurs[tensor.flatten()] = True
+    used, row = occurs.nonzero()[:, 0], occurs.cumsum(0) - 1
     model.token_embedding = torch.nn.Embedding.from_pretrained(
         table.weight.detach()[used.to(table.weight.device)], freeze=False
     )
     try:
-        yield [torch.searchsorted(used, tensor) for tensor in tensors]
+        yield [row[tensor] for tensor in tensors]
     finally:
         with torch.no_grad():
             table.weight[used.to(table.weight.device)] = model.token_embedding.weight
