@@ -145,10 +145,6 @@ def check_drawing(cfg: TrainConfig) -> None:
         raise InputError(
             f"train.crop_area is {cfg.crop_area}; give two shares, such as 0.5,1.0: 0 < first <= second <= 1"
         )
-    if cfg.decode_workers < 1:
-        raise InputError(
-            f"train.decode_workers is {cfg.decode_workers}; give the number of threads that decode, 1 or more"
-        )
     for name in ("higher_rank_share", "token_dropout"):
         if not 0 <= getattr(cfg, name) <= 1:
             raise InputError(f"train.{name} is {getattr(cfg, name):g}; give a share from 0 to 1")

@@ -75,7 +75,7 @@ def low_rank(model: torch.nn.Module, rank: int, seed: int, frozen_image_tower: b
         for module, name in adapted:
             parametrize.remove_parametrizations(module, name)
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(wanted[name])
+            parameter.requires_grad_(wanted.get(name, True))  # an objective may have added its own
 
 
 def _matrices(model: torch.nn.Module, frozen_image_tower: bool) -> Iterator[tuple[torch.nn.Module, str]]:

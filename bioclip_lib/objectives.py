@@ -1,7 +1,6 @@
 """What training optimises: from the features of a batch and its classes to the loss, with the weights only it needs.
 
-Takes a model, `TrainConfig` and the classes of the data; returns scalars. Refuses an objective that it does not know or
-that the data cannot serve.
+Takes a model, `TrainConfig` and the classes of the data; returns scalars. Refuses an objective that it does not know.
 
 ==============================  ====================================================================================
 ``clip``                        each image against the batch's texts; images of one species are negatives of each other
@@ -50,12 +49,12 @@ class Objective(torch.nn.Module):
     Raises
     ------
     InputError
-        For an unknown objective, a temperature that is not positive, or data without the lineages it needs.
+        For an unknown objective, or a temperature that is not positive.
     """
 
     def __init__(self, model: torch.nn.Module, cfg: TrainConfig, train: TrainData) -> None:
         super().__init__()
-        _check(cfg, train)
+        _check(cfg)
         self.name, self.temperature = cfg.objective, cfg.tree_temperature
         self._clip = [model]  # in a list, so that its weights are not the objective's
         self.heads = torch.nn.ModuleList()
@@ -106,7 +105,7 @@ class Objective(torch.nn.Module):
         images, scale = normalised(images), model.logit_scale.exp()
         if self.name == "clip":
             return clip_loss(images, texts, scale, rows)
-        by_image, by_text = (positives.to(device) for positives in _positives(data, batch, rows))
+        by_image, by_text = _positives(data, batch, rows, device)
         if self.name == "siglip":
             return sigmoid_loss(images, texts, scale, model.logit_bias, by_image, rows)
         if self.name == "hierarchical_contrastive":
@@ -116,29 +115,22 @@ class Objective(torch.nn.Module):
         return soft_target_clip_loss(images, texts, scale, by_image, by_text, rows)
 
 
-def _positives(data: Pairs, batch: Batch, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
+def _positives(data: Pairs, batch: Batch, rows: slice, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Tell which texts are true of the images at `rows`, and of which images the texts at `rows` are true: (b, B)."""
-    labels, types = batch.labels, batch.types
-    meaning = data.groups[labels, types]  # (B,)
-    by_image = data.groups[labels[rows, None], types[None, :]] == meaning[None, :]
-    by_text = data.groups[labels[None, :], types[rows, None]] == meaning[rows, None]
-    return by_image, by_text
+    groups, types = data.groups[batch.labels].to(device), batch.types.to(device)  # (B, n_types), (B,)
+    meaning = groups.gather(1, types[:, None])[:, 0]  # (B,)
+    return groups[rows][:, types] == meaning, groups.T[types[rows]] == meaning[rows, None]
 
 
 def _feature_width(model: torch.nn.Module) -> int:
     """Return the width D of the image features."""
-    projection = getattr(model.visual, "proj", None)
-    return model.visual.head.proj.out_features if projection is None else projection.shape[1]
+    visual = model.visual
+    return visual.head.proj.out_features if hasattr(visual, "trunk") else visual.output_dim
 
 
-def _check(cfg: TrainConfig, train: TrainData) -> None:
-    """Refuse an objective that the data cannot serve."""
+def _check(cfg: TrainConfig) -> None:
+    """Refuse an objective that there is not."""
     if cfg.objective not in OBJECTIVES:
         raise InputError(f"unknown train.objective {cfg.objective!r}; choose one of {', '.join(OBJECTIVES)}")
-    if cfg.objective.startswith("hierarchical") and train.lineages is None:
-        raise InputError(
-            f"train.objective={cfg.objective} needs the ranks of each class; give TrainData its lineages, as "
-            "train_data.load_training_data does"
-        )
-    if cfg.tree_temperature <= 0:
+    if not cfg.tree_temperature > 0:
         raise InputError(f"train.tree_temperature is {cfg.tree_temperature:g}; give a positive number, such as 0.5")

@@ -11,6 +11,7 @@ encodes its share, and all compare it with the features of the others.
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable
 
 import pandas as pd
@@ -36,6 +37,11 @@ from .trainer import Trainer
 __all__ = ["TrainData", "fit"]
 
 _SPEED_SETTINGS = ("micro_batch_size", "grad_checkpointing", "compile")  # the same gradient, but for rounding
+_LEAST = {
+    **dict.fromkeys(("steps", "batch_size", "checkpoint_every_steps", "val_every_steps", "decode_workers"), 1),
+    **dict.fromkeys(("epochs", "micro_batch_size", "lora_rank", "warmup_steps", "grad_clip"), 0),
+    **dict.fromkeys(("lr", "weight_decay", "beta1", "beta2", "eps"), 0),
+}
 _PACE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "val_every_steps", "decode_workers")  # the same weights
 
 
@@ -97,6 +103,7 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
     first one writes the log and checkpoints; what follows `fit` in a script, such as the export, is for it too:
     ``if parallel.world().rank == 0``.
     """
+    _check_numbers(config.train)
     config = with_steps(config, len(train.labels))
     cfg = config.train
     with joined(model.logit_scale.device) as here:
@@ -146,7 +153,7 @@ def _run_steps(
             bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['images_per_s']:.0f} images/s", refresh=False)
             bar.update()
             if first and on_step is not None:
-                on_step(row)
+                on_step(dict(row))
             done = trainer.step == cfg.steps
             if first and (stopping or done or trainer.step % cfg.checkpoint_every_steps == 0):
                 write_checkpoint(run.checkpoints, trainer.step, settings, trainer.state(), cfg.keep_checkpoints)
@@ -155,6 +162,14 @@ def _run_steps(
                     f"stopped after step {trainer.step} of {cfg.steps}, as SIGTERM asked; resume with fit(..., "
                     f"resume=True), or run 03_training again: {run.checkpoints} holds the state"
                 )
+
+
+def _check_numbers(cfg: TrainConfig) -> None:
+    """Refuse numbers by which nothing can be trained."""
+    for name, least in _LEAST.items():
+        value, end = getattr(cfg, name), 1 if name.startswith("beta") else math.inf
+        if not least <= value < end:
+            raise InputError(f"train.{name} is {value:g}; give a number from {least} up" + ", below 1" * (end == 1))
 
 
 def _check(model: torch.nn.Module, train: TrainData, val: TrainData, cfg: TrainConfig) -> None:
@@ -167,6 +182,11 @@ def _check(model: torch.nn.Module, train: TrainData, val: TrainData, cfg: TrainC
             raise InputError(
                 f"the {name} captions hold {data.tokens.shape[1]} text types, train.text_types {len(cfg.text_types)}; "
                 "load the data again under this configuration"
+            )
+        if cfg.objective.startswith("hierarchical") and len(data.labels) and data.lineages is None:
+            raise InputError(
+                f"train.objective={cfg.objective} needs the ranks of each class; give the {name} data lineages, as "
+                "train_data.load_training_data does"
             )
     if cfg.freeze_image_tower != train.holds_features:
         raise InputError(

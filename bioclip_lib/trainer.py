@@ -156,7 +156,7 @@ class Trainer:
         """Compute loss and zero-shot top-1 on the same pairs and text types each time, without augmentation.
 
         Both are those of the averaged weights, where there are any; nan without pairs, top-1 without texts as well. Its
-        candidates are the classes of these pairs, by their captions of the last of the text types.
+        candidates are the classes of all validation pairs, by their captions of the last of the text types.
         """
         if not len(self.val.labels):
             return math.nan, math.nan

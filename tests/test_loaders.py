@@ -5,6 +5,7 @@ import json
 import math
 import signal
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -246,7 +247,9 @@ def test_a_catalog_of_other_images_is_refused(run):
 
 def test_streaming_a_frozen_tower_or_data_of_the_other_kind_is_refused(run, tmp_path):
     with pytest.raises(InputError, match=r"set train\.stream=false or"):
-        train_data.load_training_data(run, config_of(freeze_image_tower=True), None)
+        config = config_of(freeze_image_tower=True)
+        pretrained = replace(config, model=replace(config.model, image_tower="efficientnet-lite0"))
+        train_data.load_training_data(run, pretrained, None)
     model = build_model(config_of().model)
     train, val = train_data.load_training_data(run, config_of(), model)
     with pytest.raises(InputError, match=r"train\.stream=False, but the training images are in shards"):

@@ -3,11 +3,15 @@
 import dataclasses
 import math
 
+from bioclip_lib import _torchvision_ops  # noqa: F401 (before open_clip)
+
+# isort: split
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from open_clip.model import CLIP
 from test_accumulation import LINEAGES, data_with_lineages
 from test_train import tiny_config, tiny_images, train_tiny
 
@@ -131,6 +135,13 @@ def test_a_batch_of_unrelated_species_with_a_cold_temperature_is_plain_clip():
     torch.testing.assert_close(objective(image, text, data, batch, slice(0, 4)), expected)
 
 
+def test_a_resnet_is_trained_on_classes():
+    visual = {"layers": [1, 1, 1, 1], "width": 8, "image_size": 32, "patch_size": None}
+    clip = CLIP(16, visual, {"context_length": 16, "width": 32, "heads": 2, "layers": 1})
+    heads = Objective(clip, tiny_config(objective="classification").train, tiny_images()).heads
+    assert [tuple(head.weight.shape) for head in heads] == [(4, 16)]
+
+
 def few_shot_accuracy(model, data):
     features = encode_images(model, data.inputs)
     folds = few_shot.few_shot_folds(data.labels, [1], 20)[1]
@@ -200,6 +211,8 @@ def test_a_model_without_texts_is_resumed_and_refused_zero_shot(tmp_path, name):
 def test_ranks_are_asked_for_where_they_are_needed(tmp_path, name):
     with pytest.raises(InputError, match=r"needs the ranks of each class"):
         train_tiny(tmp_path, tiny_config(objective=name))
+    with pytest.raises(InputError, match=r"needs the ranks of each class; give the validation data lineages"):
+        train_tiny(tmp_path, tiny_config(objective=name), data=data_with_lineages(), val=tiny_images(8))
     with pytest.raises(ValueError, match="lineages"):
         dataclasses.replace(tiny_images(), lineages=np.zeros((4, 6), int))
     with pytest.raises(InputError, match=r"tree_temperature is 0; give a positive number"):

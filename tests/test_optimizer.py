@@ -166,6 +166,12 @@ def test_low_rank_training_changes_matrices_by_that_rank_and_stock_open_clip_loa
         torch.testing.assert_close(stock.eval().encode_image(pixels), model.encode_image(pixels), atol=1e-6, rtol=0)
 
 
+def test_factors_and_a_bias_of_the_objective_are_trained_together(tmp_path):
+    model, _ = train_tiny(tmp_path, tiny_config(lora_rank=2, objective="siglip", steps=2))
+    assert model.logit_bias.requires_grad and model.logit_bias != -10
+    assert all(p.requires_grad for p in model.parameters())
+
+
 def test_factors_start_at_nothing_and_need_blocks():
     model = build_model(tiny_config().model)
     before, pixels = model_digest(model), torch.ones(1, 3, 16, 16)

@@ -123,6 +123,13 @@ def test_the_hook_gets_every_row_as_it_is_made(tmp_path):
     assert log["data_wait"].between(0, 1).all() and log["gpu_gib"].isna().all()
 
 
+def test_what_a_hook_does_to_its_row_stays_with_the_hook(tmp_path):
+    config = tiny_config(steps=1)
+    data = tiny_images()
+    log = fit(build_model(config.model), data, data, config, Run(tmp_path), progress=False, on_step=dict.clear)
+    assert len(log) == 1 and log["loss"].notna().all()
+
+
 class _StopError(Exception):
     pass
 
@@ -269,7 +276,16 @@ def test_every_setting_of_the_recipe_changes_the_weights(tmp_path, setting, valu
         ({"crop_area": (0.5, 1.1)}, r"train\.crop_area"),
         ({"crop_area": (0.5,)}, r"train\.crop_area"),
         ({"higher_rank_share": 1.5}, r"train\.higher_rank_share is 1\.5"),
-        ({"decode_workers": 0}, r"train\.decode_workers is 0"),
+        ({"decode_workers": 0}, r"train\.decode_workers is 0; give a number from 1 up"),
+        ({"steps": 0}, r"train\.steps is 0"),
+        ({"epochs": math.nan}, r"train\.epochs is nan"),
+        ({"batch_size": 0}, r"train\.batch_size is 0"),
+        ({"micro_batch_size": -1}, r"train\.micro_batch_size is -1"),
+        ({"val_every_steps": 0}, r"train\.val_every_steps is 0"),
+        ({"checkpoint_every_steps": 0}, r"train\.checkpoint_every_steps is 0"),
+        ({"lr": -1.0}, r"train\.lr is -1; give a number from 0 up$"),
+        ({"grad_clip": math.nan}, r"train\.grad_clip is nan"),
+        ({"beta2": 1.0}, r"train\.beta2 is 1; give a number from 0 up, below 1"),
         ({"token_dropout": -0.1}, r"train\.token_dropout is -0\.1"),
     ],
 )
@@ -345,6 +361,14 @@ def test_an_epoch_sees_every_row_at_most_once(n, batch_size, seed, epoch):
     rows = torch.cat([batch_indices(n, batch_size, epoch * n_batches + i, seed) for i in range(n_batches)]).tolist()
     assert len(set(rows)) == len(rows) == n_batches * size
     assert set(rows) <= set(range(n))
+
+
+def test_the_order_of_an_epoch_is_drawn_once(monkeypatch):
+    drawn, randperm = [], torch.randperm
+    monkeypatch.setattr(torch, "randperm", lambda n, **kwargs: drawn.append(n) or randperm(n, **kwargs))
+    for step in range(6):
+        batch_indices(37, 12, step, 5)
+    assert drawn == [37, 37]
 
 
 def test_epochs_and_seeds_differ():
