@@ -74,12 +74,15 @@ class Optimizer:
     def step(self, lr: float) -> float:
         """Change the parameters by their gradients, at a learning rate; return the gradient's norm before clipping.
 
+        Where that is not finite nothing is changed; fp16 then goes on with a smaller scale.
         In several processes the gradients are summed before, so that all of them skip the same steps.
         """
         for group in self.adamw.param_groups:
             group["lr"] = lr * group["lr_scale"]
         self.scaler.unscale_(self.adamw)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        if not (norm.isfinite() or self.scaler.is_enabled()):
+            return norm.item()
         if self.grad_clip > 0:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.grad_clip, norm)
         scale = self.scaler.get_scale()

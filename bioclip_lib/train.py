@@ -1,8 +1,8 @@
 """Training, from pairs to weights, log and checkpoints; in one process or, started by `torchrun`, several.
 
 Takes a model, `TrainData` (images in memory or in shards, or features of a frozen trunk, with their captions as tokens)
-and a `Config`; trains the model in place and returns the log. Refuses data that do not fit together, and a loss that is
-not finite.
+and a `Config`; trains the model in place and returns the log. Refuses data that do not fit together, and a loss or
+gradient that is not finite.
 
 Everything random at a step is a function of (seed, step) alone. Hence an interrupted run that goes on from a checkpoint
 ends with the same bits as one that was never interrupted, on the same machine. All processes draw the same batch; each
@@ -86,8 +86,8 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
     ------
     InputError
         If the data do not fit the configuration, a checkpoint belongs to other settings, the processes do not share a
-        batch evenly or lose each other, the loss is not finite (``tables/bad_batch.csv`` then holds the batch), too
-        many images in shards cannot be read, or SIGTERM asks to stop: after a checkpoint.
+        batch evenly or lose each other, the loss or its gradient is not finite (``tables/bad_batch.csv`` then holds
+        the batch), too many images in shards cannot be read, or SIGTERM asks to stop: after a checkpoint.
 
     Warns
     -----

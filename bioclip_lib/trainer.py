@@ -1,6 +1,7 @@
 """A model in training: one step of it, its validation, and the state that a checkpoint holds.
 
-Takes a model, an objective and pairs as tensors; changes the model in place. Refuses a loss that is not finite.
+Takes a model, an objective and pairs as tensors; changes the model in place. Refuses a loss or gradient that is not
+finite.
 """
 
 import math
@@ -69,7 +70,7 @@ class Trainer:
         Parameters
         ----------
         bad_batch : Path
-            Takes the pairs of a batch whose loss is not finite.
+            Takes the pairs of a batch whose loss or gradient is not finite.
         stop : bool
             Whether this process was asked to stop.
 
@@ -89,6 +90,8 @@ class Trainer:
         batch = draw_batch(self.train, drawn, types, cfg.token_dropout, generator)
         loss, stopping = self._compute_gradients(batch, bad_batch, stop)
         grad_norm = self.optimizer.step(lr)
+        if not math.isfinite(grad_norm) and cfg.precision != "fp16":
+            raise self._not_finite("the gradient's norm", grad_norm, batch, bad_batch)
         with torch.no_grad():
             self.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
         self.optimizer.update_average()
@@ -130,22 +133,24 @@ class Trainer:
         loss = self._loss(self.train, batch, rows, *leaves) / world().size
         total, n_asked = add_up(torch.tensor([loss.item(), stop], dtype=torch.float64, device=self.device)).tolist()
         if not math.isfinite(total):
-            raise self._not_finite(total, batch, leaves[0].detach(), bad_batch)
+            raise self._not_finite("the loss", total, batch, bad_batch, leaves[0].detach())
         self.optimizer.backward(loss)
         for part, leaf in zip(encoded, leaves, strict=True):
             part.backward(add_up(leaf.grad))
         add_up_gradients(self.optimizer.parameters)
         return total, n_asked > 0
 
-    def _not_finite(self, loss: float, batch: Batch, images: torch.Tensor, path: Path) -> InputError:
-        """Return the error of a loss that is not finite; save its batch."""
+    def _not_finite(
+        self, what: str, value: float, batch: Batch, path: Path, images: torch.Tensor | None = None
+    ) -> InputError:
+        """Return the error of a number that is not finite; save its batch."""
         if world().rank == 0:
             table = {**self.loader.names(batch.index), "label": batch.labels, "text_type": batch.types}
-            finite = images.isfinite().all(dim=1).cpu()
+            finite = True if images is None else images.isfinite().all(dim=1).cpu()
             with atomic(path) as tmp:
                 pd.DataFrame({**table, "finite_image_features": finite}).to_csv(tmp, index=False)
         return InputError(
-            f"the loss is {loss} at step {self.step + 1}; its batch is in {path}; lower train.lr ({self.cfg.lr:g}), "
+            f"{what} is {value} at step {self.step + 1}; its batch is in {path}; lower train.lr ({self.cfg.lr:g}), "
             f"raise train.warmup_steps ({self.cfg.warmup_steps}) or set train.precision=fp32"
         )
 

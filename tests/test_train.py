@@ -17,6 +17,7 @@ from bioclip_lib.embed import encode_images, trunk_features
 from bioclip_lib.errors import InputError
 from bioclip_lib.loaders import batch_indices
 from bioclip_lib.model import build_model, encode_tokens, model_digest, tokenize
+from bioclip_lib.optimizer import Optimizer
 from bioclip_lib.paths import Run
 from bioclip_lib.schedule import learning_rate, parameter_groups
 from bioclip_lib.train import compact_vocabulary, fit
@@ -237,6 +238,28 @@ def test_loss_that_is_not_finite_stops_training(tmp_path):
     assert not bad["finite_image_features"].any()
     assert model.token_embedding.num_embeddings == 49_408
     assert not list_checkpoints(tmp_path / "checkpoints")
+
+
+@pytest.mark.parametrize("steps", [4, 8])
+def test_a_gradient_that_is_not_finite_stops_training_before_the_weights_take_it(tmp_path, monkeypatch, steps):
+    backward = Optimizer.backward
+
+    def overflow(self, loss):
+        backward(self, loss)
+        if loss_calls.append(1) or len(loss_calls) == 4:
+            self.parameters[0].grad = torch.full_like(self.parameters[0], math.nan)
+
+    loss_calls = []
+    monkeypatch.setattr(Optimizer, "backward", overflow)
+    config = tiny_config(steps=steps)
+    model = build_model(config.model)
+    with pytest.raises(InputError, match=r"the gradient's norm is nan at step 4; its batch is in .*bad_batch\.csv"):
+        train_tiny(tmp_path, config, model=model)
+    assert all(p.isfinite().all() for p in model.parameters())
+    assert sorted(pd.read_csv(tmp_path / "tables" / "bad_batch.csv")["row"]) == sorted(
+        batch_indices(24, 8, 3, 0).tolist()
+    )
+    assert [path.name for path in list_checkpoints(Run(tmp_path).checkpoints)] == ["step-000002.pt"]
 
 
 def test_batch_larger_than_the_set(tmp_path):
