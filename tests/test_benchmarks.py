@@ -1,5 +1,6 @@
 """Scores of a run on a catalog of two sets, by hand: who is asked what, chance, ranks, pairing, what is left out."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -167,6 +168,26 @@ def test_morphotypes_have_no_tree_distance_and_classes_without_ranks_no_rank():
     ranks = mistakes.rank_accuracy(predictions, table, CONFIG)
     assert ranks.empty and {"model", "rank"} <= set(ranks)
     assert score_figures.plot_mistakes(distances) and score_figures.plot_rank_accuracy(ranks)
+
+
+def test_ranks_of_many_classes_need_no_table_of_all_pairs(monkeypatch):
+    names = [f"s{i}" for i in range(1_000)]
+    ranks = {rank: [f"{rank}{i % 2**depth}" for i in range(len(names))] for depth, rank in enumerate(RANKS)}
+    names_of = dict.fromkeys(["image_id", "species", "verbatim_name", "scientific_name"], names)
+    table = pd.DataFrame({**ranks, **names_of}).assign(source="x", split="test", rank="species")
+    table = table.assign(excluded="", taxon_id="", common_name="")
+    classes = benchmarks.evaluated_images(table)["class_key"].to_numpy()
+    predictions = pd.DataFrame({"class_key": classes, "predicted": np.roll(classes, 1)})
+    predictions = predictions.assign(model="m", dataset="x", part="seen")
+    tracemalloc.start()
+    found = mistakes.rank_accuracy(predictions, table, CONFIG)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * 2**20  # all pairs at once took 196 MiB, and grew with the square of the classes
+    shares = [table[rank].value_counts(normalize=True) for rank in RANKS]  # each rank here says those above it
+    assert found["chance"].tolist() == pytest.approx([(share**2).sum() for share in shares])
+    monkeypatch.setattr(mistakes, "_PAIRS", len(names) * 7)
+    pd.testing.assert_frame_equal(found, mistakes.rank_accuracy(predictions, table, CONFIG))
 
 
 def test_sets_are_scored_apart():
