@@ -111,6 +111,25 @@ def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, F
     }
 
 
+def file_features(run: Run, config: Config, name: str, table: str, files: Sequence[str]) -> np.ndarray:
+    """Return the features of image files, (n, D), of ``trained`` or a model's address; cached in the named table.
+
+    Each model prepares the files by itself. They are computed again when a file's size or time has changed.
+    """
+    clip = _model_of(run, config, name)[0]
+    stats = [Path(file.partition("::")[0]).stat() for file in files]  # of an archive's member: the archive
+    prepared = hashlib.sha256(preprocess_digest(clip).encode())
+    prepared.update(json.dumps([(stat.st_size, stat.st_mtime_ns) for stat in stats]).encode())
+    digests = {"model_digest": _model_digest(clip), "preprocess_digest": prepared.hexdigest()}
+    compute = partial(embed.encode_images_by, [clip], files, config.evaluate.batch_size)
+    return cached_features(_table_path(run, f"{table}_{name}"), files, digests, lambda: compute()[0])
+
+
+def can_name(config: Config, name: str) -> bool:
+    """Tell whether a contestant has a text tower that was trained."""
+    return not (is_vision_only(name) or (name == "trained" and config.train.objective in CLASS_OBJECTIVES))
+
+
 def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str], mirrored: bool = False) -> FeatureTable:
     """Return what a pretrained trunk gives for whole splits, before any projection; computed once a split and cached.
 

@@ -113,10 +113,10 @@ def score_few_shot(
             methods = _methods(part, list(texts[classes]), encoders.get(name))
             for k, parts in splits.items():
                 for method, predict in methods.items():
-                    answers = _answers(features, labels, pool.index, parts, predict)
+                    answers = fold_answers(features, labels, pool.index, parts, predict)
                     keys = {"model": name, "method": method, "dataset": dataset, "part": part, "k": k}
                     queries.append(answers.assign(**keys))
-                    scores += _score_rows(keys, answers, config)
+                    scores += score_answers(keys, answers, config)
     every = pd.concat(queries, ignore_index=True) if queries else pd.DataFrame(columns=_QUERY_COLUMNS)
     return pd.DataFrame(scores, columns=SCORE_COLUMNS), every
 
@@ -131,7 +131,7 @@ def _methods(part: str, texts: list[str], encode: Callable | None) -> dict[str, 
     return {**METHODS, "text": lambda *fold: probes.text_anchored(*fold, encoded)}
 
 
-def _answers(
+def fold_answers(
     features: np.ndarray, labels: np.ndarray, image_ids: pd.Index, parts: Sequence[few_shot.Fold], predict: Callable
 ) -> pd.DataFrame:
     """Return the queries of every fold, with whether each is right."""
@@ -155,7 +155,7 @@ def task_of(part: str, k: int, method: str) -> str:
     return "/".join(words)
 
 
-def _score_rows(keys: dict, answers: pd.DataFrame, config: EvaluateConfig) -> list[dict]:
+def score_answers(keys: dict, answers: pd.DataFrame, config: EvaluateConfig) -> list[dict]:
     """Return the rows of top1 and macro_top1."""
     per_class = answers.groupby("class_key")["correct"].mean()
     row = {"model": keys["model"], "dataset": keys["dataset"]}
