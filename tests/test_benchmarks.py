@@ -216,6 +216,9 @@ def test_images_without_features_are_named(zoo):
     short = FeatureTable(whole.image_ids[1:], whole.values[1:])
     with pytest.raises(InputError, match=r"1 evaluated images have no features .*Panthera leo/0"):
         zero_shot_scores.score_zero_shot(zoo, {"m": short}, {"m": encoder_of(one_hot(SPECIES), zoo)}, CONFIG)
+    twice = FeatureTable([*whole.image_ids, whole.image_ids[0]], np.concatenate([whole.values, whole.values[:1]]))
+    with pytest.raises(InputError, match=r"Panthera leo/0 has two rows of features"):
+        zero_shot_scores.score_zero_shot(zoo, {"m": twice}, {"m": encoder_of(one_hot(SPECIES), zoo)}, CONFIG)
 
 
 def tree_like(table, noise=0.0, seed=0):
