@@ -142,7 +142,7 @@ def compare_zero_shot(predictions: pd.DataFrame, reference: str, config: Evaluat
     Parameters
     ----------
     predictions : DataFrame
-        Of `benchmarks.score_zero_shot`.
+        Of `zero_shot_scores.score_zero_shot`.
     reference : str
         A model.
     config : EvaluateConfig
