@@ -39,8 +39,10 @@ def evaluated_images(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def rows_of(features, images: pd.DataFrame) -> pd.DataFrame:
-    """Return features as a frame indexed by image; refuse a table that lacks an evaluated image."""
+    """Return features as a frame indexed by image; refuse a table that lacks an evaluated image, or has one twice."""
     frame = pd.DataFrame(features.values, index=features.image_ids)
+    if not frame.index.is_unique:
+        raise InputError(f"{frame.index[frame.index.duplicated()][0]} has two rows of features; compute them again")
     missing = images.index.difference(frame.index)
     if len(missing):
         raise InputError(f"{len(missing)} evaluated images have no features (e.g. {missing[0]}); rerun 03_training")

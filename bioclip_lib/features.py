@@ -96,8 +96,8 @@ def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, F
 
     Notes
     -----
-    Whatever was computed before is read, if it is of the same weights, preprocessing and images. All models see the
-    square that the shards give at their size: the short edge resized, the centre cut out.
+    Whatever was computed before is read, if it is of the same weights, layers, preprocessing and shards. All models see
+    the square that the shards give at their size: the short edge resized, the centre cut out.
     """
     unknown = sorted(name for name in set(names) - set(CONTESTANTS) if name != model.LITE0 and ":" not in name)
     if unknown:
@@ -109,6 +109,25 @@ def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, F
     return {
         name: FeatureTable(images.image_ids, special.get(name, _embedded)(run, config, name, images)) for name in names
     }
+
+
+def file_features(run: Run, config: Config, name: str, table: str, files: Sequence[str]) -> np.ndarray:
+    """Return the features of image files, (n, D), of ``trained`` or a model's address; cached in the named table.
+
+    Each model prepares the files by itself. They are computed again when a file's size or time has changed.
+    """
+    clip = _model_of(run, config, name)[0]
+    stats = [Path(file.partition("::")[0]).stat() for file in files]  # of an archive's member: the archive
+    prepared = hashlib.sha256(preprocess_digest(clip).encode())
+    prepared.update(json.dumps([(stat.st_size, stat.st_mtime_ns) for stat in stats]).encode())
+    digests = {"model_digest": _model_digest(clip), "preprocess_digest": prepared.hexdigest()}
+    compute = partial(embed.encode_images_by, [clip], files, config.evaluate.batch_size)
+    return cached_features(_table_path(run, f"{table}_{name}"), files, digests, lambda: compute()[0])
+
+
+def can_name(config: Config, name: str) -> bool:
+    """Tell whether a contestant has a text tower that was trained."""
+    return not (is_vision_only(name) or (name == "trained" and config.train.objective in CLASS_OBJECTIVES))
 
 
 def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str], mirrored: bool = False) -> FeatureTable:
@@ -129,7 +148,7 @@ def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str], mirrored
         float32 of shape (n, 1280) for Lite0.
     """
     with model.image_trunk(clip) as trunk:
-        digests = {"model_digest": model.model_digest(trunk), "preprocess_digest": preprocess_digest(clip)}
+        digest = _model_digest(trunk)
     tables = []
     step = -1 if mirrored else 1  # along the width of (n, H, W, 3)
     for split in splits:
@@ -138,7 +157,7 @@ def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str], mirrored
         values = cached_features(
             path,
             image_ids,
-            digests,
+            _digests(run, [split], digest, preprocess_digest(clip)),
             lambda split=split: embed.trunk_features(clip, _load(run, clip, split)[:, :, ::step]),
         )
         tables.append((image_ids, values))
@@ -162,7 +181,7 @@ def class_encoder(run: Run, config: Config, name: str) -> ClassEncoder:
         raise InputError(f"{name} has no text tower and cannot name images zero-shot; use few-shot (05_few_shot)")
     clip, tokenizer = _model_of(run, config, name)
     encode = partial(embed.encode_texts, clip, tokenizer=tokenizer)
-    digest = model.model_digest(clip)
+    digest = _model_digest(clip)
 
     def weights(classnames: Sequence[str], templates: Sequence[str]) -> np.ndarray:
         asked = hashlib.sha256(json.dumps([list(classnames), list(templates)]).encode()).hexdigest()
@@ -196,6 +215,19 @@ def _size_px(clip: torch.nn.Module) -> int:
     return size if isinstance(size, int) else size[0]
 
 
+def _model_digest(module: torch.nn.Module) -> str:
+    """Return the SHA-256 of weights and layers: with other activations the same weights give other features."""
+    return hashlib.sha256(f"{model.model_digest(module)} {module}".encode()).hexdigest()
+
+
+def _digests(run: Run, splits: Sequence[str], model_digest: str, preprocessing: str) -> dict[str, str]:
+    """Return what image features depend on; the preprocessing begins with the tars of the splits, by content."""
+    index = shards.read_index(run.shards)
+    tars = index.loc[index["split"].isin(list(splits)), "sha256"]
+    prepared = hashlib.sha256(" ".join([preprocessing, *tars]).encode()).hexdigest()
+    return {"model_digest": model_digest, "preprocess_digest": prepared}
+
+
 def _table_path(run: Run, name: str) -> Path:
     """Return where a table of a run lies; an address becomes a file name."""
     return run.embeddings / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}.parquet"
@@ -225,12 +257,12 @@ def _embedded(run: Run, config: Config, name: str, images: EvaluatedImages) -> n
             return project_trunk(clip, trunk_table(run, clip, images.splits).values)
         return embed.encode_images_by([clip], images.pixels(_size_px(clip)), config.evaluate.batch_size)[0]
 
-    digests = {"model_digest": model.model_digest(clip), "preprocess_digest": preprocess_digest(clip)}
+    digests = _digests(run, images.splits, _model_digest(clip), preprocess_digest(clip))
     return cached_features(_table_path(run, name), images.image_ids, digests, compute)
 
 
 def _pixels(run: Run, config: Config, name: str, images: EvaluatedImages) -> np.ndarray:
-    digests = {"model_digest": name, "preprocess_digest": str(_THUMBNAIL_OF_PX)}
+    digests = _digests(run, images.splits, name, str(_THUMBNAIL_OF_PX))
     compute = lambda: embed.pixel_features(images.pixels(_THUMBNAIL_OF_PX))  # noqa: E731
     return cached_features(_table_path(run, name), images.image_ids, digests, compute)
 

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from . import captions, comparisons, few_shot, metrics, probes
+from . import captions, catalog, comparisons, few_shot, metrics, probes
 from .benchmarks import SCORE_COLUMNS, Features, evaluated_images, rows_of, with_interval
+from .class_names import ASIS
 from .config import EvaluateConfig
+from .errors import InputError
 
 METHODS = {
     "simple_shot": few_shot.simple_shot,
@@ -100,7 +102,7 @@ def score_few_shot(
         ``image_id, class_key, fold, correct, model, method, dataset, part, k``, a row an answer.
     """
     images = evaluated_images(table)
-    texts = captions.caption_table(table).set_index("class_key")[config.text_type]
+    texts = _class_texts(table, config.text_type)
     values = {name: rows_of(features, images) for name, features in tables.items()}
     scores, queries = [], []
     for (dataset, part), rows in folds.groupby(["dataset", "part"]):
@@ -113,12 +115,22 @@ def score_few_shot(
             methods = _methods(part, list(texts[classes]), encoders.get(name))
             for k, parts in splits.items():
                 for method, predict in methods.items():
-                    answers = _answers(features, labels, pool.index, parts, predict)
+                    answers = fold_answers(features, labels, pool.index, parts, predict)
                     keys = {"model": name, "method": method, "dataset": dataset, "part": part, "k": k}
                     queries.append(answers.assign(**keys))
-                    scores += _score_rows(keys, answers, config)
+                    scores += score_answers(keys, answers, config)
     every = pd.concat(queries, ignore_index=True) if queries else pd.DataFrame(columns=_QUERY_COLUMNS)
     return pd.DataFrame(scores, columns=SCORE_COLUMNS), every
+
+
+def _class_texts(table: pd.DataFrame, text_type: str) -> pd.Series:
+    """Return the caption of each class, or its label in the caption's template, indexed by class."""
+    kept = table[catalog.usable(table)].sort_values("image_id")
+    classes = kept.assign(class_key=catalog.class_key(kept)).drop_duplicates("class_key").set_index("class_key")
+    if text_type == ASIS:
+        return classes["verbatim_name"].map(captions.TEMPLATES_ONE[0].format)
+    texts = [captions.caption(row, text_type) for row in classes.to_dict("records")]
+    return pd.Series(texts, index=classes.index, dtype=object)
 
 
 def _methods(part: str, texts: list[str], encode: Callable | None) -> dict[str, Callable]:
@@ -131,7 +143,7 @@ def _methods(part: str, texts: list[str], encode: Callable | None) -> dict[str, 
     return {**METHODS, "text": lambda *fold: probes.text_anchored(*fold, encoded)}
 
 
-def _answers(
+def fold_answers(
     features: np.ndarray, labels: np.ndarray, image_ids: pd.Index, parts: Sequence[few_shot.Fold], predict: Callable
 ) -> pd.DataFrame:
     """Return the queries of every fold, with whether each is right."""
@@ -155,7 +167,7 @@ def task_of(part: str, k: int, method: str) -> str:
     return "/".join(words)
 
 
-def _score_rows(keys: dict, answers: pd.DataFrame, config: EvaluateConfig) -> list[dict]:
+def score_answers(keys: dict, answers: pd.DataFrame, config: EvaluateConfig) -> list[dict]:
     """Return the rows of top1 and macro_top1."""
     per_class = answers.groupby("class_key")["correct"].mean()
     row = {"model": keys["model"], "dataset": keys["dataset"]}
@@ -214,11 +226,18 @@ def compare_few_shot(queries: pd.DataFrame, column: str, reference: str, config:
         detectable, n``: accuracy of the reference minus the baseline's, with interval and p-value of a bootstrap over
         classes (`metrics.paired_difference`); the p-value corrected over data sets and baselines of the same question;
         the difference that would be found with a power of 80 % (`comparisons.detectable_difference`).
+
+    Raises
+    ------
+    InputError
+        If the reference has no answers where others have.
     """
     kept = "method" if column == "model" else "model"
     question = ["part", "k", kept]
     index = ["dataset", *question, "fold", "image_id", "class_key"]
     wide = queries.assign(correct=queries["correct"].astype(float)).pivot(index=index, columns=column, values="correct")
+    if len(wide.columns) and reference not in wide.columns:
+        raise InputError(f"no answers of {reference}; there are those of {', '.join(map(str, wide.columns))}")
     rows = []
     for keys, group in wide.groupby(["dataset", *question]):
         for baseline in wide.columns.drop(reference, errors="ignore"):

@@ -17,6 +17,7 @@ from .paths import REPOSITORY, write_json
 
 PUBLISHED_CSV = REPOSITORY / "data" / "published_numbers.csv"
 PUBLISHED_COLUMNS = ("set", "model", "task", "metric", "value", "source")
+LOWER_IS_BETTER = ("ece", "mistake_distance")
 _KEYS = ["dataset", "task", "metric"]
 _COLUMNS = [*_KEYS, "model", "value", "ci_low", "ci_high", "n", "chance", "published", "source"]
 
@@ -62,6 +63,8 @@ def read_published(path: str | Path = PUBLISHED_CSV) -> pd.DataFrame:
 def leaderboard(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     """Set results and published numbers of the same data set, task and metric below each other, the best first.
 
+    The best is the lowest of `LOWER_IS_BETTER`, else the highest.
+
     Parameters
     ----------
     results : DataFrame
@@ -79,9 +82,9 @@ def leaderboard(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     theirs = published.rename(columns={"set": "dataset"}).assign(published=True)
     theirs = theirs.merge(ours[_KEYS].drop_duplicates(), on=_KEYS)
     board = pd.concat([ours, theirs.astype({"value": float})], ignore_index=True) if len(theirs) else ours
-    return board.sort_values([*_KEYS, "value"], ascending=[True] * 3 + [False], kind="stable")[_COLUMNS].reset_index(
-        drop=True
-    )
+    badness = board["value"].where(board["metric"].isin(LOWER_IS_BETTER), -board["value"])
+    board = board.assign(badness=badness).sort_values([*_KEYS, "badness"], kind="stable")
+    return board[_COLUMNS].reset_index(drop=True)
 
 
 def percent_table(board: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
@@ -139,7 +142,7 @@ def compare_zero_shot(predictions: pd.DataFrame, reference: str, config: Evaluat
     Parameters
     ----------
     predictions : DataFrame
-        Of `benchmarks.score_zero_shot`.
+        Of `zero_shot_scores.score_zero_shot`.
     reference : str
         A model.
     config : EvaluateConfig

@@ -11,9 +11,11 @@ from . import RANKS, catalog, hierarchy, zero_shot
 from .benchmarks import with_interval
 from .config import EvaluateConfig
 
+_PAIRS = 300_000  # pairs of classes at a time, to bound the memory
+
 
 def rank_accuracy(predictions: pd.DataFrame, table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
-    """Tell at which ranks the predicted taxon is right, where both taxa are known at that rank.
+    """Tell at which ranks the predicted taxon is right, of the images whose own taxon is known at that rank.
 
     Returns
     -------
@@ -25,10 +27,8 @@ def rank_accuracy(predictions: pd.DataFrame, table: pd.DataFrame, config: Evalua
     for (name, dataset, part), group in predictions.groupby(["model", "dataset", "part"]):
         candidates = np.unique(group["class_key"])
         true, predicted = (np.searchsorted(candidates, group[column]) for column in ("class_key", "predicted"))
-        of_candidates, every = ranks.loc[candidates], np.arange(len(candidates))
-        hits = zero_shot.correct_by_rank(of_candidates, true, predicted)  # (n, 7)
-        pairs = zero_shot.correct_by_rank(of_candidates, np.repeat(every, len(every)), np.tile(every, len(every)))
-        by_chance = pairs.reshape(len(every), len(every), -1).mean(axis=1)  # (C, 7): a candidate drawn at random
+        hits = zero_shot.correct_by_rank(ranks.loc[candidates], true, predicted)  # (n, 7)
+        by_chance = _chance_by_rank(ranks.loc[candidates])
         for depth, rank in enumerate(RANKS):
             known = ~np.isnan(hits[:, depth])
             if not known.any():
@@ -38,6 +38,17 @@ def rank_accuracy(predictions: pd.DataFrame, table: pd.DataFrame, config: Evalua
             keys = {"model": name, "dataset": dataset, "part": part, "rank": rank}
             rows.append({**keys, **interval, "chance": chance, "n": int(known.sum())})
     return pd.DataFrame(rows, columns=["model", "dataset", "part", "rank", "value", "ci_low", "ci_high", "chance", "n"])
+
+
+def _chance_by_rank(ranks: pd.DataFrame) -> np.ndarray:
+    """Return how often a candidate drawn at random is right for an image of each class, (C, 7)."""
+    every, rows = np.arange(len(ranks)), max(1, _PAIRS // len(ranks))
+    chance = []
+    for start in range(0, len(ranks), rows):
+        true = every[start : start + rows]
+        pairs = zero_shot.correct_by_rank(ranks, np.repeat(true, len(every)), np.tile(every, len(true)))
+        chance.append(pairs.reshape(len(true), len(every), -1).mean(axis=1))  # (c * C, 7) -> (c, C, 7) -> (c, 7)
+    return np.concatenate(chance)
 
 
 def mistake_distances(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
@@ -57,7 +68,7 @@ def mistake_distances(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.Data
         _, observed, expected = found
         for d in range(1, len(RANKS) + 1):
             share = float((observed == d).mean()) if len(observed) else np.nan
-            chance = float((expected == d).sum() / max(1, (expected > 0).sum()))
+            chance = float(expected[:, d].sum() / max(1, expected[:, 1:].sum()))
             keys = {"model": name, "dataset": dataset, "part": part, "distance": d}
             rows.append({**keys, "share": share, "chance": chance, "n": len(observed)})
     return pd.DataFrame(rows, columns=["model", "dataset", "part", "distance", "share", "chance", "n"])
@@ -81,7 +92,7 @@ def mean_distances(predictions: pd.DataFrame, table: pd.DataFrame, config: Evalu
         wrong, observed, expected = found
         interval = with_interval(observed.astype(float), wrong["class_key"].to_numpy(), config)
         keys = {"model": name, "dataset": dataset, "task": f"zero_shot/{part}", "metric": "mistake_distance"}
-        chance = expected.sum() / (expected > 0).sum()
+        chance = (expected * np.arange(len(RANKS) + 1)).sum() / expected[:, 1:].sum()
         rows.append({**keys, **interval, "n": len(wrong), "seeds": 1, "chance": chance})
     columns = ["model", "dataset", "task", "metric", "value", "ci_low", "ci_high", "n", "seeds", "chance"]
     return pd.DataFrame(rows, columns=columns)
@@ -90,7 +101,7 @@ def mean_distances(predictions: pd.DataFrame, table: pd.DataFrame, config: Evalu
 def _distances_of_mistakes(
     group: pd.DataFrame, table: pd.DataFrame
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray] | None:
-    """Return mistakes (m rows), their distances (m,) and those of all candidates from the truth (m, C); None of one."""
+    """Return mistakes (m rows), their distances (m,) and how many candidates lie at 0 to 7 (m, 8); None of one."""
     ranks = _ranks_of_classes(table)
     candidates = ranks.index[ranks["species"] != ""].intersection(np.unique(group["class_key"]))
     if len(candidates) < 2:
@@ -98,8 +109,9 @@ def _distances_of_mistakes(
     distance = hierarchy.tree_distance(ranks.loc[candidates])
     known = group["class_key"].isin(candidates) & group["predicted"].isin(candidates)
     wrong = group[known & (group["class_key"] != group["predicted"])]
-    expected = distance[candidates.get_indexer(wrong["class_key"])]
-    return wrong, expected[np.arange(len(wrong)), candidates.get_indexer(wrong["predicted"])], expected
+    true, predicted = (candidates.get_indexer(wrong[column]) for column in ("class_key", "predicted"))
+    counts = np.stack([(distance == d).sum(axis=1) for d in range(len(RANKS) + 1)], axis=1)  # (C, 8)
+    return wrong, distance[true, predicted], counts[true]
 
 
 def _ranks_of_classes(table: pd.DataFrame) -> pd.DataFrame:

@@ -63,7 +63,7 @@ def _line(*cells: str) -> str:
 
 def _accuracy_lines(dataset: str, rows: pd.DataFrame, models: list[str]) -> list[str]:
     """Format top-1 accuracy of the main zero-shot and few-shot tasks."""
-    main = rows["task"].str.fullmatch(r"zero_shot/(un)?seen|few_shot/\d+(/unseen)?")
+    main = rows["task"].str.fullmatch(r"zero_shot(/(un)?seen)?|few_shot/\d+(/unseen)?")
     tasks = sorted(rows.loc[main, "task"].unique(), key=lambda t: (t.startswith("few"), t.count("/"), len(t), t))
     lines = []
     for task in tasks:

@@ -199,7 +199,7 @@ def plot_results_overview(results: pd.DataFrame) -> Figure:
     results : DataFrame
         Of `metrics.read_metrics`.
     """
-    main = results["task"].str.fullmatch(r"zero_shot/(un)?seen|few_shot/\d+|hierarchy/(un)?seen")
+    main = results["task"].str.fullmatch(r"zero_shot(/(un)?seen)?|few_shot/\d+|hierarchy/(un)?seen")
     rows = results[main & results["metric"].isin(["top1", "spearman"])]
     kinds = {"top1": "top-1 accuracy", "spearman": "Spearman's ρ"}
     kinds = {metric: label for metric, label in kinds.items() if (rows["metric"] == metric).any()}

@@ -15,6 +15,7 @@ from .errors import InputError
 
 TOP_K = 5
 _SCORES = 4_000_000  # image-class scores at a time, to bound the memory
+_IMAGES = 256  # at least so many at a time: fewer, and reading the weights takes longer than the products
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def zero_shot_predict(features: np.ndarray, weights: np.ndarray, k: int = TOP_K)
 
     Notes
     -----
-    Images go in chunks of about 4 million scores, so memory grows neither with their number nor with the classes'.
+    Images and classes go in blocks of about 4 million scores, so memory grows with the number of neither.
 
     Examples
     --------
@@ -106,26 +107,42 @@ def zero_shot_predict(features: np.ndarray, weights: np.ndarray, k: int = TOP_K)
     """
     if features.ndim != 2 or features.shape[1:] != weights.shape[1:] or not len(weights) or k < 1:
         raise InputError(f"features {features.shape} do not fit class weights {weights.shape} and k {k}")
-    ranked = np.empty((len(features), min(k, len(weights))), dtype=np.int64)
-    for rows, scores in _score_chunks(features, weights):
-        image = np.arange(len(scores))
-        for place in range(ranked.shape[1]):  # k passes: for few of many classes far cheaper than sorting all
-            best = scores.argmax(axis=1)
-            ranked[rows, place] = best
-            scores[image, best] = -np.inf
+    k = min(k, len(weights))
+    ranked, best = np.zeros((len(features), k), dtype=np.int64), np.full((len(features), k), -np.inf)
+    for rows, first, scores in _score_blocks(features, weights):
+        columns, values = _highest(scores, k)
+        values = np.concatenate([best[rows], values], axis=1)  # of equal ones, those of earlier classes come first
+        columns = np.concatenate([ranked[rows], first + columns], axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")[:, :k]
+        best[rows], ranked[rows] = (np.take_along_axis(each, order, axis=1) for each in (values, columns))
     return ranked
 
 
-def _score_chunks(features: np.ndarray, weights: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield slices of images with their scores for all classes, (c, C)."""
-    chunk = max(1, _SCORES // len(weights))
-    for start in range(0, len(features), chunk):
-        rows = slice(start, start + chunk)
-        with np.errstate(invalid="ignore"):  # infinity times 0; refused below
-            scores = features[rows] @ weights.T  # (c, D) @ (D, C) -> (c, C)
-        if not np.isfinite(scores).all():
-            raise InputError("features hold NaN or infinity; compute them again")
-        yield rows, scores
+def _highest(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return columns and values of the k highest scores (or all) of each row, the best first; scores are used up."""
+    image, columns, values = np.arange(len(scores)), [], []
+    for _ in range(min(k, scores.shape[1])):  # k passes: for few of many classes far cheaper than sorting all
+        columns.append(scores.argmax(axis=1))
+        values.append(scores[image, columns[-1]])
+        scores[image, columns[-1]] = -np.inf
+    return np.stack(columns, axis=1), np.stack(values, axis=1)
+
+
+def _score_blocks(features: np.ndarray, weights: np.ndarray) -> Iterator[tuple[slice, int, np.ndarray]]:
+    """Yield slices of images, the first class of a block, and their scores (c, b); all blocks of some images, then on.
+
+    Raises InputError if a score is not finite.
+    """
+    n_images = max(_IMAGES, _SCORES // len(weights))
+    n_classes = max(1, _SCORES // n_images)
+    for start in range(0, len(features), n_images):
+        rows = slice(start, start + n_images)
+        for first in range(0, len(weights), n_classes):
+            with np.errstate(invalid="ignore"):  # infinity times 0; refused below
+                scores = features[rows] @ weights[first : first + n_classes].T  # (c, D) @ (D, b) -> (c, b)
+            if not np.isfinite(scores).all():
+                raise InputError("features hold NaN or infinity; compute them again")
+            yield rows, first, scores
 
 
 def zero_shot_confidence(features: np.ndarray, weights: np.ndarray, logit_scale: float) -> np.ndarray:
@@ -155,11 +172,13 @@ def zero_shot_confidence(features: np.ndarray, weights: np.ndarray, logit_scale:
     >>> zero_shot_confidence(np.array([[1.0, 0.0]]), np.eye(2), np.log(3)).round(3).tolist()
     [0.75]
     """
-    confidence = np.empty(len(features))
-    for rows, scores in _score_chunks(features, weights):
-        below = logit_scale * (scores.astype(float) - scores.max(axis=1, keepdims=True))  # (c, C), the best at 0
-        confidence[rows] = 1 / np.exp(below).sum(axis=1)
-    return confidence
+    best, total = np.full(len(features), -np.inf), np.zeros(len(features))  # of the softmax, the best at exp(0)
+    for rows, _, scores in _score_blocks(features, weights):
+        highest = np.maximum(best[rows], scores.max(axis=1))
+        total[rows] *= np.exp(logit_scale * (best[rows] - highest))
+        total[rows] += np.exp(logit_scale * (scores.astype(float) - highest[:, None])).sum(axis=1)  # (c, b) -> (c,)
+        best[rows] = highest
+    return 1 / total
 
 
 def correct_by_rank(ranks: pd.DataFrame, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:

@@ -33,6 +33,13 @@ def test_the_registry_holds_the_ten_sets_of_bioclip_and_says_where_each_is_had()
         assert registry[column].str.fullmatch(r"\d*").all()
 
 
+def test_sets_of_one_folder_are_one_set():
+    """PlantDoc of BioCLIP is Meta-Album's small one, that of BioCLIP 2's shots the whole one: another set of images."""
+    registry = read_registry()
+    assert registry["folder"].is_unique
+    assert registry.loc[["plantdoc", "plantdoc_few_shot"], "n_images"].tolist() == ["1080", "2598"]
+
+
 def test_published_numbers_are_fractions_of_known_sets_with_a_source():
     published = read_published()
     assert published["value"].between(0.01, 0.97).all() and (published["source"] != "").all()

@@ -1,5 +1,6 @@
 """Features of a run: computed once, recomputed when weights or preprocessing change; models by their address."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -101,6 +102,25 @@ def test_a_changed_weight_preprocessing_or_cut_table_is_computed_again(run, forw
     table = run.embeddings / "trained.parquet"
     table.write_bytes(table.read_bytes()[:-20])
     assert computes() == images_alone and computes() == 0
+
+
+def test_another_activation_with_the_same_weights_is_computed_again(run):
+    before = ask(run, CONFIG, ["trained"])
+    path = run.model / "open_clip_config.json"
+    settings = json.loads(path.read_text())
+    settings["model_cfg"]["quick_gelu"] = not settings["model_cfg"].get("quick_gelu", False)
+    path.write_text(json.dumps(settings))
+    after = ask(run, CONFIG, ["trained"])
+    assert all(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_other_images_under_the_same_ids_are_computed_again(run, catalog):
+    before = ask(run, CONFIG, ["trained", "pixels"])
+    smaller = replace(CONFIG.shards, image_size_px=24)
+    shards.write_shards(catalogs.assign_splits(catalog, CONFIG.split), run.shards, smaller)
+    after = ask(run, CONFIG, ["trained", "pixels"])
+    assert not np.array_equal(before[0], after[0]) and not np.array_equal(before[1], after[1])
+    assert np.array_equal(before[2], after[2])  # class weights
 
 
 def test_models_of_one_size_share_the_decoded_images(run, monkeypatch):

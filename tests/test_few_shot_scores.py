@@ -1,6 +1,7 @@
 """Few-shot scores on a small catalog, by hand: who is asked, on which folds, by which method, and against whom."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -175,6 +176,18 @@ def test_cumulative_accuracies_are_the_original_ones(zoo, scored):
     assert simple[["fold_0", "fold_1", "fold_2"]].to_numpy()[0].tolist() != pytest.approx(found[2])
 
 
+@pytest.mark.parametrize(("text_type", "text"), [("asis", "a photo of Aa a."), ("common_name", "the Aa a")])
+def test_texts_are_those_of_every_text_type(zoo, scored, text_type, text):
+    asked = []
+    encoders = {"good": lambda texts: asked.extend(texts) or np.eye(len(NAMES))[: len(texts)]}
+    zoo = zoo.assign(verbatim_name=zoo["scientific_name"], common_name="the " + zoo["scientific_name"])
+    config = replace(CONFIG, text_type=text_type)
+    few_shot_scores.score_few_shot(zoo, scored[2], {"good": scored[0]["good"]}, encoders, config)
+    assert text in asked
+    with pytest.raises(InputError, match="unknown text type 'latin'"):
+        few_shot_scores.score_few_shot(zoo, scored[2], {}, {}, replace(CONFIG, text_type="latin"))
+
+
 def test_models_and_methods_are_compared_in_pairs(scored):
     _, _, _, scores, queries = scored
     top1 = scores[scores["metric"] == "top1"].set_index(["model", "task"])["value"]
@@ -189,6 +202,9 @@ def test_models_and_methods_are_compared_in_pairs(scored):
     assert row["value"] == pytest.approx(top1["poor", "few_shot/1"] - top1["poor", "few_shot/1/text"])
     assert not ((methods["model"] == "noise") & (methods["baseline"] == "text")).any()
     assert few_shot_scores.compare_few_shot(queries[queries["model"] == "good"], "model", "good", CONFIG).empty
+    assert few_shot_scores.compare_few_shot(queries.iloc[:0], "model", "good", CONFIG).empty
+    with pytest.raises(InputError, match="no answers of frozen; there are those of good, noise, poor"):
+        few_shot_scores.compare_few_shot(queries, "model", "frozen", CONFIG)
 
 
 def test_small_classes_are_left_out_and_sets_are_scored_apart():

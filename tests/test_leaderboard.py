@@ -55,6 +55,14 @@ def test_published_numbers_stand_beside_ours_with_their_source(board):
     assert set(board["dataset"]) == {"fungi", "rare"} and set(board["task"]) == {"zero_shot"}
 
 
+def test_the_best_is_first_also_where_low_is_good():
+    rows = pd.DataFrame({"model": ["a", "b", "c"], "value": [0.3, 0.1, 0.2]}).assign(dataset="fungi", task="zero_shot")
+    results = pd.concat([rows.assign(metric=metric) for metric in ("ece", "mistake_distance", "top1")])
+    results = results.assign(ci_low=0.0, ci_high=1.0, n=9, chance=0.0)
+    board = leaderboard.leaderboard(results, leaderboard.read_published("none.csv"))
+    assert "".join(board["model"]) == "bca" + "bca" + "acb"
+
+
 def test_the_table_in_percent(board):
     table = leaderboard.percent_table(board, ["zero_shot", "few_shot/1"])
     assert table.columns.tolist() == [("fungi", "zero_shot"), ("rare", "zero_shot")]

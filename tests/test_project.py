@@ -61,3 +61,9 @@ def test_notebook_cells_are_narrative_calls_and_looks(path):
 def test_readme_shows_the_results_that_are_committed():
     table = report.results_table(report.read_committed_metrics())
     assert table in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("stem", ["05_few_shot", "07_embedding_maps", "08_hierarchy_probes"])
+def test_further_models_are_asked_wherever_images_alone_are_needed(stem):
+    source = (REPOSITORY / "notebooks" / f"{stem}.ipynb").read_text()
+    assert "features.contestants(config)" in source or "*config.evaluate.models" in source

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bioclip_lib import metrics, report
+from bioclip_lib import metrics, report, score_figures
 from bioclip_lib.errors import InputError
 from bioclip_lib.paths import Run
 
@@ -44,6 +44,13 @@ TABLE = """\
 | birds | 10 shots, top-1 % | 80.0 [70.0, 90.0] | 20.0 [10.0, 30.0] |  | 5.0 | 800 to 900 |
 | birds | 5 shots, unseen species, top-1 % | 70.0 [60.0, 80.0] |  |  | 5.0 | 1,234 |
 | birds | hierarchy, unseen species, Spearman's rho | 0.46 [0.30, 0.55], p 0.0001 |  |  | 0 | 24 species |"""
+
+
+def test_published_sets_are_in_the_table_and_in_the_overview():
+    rows = pd.DataFrame([row("plankton", "trained", "zero_shot", "top1", 0.5, 0.4, 0.6)])
+    assert "| plankton | zero-shot, top-1 % | 50.0 [40.0, 60.0] | 5.0 | 1,234 |" in report.results_table(rows)
+    labels = score_figures.plot_results_overview(rows).axes[0].get_yticklabels()
+    assert [label.get_text() for label in labels] == ["plankton", "zero-shot"]
 
 
 def test_the_table_by_hand():

@@ -85,7 +85,8 @@ def test_confidence_is_the_softmax_of_scaled_cosines(monkeypatch):
     features, weights = rng.normal(size=(11, 4)), rng.normal(size=(6, 4))
     logits = np.exp(3.0 * features @ weights.T)
     expected = logits.max(axis=1) / logits.sum(axis=1)
-    monkeypatch.setattr(zero_shot, "_SCORES", 18)  # three images at a time
+    monkeypatch.setattr(zero_shot, "_IMAGES", 3)
+    monkeypatch.setattr(zero_shot, "_SCORES", 12)  # three images and four classes at a time
     assert zero_shot.zero_shot_confidence(features, weights, 3.0) == pytest.approx(expected)
     assert zero_shot.zero_shot_confidence(features, weights, 1e4).max() <= 1  # nothing overflows
 
@@ -109,13 +110,22 @@ def test_renaming_classes_renames_predictions(order):
     assert (np.array(order)[zero_shot.zero_shot_predict(features, weights[order])] == ranked).all()
 
 
-def test_chunks_do_not_matter(monkeypatch):
+@pytest.mark.parametrize(("images", "scores"), [(1, 1), (1, 90), (3, 90), (7, 84), (50, 100)])
+def test_blocks_do_not_matter(monkeypatch, images, scores):
     rng = np.random.default_rng(1)
-    features, weights = rng.normal(size=(50, 8)), rng.normal(size=(30, 8))
-    whole = zero_shot.zero_shot_predict(features, weights)
-    for scores in (1, 90):  # one image at a time, three at a time
-        monkeypatch.setattr(zero_shot, "_SCORES", scores)
-        assert (zero_shot.zero_shot_predict(features, weights) == whole).all()
+    features, weights = rng.integers(-2, 3, size=(50, 4)), rng.integers(-2, 3, size=(30, 4))  # ties abound
+    expected = np.argsort(-(features @ weights.T), axis=1, kind="stable")[:, :5]
+    monkeypatch.setattr(zero_shot, "_IMAGES", images)
+    monkeypatch.setattr(zero_shot, "_SCORES", scores)
+    assert (zero_shot.zero_shot_predict(features.astype(float), weights.astype(float)) == expected).all()
+
+
+def test_blocks_hold_many_images_however_many_the_classes_are():
+    """With few images at a time, reading the weights takes longer than the products (6 times, of 450,000 classes)."""
+    features, weights = np.zeros((300, 2), dtype=np.float32), np.zeros((450_000, 2), dtype=np.float32)
+    sizes = [scores.shape for *_, scores in zero_shot._score_blocks(features, weights)]
+    assert {images for images, _ in sizes} == {256, 44}
+    assert max(images * classes for images, classes in sizes) <= zero_shot._SCORES
 
 
 def test_perfect_and_chance():

@@ -1,0 +1,87 @@
+"""Published sets from their files to the leaderboard: what is asked, by whom, and beside which published numbers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bioclip_lib import embed, few_shot, leaderboard, loading, metrics, model, set_scores, zero_shot
+from bioclip_lib.config import load_config
+from bioclip_lib.errors import InputError
+from bioclip_lib.paths import Run
+from bioclip_lib.templates import TEMPLATES
+
+TINY = {"image_size_px": 16, "vision_layers": 1, "vision_width": 32, "text_layers": 1, "text_width": 32}
+SETTINGS = {f"model.{key}": value for key, value in {**TINY, "text_heads": 2, "embed_dim": 16}.items()}
+LABELS = ("Pest_one", "Pest two", "Pest_three")
+
+
+@pytest.fixture
+def config(tmp_path):
+    settings = {**SETTINGS, "evaluate.sets": str(tmp_path / "sets"), "evaluate.n_bootstraps": 50, "evaluate.n_folds": 2}
+    return load_config("mini", settings)
+
+
+@pytest.fixture
+def run(tmp_path, config, write_image):
+    """An untrained model; a set of three classes with seven images, one of them not there."""
+    run = Run(tmp_path / "run")
+    model.export_model(model.build_model(config.model, seed=1), config.model, run.model)
+    lines = ["FILE_NAME,CATEGORY"]
+    for i in range(21):
+        lines.append(f"{i}.png,{LABELS[i % 3]}")
+        if i:
+            write_image(tmp_path / "sets" / "PLK_Mini" / "images" / f"{i}.png", seed=i)
+    (tmp_path / "sets" / "PLK_Mini" / "labels.csv").write_text("\n".join(lines))
+    return run
+
+
+def test_a_set_is_asked_as_published_and_stands_beside_the_published_numbers(run, config, tmp_path):
+    by_set, found = set_scores.score_sets(run, config)
+    assert list(by_set) == ["plankton"]
+    assert found.loc["plankton", ["n_images", "to_do"]].tolist() == [20, ""]
+    assert "21 images, 3,440 expected" in found.loc["plankton", "differs"]
+    assert "file not found" in found.loc["plankton", "differs"] and "newt" not in found.index
+    assert "https://" in found.loc["rare_species", "to_do"]
+
+    loaded = loading.load_model(f"run:{run.root}")
+    files = [tmp_path / "sets" / "PLK_Mini" / "images" / f"{i}.png" for i in range(1, 21)]
+    features, labels = embed.encode_images(loaded.model, files), np.array([LABELS[i % 3] for i in range(1, 21)])
+    classes = sorted(LABELS)
+    weights = zero_shot.zero_shot_weights(
+        lambda texts: embed.encode_texts(loaded.model, texts, loaded.tokenizer), classes, TEMPLATES["original"]
+    )
+    right = np.array(classes)[zero_shot.zero_shot_predict(features, weights, 1)[:, 0]] == labels
+    rows = by_set["plankton"].set_index(["task", "metric"])
+    assert rows.loc[("zero_shot", "top1"), ["value", "n", "chance"]].tolist() == [right.mean(), 20, 1 / 3]
+    for k, folds in few_shot.few_shot_folds(labels, (1, 5), 2, "cumulative").items():
+        hits = [(few_shot.simple_shot(features, labels, *fold) == labels[fold[1]]).mean() for fold in folds]
+        assert rows.loc[(f"few_shot/{k}", "top1"), "value"] == pytest.approx(np.mean(hits))
+
+    metrics.append_metrics(run.metrics_csv, by_set["plankton"], run="r", profile="mini", notebook="04_zero_shot")
+    board = leaderboard.leaderboard(leaderboard.read_results([run.metrics_csv]), leaderboard.read_published())
+    table = leaderboard.percent_table(board, ["zero_shot", "few_shot/1"])
+    assert table.loc["BioCLIP 2", ("plankton", "zero_shot")] == "3.9 (published)"
+    assert "[" in table.loc["trained", ("plankton", "zero_shot")]
+
+
+def test_a_second_call_embeds_nothing_and_a_changed_file_is_seen(run, config, tmp_path, monkeypatch, write_image):
+    calls, encode = [], embed.encode_images_by
+    monkeypatch.setattr(embed, "encode_images_by", lambda *asked: calls.append(1) or encode(*asked))
+    first, _ = set_scores.score_sets(run, config)
+    again, _ = set_scores.score_sets(run, config)
+    assert len(calls) == 1 and first["plankton"].equals(again["plankton"])
+    write_image(tmp_path / "sets" / "PLK_Mini" / "images" / "1.png", seed=99)
+    set_scores.score_sets(run, config)
+    assert len(calls) == 2
+
+
+def test_without_a_text_tower_only_shots_are_asked_and_without_sets_nothing(run, config, tmp_path):
+    trained_by_class = replace(config, train=replace(config.train, objective="classification"))
+    tasks = set_scores.score_sets(run, trained_by_class)[0]["plankton"]["task"]
+    assert set(tasks) == {"few_shot/1", "few_shot/5"}
+    none, found = set_scores.score_sets(run, replace(config, evaluate=replace(config.evaluate, sets="")))
+    assert none == {} and found.empty
+    (tmp_path / "sets" / "PLK_Mini" / "labels.csv").write_text("FILE_NAME,CATEGORY\n1.png,one\n0.png,two\n")
+    with pytest.raises(InputError, match=r"Plankton has no two classes with readable images \(.*file not found\)"):
+        set_scores.score_sets(run, config)
