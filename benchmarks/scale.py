@@ -1,8 +1,8 @@
 """Memory and processor time of a whole catalog at 10^5, 10^6 and 10^7 rows: ``python -m benchmarks.scale``.
 
 The rows are synthetic, their names those of real species: distinct names as TreeOfLife-10M has them (one in 25 rows, at
-most 450,000), with their ranks as context; 1 % of the files are copies, 1 % near copies. Each size runs in a process of
-its own, so that its peak memory is its own.
+most 450,000), with their ranks as context; 1 % of the files are copies, 1 % near copies. Names and catalog are made by a
+process each, so that their peak memory is their own.
 """
 
 import re
@@ -74,34 +74,52 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def measure(n):
+def resolve(raw, names):
+    """Resolve the names of a file of rows; print how many, the processor time and the peak memory."""
+    start = time.process_time()
+    table = catalog_files.resolve_file(raw, DataConfig())
+    table.to_parquet(names, index=False)
+    print(len(table), time.process_time() - start, peak())
+
+
+def build(raw, names, out):
+    """Build the catalog of a file of rows; print how many are excluded, the processor time and the peak memory."""
+    start = time.process_time()
+    names = pd.read_parquet(names, dtype_backend="pyarrow")
+    counts = catalog_files.build_catalog_file(raw, names, out, SplitConfig(), read_details=False)
+    print(counts[""], time.process_time() - start, peak())
+
+
+def measure(n, folder):
     """Build one catalog; print its row of the table."""
-    with tempfile.TemporaryDirectory() as folder:
-        raw, out = Path(folder) / "raw.parquet", Path(folder) / "catalog.parquet"
-        subprocess.run([sys.executable, "-m", "benchmarks.scale", "write", str(n), str(raw)], check=True)
-        start = time.process_time()
-        names = catalog_files.resolve_file(raw, DataConfig())
-        resolved, peak_of_names = time.process_time() - start, peak()
-        counts = catalog_files.build_catalog_file(raw, names, out, SplitConfig(), read_details=False)
-        seconds = time.process_time() - start
-        row = [n, len(names), resolved, seconds, 1e6 * seconds / n, counts[""]]
-        print("| " + " | ".join(f"{value:,.0f}" for value in row) + f" | {peak_of_names:.2f} | {peak():.2f} |")
+    raw, names, out = (str(folder / f"{name}.parquet") for name in ("raw", "names", "catalog"))
+    stage("write", raw, str(n))
+    n_names, names_s, names_gib = stage("resolve", raw, names)
+    n_excluded, build_s, build_gib = stage("build", raw, names, out)
+    row = [n, n_names, n_excluded, names_s, build_s, 1e6 * (names_s + build_s) / n]
+    print("| " + " | ".join(f"{value:,.0f}" for value in row) + f" | {names_gib:.2f} | {build_gib:.2f} |", flush=True)
+
+
+def stage(*arguments):
+    """Run a stage in a process of its own; return the numbers that it prints."""
+    command = [sys.executable, "-m", "benchmarks.scale", *arguments]
+    return [float(x) for x in subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()]
 
 
 def main():
-    """Run one size a process, the smallest first."""
-    head = "rows, distinct names, CPU s names, CPU s all, CPU us a row, excluded, peak GiB names, peak GiB all".split(
-        ", "
-    )
-    print("| " + " | ".join(head) + " |\n" + "| ---: " * len(head) + "|")
+    """Measure the sizes, the smallest first."""
+    head = ["rows", "distinct names", "excluded", "CPU s names", "CPU s catalog", "CPU us a row"]
+    head += ["peak GiB names", "peak GiB catalog"]
+    print("| " + " | ".join(head) + " |\n" + "| ---: " * len(head) + "|", flush=True)
     for n in SIZES:
-        subprocess.run([sys.executable, "-m", "benchmarks.scale", "measure", str(n)], check=True)
+        with tempfile.TemporaryDirectory() as folder:
+            measure(n, Path(folder))
 
+
+STAGES = {"write": lambda path, n: write_rows(path, int(n)), "resolve": resolve, "build": build}
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["write"]:
-        write_rows(sys.argv[3], int(sys.argv[2]))
-    elif sys.argv[1:2] == ["measure"]:
-        measure(int(sys.argv[2]))
+    if sys.argv[1:]:
+        STAGES[sys.argv[1]](*sys.argv[2:])
     else:
         main()
