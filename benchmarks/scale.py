@@ -1,8 +1,8 @@
 """Memory and processor time of a whole catalog at 10^5, 10^6 and 10^7 rows: ``python -m benchmarks.scale``.
 
 The rows are synthetic, their names those of real species: distinct names as TreeOfLife-10M has them (one in 25 rows, at
-most 450,000), with their ranks as context; 1 % of the files are copies, 1 % near copies. Names and catalog are made by a
-process each, so that their peak memory is their own.
+most 450,000), with their ranks as context; 1 % of the files are copies, 1 % near copies. Names and catalog are made in
+a process each, so that their peak memory is their own.
 """
 
 import re
