@@ -55,7 +55,7 @@ def tensorboard(folder: str | Path) -> Hook:
     return write
 
 
-def live_figure(every_s: float = 15.0) -> Hook:
+def live_figure(every_s: float = 30.0) -> Hook:
     """Return a hook that draws loss, schedule and throughput below the cell, again and again.
 
     Parameters
