@@ -74,7 +74,7 @@ def checkpoint(run):
 def test_the_benchmark_runs_both_trainers_and_prints_its_tables(monkeypatch, capsys):
     def alternate(folder, sizes):
         assert (folder / f"model-{sizes}" / "open_clip_config.json").exists()
-        steps = 5 if sizes == "speed" else 200
+        steps = {"speed": trainers.SPEED, "curves": trainers.CURVES}[sizes]["steps"]
         result = {"loss": [1.0] * steps, "batch_s": [0.5] * steps, "compute_s": [0.25] * steps, "wall_s": 4.0,
                   "cpu_s": 2.0, "peak_mib": 100.0, "worker_peak_mib": 0.0}  # fmt: skip
         return {name: [result, result] for name in trainers.TRAINERS}
@@ -83,7 +83,8 @@ def test_the_benchmark_runs_both_trainers_and_prints_its_tables(monkeypatch, cap
     monkeypatch.setattr(trainers, "alternate", alternate)
     trainers.main()
     printed = capsys.readouterr().out
-    assert "| whole job, images/s | 160.0 | 160.0 | 1.00, 1.00 |" in printed
+    rate = trainers.SPEED["steps"] * trainers.BATCH / 4.0
+    assert f"| whole job, images/s | {rate:.1f} | {rate:.1f} | 1.00, 1.00 |" in printed
     assert "| open_clip, 1 | 1.000 | 1.000 | 1.000 | 1.000 |" in printed
 
 
