@@ -145,7 +145,8 @@ def build_catalog_file(
     joined = out.with_name(f".{out.name}.joined")
     try:
         _join(raw, names, joined)
-        decided, leaks = _decided(joined, split, data, read_details)
+        with pd.option_context("mode.copy_on_write", True):  # columns that a step leaves as they are stay uncopied
+            decided, leaks = _decided(joined, split, data, read_details)
         if data.benchmark:
             with atomic(out.with_name("leaks.csv")) as tmp:
                 leaks.to_csv(tmp, index=False)
