@@ -107,7 +107,7 @@ def reproduce(config: Config, run_dir: str | Path = "") -> int:
     for number, notebook in enumerate(notebooks, 1):
         digest.update(notebook.read_bytes())  # a notebook is stale when any notebook before it has changed
         label = f"[{number}/{len(notebooks)}] {notebook.stem}"
-        if state.get(notebook.stem) == digest.hexdigest():
+        if state.get(notebook.stem) == digest.hexdigest() and (run.notebooks / notebook.name).is_file():
             print(f"{label}: up to date")
             continue
         if not execute(notebook, run, parameters, label):

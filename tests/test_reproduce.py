@@ -272,3 +272,10 @@ def test_another_content_of_the_catalogs_that_settings_name_is_another_input(req
     path.unlink()
     with pytest.raises(InputError, match="does not exist"):
         reproduce.digest_of_catalogs(config)
+
+
+def test_an_executed_notebook_that_is_gone_is_made_again(smoke):
+    (smoke.notebooks / "10_paper_figures.ipynb").unlink()
+    done = command("--profile", "smoke", "--run", smoke.root)
+    assert done.returncode == 0 and done.stdout.count("up to date") == 8
+    assert (smoke.notebooks / "10_paper_figures.ipynb").is_file()
