@@ -176,7 +176,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "evaluate.n_bootstraps": 200,
         "evaluate.n_permutations": 199,
     },
-    # The first run: the embedded tree of life, no download, under 12 minutes on 2 cores.
+    # The first run: the embedded tree of life, no download, minutes on 2 cores (README).
     "mini": {},
     # The user's photographs: a frozen pretrained tower, its features computed once, a text tower trained on them.
     "photos": {

@@ -102,6 +102,15 @@ def _described(table: pd.DataFrame, root: Path) -> pd.DataFrame:
     return pd.concat([said, named], axis=1)
 
 
+def _read(path: Path, columns: tuple[str, ...], what: str) -> pd.DataFrame:
+    """Read the columns of one of EOL's tables; refuse one that lacks any."""
+    table = read_columns(path, columns)
+    lacking = [column for column in columns if column not in table]
+    if lacking:
+        raise InputError(f"{path} has no column {', '.join(lacking)}; download EOL's {what} again")
+    return table
+
+
 def read_vernaculars(path: Path, pages: set[str]) -> dict[str, str]:
     """Read the English name of EOL pages from a ``vernacularnames.csv``.
 
@@ -122,10 +131,7 @@ def read_vernaculars(path: Path, pages: set[str]) -> dict[str, str]:
     InputError
         If the table lacks a column.
     """
-    table = read_columns(path, _VERNACULARS)
-    lacking = [column for column in _VERNACULARS if column not in table]
-    if lacking:
-        raise InputError(f"{path} has no column {', '.join(lacking)}; download EOL's vernacular names again")
+    table = _read(path, _VERNACULARS, "vernacular names")
     table = table[table["language_code"].isin(("eng", "en")) & table["page_id"].isin(pages)]
     table = table[table["vernacular_string"] != ""].assign(other=table["is_preferred_by_eol"] == "")
     table = table.sort_values(["other", "vernacular_string"]).drop_duplicates("page_id")
@@ -151,10 +157,7 @@ def read_pages(path: Path, pages: set[str]) -> pd.DataFrame:
     InputError
         If the table lacks a column.
     """
-    table = read_columns(path, _TAXA)
-    lacking = [column for column in _TAXA if column not in table]
-    if lacking:
-        raise InputError(f"{path} has no column {', '.join(lacking)}; download EOL's Dynamic Hierarchy again")
+    table = _read(path, _TAXA, "Dynamic Hierarchy")
     taxa = {
         row[0]: (row[1], row[4] or row[2], row[3].lower())
         for row in table[list(_TAXA)].itertuples(index=False, name=None)
