@@ -1,11 +1,11 @@
 """Our trainer beside open_clip's own, on the same shards, model and recipe: ``python -m benchmarks.trainers``.
 
-Each run is a process of its own, the two alternate. Both start from the same exported weights, read the same tars and
-train with the plain CLIP loss in fp32 on one caption an image. What cannot be matched is listed in README.md.
+Each run is a process of its own, in turn: ours in memory, ours streamed, open_clip's. All start from the same exported
+weights, read the same tars and train with the plain CLIP loss in fp32 on one caption an image. What cannot be matched
+is listed in README.md. It needs a machine with nothing else on it.
 """
 
 import json
-import os
 import re
 import resource
 import statistics
@@ -17,13 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-SPEED = {"steps": 25, "seeds": (0, 1), "px": 64, "vision_layers": 6, "vision_width": 192, "text_layers": 3,
+SPEED = {"steps": 25, "seeds": (0, 1, 2), "px": 64, "vision_layers": 6, "vision_width": 192, "text_layers": 3,
          "text_width": 192, "text_heads": 6, "embed_dim": 192}  # fmt: skip
 CURVES = {"steps": 200, "seeds": (0, 1), "px": 32, "vision_layers": 2, "vision_width": 64, "text_layers": 1,
           "text_width": 64, "text_heads": 2, "embed_dim": 64}  # fmt: skip
 BATCH, N_IMAGES = 128, 25 * 128
 LR, WARMUP, WEIGHT_DECAY, BETAS, EPS = 5e-4, 20, 0.2, (0.9, 0.98), 1e-6
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # two threads wait for each other on a busy machine
 SKIPPED = 2  # first steps, left out of medians
 LOG_LINE = re.compile(r"Data \(t\): ([\d.]+) Batch \(t\): ([\d.]+),.* Loss: ([\d.]+)")
 
@@ -45,7 +44,7 @@ def write_shards(folder, n_images=N_IMAGES):
     return run.shards
 
 
-def our_config(size, seed, steps):
+def our_config(size, seed, steps, stream=False):
     """Return the configuration that matches open_clip's recipe."""
     from bioclip_lib.captions import DEFAULT_TEXT
     from bioclip_lib.config import load_config
@@ -54,20 +53,20 @@ def our_config(size, seed, steps):
     model = {f"model.{name}": size[name] for name in names} | {"model.image_size_px": size["px"]}
     train = {"steps": steps, "batch_size": BATCH, "lr": LR, "warmup_steps": WARMUP, "weight_decay": WEIGHT_DECAY,
              "beta1": BETAS[0], "beta2": BETAS[1], "eps": EPS, "objective": "clip", "text_types": (DEFAULT_TEXT,),
-             "higher_rank_share": 0.0, "mirror": False, "precision": "fp32",
+             "higher_rank_share": 0.0, "mirror": False, "precision": "fp32", "stream": stream,
              "val_every_steps": 10**6, "checkpoint_every_steps": 10**6,
              "seed": seed}  # fmt: skip
     return load_config("mini", model | {f"train.{key}": value for key, value in train.items()})
 
 
-def train_ours(run_folder, model_folder, size, seed, steps):
-    """Train with `bioclip_lib.train.fit`; return losses and seconds of each step."""
+def train_ours(run_folder, model_folder, size, seed, steps, stream=False):
+    """Train with `bioclip_lib.train.fit`, images in memory or streamed; return losses and seconds of each step."""
     from bioclip_lib import model, train, train_data
     from bioclip_lib.paths import Run
 
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()
-        config, run = our_config(size, seed, steps), Run(run_folder)
+        config, run = our_config(size, seed, steps, stream), Run(run_folder)
         clip = model.load_model(f"local-dir:{model_folder}").model
         data, val = train_data.load_training_data(run, config, clip)
         log = train.fit(clip, data, val, config, Run(out), progress=False)
@@ -108,7 +107,12 @@ def train_open_clip(run_folder, model_folder, size, seed, steps):
     return {"loss": list(loss), "batch_s": list(batch), "compute_s": list(batch - data), "wall_s": wall}
 
 
-TRAINERS = {"ours": train_ours, "open_clip": train_open_clip}
+def train_streamed(*arguments):
+    """Train as `train_ours` does, with the images left in the shards."""
+    return train_ours(*arguments, stream=True)
+
+
+TRAINERS = {"ours": train_ours, "streamed": train_streamed, "open_clip": train_open_clip}
 
 
 def child(name, folder, sizes, seed):
@@ -124,12 +128,12 @@ def child(name, folder, sizes, seed):
 
 
 def alternate(folder, sizes):
-    """Run both trainers in turn, a process each; return name -> results."""
+    """Run the trainers in turn, a process each; return name -> results."""
     results = {name: [] for name in TRAINERS}
     for seed in {"speed": SPEED, "curves": CURVES}[sizes]["seeds"]:
         for name in TRAINERS:
             command = [sys.executable, "-m", "benchmarks.trainers", name, str(folder), sizes, str(seed)]
-            done = subprocess.run(command, capture_output=True, text=True, env=os.environ | ONE_THREAD)
+            done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise RuntimeError(f"{name} failed:\n{done.stderr[-2_000:]}")
             line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
@@ -149,11 +153,15 @@ def print_speed(results, size):
         "peak memory of the trainer, MiB": lambda r: r["peak_mib"],
         "peak memory of its worker, MiB": lambda r: r["worker_peak_mib"],
     }
-    print("| | ours | open_clip_train | ours / open_clip_train, run by run |\n| --- | ---: | ---: | ---: |")
+    print("| | ours | streamed | open_clip_train | ours / open_clip_train, run by run | streamed / open_clip_train |")
+    print("| --- " + "| ---: " * 5 + "|")
     for label, value in rows.items():
-        ours, theirs = ([value(result) for result in results[name]] for name in TRAINERS)
-        ratios = ", ".join(f"{a / b:.2f}" for a, b in zip(ours, theirs, strict=True) if b)
-        print(f"| {label} | {statistics.median(ours):,.1f} | {statistics.median(theirs):,.1f} | {ratios} |")
+        found = {name: [value(result) for result in results[name]] for name in TRAINERS}
+        cells = [f"{statistics.median(values):,.1f}" for values in found.values()]
+        for name in ("ours", "streamed"):
+            pairs = zip(found[name], found["open_clip"], strict=True)
+            cells.append(", ".join(f"{a / b:.2f}" for a, b in pairs if b))
+        print(f"| {label} | " + " | ".join(cells) + " |")
 
 
 def print_curves(results):
