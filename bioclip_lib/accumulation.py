@@ -22,6 +22,9 @@ class Encoded:
         With start and stop.
     part_size : int
         Rows that are encoded at once; 0 takes all, whose graph is kept instead of encoding them twice.
+    n_parts : int
+        Least number of parts, for processes that have to encode equally often: row 0 is encoded again, with a gradient
+        of 0.
 
     Attributes
     ----------
@@ -29,21 +32,24 @@ class Encoded:
         Without a graph.
     """
 
-    def __init__(self, encode: Callable[[slice], torch.Tensor], rows: slice, part_size: int) -> None:
+    def __init__(self, encode: Callable[[slice], torch.Tensor], rows: slice, part_size: int, n_parts: int = 1) -> None:
         self.encode, self.graph = encode, None
-        step = part_size or max(1, rows.stop - rows.start)
+        n = rows.stop - rows.start
+        step = part_size or max(1, n)
         starts = range(rows.start, rows.stop, step)
         self.parts = [slice(start, min(start + step, rows.stop)) for start in starts]
+        self.n_idle = max(0, n_parts - len(self.parts))
+        self.parts += [slice(0, 1)] * self.n_idle
         if len(self.parts) == 1:
             self.graph = encode(self.parts[0])
-            self.values = self.graph.detach()
+            self.values = self.graph.detach()[:n]
         else:
             with torch.no_grad():
-                n = rows.stop - rows.start
-                self.values = torch.cat([encode(part) for part in self.parts or [slice(0, 1)]])[:n]  # none: (0, D)
+                self.values = torch.cat([encode(part) for part in self.parts])[:n]
 
     def backward(self, gradient: torch.Tensor) -> None:
         """Add the parameters' gradients, given that of the features of the whole batch, (B, D)."""
-        for part in self.parts:
+        for i, part in enumerate(self.parts, start=1):
             features = self.encode(part) if self.graph is None else self.graph
-            features.backward(gradient[part])
+            idle = i > len(self.parts) - self.n_idle
+            features.backward(torch.zeros_like(features) if idle else gradient[part])

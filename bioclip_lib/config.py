@@ -112,6 +112,7 @@ class TrainConfig:
     token_dropout: float = 0.0  # share of a caption's tokens blanked out in training
     precision: str = "auto"  # "auto": bf16 autocast where the device has it; or "fp32", "bf16", "fp16"
     compile: bool = False  # towers through torch.compile; where that fails, a warning and training without
+    shard: bool = False  # under torchrun, each process keeps a share of the blocks: less memory, more messages
     layer_decay: float = 1.0  # each block's learning rate over that of the next; 1: all equal (`layer_scales`)
     lora_rank: int = 0  # if positive, factors of this rank are trained in place of the blocks' matrices
     ema_decay: float = 0.0  # if positive, the weights' moving average with this decay is validated and exported
@@ -253,6 +254,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "train.batch_size": 32 * 2_816,
         "train.grad_checkpointing": True,
         "train.precision": "bf16",
+        "train.shard": True,
         "train.lr": 1e-4,
         "train.warmup_steps": 1_875,
         "train.crop_area": (0.9, 1.0),

@@ -86,11 +86,17 @@ def cached_features(
     -------
     ndarray of shape (n, D), float32
     """
-    wanted = list(image_ids)
+    features = stored_features(path, image_ids, digests)
+    if features is None:
+        features = np.asarray(compute(), dtype=np.float32)
+        write_features(path, image_ids, features, **digests)
+    return features
+
+
+def stored_features(path: str | Path, image_ids: Sequence[str], digests: dict[str, str]) -> np.ndarray | None:
+    """Return the stored features, (n, D) float32, of exactly these ids under exactly these digests, if there are."""
     with contextlib.suppress(InputError):
         found, features, meta = read_features(path)
-        if found == wanted and all(meta.get(key) == value for key, value in digests.items()):
+        if found == list(image_ids) and all(meta.get(key) == value for key, value in digests.items()):
             return features
-    features = np.asarray(compute(), dtype=np.float32)
-    write_features(path, wanted, features, **digests)
-    return features
+    return None

@@ -20,7 +20,7 @@ import torch
 from . import embed, model, shards
 from .config import Config
 from .errors import InputError
-from .feature_tables import cached_features, preprocess_digest
+from .feature_tables import cached_features, preprocess_digest, stored_features, write_features
 from .loading import is_vision_only
 from .objectives import CLASS_OBJECTIVES
 from .paths import Run
@@ -111,18 +111,31 @@ def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, F
     }
 
 
-def file_features(run: Run, config: Config, name: str, table: str, files: Sequence[str]) -> np.ndarray:
-    """Return the features of image files, (n, D), of ``trained`` or a model's address; cached in the named table.
+def file_features(
+    run: Run, config: Config, names: Sequence[str], table: str, files: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Return the features of image files, (n, D), of ``trained`` and models by their address; cached in named tables.
 
-    Each model prepares the files by itself. They are computed again when a file's size or time has changed.
+    Each file is decoded once for all models, and each model prepares it by itself. Features are computed again when a
+    file's size or time has changed.
     """
-    clip = _model_of(run, config, name)[0]
     stats = [Path(file.partition("::")[0]).stat() for file in files]  # of an archive's member: the archive
-    prepared = hashlib.sha256(preprocess_digest(clip).encode())
-    prepared.update(json.dumps([(stat.st_size, stat.st_mtime_ns) for stat in stats]).encode())
-    digests = {"model_digest": _model_digest(clip), "preprocess_digest": prepared.hexdigest()}
-    compute = partial(embed.encode_images_by, [clip], files, config.evaluate.batch_size)
-    return cached_features(_table_path(run, f"{table}_{name}"), files, digests, lambda: compute()[0])
+    content = json.dumps([(stat.st_size, stat.st_mtime_ns) for stat in stats])
+    found, missing = {}, {}
+    for name in names:
+        clip = _model_of(run, config, name)[0]
+        prepared = hashlib.sha256((preprocess_digest(clip) + content).encode()).hexdigest()
+        digests = {"model_digest": _model_digest(clip), "preprocess_digest": prepared}
+        found[name] = stored_features(_table_path(run, f"{table}_{name}"), files, digests)
+        if found[name] is None:
+            missing[name] = (clip, digests)
+    if missing:
+        clips = [clip for clip, _ in missing.values()]
+        computed = embed.encode_images_by(clips, files, config.evaluate.batch_size)
+        for (name, (_, digests)), values in zip(missing.items(), computed, strict=True):
+            write_features(_table_path(run, f"{table}_{name}"), files, values, **digests)
+            found[name] = values
+    return found
 
 
 def can_name(config: Config, name: str) -> bool:

@@ -12,7 +12,9 @@ import torch
 
 from .config import TrainConfig
 from .errors import InputError
+from .parallel import add_up
 from .schedule import parameter_groups
+from .sharding import alike, is_spread
 
 INITIAL_SCALE = 2.0**16
 
@@ -38,6 +40,8 @@ class Optimizer:
     ----------
     parameters : list of Parameter
         What is trained.
+    spread, own : list of Parameter
+        Those of it that are spread over the processes, and those that each process has.
     n_skipped : int
         Steps left out because a gradient in fp16 was not finite.
     average : list of Tensor
@@ -57,6 +61,8 @@ class Optimizer:
             )
         groups = parameter_groups(model, cfg.weight_decay, features, heads, cfg.layer_decay)
         self.parameters = [p for group in groups for p in group["params"]]
+        self.spread = [p for p in self.parameters if is_spread(p)]
+        self.own = [p for p in self.parameters if not is_spread(p)]
         self.grad_clip, self.ema_decay, self.n_skipped = cfg.grad_clip, cfg.ema_decay, 0
         self.average = [p.detach().clone() for p in self.parameters] if cfg.ema_decay > 0 else []
         self.adamw = torch.optim.AdamW(
@@ -65,6 +71,11 @@ class Optimizer:
         self.scaler = torch.amp.GradScaler(
             model.logit_scale.device.type, init_scale=INITIAL_SCALE, enabled=cfg.precision == "fp16"
         )
+
+    def named(self) -> dict[str, torch.nn.Parameter]:
+        """Return `parameters` by their names, in order."""
+        names = [name for group in self.adamw.param_groups for name in group["names"]]
+        return dict(zip(names, self.parameters, strict=True))
 
     def backward(self, loss: torch.Tensor) -> None:
         """Compute the gradients of a loss anew, scaled under fp16; more may be added to them before `step`."""
@@ -80,16 +91,26 @@ class Optimizer:
         for group in self.adamw.param_groups:
             group["lr"] = lr * group["lr_scale"]
         self.scaler.unscale_(self.adamw)
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        norm = self._gradient_norm()
         if not (norm.isfinite() or self.scaler.is_enabled()):
             return norm.item()
         if self.grad_clip > 0:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.grad_clip, norm)
+            for parameters in (self.own, self.spread):
+                torch.nn.utils.clip_grads_with_norm_(parameters, self.grad_clip, norm)
         scale = self.scaler.get_scale()
         self.scaler.step(self.adamw)
         self.scaler.update()
         self.n_skipped += self.scaler.get_scale() < scale
         return norm.item()
+
+    def _gradient_norm(self) -> torch.Tensor:
+        """Return the length of the gradient of all parameters, (); the same in each process."""
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.own if p.grad is not None])
+        if not self.spread:
+            return norm
+        shares = [p.grad.to_local() for p in self.spread if p.grad is not None]
+        squares = torch.nn.utils.get_total_norm(shares).to(norm.device) ** 2
+        return (norm**2 + add_up(squares)).sqrt()
 
     @torch.no_grad()
     def update_average(self) -> None:
@@ -106,10 +127,13 @@ class Optimizer:
         finally:
             self._swap()
 
+    @torch.no_grad()
     def _swap(self) -> None:
         """Exchange the parameters and their average."""
-        for i, mean in enumerate(self.average):
-            self.average[i], self.parameters[i].data = self.parameters[i].data, mean
+        for mean, p in zip(self.average, self.parameters, strict=bool(self.average)):
+            value = p.detach().clone()
+            p.copy_(mean)
+            mean.copy_(value)
 
     @torch.no_grad()
     def finish(self) -> None:
@@ -118,15 +142,23 @@ class Optimizer:
             p.copy_(mean)
 
     def state_dict(self) -> dict:
-        """Return what a checkpoint holds."""
-        state = {"adamw": self.adamw.state_dict(), "scaler": self.scaler.state_dict(), "n_skipped": self.n_skipped}
-        return {**state, "average": self.average}
+        """Return what a checkpoint holds; by the names of parameters, so that other groups of them can load it."""
+        return {
+            "adamw": {name: self.adamw.state[p] for name, p in self.named().items() if p in self.adamw.state},
+            "scaler": self.scaler.state_dict(),
+            "n_skipped": self.n_skipped,
+            "average": dict(zip(self.named(), self.average, strict=False)),  # none, or all
+        }
 
     def load_state_dict(self, state: dict) -> None:
         """Go back to a checkpoint."""
-        self.adamw.load_state_dict(state["adamw"])
+        moments = {
+            i: {key: alike(value, p) for key, value in state["adamw"].get(name, {}).items()}
+            for i, (name, p) in enumerate(self.named().items())
+        }
+        self.adamw.load_state_dict({**self.adamw.state_dict(), "state": moments})
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
         self.n_skipped = state["n_skipped"]
-        for mean, saved in zip(self.average, state["average"], strict=True):
-            mean.copy_(saved)
+        for name, mean in zip(self.named(), self.average, strict=False):
+            mean.copy_(alike(state["average"][name], mean))

@@ -12,6 +12,7 @@ import torch
 from .config import Config, TrainConfig
 from .errors import InputError
 from .lora import BLOCK
+from .sharding import is_spread
 
 _TOWERS = ("visual", "text")
 _STEM = re.compile(
@@ -72,8 +73,9 @@ def parameter_groups(
     Returns
     -------
     list of dicts
-        AdamW's groups, of matrices and of the rest for each ``lr_scale``, the factor of their learning rate. Gains,
-        biases, positional embeddings and the logit scale do not decay.
+        AdamW's groups, with the names of their parameters: of matrices and of the rest for each ``lr_scale``, the
+        factor of their learning rate, and apart where they are spread over processes. Gains, biases, positional
+        embeddings and the logit scale do not decay.
     """
     classifiers = [] if heads is None else list(heads.named_parameters())
     named = [*model.named_parameters(), *classifiers]
@@ -87,10 +89,15 @@ def parameter_groups(
         if not parameter.requires_grad:
             continue
         matrix = parameter.ndim >= 2 and "positional_embedding" not in name
-        groups.setdefault((scales[name], matrix), []).append(parameter)
+        groups.setdefault((scales[name], matrix, is_spread(parameter)), {})[name] = parameter
     return [
-        {"params": groups[scale, matrix], "weight_decay": weight_decay if matrix else 0.0, "lr_scale": scale}
-        for scale, matrix in sorted(groups, reverse=True)
+        {
+            "params": list(groups[key].values()),
+            "names": list(groups[key]),
+            "weight_decay": weight_decay if key[1] else 0.0,
+            "lr_scale": key[0],
+        }
+        for key in sorted(groups, reverse=True)
     ]
 
 

@@ -62,8 +62,9 @@ def _score_set(run: Run, config: Config, name: str, images: pd.DataFrame, text_t
     """Return the zero- and few-shot rows of all models on one set; a set without text type is asked few-shot alone."""
     labels, candidates = images["class_key"].to_numpy(), np.unique(images["class_key"])
     rows = []
-    for model in ("trained", *config.evaluate.models):
-        values = features.file_features(run, config, model, name, list(images["filepath"]))
+    models = ("trained", *config.evaluate.models)
+    by_model = features.file_features(run, config, models, name, list(images["filepath"]))
+    for model, values in by_model.items():
         if text_type and features.can_name(config, model):
             strings = class_strings(benchmark_sets.class_table(images), text_type)
             encoder = features.class_encoder(run, config, model)

@@ -31,12 +31,13 @@ from .objectives import Objective
 from .parallel import check_agreement, joined, own_rows, world
 from .paths import Run, atomic
 from .schedule import with_steps
+from .sharding import sharded
 from .stopping import StopRequest
 from .trainer import Trainer
 
 __all__ = ["TrainData", "fit"]
 
-_SPEED_SETTINGS = ("micro_batch_size", "grad_checkpointing", "compile")  # the same gradient, but for rounding
+_SPEED_SETTINGS = ("micro_batch_size", "grad_checkpointing", "compile", "shard")  # the same gradient, but for rounding
 _LEAST = {
     **dict.fromkeys(("steps", "batch_size", "checkpoint_every_steps", "val_every_steps", "decode_workers"), 1),
     **dict.fromkeys(("epochs", "micro_batch_size", "lora_rank", "warmup_steps", "grad_clip"), 0),
@@ -112,11 +113,12 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
         with (
             compact_vocabulary(model, train.tokens, val.tokens) as (train_tokens, val_tokens),
             low_rank(model, cfg.lora_rank, cfg.seed, cfg.freeze_image_tower),
-            compiled(model, cfg.compile),
+            sharded(model, cfg) as trained,
+            compiled(trained, cfg.compile),
             StopRequest() as stop,
         ):
-            objective = Objective(model, cfg, train)
-            trainer = Trainer(model, objective, cfg, Pairs.of(train, train_tokens), Pairs.of(val, val_tokens))
+            objective = Objective(trained, cfg, train)
+            trainer = Trainer(trained, objective, cfg, Pairs.of(train, train_tokens), Pairs.of(val, val_tokens))
             if resume and (checkpoint := read_checkpoint(run.checkpoints, settings)):
                 trainer.load_state(*checkpoint)
             check_agreement((settings, trainer.step), "settings, data, weights or checkpoint")
@@ -155,8 +157,10 @@ def _run_steps(
             if first and on_step is not None:
                 on_step(dict(row))
             done = trainer.step == cfg.steps
-            if first and (stopping or done or trainer.step % cfg.checkpoint_every_steps == 0):
-                write_checkpoint(run.checkpoints, trainer.step, settings, trainer.state(), cfg.keep_checkpoints)
+            if stopping or done or trainer.step % cfg.checkpoint_every_steps == 0:
+                state = trainer.state()
+                if first:
+                    write_checkpoint(run.checkpoints, trainer.step, settings, state, cfg.keep_checkpoints)
             if stopping and not done:
                 raise InputError(
                     f"stopped after step {trainer.step} of {cfg.steps}, as SIGTERM asked; resume with fit(..., "

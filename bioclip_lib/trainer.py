@@ -25,6 +25,7 @@ from .parallel import add_up, add_up_gradients, gather_rows, own_rows, world
 from .paths import atomic
 from .pixels import normalise_pixels, prepare_pixels
 from .schedule import learning_rate
+from .sharding import alike, whole
 
 MAX_LOGIT_SCALE = math.log(100)
 MAX_VALIDATION_PAIRS = 2_048  # a seeded choice; the loss only has to show over-fitting
@@ -49,17 +50,22 @@ class Trainer:
         self.model.train()
 
     def state(self) -> dict:
-        """Return what a checkpoint holds; no generator among it, as a step's randomness depends on its number alone."""
-        return {
+        """Return what a checkpoint holds; no generator among it, as a step's randomness depends on its number alone.
+
+        With spread weights all processes have to take part.
+        """
+        state = {
             "model": self.model.state_dict(),
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "log": self.log,
         }
+        return whole(state) if self.optimizer.spread else state
 
     def load_state(self, step: int, state: dict) -> None:
         """Go back to a checkpoint."""
-        self.model.load_state_dict(state["model"])
+        own = self.model.state_dict()
+        self.model.load_state_dict({name: alike(value, own[name]) for name, value in state["model"].items()})
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.log = step, state["log"]
@@ -127,8 +133,11 @@ class Trainer:
         encoded = [Encoded(lambda part: self._encode_images(batch, part), rows, size)]
         all_rows = [(rows, len(batch.index))]
         if self.objective.has_texts:
-            all_rows.append((own_rows(len(batch.tokens)), len(batch.tokens)))
-            encoded.append(Encoded(lambda part: self._encode_texts(batch, part), all_rows[1][0], size))
+            n = len(batch.tokens)
+            most = -(-n // world().size)  # rows of the process that has the most
+            all_rows.append((own_rows(n), n))
+            n_parts = -(-most // (size or most))
+            encoded.append(Encoded(lambda part: self._encode_texts(batch, part), all_rows[1][0], size, n_parts))
         leaves = [gather_rows(part.values, *r).requires_grad_() for part, r in zip(encoded, all_rows, strict=True)]
         loss = self._loss(self.train, batch, rows, *leaves) / world().size
         total, n_asked = add_up(torch.tensor([loss.item(), stop], dtype=torch.float64, device=self.device)).tolist()
@@ -137,7 +146,7 @@ class Trainer:
         self.optimizer.backward(loss)
         for part, leaf in zip(encoded, leaves, strict=True):
             part.backward(add_up(leaf.grad))
-        add_up_gradients(self.optimizer.parameters)
+        add_up_gradients(self.optimizer.own)
         return total, n_asked > 0
 
     def _not_finite(
@@ -174,10 +183,12 @@ class Trainer:
         here = world()
         with evaluating(self.model), self.optimizer.averaged():
             candidates = self._class_texts() if self.objective.has_texts else None
-            for i in range(here.rank, len(batches), here.size):
-                rows = batches[i]
+            for i in range(here.rank, len(batches) + (-len(batches) % here.size), here.size):
+                rows = batches[i % len(batches)]  # all processes encode equally often
                 drawn = Drawn(rows, self.val.labels[rows], self.val.inputs[rows])
-                found[:, i] = self._evaluate(draw_batch(self.val, drawn, rows % n_types, 0.0, None), candidates)
+                scores = self._evaluate(draw_batch(self.val, drawn, rows % n_types, 0.0, None), candidates)
+                if i < len(batches):
+                    found[:, i] = scores
         loss, top1 = add_up(found).mean(dim=1).tolist()
         return loss, top1
 

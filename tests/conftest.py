@@ -85,22 +85,31 @@ def write_archive():
     return write
 
 
+@pytest.fixture(scope="session")
+def run_cells():
+    """Run the code cells of a notebook in this process, with parameters; returns the names they leave."""
+
+    def run(notebook: str, **parameters) -> dict:
+        names: dict = {"display": lambda *_: None}
+        for cell in nbformat.read(REPOSITORY / "notebooks" / f"{notebook}.ipynb", as_version=4).cells:
+            if "parameters" in cell.metadata.get("tags", []):
+                names.update(parameters)
+            elif cell.cell_type == "code":
+                exec(compile(cell.source, cell.id, "exec"), names)
+        return names
+
+    return run
+
+
 @pytest.fixture
-def build_data_set(tmp_path):
+def build_data_set(tmp_path, run_cells):
     """Run the code cells of 01_dataset_construction on a path of photographs; returns the names they leave."""
 
     def build(photos: Path, **settings) -> dict:
-        values = {
-            "profile": "photos",
-            "run_dir": str(tmp_path / "run"),
-            "overrides": {"data.photos": str(photos), "split.min_images": 1, **settings},
-        }
-        names: dict = {"display": lambda *_: None}
-        for cell in nbformat.read(REPOSITORY / "notebooks" / "01_dataset_construction.ipynb", as_version=4).cells:
-            if "parameters" in cell.metadata.get("tags", []):
-                names.update(values)
-            elif cell.cell_type == "code":
-                exec(compile(cell.source, cell.id, "exec"), names)
+        overrides = {"data.photos": str(photos), "split.min_images": 1, **settings}
+        names = run_cells(
+            "01_dataset_construction", profile="photos", run_dir=str(tmp_path / "run"), overrides=overrides
+        )
         assert read_catalog(names["run"].catalog).equals(names["table"])
         return names
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from test_accumulation import data_with_lineages
 from test_loaders import break_one, config_of, train_streamed, write_run
 from test_train import tiny_config, tiny_images
 
-from bioclip_lib import optimizer, parallel, stream
+from bioclip_lib import optimizer, parallel, sharding, stream
+from bioclip_lib.errors import InputError
 from bioclip_lib.model import build_model
 from bioclip_lib.paths import Run
 from bioclip_lib.train import fit
@@ -25,7 +27,7 @@ warnings.simplefilter("ignore")
 sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
-from test_parallel import train_all, train_shards
+from test_parallel import train_all, train_shards, train_spread
 from bioclip_lib import optimizer, parallel
 from bioclip_lib.errors import InputError
 from bioclip_lib.trainer import Trainer
@@ -41,6 +43,7 @@ try:
     train_all(sys.argv[1], seed=rank if fault == "other data" else 0, batch_size=7 if fault == "odd" else 8)
     if fault == "none":
         train_shards(sys.argv[1])
+        train_spread(sys.argv[1])
     optimizer.INITIAL_SCALE = 2.0**20
     train_all(sys.argv[1], objectives=["multi_positive"], precision="fp16", steps=8)
 except InputError as error:
@@ -83,6 +86,51 @@ def train_shards(folder):
         torch.save(model.state_dict(), Path(folder) / "streamed.pt")
 
 
+SPREAD = {
+    "spread": {"grad_checkpointing": True, "grad_clip": 0.5, "ema_decay": 0.9},
+    "spread_siglip": {"objective": "siglip", "lora_rank": 2},
+    "spread_classes": {"objective": "classification", "micro_batch_size": 0},
+}
+
+
+def train_spread(folder):
+    """Train with train.shard, which changes nothing in one process; go on from step 8 once, as an interrupted run."""
+    data = data_with_lineages()
+    for name, values in SPREAD.items():
+        values = {"micro_batch_size": 3, "val_every_steps": 10, "eps": 1e-3} | values
+        config = tiny_config(shard=True, batch_size=8, steps=20, checkpoint_every_steps=8, keep_checkpoints=3, **values)
+        run, before = Run(Path(folder) / name), None
+        for resume in (False, True):
+            model = build_model(config.model)
+            fit(model, data, data, config, run, resume, progress=False)
+            state = model.state_dict()
+            assert resume is False or all(torch.equal(before[key], value) for key, value in state.items())
+            before = state
+            if parallel.world().rank == 0:
+                torch.save(state, Path(folder) / f"{name}.pt")
+                for step in (16, 20):
+                    (run.checkpoints / f"step-{step:06d}.pt").unlink()
+            parallel.check_agreement(0, "nothing: a barrier")
+    check_shares(model, config.train)
+
+
+def check_shares(model, cfg):
+    """Each of the processes keeps its share of the blocks, and settings that do not go with that are refused."""
+    n_blocks = sum(p.numel() for name, p in model.named_parameters() if "resblocks" in name)
+    with sharding.sharded(model, cfg) as trained:
+        spread = [p for p in trained.parameters() if sharding.is_spread(p)]
+        if parallel.world().size > 1:
+            kept = sum(p.to_local().numel() for p in spread)
+            assert sum(p.numel() for p in spread) == n_blocks and abs(kept / n_blocks - 1 / 2) < 0.01
+            with (
+                pytest.raises(InputError, match=r"train\.compile"),
+                sharding.sharded(model, replace(cfg, compile=True)),
+            ):
+                pass
+        else:
+            assert trained is model and not spread
+
+
 def launch(folder, fault="none", timeout=120):
     script = folder / "worker.py"
     script.write_text(WORKER.format(tests=str(Path(__file__).parent)))
@@ -101,7 +149,8 @@ def test_two_processes_train_as_one(tmp_path, catalog, monkeypatch):
     assert done.returncode == 0, done.stderr[-2000:]
     train_all(tmp_path / "one")
     train_shards(tmp_path / "one")
-    for objective in ("multi_positive", "hierarchical_classification", "streamed"):
+    train_spread(tmp_path / "one")
+    for objective in ("multi_positive", "hierarchical_classification", "streamed", *SPREAD):
         logs = [pd.read_csv(tmp_path / n / objective / "tables" / "train_log.csv") for n in ("one", "two")]
         for column in ("loss", "val_loss", "grad_norm"):
             one, two = (log[column].dropna() for log in logs)

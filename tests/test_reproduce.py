@@ -79,6 +79,26 @@ def test_a_second_call_does_nothing_again(smoke):
     assert {p: p.stat().st_mtime_ns for p in smoke.root.rglob("*") if p.is_file()} == before
 
 
+def test_what_was_embedded_once_is_never_computed_again(smoke, run_cells, tmp_path):
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    run, computed = Run(shutil.copytree(smoke.root, tmp_path / "run")), []
+
+    def evaluate():
+        for notebook in ("04_zero_shot", "05_few_shot", "07_embedding_maps", "08_hierarchy_probes"):
+            run_cells(notebook, profile="smoke", run_dir=str(run.root), overrides={})
+
+    hook = register_module_forward_pre_hook(lambda module, _: computed.append(type(module).__name__))
+    try:
+        evaluate()
+        assert not computed
+        shutil.rmtree(run.embeddings)
+        evaluate()
+        assert {"CLIP", "VisionTransformer", "Transformer"} & set(computed)
+    finally:
+        hook.remove()
+
+
 def test_another_configuration_does_not_touch_the_run(smoke):
     done = command("--profile", "smoke", "--run", smoke.root, "--set", "train.steps=61")
     assert done.returncode == 2 and "train.steps: 60 there, 61 wanted" in done.stderr

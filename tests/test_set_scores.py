@@ -76,6 +76,20 @@ def test_a_second_call_embeds_nothing_and_a_changed_file_is_seen(run, config, tm
     assert len(calls) == 2
 
 
+def test_models_share_one_decoding_of_the_files(run, config, tmp_path, monkeypatch):
+    model.export_model(model.build_model(config.model, seed=2), config.model, tmp_path / "other")
+    config = replace(config, evaluate=replace(config.evaluate, models=(f"local-dir:{tmp_path / 'other'}",)))
+    opened, open_image = [], embed.open_image
+    monkeypatch.setattr(embed, "open_image", lambda path, *asked: opened.append(path) or open_image(path, *asked))
+    by_set, _ = set_scores.score_sets(run, config)
+    assert len(opened) == len(set(opened)) == 20
+    top1 = by_set["plankton"].query("metric == 'top1' and task == 'few_shot/1'").set_index("model")["value"]
+    config = replace(config, evaluate=replace(config.evaluate, models=()))
+    alone, _ = set_scores.score_sets(run, config)
+    assert list(top1.index) == ["trained", f"local-dir:{tmp_path / 'other'}"] and len(opened) == 20
+    assert alone["plankton"].query("metric == 'top1' and task == 'few_shot/1'")["value"].tolist() == [top1["trained"]]
+
+
 def test_without_a_text_tower_only_shots_are_asked_and_without_sets_nothing(run, config, tmp_path):
     trained_by_class = replace(config, train=replace(config.train, objective="classification"))
     tasks = set_scores.score_sets(run, trained_by_class)[0]["plankton"]["task"]
