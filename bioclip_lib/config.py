@@ -112,7 +112,8 @@ class TrainConfig:
     token_dropout: float = 0.0  # share of a caption's tokens blanked out in training
     precision: str = "auto"  # "auto": bf16 autocast where the device has it; or "fp32", "bf16", "fp16"
     compile: bool = False  # towers through torch.compile; where that fails, a warning and training without
-    shard: bool = False  # under torchrun, each process keeps a share of the blocks: less memory, more messages
+    processes: int = 1  # on this machine, one a GPU; they share the batch (`processes.train_in_processes`)
+    shard: bool = False  # of several processes each process keeps a share of the blocks: less memory, more messages
     layer_decay: float = 1.0  # each block's learning rate over that of the next; 1: all equal (`layer_scales`)
     lora_rank: int = 0  # if positive, factors of this rank are trained in place of the blocks' matrices
     ema_decay: float = 0.0  # if positive, the weights' moving average with this decay is validated and exported
@@ -213,13 +214,14 @@ PROFILES: dict[str, dict[str, Any]] = {
     # The recipe of BioCLIP, as published in its model card, training script and defaults (slurm/train.sh, params.py).
     # Data: TreeOfLife-10M, 10.4 million images (data.photos: its folder). Cost there: 8 A100 with 80 GB on 2 nodes,
     # 4 days, 132.71 kg CO2e. Result there, zero-shot top-1: 38.1 % on Rare Species (model card), 39.4 % in the mean of
-    # ten sets (site); here not run. Start it by torchrun on 8 processes, so that each encodes 4,096 pairs.
+    # ten sets (site); here not run. Each of the 8 processes encodes 4,096 pairs.
     # The images were normalised with ImageNet's mean and std in training by default and with CLIP's own in evaluation;
     # whether the released run did so is unknown. Here both follow model.normalisation: the model's own, or imagenet.
     # Not as there: images were squashed to 224 x 224, here the centre is cut out, and crops are bilinear; shards were
     # drawn with replacement, here an epoch has each image once; positional embeddings decayed, here they do not.
     "paper": {
         **_PHOTOGRAPHS_224,
+        "train.processes": 8,
         "model.name": "ViT-B-16",
         "model.pretrained": "openai",
         "train.objective": "clip",
@@ -244,7 +246,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     # image-text pairs of LAION a step, and weights were bf16 throughout; here products alone are. Its script names no
     # augmentation, so that open_clip's default is taken.
     # Data: TreeOfLife-200M, 214 million images. Cost: 32 GPUs; their days are not in our sources. Result there,
-    # zero-shot top-1: 55.6 % in the mean of ten sets (site); here not run. By torchrun on 32 processes.
+    # zero-shot top-1: 55.6 % in the mean of ten sets (site); here not run. Needs 4 machines of 8 GPUs (`processes`).
     "bioclip2": {
         **_PHOTOGRAPHS_224,
         "model.name": "ViT-L-14",
@@ -336,14 +338,20 @@ def _convert(value: Any, old: Any, key: str, example: Any = "") -> Any:
         raise InputError(f"{key} takes a {type(old).__name__}, not {value!r}") from None
 
 
-def setting_names(node: Any = None, prefix: str = "") -> list[str]:
+def dotted(settings: dict, prefix: str = "") -> dict[str, Any]:
+    """Name each setting of a nested configuration by its dotted key.
+
+    Examples
+    --------
+    >>> dotted({"train": {"steps": 7, "lr": 0.1}})
+    {'train.steps': 7, 'train.lr': 0.1}
+    """
+    items = {}
+    for key, value in settings.items():
+        items |= dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return items
+
+
+def setting_names() -> list[str]:
     """List the dotted names of all settings."""
-    node = Config(profile="mini") if node is None else node
-    names = []
-    for f in dataclasses.fields(node):
-        child = getattr(node, f.name)
-        if dataclasses.is_dataclass(child):
-            names += setting_names(child, f"{prefix}{f.name}.")
-        elif f.name != "profile":
-            names.append(prefix + f.name)
-    return names
+    return [name for name in dotted(Config(profile="mini").to_dict()) if name != "profile"]

@@ -16,6 +16,7 @@ import torch.distributed as dist
 
 from .errors import InputError
 
+LOST = "another training process ended or fell silent"
 TIMEOUT_S = 600  # longest wait for another process: its checkpoint, its validation
 
 
@@ -62,10 +63,7 @@ def _peers_named() -> Iterator[None]:
         yield
     except RuntimeError as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise InputError(
-            f"another training process ended or fell silent ({reason}); see its own message, then start all again "
-            "with resume=True"
-        ) from error
+        raise InputError(f"{LOST} ({reason}); see its own message, then start all again with resume=True") from error
 
 
 def own_rows(n: int) -> slice:

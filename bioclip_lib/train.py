@@ -37,13 +37,15 @@ from .trainer import Trainer
 
 __all__ = ["TrainData", "fit"]
 
-_SPEED_SETTINGS = ("micro_batch_size", "grad_checkpointing", "compile", "shard")  # the same gradient, but for rounding
+# settings with the same gradient, but for rounding; and with the same weights
+_SPEED_SETTINGS = ("micro_batch_size", "grad_checkpointing", "compile", "processes", "shard")
+_PACE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "val_every_steps", "decode_workers")
 _LEAST = {
-    **dict.fromkeys(("steps", "batch_size", "checkpoint_every_steps", "val_every_steps", "decode_workers"), 1),
+    **dict.fromkeys(("steps", "batch_size", "checkpoint_every_steps", "val_every_steps"), 1),
+    **dict.fromkeys(("decode_workers", "processes"), 1),
     **dict.fromkeys(("epochs", "micro_batch_size", "lora_rank", "warmup_steps", "grad_clip"), 0),
     **dict.fromkeys(("lr", "weight_decay", "beta1", "beta2", "eps"), 0),
 }
-_PACE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "val_every_steps", "decode_workers")  # the same weights
 
 
 def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and how it is watched)
