@@ -16,6 +16,7 @@ from . import RANKS
 from .config import TrainConfig
 from .errors import InputError
 from .loaders import Drawn, ShardImages
+from .replay import ReplayPairs
 
 _CROP_RATIO = (3 / 4, 4 / 3)
 
@@ -39,6 +40,8 @@ class TrainData:
     lineages : ndarray of shape (n_classes, 7), int, optional
         The taxon of each class at each of the seven ranks, numbered from 0 rank by rank; -1 where unknown. Only the
         hierarchical objectives ask for it.
+    replay : ReplayPairs, optional
+        Pairs of another collection, some of which join each batch.
     """
 
     inputs: np.ndarray | ShardImages
@@ -46,6 +49,7 @@ class TrainData:
     tokens: np.ndarray | torch.Tensor
     groups: np.ndarray | None = None
     lineages: np.ndarray | None = None
+    replay: ReplayPairs | None = None
 
     def __post_init__(self) -> None:
         form = (self.inputs.dtype, self.inputs.ndim)
@@ -83,6 +87,8 @@ class TrainData:
         lineages = () if self.lineages is None else (self.lineages,)
         for array in (self.labels, self.tokens, self.groups, sample, *lineages):
             digest.update(np.ascontiguousarray(array).view(np.uint8))
+        if self.replay is not None:
+            digest.update(self.replay.digest().encode())
         return digest.hexdigest()
 
 
@@ -94,6 +100,7 @@ class Pairs(NamedTuple):
     tokens: torch.Tensor
     groups: torch.Tensor
     lineages: torch.Tensor | None
+    replay: ReplayPairs | None = None
 
     @classmethod
     def of(cls, data: TrainData, tokens: torch.Tensor) -> "Pairs":
@@ -105,7 +112,7 @@ class Pairs(NamedTuple):
         labels, groups, lineages = (
             None if array is None else torch.as_tensor(np.asarray(array, dtype=np.int64)) for array in arrays
         )
-        return cls(inputs, labels, tokens, groups, lineages)
+        return cls(inputs, labels, tokens, groups, lineages, data.replay)
 
 
 class Batch(NamedTuple):
@@ -114,7 +121,7 @@ class Batch(NamedTuple):
     index: torch.Tensor
     """(B,), int64: rows of the set, or numbers of streamed samples."""
     labels: torch.Tensor
-    """(B,), int64: their classes."""
+    """(B,), int64: their classes; -1 for pairs of another collection."""
     types: torch.Tensor
     """(B,), int64: the column of each one's caption."""
     tokens: torch.Tensor
@@ -184,8 +191,14 @@ def draw_batch(
     data: Pairs, drawn: Drawn, types: torch.Tensor, token_dropout: float, generator: torch.Generator | None
 ) -> Batch:
     """Put given pairs and caption types together; without a generator nothing is dropped or augmented."""
-    captions, inverse = torch.unique(drawn.labels * data.tokens.shape[1] + types, return_inverse=True)
-    tokens, crops = data.tokens.flatten(0, 1)[captions], None
+    table, crops = data.tokens.flatten(0, 1), None
+    caption = drawn.labels * data.tokens.shape[1] + types  # (B,)
+    replayed = drawn.labels < 0
+    caption[replayed] = len(table) + torch.arange(int(replayed.sum()))  # each its own text
+    captions, inverse = torch.unique(caption, return_inverse=True)
+    tokens = table[captions[captions < len(table)]]
+    if drawn.texts is not None:
+        tokens = torch.cat([tokens, drawn.texts])
     if generator is not None:
         tokens = drop_tokens(tokens, token_dropout, generator)
         crops = draw_crops(len(drawn.index), generator) if drawn.inputs.ndim == 4 else None

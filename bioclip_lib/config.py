@@ -112,6 +112,8 @@ class TrainConfig:
     token_dropout: float = 0.0  # share of a caption's tokens blanked out in training
     precision: str = "auto"  # "auto": bf16 autocast where the device has it; or "fp32", "bf16", "fp16"
     compile: bool = False  # towers through torch.compile; where that fails, a warning and training without
+    replay: str = ""  # folder of tars of other image-text pairs (`replay`), so that a model keeps what it knew
+    replay_batch: int = 0  # of them, beside each batch
     processes: int = 1  # on this machine, one a GPU; they share the batch (`processes.train_in_processes`)
     shard: bool = False  # of several processes each process keeps a share of the blocks: less memory, more messages
     layer_decay: float = 1.0  # each block's learning rate over that of the next; 1: all equal (`layer_scales`)
@@ -242,9 +244,9 @@ PROFILES: dict[str, dict[str, Any]] = {
         "train.checkpoint_every_steps": 300,
         "train.val_every_steps": 300,
     },
-    # The recipe of BioCLIP 2 (its slurm/train.sh), without the replay: there each of the 32 GPUs also took 320 general
-    # image-text pairs of LAION a step, and weights were bf16 throughout; here products alone are. Its script names no
-    # augmentation, so that open_clip's default is taken.
+    # The recipe of BioCLIP 2 (its slurm/train.sh): each of the 32 GPUs takes 2,816 pairs a step, and 320 general
+    # image-text pairs of LAION (train.replay: a folder of its tars). There weights were bf16 throughout; here products
+    # alone are. Its script names no augmentation, so that open_clip's default is taken.
     # Data: TreeOfLife-200M, 214 million images. Cost: 32 GPUs; their days are not in our sources. Result there,
     # zero-shot top-1: 55.6 % in the mean of ten sets (site); here not run. Needs 4 machines of 8 GPUs (`processes`).
     "bioclip2": {
@@ -254,6 +256,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "train.objective": "clip",
         "train.epochs": 30.0,
         "train.batch_size": 32 * 2_816,
+        "train.replay_batch": 32 * 320,
         "train.grad_checkpointing": True,
         "train.precision": "bf16",
         "train.shard": True,

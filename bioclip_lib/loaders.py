@@ -7,6 +7,7 @@ alone, whatever number of processes share it.
 
 import functools
 import hashlib
+import math
 import warnings
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -15,8 +16,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from .config import TrainConfig
 from .errors import InputError
+from .model import tokenize
 from .parallel import gather_rows, own_rows, world
+from .replay import ReplayPairs, ReplayStream
 from .shards import read_index
 from .stream import Batch, ShardStream
 
@@ -34,6 +38,8 @@ class Drawn(NamedTuple):
     """The place in the batch of the first of `inputs`."""
     n_unreadable: int = 0
     """Samples that cannot be read, for which others stand in."""
+    texts: torch.Tensor | None = None
+    """(r, L), int64: tokens of the texts of the pairs of another collection, in their order; their label is -1."""
 
 
 class ShardImages:
@@ -101,6 +107,51 @@ class MemoryLoader:
         """Nothing is open."""
 
 
+class Reader:
+    """The batches of a stream by their steps, decoded by threads some steps ahead.
+
+    Parameters
+    ----------
+    stream : ShardStream
+    workers : int
+        Threads that decode.
+    """
+
+    def __init__(self, stream: ShardStream, workers: int) -> None:
+        self.stream, self.workers = stream, workers
+        self._batches: Generator[Batch] | None = None
+        self._next = -1  # the step of the next of them
+
+    def read(self, step: int) -> Batch:
+        """Return this process's slice of a step's batch; go on in order, or start at any step."""
+        if step != self._next:
+            self._stop()
+            self._batches = self.stream.batches(step, self.workers)
+        batch = next(self._batches)
+        self._next = step + 1
+        return batch
+
+    def close(self, what: str) -> None:
+        """Stop reading ahead.
+
+        Warns
+        -----
+        UserWarning
+            Of what this process could not read.
+        """
+        self._stop()
+        if self.stream.unreadable:
+            warnings.warn(
+                f"{self.stream.n_unreadable} of {self.stream.order.n} {what} cannot be read; others stood in for them: "
+                f"{self.stream.examples()}",
+                stacklevel=3,
+            )
+
+    def _stop(self) -> None:
+        if self._batches is not None:
+            self._batches.close()
+
+
 class ShardLoader:
     """The batches of images in shards, decoded by threads, some steps ahead.
 
@@ -117,20 +168,14 @@ class ShardLoader:
     """
 
     def __init__(self, images: ShardImages, batch_size: int, seed: int, workers: int, device: torch.device) -> None:
-        here = world()
-        self.images, self.workers, self.device = images, workers, device
+        self.images, self.device = images, device
         batch_size = min(batch_size, len(images))
-        self.stream = ShardStream(images.folder, images.split, batch_size, images.size_px, seed, *here)
-        self._batches: Generator[Batch] | None = None
-        self._next = -1  # the step of the next of them
+        self.stream = ShardStream(images.folder, images.split, batch_size, images.size_px, seed, *world())
+        self.reader = Reader(self.stream, workers)
 
     def draw(self, step: int) -> Drawn:
         """Return the batch of a step, with this process's inputs; go on in order, or start at any step."""
-        if step != self._next:
-            self._stop()
-            self._batches = self.stream.batches(step, self.workers)
-        batch = next(self._batches)
-        self._next = step + 1
+        batch = self.reader.read(step)
         own = torch.tensor(np.stack([batch.numbers, self._labels(batch.class_keys)], axis=1))  # (b, 2)
         rows = own_rows(self.stream.batch_size)
         index, labels = gather_rows(own.to(self.device), rows, self.stream.batch_size).cpu().T.contiguous()
@@ -151,24 +196,67 @@ class ShardLoader:
         return {"image_id": self.stream.image_ids(index.tolist())}
 
     def close(self) -> None:
-        """Stop reading ahead.
+        """Stop reading ahead; warn of what could not be read."""
+        self.reader.close("training images")
 
-        Warns
-        -----
-        UserWarning
-            Of what this process could not read.
-        """
-        self._stop()
-        if self.stream.unreadable:
-            warnings.warn(
-                f"{self.stream.n_unreadable} of {len(self.images)} training images cannot be read; others stood in "
-                f"for them: {self.stream.examples()}",
-                stacklevel=2,
-            )
 
-    def _stop(self) -> None:
-        if self._batches is not None:
-            self._batches.close()
+class ReplayLoader:
+    """The batches of another loader, with pairs of another collection spread evenly over each.
+
+    Parameters
+    ----------
+    loader : MemoryLoader or ShardLoader
+    pairs : ReplayPairs
+    cfg : TrainConfig
+    context_length : int
+        Tokens of a text.
+    device : torch.device
+        Over which processes tell each other their texts.
+    """
+
+    def __init__(
+        self,
+        loader: MemoryLoader | ShardLoader,
+        pairs: ReplayPairs,
+        cfg: TrainConfig,
+        context_length: int,
+        device: torch.device,
+    ) -> None:
+        self.loader, self.context_length, self.device = loader, context_length, device
+        self.reader = Reader(ReplayStream(pairs, cfg.seed, *world()), cfg.decode_workers)
+
+    def draw(self, step: int) -> Drawn:
+        """Return the batch of a step, with this process's inputs and all texts."""
+        drawn, batch, stream = self.loader.draw(step), self.reader.read(step), self.reader.stream
+        n, n_more = len(drawn.index), stream.batch_size
+        tokens = tokenize(batch.class_keys, self.context_length)
+        own = torch.cat([torch.from_numpy(batch.numbers)[:, None], tokens], dim=1)  # (b, 1 + L)
+        found = gather_rows(own.to(self.device), own_rows(n_more), n_more).cpu()
+        numbers, texts = found[:, 0], found[:, 1:]
+        parts = math.gcd(n, n_more)  # equal for all numbers of processes, which take whole parts
+        spread = lambda a, b, k: torch.cat([a.unflatten(0, (k, -1)), b.unflatten(0, (k, -1))], 1).flatten(0, 1)  # noqa: E731
+        return Drawn(
+            spread(drawn.index, -1 - numbers, parts),
+            spread(drawn.labels, torch.full_like(numbers, -1), parts),
+            spread(drawn.inputs, torch.from_numpy(batch.images), parts // world().size),
+            own_rows(n + n_more).start,
+            drawn.n_unreadable + int((numbers.numpy() != stream.numbers(step)).sum()),
+            texts,
+        )
+
+    def names(self, index: torch.Tensor) -> dict:
+        """Return what a user finds pairs by: a column of a table."""
+        replayed = (index < 0).numpy()
+        ((column, known),) = self.loader.names(index[index >= 0]).items()
+        found = np.empty(len(index), dtype=object)
+        found[~replayed] = known
+        found[replayed] = self.reader.stream.image_ids((-1 - index[index < 0]).tolist())
+        return {column: found}
+
+    def close(self) -> None:
+        """Stop reading ahead; warn of what could not be read."""
+        self.loader.close()
+        self.reader.close("pairs to replay")
 
 
 def batch_indices(n: int, batch_size: int, step: int, seed: int) -> torch.Tensor:

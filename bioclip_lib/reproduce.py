@@ -24,7 +24,7 @@ from .config import PROFILES, Config, dotted, load_config
 from .errors import InputError
 from .paths import REPOSITORY, Run, open_run, remove, write_json
 
-PATH_SETTINGS = ("data.benchmark", "data.extends", "data.backbones")
+PATH_SETTINGS = ("data.benchmark", "data.extends", "data.backbones", "train.replay")
 NOTEBOOKS = REPOSITORY / "notebooks"
 QUIET = ["--IPKernelApp.log_level=CRITICAL"]  # the kernel warns of its own loopback sockets
 

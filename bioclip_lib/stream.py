@@ -30,7 +30,6 @@ MAX_UNREADABLE = 0.01  # of the samples of the split; more stops the stream
 _BLOCK = tarfile.BLOCKSIZE
 _OVERSIZE = 1.5  # as in `bioclip_lib.samples.encode_image`
 _CHUNK = 32  # samples a thread decodes at a time
-_RERUN = "rerun 01_dataset_construction"
 
 
 class Batch(NamedTuple):
@@ -84,6 +83,8 @@ class ShardStream:
     first sample is asked for; 4 bytes a sample are kept. Nothing is written.
     """
 
+    remedy = "rerun 01_dataset_construction"
+
     def __init__(
         self,
         folder: str | Path,
@@ -94,21 +95,31 @@ class ShardStream:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        index = read_index(folder)
+        index = index[(index["split"] == split) & (index["n_samples"] > 0)]
+        if any(Path(name).name != name for name in [split, *index["shard"]]):
+            raise InputError(f"{folder}/index.json names files in other folders; {self.remedy}")
+        paths = [Path(folder) / split / name for name in index["shard"]]
+        tars = dict(zip(paths, index["n_samples"], strict=True))
+        self._open(tars, f"split {split!r} in {folder}", batch_size, size_px, seed, (rank, world_size))
+        for shard, n_bytes in enumerate(index["bytes"]):
+            if found := _size_problem(paths[shard], n_bytes):
+                self._pass_over_shard(shard, found)
+
+    def _open(
+        self, tars: dict[Path, int], source: str, batch_size: int, size_px: int, seed: int, place: tuple[int, int]
+    ) -> None:
+        """Prepare to read tars that hold so many samples each, in the `place[0]`-th of `place[1]` processes."""
+        rank, world_size = place
         if not 0 <= rank < world_size or batch_size < 1 or batch_size % world_size or size_px < 1 or seed < 0:
             raise InputError(
                 f"batch_size={batch_size}, size_px={size_px}, seed={seed}, rank={rank} and world_size={world_size} "
                 "do not fit; batch_size is a multiple of world_size, rank less than it, the seed not negative"
             )
-        index = read_index(folder)
-        index = index[(index["split"] == split) & (index["n_samples"] > 0)]
-        if any(Path(name).name != name for name in [split, *index["shard"]]):
-            raise InputError(f"{folder}/index.json names files in other folders; {_RERUN}")
-        self.order = SampleOrder(index["n_samples"], seed)
+        self.order = SampleOrder(list(tars.values()), seed)
         if self.order.n < world_size:
-            raise InputError(
-                f"{self.order.n} samples of split {split!r} in {folder} for {world_size} processes; {_RERUN}"
-            )
-        self._paths = [Path(folder) / split / name for name in index["shard"]]
+            raise InputError(f"{self.order.n} samples of {source} for {world_size} processes; {self.remedy}")
+        self._paths = list(tars)
         self._starts: list[np.ndarray | None] = [None] * len(self._paths)
         self._indexing = [threading.Lock() for _ in self._paths]
         self._counting = threading.Lock()
@@ -116,9 +127,6 @@ class ShardStream:
         self.batch_size = min(batch_size, self.order.n // world_size * world_size)
         self.unreadable: dict[str, str] = {}
         self.n_unreadable = 0
-        for shard, n_bytes in enumerate(index["bytes"]):
-            if found := _size_problem(self._paths[shard], n_bytes):
-                self._pass_over_shard(shard, found)
 
     def __len__(self) -> int:
         """Return the whole batches of an epoch."""
@@ -179,7 +187,7 @@ class ShardStream:
             other = next(others, None)
             if other is None:
                 raise InputError(
-                    f"a window of {WINDOW_SHARDS} shards is all but unreadable: {self.examples()}; {_RERUN}"
+                    f"a window of {WINDOW_SHARDS} shards is all but unreadable: {self.examples()}; {self.remedy}"
                 )
             number, sample = other, self._read(other)
         return *sample, number
@@ -200,7 +208,7 @@ class ShardStream:
             data = _read_bytes(self._paths[shard], int(starts[i]) * _BLOCK, int(starts[i + 1]) * _BLOCK)
             members = dict(_members(data))
             name = next(iter(members))
-            pixels = _pixels(next(data for key, data in members.items() if key.endswith(".jpg")), self.size_px)
+            pixels = decode_pixels(next(data for key, data in members.items() if key.endswith(".jpg")), self.size_px)
             record = json.loads(next(data for key, data in members.items() if key.endswith(".json")))
             return pixels, str(record["image_id"]), str(record["class_key"])
         except OSError as error:
@@ -234,7 +242,7 @@ class ShardStream:
         if self.n_unreadable > MAX_UNREADABLE * self.order.n:
             raise InputError(
                 f"{self.n_unreadable} of {self.order.n} samples cannot be read (limit {MAX_UNREADABLE:.0%}): "
-                f"{self.examples()}; {_RERUN}"
+                f"{self.examples()}; {self.remedy}"
             )
 
     def examples(self) -> str:
@@ -250,7 +258,7 @@ def _joined(chunks: Iterator[Batch]) -> Batch:
     return Batch(np.concatenate(images), list(chain(*image_ids)), list(chain(*class_keys)), np.concatenate(numbers))
 
 
-def _pixels(data: bytes, size_px: int) -> np.ndarray:
+def decode_pixels(data: bytes, size_px: int) -> np.ndarray:
     """Decode one image: uint8 (size_px, size_px, 3). A large JPEG is decoded at a fraction of its size."""
     image = to_rgb(identify(data), short_side_px=ceil(_OVERSIZE * size_px))
     return np.asarray(resize_and_crop(image, size_px))

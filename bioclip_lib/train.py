@@ -43,7 +43,7 @@ _PACE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "val_every_steps
 _LEAST = {
     **dict.fromkeys(("steps", "batch_size", "checkpoint_every_steps", "val_every_steps"), 1),
     **dict.fromkeys(("decode_workers", "processes"), 1),
-    **dict.fromkeys(("epochs", "micro_batch_size", "lora_rank", "warmup_steps", "grad_clip"), 0),
+    **dict.fromkeys(("epochs", "micro_batch_size", "replay_batch", "lora_rank", "warmup_steps", "grad_clip"), 0),
     **dict.fromkeys(("lr", "weight_decay", "beta1", "beta2", "eps"), 0),
 }
 
@@ -113,14 +113,14 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
         _check(model, train, val, cfg)
         settings = _settings(model, train, val, config)
         with (
-            compact_vocabulary(model, train.tokens, val.tokens) as (train_tokens, val_tokens),
+            compact_vocabulary(model, train.tokens, val.tokens, _other_tokens(model, train)) as tokens,
             low_rank(model, cfg.lora_rank, cfg.seed, cfg.freeze_image_tower),
             sharded(model, cfg) as trained,
             compiled(trained, cfg.compile),
             StopRequest() as stop,
         ):
             objective = Objective(trained, cfg, train)
-            trainer = Trainer(trained, objective, cfg, Pairs.of(train, train_tokens), Pairs.of(val, val_tokens))
+            trainer = Trainer(trained, objective, cfg, Pairs.of(train, tokens[0]), Pairs.of(val, tokens[1]))
             if resume and (checkpoint := read_checkpoint(run.checkpoints, settings)):
                 trainer.load_state(*checkpoint)
             check_agreement((settings, trainer.step), "settings, data, weights or checkpoint")
@@ -137,6 +137,11 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
         with atomic(run.tables / "train_log.csv") as tmp:
             log.to_csv(tmp, index=False)
     return log
+
+
+def _other_tokens(model: torch.nn.Module, train: TrainData) -> torch.Tensor:
+    """Return the tokens that may occur beside those of the captions: all, where other texts are replayed."""
+    return torch.arange(model.vocab_size if train.replay is not None else 0)
 
 
 def _run_steps(
@@ -205,7 +210,23 @@ def _check(model: torch.nn.Module, train: TrainData, val: TrainData, cfg: TrainC
             f"(and those of validation {'in shards' if val.streamed else 'in memory'}, where they have to be); load "
             "the data again under this configuration"
         )
+    _check_replay(train, cfg)
     _check_shares(model, train, cfg)
+
+
+def _check_replay(train: TrainData, cfg: TrainConfig) -> None:
+    """Refuse pairs to replay that do not go with the settings."""
+    if (train.replay is not None) != (cfg.replay_batch > 0):
+        raise InputError(
+            f"train.replay_batch is {cfg.replay_batch}, but the training data have "
+            f"{'no' if train.replay is None else 'other'} pairs to replay; set train.replay to their folder and load "
+            "the data again, or set train.replay_batch=0"
+        )
+    if cfg.replay_batch and (cfg.objective != "clip" or train.holds_features):
+        raise InputError(
+            "train.replay_batch needs train.objective=clip, as other texts belong to no class, and "
+            "train.freeze_image_tower=false, as other images have no features yet"
+        )
 
 
 def _check_shares(model: torch.nn.Module, train: TrainData, cfg: TrainConfig) -> None:
@@ -215,6 +236,11 @@ def _check_shares(model: torch.nn.Module, train: TrainData, cfg: TrainConfig) ->
         raise InputError(
             f"{n_processes} processes cannot share a batch of {n_pairs} pairs evenly; set train.batch_size to a "
             f"multiple of {n_processes}, at most {len(train.labels)}"
+        )
+    if cfg.replay_batch % n_processes:
+        raise InputError(
+            f"{n_processes} processes cannot share train.replay_batch={cfg.replay_batch} evenly; set it to a multiple "
+            f"of {n_processes}"
         )
     n_rows = own_rows(n_pairs).stop - own_rows(n_pairs).start
     in_parts = n_processes > 1 or 0 < cfg.micro_batch_size < n_rows
@@ -228,7 +254,7 @@ def _check_shares(model: torch.nn.Module, train: TrainData, cfg: TrainConfig) ->
 def _settings(model: torch.nn.Module, train: TrainData, val: TrainData, config: Config) -> dict:
     """Return what decides the trained weights, as a checkpoint records it."""
     recipe = dataclasses.asdict(config.train)
-    for name in (*_PACE_SETTINGS, *_SPEED_SETTINGS):
+    for name in (*_PACE_SETTINGS, *_SPEED_SETTINGS, "replay"):  # the folder may move
         del recipe[name]
     return {
         "train": recipe,

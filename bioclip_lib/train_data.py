@@ -7,6 +7,7 @@ in memory or, with ``train.stream``, left in the shards.
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from .config import Config
 from .errors import InputError
 from .loaders import ShardImages
 from .paths import Run
+from .replay import ReplayPairs
 from .stream import ShardStream
 from .train import TrainData
 from .trainer import MAX_VALIDATION_PAIRS
@@ -64,8 +66,23 @@ def load_training_data(run: Run, config: Config, clip: torch.nn.Module) -> tuple
         raise InputError("the catalog has no training images; rerun 01_dataset_construction")
     labels, captioned = captioned_classes(table, config)
     if config.train.stream:
-        return _streamed(run, config, table, labels, captioned)
-    return tuple(_one_split(run, config, clip, split, labels, captioned) for split in ("train", "val"))
+        train, val = _streamed(run, config, table, labels, captioned)
+    else:
+        train, val = (_one_split(run, config, clip, split, labels, captioned) for split in ("train", "val"))
+    return replace(train, replay=_replay(run, config)), val
+
+
+def _replay(run: Run, config: Config) -> ReplayPairs | None:
+    """Return the pairs of another collection that join the batches."""
+    cfg = config.train
+    if not cfg.replay_batch:
+        return None
+    if not Path(cfg.replay).is_dir() or not cfg.replay:
+        raise InputError(
+            f"train.replay_batch={cfg.replay_batch} needs train.replay: a folder of tars of image-text pairs, not "
+            f"{cfg.replay!r}; without such pairs set train.replay_batch=0"
+        )
+    return ReplayPairs(cfg.replay, cfg.replay_batch, config.shards.image_size_px, run.tables / "replay_counts.json")
 
 
 def captioned_classes(table: pd.DataFrame, config: Config) -> tuple[pd.Series, TrainData]:

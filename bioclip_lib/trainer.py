@@ -17,7 +17,7 @@ from .batches import Batch, Pairs, augment, draw_batch, draw_types
 from .config import TrainConfig
 from .embed import evaluating
 from .errors import InputError
-from .loaders import Drawn, MemoryLoader, ShardImages, ShardLoader
+from .loaders import Drawn, MemoryLoader, ReplayLoader, ShardImages, ShardLoader
 from .model import autocast, encode_tokens, normalised, project
 from .objectives import Objective
 from .optimizer import Optimizer
@@ -44,6 +44,8 @@ class Trainer:
             self.loader = ShardLoader(train.inputs, cfg.batch_size, cfg.seed, cfg.decode_workers, self.device)
         else:
             self.loader = MemoryLoader(train.inputs, train.labels, cfg.batch_size, cfg.seed)
+        if train.replay is not None:
+            self.loader = ReplayLoader(self.loader, train.replay, cfg, train.tokens.shape[-1], self.device)
         self.optimizer = Optimizer(model, cfg, train.inputs.ndim == 2, objective)
         if cfg.grad_checkpointing:
             model.set_grad_checkpointing(True)
@@ -113,7 +115,7 @@ class Trainer:
             "logit_scale": self.model.logit_scale.exp().item(),
             "grad_norm": grad_norm,
             "skipped": self.optimizer.n_skipped,
-            "duplicates": (torch.bincount(batch.labels)[batch.labels] > 1).double().mean().item(),
+            "duplicates": _duplicates(batch.labels[batch.labels >= 0]),
             "unreadable": drawn.n_unreadable,
             "images_per_s": len(drawn.index) / seconds,
             "data_wait": waited / seconds,
@@ -236,3 +238,8 @@ class Trainer:
         if texts is not None:
             texts = F.embedding(batch.inverse.to(self.device), normalised(texts))  # (n_captions, D) -> (B, D)
         return self.objective(images, texts, data, batch, rows)
+
+
+def _duplicates(labels: torch.Tensor) -> float:
+    """Return the share of a batch's pairs whose class occurs in it twice or more."""
+    return (torch.bincount(labels)[labels] > 1).double().mean().item()

@@ -13,12 +13,14 @@ import pytest
 import torch
 from test_accumulation import data_with_lineages
 from test_loaders import break_one, config_of, train_streamed, write_run
+from test_replay import write_pairs
 from test_train import tiny_config, tiny_images
 
 from bioclip_lib import optimizer, parallel, sharding, stream
 from bioclip_lib.errors import InputError
 from bioclip_lib.model import build_model
 from bioclip_lib.paths import Run
+from bioclip_lib.replay import ReplayPairs
 from bioclip_lib.train import fit
 
 WORKER = """
@@ -90,6 +92,7 @@ SPREAD = {
     "spread": {"grad_checkpointing": True, "grad_clip": 0.5, "ema_decay": 0.9},
     "spread_siglip": {"objective": "siglip", "lora_rank": 2},
     "spread_classes": {"objective": "classification", "micro_batch_size": 0},
+    "replay": {"objective": "clip", "replay_batch": 4, "shard": False},
 }
 
 
@@ -97,8 +100,11 @@ def train_spread(folder):
     """Train with train.shard, which changes nothing in one process; go on from step 8 once, as an interrupted run."""
     data = data_with_lineages()
     for name, values in SPREAD.items():
-        values = {"micro_batch_size": 3, "val_every_steps": 10, "eps": 1e-3} | values
-        config = tiny_config(shard=True, batch_size=8, steps=20, checkpoint_every_steps=8, keep_checkpoints=3, **values)
+        values = {"shard": True, "micro_batch_size": 3, "val_every_steps": 10, "eps": 1e-3} | values
+        config = tiny_config(batch_size=8, steps=20, checkpoint_every_steps=8, keep_checkpoints=3, **values)
+        if name == "replay":
+            counts = Path(folder) / f"counts-{parallel.world().rank}.json"
+            data = replace(data, replay=ReplayPairs(Path(folder) / "tars", 4, 20, counts))
         run, before = Run(Path(folder) / name), None
         for resume in (False, True):
             model = build_model(config.model)
@@ -111,7 +117,7 @@ def train_spread(folder):
                 for step in (16, 20):
                     (run.checkpoints / f"step-{step:06d}.pt").unlink()
             parallel.check_agreement(0, "nothing: a barrier")
-    check_shares(model, config.train)
+    check_shares(model, replace(config.train, shard=True))
 
 
 def check_shares(model, cfg):
@@ -143,6 +149,8 @@ def launch(folder, fault="none", timeout=120):
 
 def test_two_processes_train_as_one(tmp_path, catalog, monkeypatch):
     for name in ("one", "two"):
+        write_pairs(tmp_path / name / "tars" / "0.tar", range(5))
+        write_pairs(tmp_path / name / "tars" / "1.tar", range(5, 14))
         run = write_run(Run(tmp_path / name / "run"), catalog)
         break_one(run)
     done = launch(tmp_path / "two")

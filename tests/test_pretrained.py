@@ -43,7 +43,7 @@ def named(start, **settings):
 def test_the_path_of_a_profile_from_published_weights_to_an_export_of_ours(start, tmp_path, profile):
     toy = {"model.name": f"local-dir:{start}", "model.pretrained": "", "model.context_length": 16, "train.epochs": 1,
            "train.batch_size": 8, "train.val_every_steps": 3, "train.warmup_steps": 1,
-           "train.stream": False}  # fmt: skip
+           "train.stream": False, "train.replay_batch": 0}  # fmt: skip
     config = load_config(profile, toy)
     clip = build_model(config.model, seed=1)
     assert model_digest(clip) == load_model(f"local-dir:{start}").digest
@@ -72,6 +72,7 @@ def test_published_recipes():
     for recipe in (paper.train, two.train):  # open_clip's augmentation
         assert recipe.crop_area == (0.9, 1.0) and not recipe.mirror
     assert (two.train.batch_size, two.train.epochs, two.train.warmup_steps) == (90_112, 30, 1_875)
+    assert two.train.replay_batch == 32 * 320
     vision = [model_config_dict(config.model)["vision_cfg"] for config in (paper, two)]
     assert [(v["layers"], v["width"], v["patch_size"]) for v in vision] == [(12, 768, 16), (24, 1024, 14)]
 
