@@ -18,7 +18,7 @@ from .errors import InputError
 from .loaders import Drawn, ShardImages
 from .replay import ReplayPairs
 
-_CROP_RATIO = (3 / 4, 4 / 3)
+_MAX_CROP_RATIO = 4 / 3
 
 
 @dataclass(frozen=True)
@@ -259,15 +259,16 @@ def augment(
 
     Notes
     -----
-    The rectangle has an aspect ratio of 3:4 to 4:3; where it would be longer than a side of the image it is cut to that
-    side, and smaller than asked (open_clip draws again). It is resized bilinearly without a low-pass filter: images
-    more than about twice as large as the result should be made smaller before.
+    The rectangle has an aspect ratio of 3:4 to 4:3 in a square image, or as much of that range as lets it fit in
+    (open_clip draws again until it fits). It is resized bilinearly without a low-pass filter: images more than about
+    twice as large as the result should be made smaller before.
     """
     n = len(images)
     area, ratio, x, y, side = crops
     area = crop_area[0] + (crop_area[1] - crop_area[0]) * area
-    ratio = torch.exp(math.log(_CROP_RATIO[0]) + math.log(_CROP_RATIO[1] / _CROP_RATIO[0]) * ratio)
-    width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
+    widest = (-area.log()).clamp(max=math.log(_MAX_CROP_RATIO))  # a narrower or a wider one would not fit in
+    ratio = torch.exp((2 * ratio - 1) * widest)
+    width, height = (area * ratio).sqrt(), (area / ratio).sqrt()
     theta = torch.zeros(n, 2, 3)  # from the result's coordinates, -1 to 1, to the image's
     theta[:, 0, 0] = torch.where(side < 0.5, -width, width) if mirror else width
     theta[:, 1, 1] = height

@@ -14,6 +14,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -27,7 +28,7 @@ from .config import Config, TrainConfig
 from .errors import InputError
 from .lora import low_rank
 from .model import compact_vocabulary, model_digest
-from .objectives import Objective
+from .objectives import CLASS_OBJECTIVES, Objective
 from .parallel import check_agreement, joined, own_rows, world
 from .paths import Run, atomic
 from .schedule import with_steps
@@ -210,8 +211,23 @@ def _check(model: torch.nn.Module, train: TrainData, val: TrainData, cfg: TrainC
             f"(and those of validation {'in shards' if val.streamed else 'in memory'}, where they have to be); load "
             "the data again under this configuration"
         )
+    if len(val.labels):
+        _check_validation(train, val, cfg)
     _check_replay(train, cfg)
     _check_shares(model, train, cfg)
+
+
+def _check_validation(train: TrainData, val: TrainData, cfg: TrainConfig) -> None:
+    """Refuse validation data that the model of the training data cannot judge."""
+    shapes = (train.inputs.shape[1:], val.inputs.shape[1:])
+    classes = (train.tokens, val.tokens) if cfg.objective == "classification" else (train.lineages, val.lineages)
+    numbered_apart = cfg.objective in CLASS_OBJECTIVES and not np.array_equal(*map(np.asarray, classes))
+    if numbered_apart or ((train.holds_features or val.holds_features) and shapes[0] != shapes[1]):
+        what = "their classes are numbered apart" if numbered_apart else f"the inputs are {shapes[0]} and {shapes[1]}"
+        raise InputError(
+            f"training and validation data do not fit together: {what}; load both by "
+            "train_data.load_training_data, under this configuration"
+        )
 
 
 def _check_replay(train: TrainData, cfg: TrainConfig) -> None:

@@ -331,6 +331,22 @@ def test_data_that_do_not_belong_together_are_refused(change):
         dataclasses.replace(tiny_images(), **change)
 
 
+def test_validation_data_that_the_model_cannot_judge_are_refused(tmp_path):
+    data = tiny_images(24)
+    more = dataclasses.replace(data, tokens=np.concatenate([data.tokens, data.tokens]), groups=None)
+    ones, twos = (TrainData(np.ones((24, n), np.float32), data.labels, data.tokens) for n in (8, 9))
+    for val, changes, message in (
+        (more, {"objective": "classification"}, "their classes are numbered apart"),
+        (ones, {}, r"the inputs are \(20, 20, 3\) and \(8,\)"),
+    ):
+        config = tiny_config(**changes)
+        with pytest.raises(InputError, match=message):
+            fit(build_model(config.model), data, val, config, Run(tmp_path), progress=False)
+    config = tiny_config(freeze_image_tower=True)
+    with pytest.raises(InputError, match=r"the inputs are \(8,\) and \(9,\)"):
+        fit(build_model(config.model), ones, twos, config, Run(tmp_path), progress=False)
+
+
 def test_a_set_without_images(tmp_path):
     config, data = tiny_config(steps=3), tiny_images()
     nothing = dataclasses.replace(data, inputs=np.zeros((0, 1, 1, 3), np.uint8), labels=np.zeros(0, np.int64))
@@ -470,13 +486,14 @@ def test_crops_keep_the_area_that_is_asked_for_and_are_mirrored_if_asked(least):
     ramp = torch.arange(64, dtype=torch.uint8)
     images = torch.stack([ramp.expand(64, 64), ramp[:, None].expand(64, 64), ramp.expand(64, 64)], -1)
     crops = draw_crops(400, torch.Generator().manual_seed(0))
-    crops[1] = 0.5  # square, so that no side is longer than the image's
     out = augment(images.expand(400, -1, -1, -1), (32, 32), crops, (least, 1.0), False)
     width = (out[:, 0, 16, -1] - out[:, 0, 16, 0]) / 31 * 32
     height = (out[:, 1, -1, 16] - out[:, 1, 0, 16]) / 31 * 32
     area = width * height / 64**2
     torch.testing.assert_close(area, least + (1 - least) * crops[0], atol=0.04, rtol=0)  # the border is clamped
     assert (width > 0).all()  # none mirrored
+    ratio = width / height
+    assert ratio.min() > 0.72 and ratio.max() < 1.39 and (ratio > 1.02).any() and (ratio < 0.98).any()
     whole = augment(images[None], (64, 64), crops[:, :1], (1.0, 1.0), False)
     torch.testing.assert_close(whole[0], images.permute(2, 0, 1).float(), atol=1e-3, rtol=0)
 
