@@ -70,8 +70,8 @@ def contestants(config: Config) -> list[str]:
 
 
 def zero_shot_contestants(config: Config) -> list[str]:
-    """Return whom a run compares by naming images: those that have a text tower."""
-    return ["trained", "random_init", *(name for name in config.evaluate.models if not is_vision_only(name))]
+    """Return whom a run compares by naming images: those with a text tower, of its own model a trained one."""
+    return [name for name in ("trained", "random_init", *config.evaluate.models) if can_name(config, name)]
 
 
 def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, FeatureTable]:

@@ -135,6 +135,8 @@ def test_who_is_compared_and_who_can_name(run):
     config = replace(CONFIG, evaluate=replace(CONFIG.evaluate, models=models))
     assert features.contestants(config) == ["trained", "random_init", "pixels", *models]
     assert features.zero_shot_contestants(config) == ["trained", "random_init", "ViT-B-16:openai"]
+    by_class = load_config("smoke", {"train.objective": "classification"})
+    assert features.zero_shot_contestants(by_class) == ["random_init"]
     with pytest.raises(InputError, match=r"timm:test_vit has no text tower .*few-shot"):
         features.class_encoder(run, config, "timm:test_vit")
     with pytest.raises(InputError, match=r"unknown contestant nobody; .* or give a model's address"):
