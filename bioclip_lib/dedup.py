@@ -14,7 +14,7 @@ from .archives import reading_order
 from .details import confirmed_groups, image_details
 from .errors import InputError
 from .extend import is_decided
-from .hamming import RADIUS, near_groups
+from .hamming import near_groups
 from .images import ImageError, identify, map_threads, read_bytes, to_rgb, upright_size
 from .perceptual import FLAT, from_hex, perceptual_hashes, to_hex
 from .splits import class_key, usable
@@ -101,12 +101,12 @@ def mark_exact_duplicates(catalog: pd.DataFrame, earlier: pd.DataFrame | None = 
     return _keep_first(catalog, ranked.rename(columns={"sha256": "group"}), "duplicate", earlier)
 
 
-def read_details(catalog: pd.DataFrame, radius: int = RADIUS) -> pd.DataFrame:
+def read_details(catalog: pd.DataFrame) -> pd.DataFrame:
     """Read again the usable images whose hash is near another's, and describe their details.
 
     Parameters
     ----------
-    catalog, radius
+    catalog : pd.DataFrame
         As of `mark_near_duplicates`, to which the result goes.
 
     Returns
@@ -117,15 +117,14 @@ def read_details(catalog: pd.DataFrame, radius: int = RADIUS) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If `radius` is outside 0 to 16, a usable image has no perceptual hash, or one cannot be read any more.
+        If a usable image has no perceptual hash, or one cannot be read any more.
     """
-    near = find_near_images(catalog, radius)
+    near = find_near_images(catalog)
     return pd.DataFrame(image_details(catalog.loc[near.index, "location"].tolist()), index=near["image_id"])
 
 
 def mark_near_duplicates(
     catalog: pd.DataFrame,
-    radius: int = RADIUS,
     details: pd.DataFrame | None = None,
     earlier: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
@@ -135,8 +134,6 @@ def mark_near_duplicates(
     ----------
     catalog : pd.DataFrame
         With exact duplicates marked.
-    radius : int
-        Hamming distance of perceptual hashes, 0 to 16; even, as distances are.
     details : pd.DataFrame, optional
         Of `read_details`: only images whose details agree are duplicates. Without it the hashes alone decide.
     earlier : pd.DataFrame, optional
@@ -152,10 +149,12 @@ def mark_near_duplicates(
     Raises
     ------
     InputError
-        If `radius` is outside 0 to 16, a usable image has no perceptual hash, or one of a near hash no details.
+        If a usable image has no perceptual hash, or one of a near hash no details.
 
     Notes
     -----
+    Hashes are near within `hamming.RADIUS` bits.
+
     The radius was chosen on 6,390 photographs of four sets. Within 2 bits of the original lie 94 to 100 % of its
     copies that were saved again (JPEG quality 75 or 30) or resized (0.5 to 2 times), 49 to 96 % of those made brighter
     by a fifth, 44 to 89 % of those cropped by 1 % on each side, few of those cropped by 5 %. Details lose at most 1 %
@@ -166,22 +165,20 @@ def mark_near_duplicates(
 
     Images without structure, such as blank frames, are never near duplicates.
     """
-    ranked = find_near_images(catalog, radius, details)
+    ranked = find_near_images(catalog, details)
     ranked["group"] = ranked.groupby(["group", "class_key"]).ngroup()
     n_px = catalog.loc[ranked.index, "width"] * catalog.loc[ranked.index, "height"]
     ranked = ranked.assign(n_px=-n_px).sort_values(["n_px", "image_id"])
     return _keep_first(catalog, ranked, "near duplicate", earlier)
 
 
-def find_near_conflicts(
-    catalog: pd.DataFrame, radius: int = RADIUS, details: pd.DataFrame | None = None
-) -> pd.DataFrame:
+def find_near_conflicts(catalog: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
     """List the images that look the same and stand under different classes: a wrong name, or a look-alike.
 
     Parameters
     ----------
     catalog : pd.DataFrame
-    radius, details
+    details : pd.DataFrame, optional
         As of `mark_near_duplicates`.
 
     Returns
@@ -189,19 +186,19 @@ def find_near_conflicts(
     pd.DataFrame
         ``group, source, source_id, class_key`` of the usable images of each chain with several classes.
     """
-    near = find_near_images(catalog, radius, details)
+    near = find_near_images(catalog, details)
     near = near[near.groupby("group")["class_key"].transform("nunique") > 1]
     table = catalog.loc[near.index, ["source", "source_id"]].assign(class_key=near["class_key"], group=near["group"])
     table = table.sort_values(["group", "class_key", "source", "source_id"], ignore_index=True)
     return table.assign(group=pd.factorize(table["group"])[0])[["group", "source", "source_id", "class_key"]]
 
 
-def find_near_images(catalog: pd.DataFrame, radius: int = RADIUS, details: pd.DataFrame | None = None) -> pd.DataFrame:
+def find_near_images(catalog: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
     """Find the usable images that look like another one.
 
     Parameters
     ----------
-    catalog, radius, details
+    catalog, details
         As of `mark_near_duplicates`.
 
     Returns
@@ -210,13 +207,13 @@ def find_near_images(catalog: pd.DataFrame, radius: int = RADIUS, details: pd.Da
         ``image_id, group`` (equal for the images of one chain) and ``class_key``, under the index of `catalog`.
     """
     table = hashed_images(catalog, usable(catalog))
-    table["group"] = near_groups(table["hash"].to_numpy(), radius)
+    table["group"] = near_groups(table["hash"].to_numpy())
     table = table[table["group"].duplicated(keep=False)].copy()
     if details is not None:
         if not table["image_id"].isin(details.index).all():
-            raise InputError("the details are not of these images, or of a smaller radius; read them again")
+            raise InputError("the details are not of these images; read them again")
         values = details.loc[table["image_id"]].to_numpy()
-        table["group"] = confirmed_groups(table["group"].to_numpy(), table["hash"].to_numpy(), values, radius)
+        table["group"] = confirmed_groups(table["group"].to_numpy(), table["hash"].to_numpy(), values)
         table = table[table["group"].duplicated(keep=False)]
     return table.drop(columns="hash").assign(class_key=class_key(catalog.loc[table.index]))
 

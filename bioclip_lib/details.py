@@ -10,7 +10,7 @@ import numpy as np
 
 from .archives import reading_order
 from .errors import InputError
-from .hamming import merge_groups
+from .hamming import RADIUS, merge_groups
 from .images import ImageError, map_threads, open_image
 from .perceptual import perceptual_details
 
@@ -54,7 +54,7 @@ def _details_of(location: str) -> np.ndarray:
     return perceptual_details(np.asarray(grey)[None])[0]
 
 
-def confirmed_groups(groups: np.ndarray, hashes: np.ndarray, details: np.ndarray, radius: int) -> np.ndarray:
+def confirmed_groups(groups: np.ndarray, hashes: np.ndarray, details: np.ndarray) -> np.ndarray:
     """Split groups of near hashes into chains of neighbours whose details agree as well.
 
     Parameters
@@ -65,8 +65,6 @@ def confirmed_groups(groups: np.ndarray, hashes: np.ndarray, details: np.ndarray
         uint64.
     details : np.ndarray of shape (N, D)
         float32, of norm 1.
-    radius : int
-        In bits.
 
     Returns
     -------
@@ -83,7 +81,7 @@ def confirmed_groups(groups: np.ndarray, hashes: np.ndarray, details: np.ndarray
         step = max(1, _CHUNK // max(1, len(rows)))
         for start in range(0, len(rows), step):
             block = rows[start : start + step]
-            near = np.bitwise_count(hashes[block][:, None] ^ hashes[rows]) <= radius  # (B, R)
+            near = np.bitwise_count(hashes[block][:, None] ^ hashes[rows]) <= RADIUS  # (B, R)
             near &= details[block] @ details[rows].T >= AGREEMENT  # (B, D) @ (D, R) -> (B, R)
             i, j = np.nonzero(near)
             waiting.append(np.stack([block[i], rows[j]])[:, block[i] < rows[j]])

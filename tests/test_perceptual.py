@@ -84,11 +84,11 @@ def test_groups_are_split_where_details_differ_and_chains_are_followed(monkeypat
     details = np.stack([x, x, y, x, x, x, y])
     for chunk in (1, 2**21):
         monkeypatch.setattr("bioclip_lib.details._CHUNK", chunk)
-        labels = confirmed_groups(groups, hashes, details, radius=2)
+        labels = confirmed_groups(groups, hashes, details)
         assert labels[0] == labels[3] and labels[1] == labels[4] and len(set(labels)) == 5
         monkeypatch.setattr("bioclip_lib.details.AGREEMENT", 0.7)
         details[0] = between  # near both, so that 2 and 3 are in one chain
-        assert len({*confirmed_groups(groups, hashes, details, radius=2)[[0, 2, 3]]}) == 1
+        assert len({*confirmed_groups(groups, hashes, details)[[0, 2, 3]]}) == 1
         monkeypatch.setattr("bioclip_lib.details.AGREEMENT", AGREEMENT)
         details[0] = x
 
