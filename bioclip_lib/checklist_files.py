@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .checklist_tables import described, list_files, read_table
 from .errors import InputError
 from .names import MAX_CHARS
+from .table_files import described, list_files, read_table
 
 HIGHER_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")
 COLUMNS = {

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .checklist_tables import TableFile, described, list_files, read_batches
 from .names import clean_label
+from .table_files import TableFile, described, list_files, read_batches
 
 MAX_CHARS = 80
 _COLUMNS = {

@@ -160,7 +160,7 @@ def test_files_outside_the_archive_are_refused(tmp_path, write_dwca, name, as_zi
     root = write_dwca(tmp_path / "a")
     meta = (root / "meta.xml").read_text()
     (root / "meta.xml").write_text(meta.replace(">occurrence.txt<", f">{name}<"))
-    with pytest.raises(InputError, match="names a file outside the archive"):
+    with pytest.raises(InputError, match=r"names a file .* that is not there"):
         read_dwca(zipped(root) if as_zip else root)
 
 
@@ -168,7 +168,7 @@ def test_a_link_out_of_the_archive_is_not_followed(tmp_path, write_dwca):
     root = write_dwca(tmp_path / "a")
     (root / "occurrence.txt").rename(tmp_path / "secret.txt")
     (root / "occurrence.txt").symlink_to(tmp_path / "secret.txt")
-    with pytest.raises(InputError, match=r"has no file occurrence\.txt"):
+    with pytest.raises(InputError, match=r"names a file 'occurrence\.txt' that is not there"):
         read_dwca(root)
 
 
@@ -176,11 +176,11 @@ def test_a_link_out_of_the_archive_is_not_followed(tmp_path, write_dwca):
     ("old", "new", "message"),
     [
         ("<archive", "<archive <", "not well-formed"),
-        ("terms/Occurrence", "terms/Taxon", "core of the archive is Taxon, not Occurrence"),
-        ('<id index="0"/>', "", "no id"),
+        ("terms/Occurrence", "terms/Taxon", "core of the archive is taxon, not occurrence"),
+        ('<id index="0"/>', "", "has no id"),
         ('<id index="0"/>', '<id index="40"/>', "cannot be read as meta.xml describes"),
         ('encoding="UTF-8"', 'encoding="klingon"', "cannot be read as meta.xml describes"),
-        (">multimedia.txt<", ">none.txt<", r"has no file none\.txt"),
+        (">multimedia.txt<", ">none.txt<", r"names a file 'none\.txt' that is not there"),
     ],
 )
 def test_broken_archives(tmp_path, write_dwca, old, new, message):
