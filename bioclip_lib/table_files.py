@@ -239,6 +239,14 @@ def _with_defaults(file: TableFile, table: pa.Table, known: Collection[str]) -> 
     return table
 
 
+def first_column(table: pa.Table, *names: str) -> pa.ChunkedArray:
+    """Return the first of some columns that there is, stripped; '' everywhere if none is."""
+    for name in names:
+        if name in table.column_names:
+            return pc.utf8_trim_whitespace(table[name])
+    return pa.chunked_array([pa.array([""] * table.num_rows, pa.string())])
+
+
 def _header(file: TableFile) -> str:
     """Return the first line of a table."""
     with _told(file), file.open() as stream:
