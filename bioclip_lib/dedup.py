@@ -11,17 +11,18 @@ import numpy as np
 import pandas as pd
 
 from .archives import reading_order
-from .details import confirmed_groups, image_details
 from .errors import InputError
 from .extend import is_decided
-from .hamming import near_groups
-from .images import ImageError, identify, map_threads, read_bytes, to_rgb, upright_size
-from .perceptual import FLAT, from_hex, perceptual_hashes, to_hex
+from .hamming import RADIUS, merge_groups, near_groups
+from .images import ImageError, identify, map_threads, open_image, read_bytes, to_rgb, upright_size
+from .perceptual import FLAT, N_DETAILS, from_hex, perceptual_details, perceptual_hashes, to_hex
 from .splits import class_key, usable
 
 IMAGE_COLUMNS = ("sha256", "phash", "width", "height", "problem")
+AGREEMENT = 0.8  # cosine of details; see `mark_near_duplicates` for what it was chosen by
+_CHUNK = 2**21  # pairs in memory at once
 _CONFLICT = " with conflicting names"
-_HASHED_PX = 256  # a JPEG decoded below its size has a last row and column that stand for less than a pixel
+_DECODED_PX = 256  # a JPEG decoded below its size has a last row and column that stand for less than a pixel
 
 
 def inspect_images(raw: pd.DataFrame, progress: Callable | None = None, mapper: Callable = map_threads) -> pd.DataFrame:
@@ -69,7 +70,7 @@ def _inspect(row: tuple[str, str]) -> tuple[str, str, int, int, str]:
         digest = sha256(data).hexdigest()
         image = identify(data)
         width, height = upright_size(image)
-        grey = to_rgb(image, short_side_px=_HASHED_PX).convert("L")
+        grey = to_rgb(image, short_side_px=_DECODED_PX).convert("L")
     except ImageError as error:
         return digest, "", 0, 0, str(error)
     (phash,) = to_hex(perceptual_hashes(np.asarray(grey)[None]))  # (1, H, W) -> (1,)
@@ -120,7 +121,21 @@ def read_details(catalog: pd.DataFrame) -> pd.DataFrame:
         If a usable image has no perceptual hash, or one cannot be read any more.
     """
     near = find_near_images(catalog)
-    return pd.DataFrame(image_details(catalog.loc[near.index, "location"].tolist()), index=near["image_id"])
+    locations = catalog.loc[near.index, "location"].tolist()
+    order = reading_order(locations)
+    details = np.empty((len(order), N_DETAILS), np.float32)
+    for i, row in zip(order, map_threads(_details_of, (locations[i] for i in order)), strict=True):
+        details[i] = row
+    return pd.DataFrame(details, index=near["image_id"])
+
+
+def _details_of(location: str) -> np.ndarray:
+    """Read one image and describe its details: (513,)."""
+    try:
+        grey = open_image(location, short_side_px=_DECODED_PX).convert("L")
+    except ImageError as error:
+        raise InputError(f"{location}: {error}; inspect the images again") from None
+    return perceptual_details(np.asarray(grey)[None])[0]
 
 
 def mark_near_duplicates(
@@ -216,6 +231,42 @@ def find_near_images(catalog: pd.DataFrame, details: pd.DataFrame | None = None)
         table["group"] = confirmed_groups(table["group"].to_numpy(), table["hash"].to_numpy(), values)
         table = table[table["group"].duplicated(keep=False)]
     return table.drop(columns="hash").assign(class_key=class_key(catalog.loc[table.index]))
+
+
+def confirmed_groups(groups: np.ndarray, hashes: np.ndarray, details: np.ndarray) -> np.ndarray:
+    """Split groups of near hashes into chains of neighbours whose details agree as well.
+
+    Parameters
+    ----------
+    groups : np.ndarray of shape (N,)
+        Of `bioclip_lib.hamming.near_groups`.
+    hashes : np.ndarray of shape (N,)
+        uint64.
+    details : np.ndarray of shape (N, D)
+        float32, of norm 1.
+
+    Returns
+    -------
+    np.ndarray of shape (N,)
+        int64, equal within a group.
+
+    Notes
+    -----
+    All pairs of a group are compared, a block of rows at a time.
+    """
+    labels, waiting = np.arange(len(groups)), []
+    order = np.argsort(groups, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+        step = max(1, _CHUNK // max(1, len(rows)))
+        for start in range(0, len(rows), step):
+            block = rows[start : start + step]
+            near = np.bitwise_count(hashes[block][:, None] ^ hashes[rows]) <= RADIUS  # (B, R)
+            near &= details[block] @ details[rows].T >= AGREEMENT  # (B, D) @ (D, R) -> (B, R)
+            i, j = np.nonzero(near)
+            waiting.append(np.stack([block[i], rows[j]])[:, block[i] < rows[j]])
+            if sum(part.shape[1] for part in waiting) > max(len(groups), _CHUNK):
+                labels, waiting = merge_groups(labels, waiting), []
+    return merge_groups(labels, waiting)
 
 
 def hashed_images(catalog: pd.DataFrame, rows: pd.Series) -> pd.DataFrame:
