@@ -336,14 +336,20 @@ def _convert(value: Any, old: Any, key: str, example: Any = "") -> Any:
         raise InputError(f"{key} takes a {type(old).__name__}, not {value!r}") from None
 
 
-def setting_names(node: Any = None, prefix: str = "") -> list[str]:
+def flat(settings: dict, prefix: str = "") -> dict[str, Any]:
+    """Return nested settings under their dotted names.
+
+    Examples
+    --------
+    >>> flat({"profile": "mini", "train": {"steps": 7}})
+    {'profile': 'mini', 'train.steps': 7}
+    """
+    items = {}
+    for key, value in settings.items():
+        items |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return items
+
+
+def setting_names() -> list[str]:
     """List the dotted names of all settings."""
-    node = Config(profile="mini") if node is None else node
-    names = []
-    for f in dataclasses.fields(node):
-        child = getattr(node, f.name)
-        if dataclasses.is_dataclass(child):
-            names += setting_names(child, f"{prefix}{f.name}.")
-        elif f.name != "profile":
-            names.append(prefix + f.name)
-    return names
+    return [name for name in flat(Config(profile="mini").to_dict()) if name != "profile"]

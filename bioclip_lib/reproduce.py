@@ -20,7 +20,7 @@ import pandas as pd
 import papermill
 
 from . import archives, catalog, metrics, report, resolution, sources
-from .config import PROFILES, Config, load_config
+from .config import PROFILES, Config, flat, load_config
 from .errors import InputError
 from .paths import REPOSITORY, Run, open_run, remove, write_json
 
@@ -172,13 +172,6 @@ def declared_parameters(notebook: Path) -> set[str]:
 
 def changed_settings(config: Config) -> dict:
     """Return the settings in which a configuration differs from its profile, as dotted keys."""
-
-    def flat(node: dict, prefix: str = "") -> dict:
-        items = {}
-        for key, value in node.items():
-            items |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        return items
-
     profile = flat(load_config(config.profile).to_dict())
     return {
         key: list(value) if isinstance(value, tuple) else value
