@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 
@@ -173,6 +174,15 @@ def atomic(path: str | Path) -> Iterator[Path]:
     except BaseException:
         remove(tmp)
         raise
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file of any size, as hexadecimal digits."""
+    digest = sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def remove(path: Path) -> None:
