@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from .errors import InputError
+from .images import IMAGE_SUFFIXES
 
 _MAX_KEPT = 100  # of the rows that cannot be read
 _MAX_META = 1 << 20  # bytes
@@ -48,7 +49,7 @@ class TableFile:
 
 
 def list_files(path: Path) -> dict[str, TableFile]:
-    """Return the files of a folder or archive by their names in lower case, or the one file."""
+    """Return the files of a folder or zip, the images of a zip left out, by their names in lower case; or the one."""
     if path.is_dir():
         return {
             p.name.lower(): TableFile(str(p), lambda p=p: p.open("rb")) for p in sorted(path.iterdir()) if p.is_file()
@@ -62,6 +63,7 @@ def list_files(path: Path) -> dict[str, TableFile]:
     except (zipfile.BadZipFile, OSError) as error:
         raise InputError(f"{path} cannot be opened as a zip ({error}); download it again") from None
     members = [m for m in archive.infolist() if not m.is_dir() and _is_inside(m.filename)]
+    members = [m for m in members if not m.filename.lower().endswith(IMAGE_SUFFIXES)]
     bombs = [m for m in members if m.file_size > _MAX_PACKED and m.file_size > _MAX_RATIO * m.compress_size]
     if bombs:
         raise InputError(f"{path}::{bombs[0].filename} unpacks to {bombs[0].file_size:,} bytes; no table is so packed")

@@ -112,6 +112,15 @@ def test_images_beside_a_zip(tmp_path, write_dwca, jpeg):
     assert len(raw) == 5 and read_bytes(raw["location"][3]) == jpeg(5)
 
 
+def test_images_of_a_zip_may_differ_by_case_alone(tmp_path, write_dwca, jpeg):
+    root = write_dwca(tmp_path / "birds")
+    for name in ("5.jpg", "5.JPG"):
+        (root / name).write_bytes(jpeg(6))
+    path = zipped(root)
+    root.rename(tmp_path / "elsewhere")
+    assert (read_dwca(path)["problem"] == "image that the table does not list").sum() == 2
+
+
 def test_orphans_duplicates_and_unlisted_images(tmp_path, write_dwca, jpeg):
     extra = [("99", "StillImage", "", "http://x/9.jpg", "CC0", ""), ("13", "StillImage", "", "http://x/8.jpg", "", "")]
     root = write_dwca(tmp_path / "a", extra=extra)
