@@ -13,7 +13,7 @@ import pandas as pd
 from . import RANKS
 from .errors import InputError
 from .names import clean_label
-from .splits import class_key, usable
+from .splits import class_rows
 
 TEMPLATES_ONE = ("a photo of {}.",)
 SHARD_TEXTS = {
@@ -177,11 +177,10 @@ def caption_table(catalog: pd.DataFrame) -> pd.DataFrame:
     pd.DataFrame
         ``class_key`` and a column per caption type (`CAPTIONS`), one row a class, sorted by class.
     """
-    kept = catalog[usable(catalog)].sort_values("image_id")
-    classes = kept.assign(class_key=class_key(kept)).drop_duplicates("class_key").sort_values("class_key")
+    classes = class_rows(catalog)
     rows = classes.to_dict("records")
     table = {text_type: [caption(row, text_type) for row in rows] for text_type in CAPTIONS}
-    return pd.DataFrame({"class_key": classes["class_key"].to_numpy(), **table})
+    return pd.DataFrame({"class_key": classes.index, **table})
 
 
 def higher_caption_table(catalog: pd.DataFrame) -> pd.DataFrame:
@@ -198,15 +197,14 @@ def higher_caption_table(catalog: pd.DataFrame) -> pd.DataFrame:
         taxon have the same caption; where a rank is unknown, what is known above it stands; a class without any name at
         these ranks has its own caption.
     """
-    kept = catalog[usable(catalog)].sort_values("image_id")
-    classes = kept.assign(class_key=class_key(kept)).drop_duplicates("class_key").sort_values("class_key")
+    classes = class_rows(catalog)
     table = {}
     for last in HIGHER_RANKS:
         ranks = classes[list(RANKS[: RANKS.index(last) + 1])]
         names = [" ".join(name for name in row if name) for row in ranks.to_numpy()]
         rows = zip(names, classes.to_dict("records"), strict=True)
         table[last] = [TEMPLATES_ONE[0].format(name) if name else caption(row, "com") for name, row in rows]
-    return pd.DataFrame(table, index=pd.Index(classes["class_key"], name="class_key"))
+    return pd.DataFrame(table, index=classes.index)
 
 
 def sample_text_types(n: int, types: Sequence[str], rng: np.random.Generator) -> np.ndarray:

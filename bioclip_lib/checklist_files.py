@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .checklist_tables import described, list_files, read_table
 from .errors import InputError
 from .names import MAX_CHARS
+from .table_files import described, first_column, list_files, read_table
 
 HIGHER_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")
 COLUMNS = {
@@ -92,17 +92,9 @@ def _with_plausible_names(usages: pa.Table, problems: list[dict[str, str]]) -> p
     return usages.filter(pc.invert(odd))
 
 
-def _column(table: pa.Table, *names: str) -> pa.ChunkedArray:
-    """Return the first of some columns that there is, stripped; '' everywhere if none is."""
-    for name in names:
-        if name in table.column_names:
-            return pc.utf8_trim_whitespace(table[name])
-    return pa.chunked_array([pa.array([""] * table.num_rows, pa.string())])
-
-
 def _as_usages(table: pa.Table, where: str) -> pa.Table:
     """Bring one table with all there is of a usage to `COLUMNS`."""
-    columns = {column: _column(table, *names) for column, names in COLUMNS.items()}
+    columns = {column: first_column(table, *names) for column, names in COLUMNS.items()}
     if not {"taxonid", "id"} & set(table.column_names) or not {"scientificname", "name"} & set(table.column_names):
         raise InputError(
             f"{where} has no columns taxonID (or ID) and scientificName; of those that are known there are "
@@ -130,16 +122,16 @@ def _join_names(names: pa.Table, taxa: pa.Table, synonyms: pa.Table | None = Non
         raise InputError(
             f"a column is missing ({', '.join(missing)}); give Name and Taxon of one ColDP archive, with whole names"
         )
-    ids = _column(taxa, "id")
-    parts = [_named(names, _column(taxa, "nameid")) | {"id": ids, "parent_id": _column(taxa, "parentid")}]
-    parts[0] |= {rank: _column(taxa, rank) for rank in HIGHER_RANKS} | {"status": _constant("accepted", taxa)}
+    ids = first_column(taxa, "id")
+    parts = [_named(names, first_column(taxa, "nameid")) | {"id": ids, "parent_id": first_column(taxa, "parentid")}]
+    parts[0] |= {rank: first_column(taxa, rank) for rank in HIGHER_RANKS} | {"status": _constant("accepted", taxa)}
     if synonyms is not None:
-        name_ids = _column(synonyms, "nameid")
+        name_ids = first_column(synonyms, "nameid")
         taken = pc.or_(pc.is_in(name_ids, ids.combine_chunks()), pc.is_in(name_ids, _repeated(name_ids)))
-        status = _column(synonyms, "status")
+        status = first_column(synonyms, "status")
         parts.append(
             _named(names, name_ids)
-            | {"id": pc.if_else(taken, "", name_ids), "accepted_id": _column(synonyms, "taxonid")}
+            | {"id": pc.if_else(taken, "", name_ids), "accepted_id": first_column(synonyms, "taxonid")}
             | {"status": pc.if_else(pc.equal(status, ""), "synonym", status)}
         )
     tables = [
@@ -159,8 +151,8 @@ def _constant(value: str, like: pa.Table | pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _named(names: pa.Table, name_ids: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
     """Return what is known of each name id, '' where there is no such name, or several."""
-    ids = _column(names, "id").combine_chunks()
+    ids = first_column(names, "id").combine_chunks()
     index = pc.index_in(name_ids, ids)
     index = pc.if_else(pc.is_in(name_ids, _repeated(ids)), None, index)
     columns = {"name": "scientificname", "authorship": "authorship", "rank": "rank", "name_status": "status"}
-    return {key: pc.fill_null(_column(names, column).take(index), "") for key, column in columns.items()}
+    return {key: pc.fill_null(first_column(names, column).take(index), "") for key, column in columns.items()}

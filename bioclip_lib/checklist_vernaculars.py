@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .checklist_tables import TableFile, described, list_files, read_batches
 from .names import clean_label
+from .table_files import TableFile, described, first_column, list_files, read_batches
 
 MAX_CHARS = 80
 _COLUMNS = {
@@ -50,11 +50,6 @@ class Vernaculars:
         """Return the English name of a row, '' if it has none."""
         i = int(np.searchsorted(self.rows, row))
         return self.names[i].as_py() if i < len(self.rows) and self.rows[i] == row else ""
-
-
-def is_vernacular_table(file_name: str) -> bool:
-    """Tell whether a file is by its name a table of vernacular names."""
-    return PurePosixPath(file_name.lower()).stem in _STEMS
 
 
 def read_vernaculars(
@@ -126,10 +121,10 @@ def _best(rows: np.ndarray, merit: np.ndarray, names: pa.ChunkedArray) -> Vernac
 def _table_of(path: str | Path) -> TableFile | None:
     """Return the table of vernacular names beside a checklist, None if there is none."""
     files = list_files(Path(path).expanduser())
-    by_stem = {PurePosixPath(name).stem: file for name, file in files.items() if is_vernacular_table(name)}
+    by_stem = {PurePosixPath(name).stem: file for name, file in files.items()}
     if "vernacularnames-english" in by_stem:  # one of many, and meta.xml lists them all
         return by_stem["vernacularnames-english"]
-    if "meta.xml" in files and "nameusage" not in {PurePosixPath(name).stem for name in files}:
+    if "meta.xml" in files and "nameusage" not in by_stem:
         extension = described(files, "vernacularname")
         if extension is not None:
             return extension
@@ -138,7 +133,7 @@ def _table_of(path: str | Path) -> TableFile | None:
 
 def _english(batch: pa.Table) -> pa.Table:
     """Reduce a part of the table to its English names: the id of the taxon, the name, and its merit."""
-    table = pa.table({term: _column(batch, names) for term, names in _COLUMNS.items()})
+    table = pa.table({term: first_column(batch, *names) for term, names in _COLUMNS.items()})
     language = pc.utf8_lower(table["language"])
     is_english = pc.match_substring_regex(language, _VARIETY)
     table, language = table.filter(is_english), language.filter(is_english)
@@ -164,10 +159,3 @@ def _cleaned(names: pa.StringArray) -> pa.StringArray:
     names = pc.if_else(shouted, pc.utf8_capitalize(pc.utf8_lower(names)), names)
     is_name = pc.and_(pc.match_substring_regex(names, r"\p{L}{2}"), pc.less_equal(pc.utf8_length(names), MAX_CHARS))
     return pc.if_else(is_name, names, "")
-
-
-def _column(table: pa.Table, names: tuple[str, ...]) -> pa.ChunkedArray:
-    for name in names:
-        if name in table.column_names:
-            return pc.utf8_trim_whitespace(table[name])
-    return pa.chunked_array([pa.array([""] * table.num_rows, pa.string())])

@@ -341,20 +341,20 @@ def _convert(value: Any, old: Any, key: str, example: Any = "") -> Any:
         raise InputError(f"{key} takes a {type(old).__name__}, not {value!r}") from None
 
 
-def dotted(settings: dict, prefix: str = "") -> dict[str, Any]:
-    """Name each setting of a nested configuration by its dotted key.
+def flat(settings: dict, prefix: str = "") -> dict[str, Any]:
+    """Return nested settings under their dotted names.
 
     Examples
     --------
-    >>> dotted({"train": {"steps": 7, "lr": 0.1}})
-    {'train.steps': 7, 'train.lr': 0.1}
+    >>> flat({"profile": "mini", "train": {"steps": 7}})
+    {'profile': 'mini', 'train.steps': 7}
     """
     items = {}
     for key, value in settings.items():
-        items |= dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        items |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return items
 
 
 def setting_names() -> list[str]:
     """List the dotted names of all settings."""
-    return [name for name in dotted(Config(profile="mini").to_dict()) if name != "profile"]
+    return [name for name in flat(Config(profile="mini").to_dict()) if name != "profile"]

@@ -82,15 +82,13 @@ def encode_images(
     return _encode_images([(model, _image_tower(model), preprocess)], images, batch_size, precision)[0]
 
 
-def encode_images_by(
-    models: Sequence[torch.nn.Module], images: Images, batch_size: int = 64, precision: str = "fp32"
-) -> list[np.ndarray]:
+def encode_images_by(models: Sequence[torch.nn.Module], images: Images, batch_size: int = 64) -> list[np.ndarray]:
     """Embed images by several models in one pass: each file is decoded once, each model has its own preprocessing.
 
     Parameters
     ----------
     models : sequence of open_clip models or `loading.VisionModel`
-    images, batch_size, precision
+    images, batch_size
         As of `encode_images`.
 
     Returns
@@ -103,7 +101,7 @@ def encode_images_by(
     InputError
         As of `encode_images`.
     """
-    return _encode_images([(model, _image_tower(model), None) for model in models], images, batch_size, precision)
+    return _encode_images([(model, _image_tower(model), None) for model in models], images, batch_size, "fp32")
 
 
 def _image_tower(model: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -113,13 +111,7 @@ def _image_tower(model: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tenso
     return lambda pixels: normalised(model.encode_image(pixels))
 
 
-def trunk_features(
-    model: torch.nn.Module,
-    images: Images,
-    preprocess: Callable | None = None,
-    batch_size: int = 64,
-    precision: str = "fp32",
-) -> np.ndarray:
+def trunk_features(model: torch.nn.Module, images: Images, batch_size: int = 64) -> np.ndarray:
     """Compute what the image tower gives before its projection (`model.image_trunk`).
 
     Parameters
@@ -137,7 +129,7 @@ def trunk_features(
         If the image tower has no projection that can be left out.
     """
     with image_trunk(model) as trunk:
-        return _encode_images([(model, trunk, preprocess)], images, batch_size, precision)[0]
+        return _encode_images([(model, trunk, None)], images, batch_size, "fp32")[0]
 
 
 def _encode_images(towers: list[tuple], images: Images, batch_size: int, precision: str) -> list[np.ndarray]:

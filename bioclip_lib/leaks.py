@@ -7,14 +7,14 @@ import pandas as pd
 
 from .dedup import hashed_images
 from .errors import InputError
-from .hamming import RADIUS, near_matches
+from .hamming import near_matches
 from .splits import class_key, usable
 
 LEAK_COLUMNS = ("image_id", "benchmark", "benchmark_image_id", "kind", "distance")
 LEAK_KINDS = ("exact", "perceptual", "species hold-out")
 
 
-def find_leaks(catalog: pd.DataFrame, benchmark: pd.DataFrame, radius: int = RADIUS) -> pd.DataFrame:
+def find_leaks(catalog: pd.DataFrame, benchmark: pd.DataFrame) -> pd.DataFrame:
     """Find the images that would be trained on although a benchmark tests them, or their species as unseen.
 
     Parameters
@@ -24,8 +24,6 @@ def find_leaks(catalog: pd.DataFrame, benchmark: pd.DataFrame, radius: int = RAD
     benchmark : pd.DataFrame
         A catalog of one or more benchmarks, told apart by ``source``. Classes of the split ``heldout_species`` are the
         ones that the benchmark tests as never seen.
-    radius : int
-        Hamming distance of perceptual hashes, 0 to 16; see `mark_near_duplicates`.
 
     Returns
     -------
@@ -38,7 +36,7 @@ def find_leaks(catalog: pd.DataFrame, benchmark: pd.DataFrame, radius: int = RAD
     Raises
     ------
     InputError
-        If `benchmark` is no catalog, `radius` is outside 0 to 16, or a usable image has no perceptual hash.
+        If `benchmark` is no catalog, or a usable image has no perceptual hash.
 
     Notes
     -----
@@ -53,7 +51,7 @@ def find_leaks(catalog: pd.DataFrame, benchmark: pd.DataFrame, radius: int = RAD
     tables = [pd.DataFrame(columns=list(LEAK_COLUMNS), dtype=object)]
     for name, tested in benchmark[usable(benchmark)].sort_values("image_id").groupby("source"):
         exact = _same_value(images, tested, "sha256").assign(kind="exact", distance=0)
-        near = _near_images(hashed[~hashed["image_id"].isin(exact["image_id"])], tested, radius)
+        near = _near_images(hashed[~hashed["image_id"].isin(exact["image_id"])], tested)
         heldout = tested[tested["split"] == "heldout_species"]
         heldout = _same_value(images, heldout.assign(class_key=class_key(heldout)), "class_key")
         found = [exact, near.assign(kind="perceptual"), heldout.assign(kind="species hold-out", distance=pd.NA)]
@@ -69,10 +67,10 @@ def _same_value(images: pd.DataFrame, tested: pd.DataFrame, column: str) -> pd.D
     return pd.DataFrame({"image_id": shared["image_id"], "benchmark_image_id": shared[column].map(first)})
 
 
-def _near_images(hashed: pd.DataFrame, tested: pd.DataFrame, radius: int) -> pd.DataFrame:
+def _near_images(hashed: pd.DataFrame, tested: pd.DataFrame) -> pd.DataFrame:
     """Return ``image_id, benchmark_image_id, distance`` of the hashed images that look like a tested one."""
     tested = hashed_images(tested, usable(tested))
-    matches, distances = near_matches(hashed["hash"].to_numpy(), tested["hash"].to_numpy(), radius)
+    matches, distances = near_matches(hashed["hash"].to_numpy(), tested["hash"].to_numpy())
     near = matches >= 0
     names = tested["image_id"].to_numpy()[matches[near]]
     return pd.DataFrame(

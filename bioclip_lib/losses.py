@@ -41,75 +41,6 @@ def clip_loss(
     return (F.cross_entropy(by_image, labels) + F.cross_entropy(by_text, labels)) / 2
 
 
-def multi_positive_clip_loss(
-    image_features: torch.Tensor, text_features: torch.Tensor, logit_scale: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor:
-    r"""Compute the contrastive loss in which pairs of one class are not each other's negatives.
-
-    With logits :math:`z_{ij} = s \, u_i \cdot v_j` and :math:`P(i) = \{j : y_j = y_i\}`, the image-to-text half is
-
-    .. math:: \frac1B \sum_i \frac{1}{|P(i)|} \sum_{j \in P(i)} -\log \frac{\exp z_{ij}}{\sum_k \exp z_{ik}}
-
-    and the text-to-image half the same on the transposed logits; the loss is their mean. This is the form of
-    supervised contrastive learning with the mean outside the logarithm (Khosla et al. 2020,
-    https://arxiv.org/abs/2004.11362) between two modalities.
-
-    Parameters
-    ----------
-    image_features, text_features : Tensor of shape (B, D)
-        L2-normalised.
-    logit_scale : Tensor of shape ()
-        The factor itself, ``exp`` of the model's parameter.
-    labels : Tensor of shape (B,), int64
-        Class of each pair.
-
-    Returns
-    -------
-    Tensor of shape ()
-        In nats. Equal to `clip_loss` where all labels differ.
-
-    Notes
-    -----
-    Its minimum is not 0: it is the mean of :math:`\log |P(i)|`, the entropy of the uniform targets. Values from
-    batches of other sizes or other class mixes are not comparable.
-
-    Examples
-    --------
-    >>> features = torch.eye(2)
-    >>> round(float(multi_positive_clip_loss(features, features, torch.tensor(1.0), torch.tensor([7, 7]))), 4)
-    0.8133
-    """
-    return positive_sets_clip_loss(image_features, text_features, logit_scale, labels[:, None] == labels[None, :])
-
-
-def positive_sets_clip_loss(
-    image_features: torch.Tensor, text_features: torch.Tensor, logit_scale: torch.Tensor, positives: torch.Tensor
-) -> torch.Tensor:
-    """Compute the contrastive loss in which each text is true of a set of images, such as all images of its family.
-
-    Parameters
-    ----------
-    image_features, text_features : Tensor of shape (B, D)
-        L2-normalised.
-    logit_scale : Tensor of shape ()
-        The factor itself.
-    positives : Tensor of shape (B, B), bool
-        Whether text j is true of image i; each row and column has one at least.
-
-    Returns
-    -------
-    Tensor of shape ()
-        In nats. `multi_positive_clip_loss` is the case in which the sets are classes.
-
-    Examples
-    --------
-    >>> features = torch.eye(2)
-    >>> round(float(positive_sets_clip_loss(features, features, torch.tensor(1.0), torch.eye(2) > 0)), 4)
-    0.3133
-    """
-    return soft_target_clip_loss(image_features, text_features, logit_scale, positives, positives.T)
-
-
 def soft_target_clip_loss(
     image_features: torch.Tensor,
     text_features: torch.Tensor,
@@ -118,14 +49,22 @@ def soft_target_clip_loss(
     by_text: torch.Tensor,
     rows: slice = ALL,
 ) -> torch.Tensor:
-    """Compute the symmetric cross-entropy against any distribution over the texts of an image, and the reverse.
+    r"""Compute the symmetric cross-entropy against any distribution over the texts of an image, and the reverse.
+
+    With logits :math:`z_{ij} = s \, u_i \cdot v_j` and weights :math:`w_{ij}` that sum to 1, the image-to-text half is
+
+    .. math:: -\frac1b \sum_i \sum_j w_{ij} \log \frac{\exp z_{ij}}{\sum_k \exp z_{ik}}
+
+    and the text-to-image half the same on the transposed logits; the loss is their mean. With equal weights for all
+    texts that are true of an image it is supervised contrastive learning with the mean outside the logarithm (Khosla et
+    al. 2020, https://arxiv.org/abs/2004.11362) between two modalities; with a single one each, `clip_loss`.
 
     Parameters
     ----------
     image_features, text_features : Tensor of shape (B, D)
         L2-normalised.
     logit_scale : Tensor of shape ()
-        The factor itself.
+        The factor itself, ``exp`` of the model's parameter.
     by_image : Tensor of shape (b, B), bool or float
         Weight of each text for each image of `rows`; scaled here to the sum 1.
     by_text : Tensor of shape (b, B), bool or float
@@ -137,6 +76,10 @@ def soft_target_clip_loss(
     -------
     Tensor of shape ()
         In nats; at least the mean entropy of the weights.
+
+    Notes
+    -----
+    Values from batches of other sizes or other class mixes are not comparable: the minimum is not 0.
 
     Examples
     --------

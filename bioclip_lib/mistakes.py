@@ -7,9 +7,10 @@ distance, each with what a random candidate would give. Classes that are not kno
 import numpy as np
 import pandas as pd
 
-from . import RANKS, catalog, hierarchy, zero_shot
+from . import RANKS, hierarchy, zero_shot
 from .benchmarks import with_interval
 from .config import EvaluateConfig
+from .splits import class_rows
 
 _PAIRS = 300_000  # pairs of classes at a time, to bound the memory
 
@@ -22,7 +23,7 @@ def rank_accuracy(predictions: pd.DataFrame, table: pd.DataFrame, config: Evalua
     DataFrame
         ``model, dataset, part, rank, value, ci_low, ci_high, chance, n``; chance is the accuracy of a random candidate.
     """
-    ranks = _ranks_of_classes(table)
+    ranks = class_rows(table)[list(RANKS)]
     rows = []
     for (name, dataset, part), group in predictions.groupby(["model", "dataset", "part"]):
         candidates = np.unique(group["class_key"])
@@ -102,7 +103,7 @@ def _distances_of_mistakes(
     group: pd.DataFrame, table: pd.DataFrame
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray] | None:
     """Return mistakes (m rows), their distances (m,) and how many candidates lie at 0 to 7 (m, 8); None of one."""
-    ranks = _ranks_of_classes(table)
+    ranks = class_rows(table)[list(RANKS)]
     candidates = ranks.index[ranks["species"] != ""].intersection(np.unique(group["class_key"]))
     if len(candidates) < 2:
         return None
@@ -112,13 +113,3 @@ def _distances_of_mistakes(
     true, predicted = (candidates.get_indexer(wrong[column]) for column in ("class_key", "predicted"))
     counts = np.stack([(distance == d).sum(axis=1) for d in range(len(RANKS) + 1)], axis=1)  # (C, 8)
     return wrong, distance[true, predicted], counts[true]
-
-
-def _ranks_of_classes(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the seven ranks of each class, indexed by class."""
-    usable = table[catalog.usable(table)]
-    return (
-        usable.assign(class_key=catalog.class_key(usable))
-        .drop_duplicates("class_key")
-        .set_index("class_key")[list(RANKS)]
-    )

@@ -11,11 +11,12 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 
 from . import __version__
-from .config import Config
+from .config import Config, flat
 from .errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -91,16 +92,11 @@ def open_run(root: str | Path, config: Config) -> Run:
     return run
 
 
-def differences(found: dict, wanted: dict, prefix: str = "") -> list[str]:
+def differences(found: dict, wanted: dict) -> list[str]:
     """List the settings in which two nested configurations differ, as ``key: found there, wanted now``."""
-    lines = []
-    for key in sorted({*found, *wanted}):
-        old, new = found.get(key), wanted.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            lines += differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            lines.append(f"{prefix}{key}: {old!r} there, {new!r} wanted")
-    return lines
+    old, new = flat(found), flat(wanted)
+    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    return [f"{key}: {old.get(key)!r} there, {new.get(key)!r} wanted" for key in changed]
 
 
 def environment() -> dict:
@@ -178,6 +174,15 @@ def atomic(path: str | Path) -> Iterator[Path]:
     except BaseException:
         remove(tmp)
         raise
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file of any size, as hexadecimal digits."""
+    digest = sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def remove(path: Path) -> None:

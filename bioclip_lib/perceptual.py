@@ -15,6 +15,7 @@ from .errors import InputError
 FLAT = np.uint64(0)  # the hash of an image without structure
 _GRID_PX, _BLOCK = 32, 8
 _DETAIL_GRID_PX, _DETAIL_BLOCK = 64, 24
+N_DETAILS = _DETAIL_BLOCK**2 - _BLOCK**2 + 1
 _POWERS = np.uint64(1) << np.arange(62, -1, -1, dtype=np.uint64)
 _FLAT_CONTRAST = 1.0  # grey levels
 _CHUNK = 2**21  # pixels in memory at once as float64

@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from . import model, train, train_data
-from .config import Config, dotted, load_config
+from .config import Config, flat, load_config
 from .errors import InputError
 from .parallel import LOST
 from .paths import Run
@@ -96,7 +96,7 @@ def main(root: str) -> int:
     try:
         if not run.config_json.is_file():
             raise InputError(f"{run.root} is no run; start it with 01_dataset_construction")
-        settings = dotted(json.loads(run.config_json.read_text(encoding="utf-8")))
+        settings = flat(json.loads(run.config_json.read_text(encoding="utf-8")))
         config = load_config(settings.pop("profile"), settings)
         clip = model.build_model(config.model, seed=config.train.seed)
         training, validation = train_data.load_training_data(run, config, clip)

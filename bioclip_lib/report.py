@@ -129,11 +129,6 @@ def update_readme(readme: str | Path, table: str) -> None:
     write_text(readme, f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}")
 
 
-def read_committed_metrics() -> pd.DataFrame:
-    """Read the numbers that the README shows."""
-    return metrics.read_metrics(RESULTS_CSV)
-
-
 def export_run(run: Run) -> None:
     """Copy a run's figures and numbers to where the README shows them, and write its table.
 

@@ -20,7 +20,7 @@ import pandas as pd
 import papermill
 
 from . import archives, catalog, metrics, report, resolution, sources
-from .config import PROFILES, Config, dotted, load_config
+from .config import PROFILES, Config, flat, load_config
 from .errors import InputError
 from .paths import REPOSITORY, Run, open_run, remove, write_json
 
@@ -172,10 +172,10 @@ def declared_parameters(notebook: Path) -> set[str]:
 
 def changed_settings(config: Config) -> dict:
     """Return the settings in which a configuration differs from its profile, as dotted keys."""
-    profile = dotted(load_config(config.profile).to_dict())
+    profile = flat(load_config(config.profile).to_dict())
     return {
         key: list(value) if isinstance(value, tuple) else value
-        for key, value in dotted(config.to_dict()).items()
+        for key, value in flat(config.to_dict()).items()
         if value != profile[key]
     }
 

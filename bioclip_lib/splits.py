@@ -48,6 +48,13 @@ def usable(catalog: pd.DataFrame) -> pd.Series:
     return catalog["excluded"] == ""
 
 
+def class_rows(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Return of each class the row of its first usable image, by ``image_id``; indexed by ``class_key``, sorted."""
+    kept = catalog[usable(catalog)].sort_values("image_id")
+    rows = kept.assign(class_key=class_key(kept)).drop_duplicates("class_key")
+    return rows.set_index("class_key").sort_index()
+
+
 def seeded_order(keys: pd.Series, seed: int) -> np.ndarray:
     """Return a pseudo-random number in [0, 2**64) per key (uint64) that depends on key and seed alone."""
     digests = (blake2b(f"{seed}:{key}".encode(), digest_size=8).digest() for key in keys)

@@ -20,7 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .errors import InputError
-from .paths import Run, atomic, git_commit, write_json
+from .paths import Run, atomic, file_sha256, git_commit, write_json
 
 STYLE = Path(__file__).parent / "bioclip.mplstyle"
 COLUMN_IN, PAGE_IN = 85 / 25.4, 180 / 25.4  # a journal's column and page
@@ -227,7 +227,7 @@ def save_figure(fig: Figure, name: str, run: Run, provenance: dict) -> list[Path
     made_by = {
         **provenance,
         **{"figure": name, "run": run.name, "profile": profile, "parameters": parameters, "git_commit": git_commit()},
-        "inputs": {_relative(path, run): sha256_of(path) for path in provenance.get("inputs", [])},
+        "inputs": {_relative(path, run): _digest_of_input(path) for path in provenance.get("inputs", [])},
         "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
     if profile == "smoke":
@@ -251,15 +251,11 @@ def _relative(path: str | Path, run: Run) -> str:
     return path.relative_to(run.root).as_posix() if path.is_relative_to(run.root) else path.name
 
 
-def sha256_of(path: str | Path) -> str:
+def _digest_of_input(path: str | Path) -> str:
     """Return the SHA-256 of a file's content; InputError where there is none."""
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return file_sha256(path)
     except OSError as error:
         raise InputError(
             f"{path} is an input of the figure but cannot be read ({error.strerror}); write it first"
         ) from None
-    return digest.hexdigest()

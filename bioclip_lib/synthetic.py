@@ -4,7 +4,7 @@ Takes a `SyntheticConfig`; returns a `TreeOfLife` whose ground truth (tree and g
 a folder of JPEG files with a classes.csv, as a user would bring. Refuses fewer species than body plans.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -49,22 +49,16 @@ class TreeOfLife:
         One row a species: species_id, the seven ranks (species is the epithet), scientific_name, common_name, n_images.
     genomes : ndarray of shape (n_species, n_traits), float32
         What is rendered: `canvas.PLANS` indicators, then `canvas.TRAITS`, standard normal over species.
-    newick : str
-        The tree; tips are species ids, branch lengths the variance that a trait gains. All tips are at depth 1.
     config : SyntheticConfig
-    trait_names : tuple of str
-        The columns of `genomes`.
 
     Notes
     -----
-    With ``shuffle_traits`` the genomes stand permuted over the species: taxa, names and newick are as without.
+    With ``shuffle_traits`` the genomes stand permuted over the species: taxa and names are as without.
     """
 
     taxa: pd.DataFrame
     genomes: np.ndarray
-    newick: str
     config: SyntheticConfig
-    trait_names: tuple[str, ...] = field(default=(*PLANS, *TRAITS))
 
 
 def grow_tree(config: SyntheticConfig, seed: int = 0) -> TreeOfLife:
@@ -107,7 +101,7 @@ def grow_tree(config: SyntheticConfig, seed: int = 0) -> TreeOfLife:
     taxa["n_images"] = count_images(config.n_species, config.n_images, count_rng)
     if config.shuffle_traits:
         genomes = genomes[derange(len(genomes), shuffle_rng)]
-    return TreeOfLife(taxa, genomes, newick_of(nodes, list(taxa["species_id"])), config)
+    return TreeOfLife(taxa, genomes, config)
 
 
 def _check(config: SyntheticConfig) -> None:
@@ -177,22 +171,6 @@ def derange(n: int, rng: np.random.Generator) -> np.ndarray:
     result = np.empty(n, int)
     result[order] = np.roll(order, 1)  # one cycle through all: nothing stays
     return result
-
-
-def newick_of(nodes: pd.DataFrame, tips: list[str]) -> str:
-    """Return the tree as Newick text with branch lengths from `RANK_VARIANCE`."""
-
-    def clade(rows: np.ndarray, depth: int) -> str:
-        rank = RANKS[depth]
-        column = nodes[rank].to_numpy()[rows]
-        parts = []
-        for node in pd.unique(column):
-            members = rows[column == node]
-            inner = tips[members[0]] if rank == "species" else clade(members, depth + 1)
-            parts.append(f"{inner}:{RANK_VARIANCE[rank]:g}")
-        return "(" + ",".join(parts) + ")"
-
-    return clade(np.arange(len(nodes)), 0) + ";"
 
 
 def image_seeds(seed: int, species_index: np.ndarray, number: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ folder in which another process builds.
 import contextlib
 import json
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ import pandas as pd
 
 from .config import ShardConfig
 from .errors import InputError
-from .paths import atomic, remove, write_json
+from .paths import atomic, file_sha256, remove, write_json
 from .samples import recipe, text_members
 from .splits import SPLITS
 
@@ -131,12 +130,3 @@ class UnfinishedShards:
 def _recipe(tar: PlannedTar, config: ShardConfig) -> str:
     """Return what a tar is to be made of."""
     return recipe(((row["sha256"], text_members(row)) for row in tar.table.to_dict("records")), config)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file of any size, as hexadecimal digits."""
-    digest = sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()

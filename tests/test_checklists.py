@@ -322,6 +322,20 @@ def test_meta_names_encoding_and_constants(tmp_path):
     assert (row.scientific_name, row.kingdom, row.taxon_id) == ("Isoëtes", "Plantae", "1")
 
 
+def test_meta_gives_the_default_of_an_empty_cell(tmp_path):
+    field = '<field index="{}" term="{}" default="{}"/>'
+    terms = field.format(1, "scientificName", "") + field.format(2, "taxonRank", "genus")
+    (tmp_path / "meta.xml").write_text(META.format(terms).replace('ignoreHeaderLines="1"', 'ignoreHeaderLines="0"'))
+    (tmp_path / "Taxon.tsv").write_text("1\tIsoetes\t\n2\tFungi\tkingdom\n")
+    assert [Checklist(tmp_path).usages(name)[0].rank for name in ("Isoetes", "Fungi")] == ["genus", "kingdom"]
+
+
+def test_a_document_type_is_refused_in_any_encoding(tmp_path):
+    (tmp_path / "meta.xml").write_text("<!DOCTYPE a [<!ENTITY x 'y'>]>" + META.format(""), encoding="utf-16")
+    with pytest.raises(InputError, match="declares a document type"):
+        Checklist(tmp_path)
+
+
 def small(tmp_path, rows) -> Checklist:
     columns = ["taxonID", "parentNameUsageID", "acceptedNameUsageID", "scientificName", "taxonRank", "taxonomicStatus"]
     write(tmp_path / "taxa.tsv", pd.DataFrame(rows, columns=columns))

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.fft import dctn
 
 from bioclip_lib import perceptual
-from bioclip_lib.details import AGREEMENT, confirmed_groups
+from bioclip_lib.dedup import AGREEMENT, confirmed_groups
 from bioclip_lib.errors import InputError
 from bioclip_lib.hamming import RADIUS
 from bioclip_lib.images import open_image
@@ -83,13 +83,13 @@ def test_groups_are_split_where_details_differ_and_chains_are_followed(monkeypat
     between = (x + y) / np.sqrt(np.float32(2))
     details = np.stack([x, x, y, x, x, x, y])
     for chunk in (1, 2**21):
-        monkeypatch.setattr("bioclip_lib.details._CHUNK", chunk)
-        labels = confirmed_groups(groups, hashes, details, radius=2)
+        monkeypatch.setattr("bioclip_lib.dedup._CHUNK", chunk)
+        labels = confirmed_groups(groups, hashes, details)
         assert labels[0] == labels[3] and labels[1] == labels[4] and len(set(labels)) == 5
-        monkeypatch.setattr("bioclip_lib.details.AGREEMENT", 0.7)
+        monkeypatch.setattr("bioclip_lib.dedup.AGREEMENT", 0.7)
         details[0] = between  # near both, so that 2 and 3 are in one chain
-        assert len({*confirmed_groups(groups, hashes, details, radius=2)[[0, 2, 3]]}) == 1
-        monkeypatch.setattr("bioclip_lib.details.AGREEMENT", AGREEMENT)
+        assert len({*confirmed_groups(groups, hashes, details)[[0, 2, 3]]}) == 1
+        monkeypatch.setattr("bioclip_lib.dedup.AGREEMENT", AGREEMENT)
         details[0] = x
 
 

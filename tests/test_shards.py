@@ -21,10 +21,9 @@ from bioclip_lib.captions import DEFAULT_TEXT, SHARD_TEXTS, caption
 from bioclip_lib.catalog import assign_splits, class_key
 from bioclip_lib.config import ShardConfig, SplitConfig
 from bioclip_lib.errors import InputError
-from bioclip_lib.paths import REPOSITORY
+from bioclip_lib.paths import REPOSITORY, file_sha256
 from bioclip_lib.samples import encode_image, tar_member
 from bioclip_lib.shards import load_images, read_index, read_shards, resize_and_crop, write_shards
-from bioclip_lib.unfinished import file_sha256
 
 CONFIG = ShardConfig(image_size_px=24, samples_per_shard=5)
 SPLIT = SplitConfig(heldout_fraction=0.25)  # 3 classes x (7 train, 1 val, 2 test), 1 class x 10 held out

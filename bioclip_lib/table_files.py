@@ -1,4 +1,4 @@
-"""The tables of a checklist: in a folder, a zip archive or alone, as their header or a meta.xml describes them.
+"""Tables in a folder, a zip archive or alone, as their header or the meta.xml of a Darwin Core Archive describes them.
 
 Takes a path; returns `TableFile` objects, and reads the wanted columns of one as strings. Refuses what is not encoded
 as it says. Nothing is extracted from an archive, and members whose names lead out of it are not looked at.
@@ -16,17 +16,20 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from .errors import InputError
+from .images import IMAGE_SUFFIXES
 
 _MAX_KEPT = 100  # of the rows that cannot be read
 _MAX_META = 1 << 20  # bytes
 _MAX_COLUMNS = 1_000
 _MAX_RATIO, _MAX_PACKED = 200, 1 << 28  # text packs 3 to 20 times; what claims more than that is a bomb
-_DAMAGED = (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+DAMAGED = (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 
 
 @dataclass
@@ -35,8 +38,10 @@ class TableFile:
 
     where: str
     open: Callable[[], BinaryIO]
+    row_type: str = ""
+    id_column: int | None = None
     columns: list[str] | None = None
-    constants: dict[str, str] = field(default_factory=dict)
+    defaults: dict[str, str] = field(default_factory=dict)
     delimiter: str | None = None
     quote: str | None = None
     encoding: str = "utf-8"
@@ -44,13 +49,13 @@ class TableFile:
 
 
 def list_files(path: Path) -> dict[str, TableFile]:
-    """Return the files of a folder or archive by their names in lower case, or the one file."""
+    """Return the files of a folder or zip, the images of a zip left out, by their names in lower case; or the one."""
     if path.is_dir():
         return {
             p.name.lower(): TableFile(str(p), lambda p=p: p.open("rb")) for p in sorted(path.iterdir()) if p.is_file()
         }
     if not path.is_file():
-        raise InputError(f"{path} does not exist; give a checklist: a folder, a zip or a table")
+        raise InputError(f"{path} does not exist; give a folder, a zip or a table")
     if path.suffix.lower() != ".zip":
         return {path.name.lower(): TableFile(str(path), lambda: path.open("rb"))}
     try:
@@ -58,9 +63,10 @@ def list_files(path: Path) -> dict[str, TableFile]:
     except (zipfile.BadZipFile, OSError) as error:
         raise InputError(f"{path} cannot be opened as a zip ({error}); download it again") from None
     members = [m for m in archive.infolist() if not m.is_dir() and _is_inside(m.filename)]
+    members = [m for m in members if not m.filename.lower().endswith(IMAGE_SUFFIXES)]
     bombs = [m for m in members if m.file_size > _MAX_PACKED and m.file_size > _MAX_RATIO * m.compress_size]
     if bombs:
-        raise InputError(f"{path}::{bombs[0].filename} unpacks to {bombs[0].file_size:,} bytes; this is no checklist")
+        raise InputError(f"{path}::{bombs[0].filename} unpacks to {bombs[0].file_size:,} bytes; no table is so packed")
     depth = min((m.filename.count("/") for m in members), default=0)  # some archives wrap all files into a folder
     members = [m for m in members if m.filename.count("/") == depth]
     names = [PurePosixPath(m.filename).name.lower() for m in members]
@@ -81,68 +87,70 @@ def _is_inside(member: str) -> bool:
 def described(files: dict[str, TableFile], row_type: str = "") -> TableFile | None:
     """Return the core table of a Darwin Core Archive as its meta.xml describes it, or the extension of a row type.
 
-    Without such an extension the result is None.
+    Without such an extension the result is None. A file is known by its name alone: none outside `files` is reached.
     """
     meta = files["meta.xml"]
-    content = _content(meta)
+    elements = [e for e in _parsed(meta).iter() if term_of(e.tag) == ("extension" if row_type else "core")]
+    elements = [e for e in elements if not row_type or term_of(e.get("rowType")) == row_type]
+    if not elements and row_type:
+        return None
     try:
-        if b"<!DOCTYPE" in content or b"<!ENTITY" in content:  # which can blow up, or read files
-            raise ElementTree.ParseError("a document type is not allowed")
-        root = ElementTree.fromstring(content)
-        parts = [e for e in root.iter() if _term(e.tag) == ("extension" if row_type else "core")]
-        parts = [e for e in parts if not row_type or _term(e.get("rowType")) == row_type]
-        if row_type and not parts:
-            return None
-        return _of_element(parts[0], files)
-    except (
-        ElementTree.ParseError,
-        IndexError,
-        StopIteration,
-        AttributeError,
-        ValueError,
-        TypeError,
-        KeyError,
-    ) as error:
+        return _of_element(elements[0], files)
+    except KeyError as error:
+        raise InputError(f"{meta.where} names a file {error} that is not there; download the archive again") from None
+    except (IndexError, StopIteration, AttributeError, ValueError, TypeError) as error:
         what = f"a table of {row_type}" if row_type else "a core table"
         raise InputError(f"{meta.where} does not describe {what} ({error!r}); give the table itself") from None
 
 
-def _content(meta: TableFile) -> bytes:
+def _parsed(meta: TableFile) -> ElementTree.Element:
+    """Parse a meta.xml; a document type, where entities are declared, is refused before anything is expanded."""
+
+    def refuse(*_: object) -> None:
+        raise InputError(f"{meta.where} declares a document type, which no archive needs; remove the declaration")
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
     try:
         with meta.open() as stream:
             content = stream.read(_MAX_META + 1)
-    except _DAMAGED as error:
+        if len(content) > _MAX_META:
+            raise InputError(f"{meta.where} has more than {_MAX_META:,} bytes; give the table itself")
+        parser.Parse(content, True)
+        return ElementTree.fromstring(content)
+    except DAMAGED as error:
         raise InputError(f"{meta.where} is damaged ({error}); download it again") from None
-    if len(content) > _MAX_META:
-        raise InputError(f"{meta.where} has more than {_MAX_META:,} bytes; give the table itself")
-    return content
+    except (expat.ExpatError, ElementTree.ParseError, LookupError) as error:
+        raise InputError(f"{meta.where} is not well-formed ({error}); give the table itself") from None
 
 
 def _of_element(element: ElementTree.Element, files: dict[str, TableFile]) -> TableFile:
     """Return the table that a core or an extension describes; its first column is "id", whatever it is called."""
-    location = next(e.text.strip() for e in element.iter() if _term(e.tag) == "location")
-    fields = {_term(f.get("term")): f for f in element.iter() if _term(f.tag) == "field"}
+    location = next(e.text.strip() for e in element.iter() if term_of(e.tag) == "location")
+    fields = {term_of(f.get("term")): f for f in element.iter() if term_of(f.tag) == "field"}
     indexed = {int(f.get("index")): term for term, f in fields.items() if f.get("index")}
-    ids = [int(e.get("index")) for e in element if _term(e.tag) in ("id", "coreid")]
+    ids = [int(e.get("index")) for e in element if term_of(e.tag) in ("id", "coreid")]
     indexed |= {i: "id" for i in ids if i not in indexed}
-    if any(not 0 <= i < _MAX_COLUMNS for i in indexed):
+    if any(not 0 <= i < _MAX_COLUMNS for i in [*indexed, *ids]):
         raise ValueError("a column has an impossible number")
-    file = files[PurePosixPath(location).name.lower()]
+    file = files[PurePosixPath(location.replace("\\", "/")).name.lower()]
     return TableFile(
         where=file.where,
         open=file.open,
+        row_type=term_of(element.get("rowType")),
+        id_column=ids[0] if ids else None,
         columns=[indexed.get(i, f"_{i}") for i in range(max(indexed, default=0) + 1)],
-        constants={term: f.get("default") for term, f in fields.items() if f.get("default") and not f.get("index")},
+        defaults={term: f.get("default") for term, f in fields.items() if f.get("default")},
         delimiter=(element.get("fieldsTerminatedBy") or ",").replace("\\t", "\t"),
-        quote=element.get("fieldsEnclosedBy") or "",
+        quote=element.get("fieldsEnclosedBy"),
         encoding=element.get("encoding") or "utf-8",
         n_header_lines=int(element.get("ignoreHeaderLines") or 0),
     )
 
 
-def _term(name: str | None) -> str:
+def term_of(name: str | None) -> str:
     """Reduce a column's or element's name: "dwc:taxonID", ".../dwc/terms/taxonID" and "{...}taxonID" are "taxonid"."""
-    return re.split(r"[:/#}]", str(name or "").strip())[-1].casefold()
+    return re.split(r"[:/#}]", str(name or "").strip().rstrip("/"))[-1].casefold()
 
 
 @dataclass
@@ -161,7 +169,7 @@ def read_table(file: TableFile, known: Collection[str], problems: list[dict[str,
     with _told(file), file.open() as stream:
         table = arrow_csv.read_csv(stream, form.read, form.parse, form.convert)
     _note_bad(file, form.bad, table.num_rows, problems)
-    return _with_constants(file, table, known)
+    return _with_defaults(file, table, known)
 
 
 def read_batches(file: TableFile, known: Collection[str], problems: list[dict[str, str]]) -> Iterator[pa.Table]:
@@ -170,7 +178,7 @@ def read_batches(file: TableFile, known: Collection[str], problems: list[dict[st
     with _told(file), file.open() as stream:
         for batch in arrow_csv.open_csv(stream, form.read, form.parse, form.convert):
             n_rows += batch.num_rows
-            yield _with_constants(file, pa.Table.from_batches([batch]), known)
+            yield _with_defaults(file, pa.Table.from_batches([batch]), known)
     _note_bad(file, form.bad, n_rows, problems)
 
 
@@ -181,7 +189,7 @@ def _told(file: TableFile) -> Iterator[None]:
         yield
     except (pa.ArrowInvalid, pa.ArrowKeyError, UnicodeError, LookupError, csv.Error) as error:
         raise InputError(f"{file.where} cannot be read as {file.encoding} ({error}); save it as UTF-8") from None
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise InputError(f"{file.where} is damaged ({error}); download it again") from None
 
 
@@ -193,7 +201,7 @@ def _format(file: TableFile, known: Collection[str]) -> _Format:
         raise InputError(f"{file.where} has fields between {delimiter!r} and {quote!r}; use one character of each")
     with _told(file):
         fields = next(csv.reader([header], delimiter=delimiter, quotechar=quote or None, quoting=0 if quote else 3), [])
-    terms = list(file.columns or [_term(column) for column in fields])
+    terms = list(file.columns or [term_of(column) for column in fields])
     terms += [f"_{i}" for i in range(len(terms), len(fields))]  # columns that meta.xml does not name
     terms = [term if term not in terms[:i] else f"_{i}" for i, term in enumerate(terms)]
     wanted = [t for t in terms if t in known]
@@ -222,11 +230,23 @@ def _note_bad(file: TableFile, bad: Sequence[str], n_rows: int, problems: list[d
     problems += [{"id": "", "name": "", "reason": f"{file.where}: {reason}"} for reason in bad[:_MAX_KEPT]]
 
 
-def _with_constants(file: TableFile, table: pa.Table, known: Collection[str]) -> pa.Table:
-    for term, value in file.constants.items():
-        if term in known and term not in table.column_names:
+def _with_defaults(file: TableFile, table: pa.Table, known: Collection[str]) -> pa.Table:
+    """Write a column's default where it is empty, or is not there at all."""
+    for term, value in file.defaults.items():
+        if term in table.column_names:
+            filled = pc.if_else(pc.equal(table[term], ""), value, table[term])
+            table = table.set_column(table.column_names.index(term), term, filled)
+        elif term in known:
             table = table.append_column(term, pa.array([value] * table.num_rows, pa.string()))
     return table
+
+
+def first_column(table: pa.Table, *names: str) -> pa.ChunkedArray:
+    """Return the first of some columns that there is, stripped; '' everywhere if none is."""
+    for name in names:
+        if name in table.column_names:
+            return pc.utf8_trim_whitespace(table[name])
+    return pa.chunked_array([pa.array([""] * table.num_rows, pa.string())])
 
 
 def _header(file: TableFile) -> str:
