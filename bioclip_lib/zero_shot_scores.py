@@ -54,7 +54,8 @@ def score_zero_shot(
     -----
     Class strings are those of the original's evaluation (`captions.name_string`), in ``evaluate.templates``.
     """
-    images, classes = evaluated_images(table), classes_of(table)
+    images = evaluated_images(table)
+    classes = classes_of(table).loc[np.unique(images["class_key"])]  # no text of a class that is nobody's candidate
     scores, predictions = [], []
     for name, features in tables.items():
         values = rows_of(features, images)

@@ -191,5 +191,5 @@ def test_unnamed_classes_are_reported():
     report = report_strings(class_strings(classes, "com"))
     assert report == (2, 1, ["one"], {})
     assert class_strings(classes, "sci_com").tolist() == ["Acacia dealbata", "Acacia dealbata with common name wattle"]
-    with pytest.raises(InputError, match="unknown text type 'latin'"):
+    with pytest.raises(InputError, match="unknown text type 'latin'; choose one of asis, com"):
         class_strings(classes, "latin")

@@ -71,6 +71,11 @@ def test_templates_are_named_or_a_file_of_lines(tmp_path):
     file = tmp_path / "mine.txt"
     file.write_text("a drawing of {}, a species\n\n  {}\n", encoding="utf-8")
     assert read_templates(str(file)) == ("a drawing of {}, a species", "{}")
+    file.write_bytes("\ufeffa photo of {}.\r\n".encode())
+    assert read_templates(str(file)) == ("a photo of {}.",)
+    file.write_bytes("Art \xe4 {}".encode("latin-1"))
+    with pytest.raises(InputError, match="is not UTF-8 text"):
+        read_templates(str(file))
     assert read_templates("none") == ("{}",)
     with pytest.raises(InputError, match="no templates 'two': choose none, one, original"):
         read_templates("two")
