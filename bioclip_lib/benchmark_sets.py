@@ -109,8 +109,7 @@ def load_set(name: str, root: str | Path) -> BenchmarkSet:
     path = _path(Path(root).expanduser(), facts["folder"])
     if path is None:
         raise InputError(f"{facts['title']} is not in {root}; {facts['how_to_get']}: {facts['source']}")
-    readers = {"meta_album": _read_labels, "rare_species": _read_labels, "nabirds": _read_nabirds, "any": _read_any}
-    images = readers[facts["layout"]](path)
+    images = _read_nabirds(path) if facts["layout"] == "nabirds" else _read_labels(path)
     ranks = images[list(RANKS)]
     taxon = ranks.apply(lambda row: " ".join(filter(None, row)), axis=1)
     known = (ranks["genus"] != "") & (ranks["species"] != "")
@@ -193,10 +192,11 @@ def class_table(images: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Indexed by ``class_key``: ``verbatim_name`` (the label), ``common_name``, the ranks, and ``rank``.
+        Indexed by ``class_key``: ``verbatim_name`` (the label), ``common_name``, the ranks, and ``rank``, "species"
+        also of a genus with a common name, so that this is asked and not the label (`captions.name_string`).
     """
     classes = images.drop_duplicates("class_key").set_index("class_key").sort_index()
-    rank = (classes["species"] != "").map({True: "species", False: ""})
+    rank = ((classes["species"] != "") | (classes["common_name"] != "")).map({True: "species", False: ""})
     return classes.assign(verbatim_name=classes["class_label"], rank=rank)[
         ["verbatim_name", "common_name", *RANKS, "rank"]
     ]

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from .captions import check_text_type, name_string
+from .captions import SHARD_TEXTS, name_string
+from .errors import InputError
 
 ASIS = "asis"
 """The text type that takes the label as published (``Tomato___Late_blight``), untouched."""
@@ -45,7 +46,8 @@ def class_strings(classes: pd.DataFrame, text_type: str) -> pd.Series:
     """
     if text_type == ASIS:
         return classes["verbatim_name"].rename(text_type)
-    check_text_type(text_type)
+    if text_type not in SHARD_TEXTS:
+        raise InputError(f"unknown text type {text_type!r}; choose one of {', '.join((ASIS, *SHARD_TEXTS))}")
     strings = [name_string(row, text_type) for row in classes.to_dict("records")]
     return pd.Series(strings, index=classes.index, name=text_type, dtype=object)
 

@@ -9,7 +9,7 @@ Only test images and held-out species are embedded.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,14 @@ class FeatureTable:
 
     image_ids: list[str]
     values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A loaded model, and its ``encoder`` of class names where it has a text tower that was trained."""
+
+    model: torch.nn.Module
+    encoder: ClassEncoder | None
 
 
 class EvaluatedImages:
@@ -111,10 +119,19 @@ def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, F
     }
 
 
+def file_contestants(run: Run, config: Config, names: Sequence[str]) -> dict[str, Contestant]:
+    """Load ``trained`` and models by their address, each once, for `file_features` of several tables."""
+    found = {}
+    for name in dict.fromkeys(names):
+        clip, tokenizer = _model_of(run, config, name)
+        found[name] = Contestant(clip, _encoder(run, name, clip, tokenizer) if can_name(config, name) else None)
+    return found
+
+
 def file_features(
-    run: Run, config: Config, names: Sequence[str], table: str, files: Sequence[str]
+    run: Run, config: Config, contestants: Mapping[str, Contestant], table: str, files: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Return the features of image files, (n, D), of ``trained`` and models by their address; cached in named tables.
+    """Return the features of image files, (n, D), of `file_contestants`; cached in named tables.
 
     Each file is decoded once for all models, and each model prepares it by itself. Features are computed again when a
     file's size or time has changed.
@@ -122,8 +139,8 @@ def file_features(
     stats = [Path(file.partition("::")[0]).stat() for file in files]  # of an archive's member: the archive
     content = json.dumps([(stat.st_size, stat.st_mtime_ns) for stat in stats])
     found, missing = {}, {}
-    for name in names:
-        clip = _model_of(run, config, name)[0]
+    for name, contestant in contestants.items():
+        clip = contestant.model
         prepared = hashlib.sha256((preprocess_digest(clip) + content).encode()).hexdigest()
         digests = {"model_digest": _model_digest(clip), "preprocess_digest": prepared}
         found[name] = stored_features(_table_path(run, f"{table}_{name}"), files, digests)
@@ -192,7 +209,11 @@ def class_encoder(run: Run, config: Config, name: str) -> ClassEncoder:
         )
     if is_vision_only(name):
         raise InputError(f"{name} has no text tower and cannot name images zero-shot; use few-shot (05_few_shot)")
-    clip, tokenizer = _model_of(run, config, name)
+    return _encoder(run, name, *_model_of(run, config, name))
+
+
+def _encoder(run: Run, name: str, clip: torch.nn.Module, tokenizer: Callable | None) -> ClassEncoder:
+    """Return what maps class names to weights by a loaded model."""
     encode = partial(embed.encode_texts, clip, tokenizer=tokenizer)
     digest = _model_digest(clip)
 

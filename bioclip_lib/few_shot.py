@@ -121,7 +121,7 @@ def folds_from_table(table: pd.DataFrame, image_ids: Sequence[str], labels: np.n
     Parameters
     ----------
     table : DataFrame
-        Of `folds_table`.
+        Of `folds_table`; of a run's ``few_shot_folds.csv`` the rows of one data set and part.
     image_ids : sequence of str
         Images that have features now; more than the folds hold do no harm.
     labels : ndarray of shape (n,)
@@ -176,7 +176,10 @@ def _check_fold(rows: pd.DataFrame, k: int, fold: int) -> None:
     """Refuse a fold that holds an image twice, or not k shots of each class."""
     twice = rows["image_id"][rows["image_id"].duplicated()]
     if len(twice):
-        raise InputError(f"{twice.iloc[0]} stands twice in fold {fold} of k = {k}; shots must be no queries")
+        raise InputError(
+            f"{twice.iloc[0]} stands twice in fold {fold} of k = {k}; shots must be no queries; of several data sets "
+            "or parts give the rows of one"
+        )
     shots = rows.groupby("class_key")["shot"].sum()
     if (shots != k).any():
         raise InputError(

@@ -225,7 +225,8 @@ def compare_few_shot(queries: pd.DataFrame, column: str, reference: str, config:
         ``dataset, part, k``, the other of model and method, ``baseline, value, ci_low, ci_high, p_value, p_holm,
         detectable, n``: accuracy of the reference minus the baseline's, with interval and p-value of a bootstrap over
         classes (`metrics.paired_difference`); the p-value corrected over data sets and baselines of the same question;
-        the difference that would be found with a power of 80 % (`comparisons.detectable_difference`).
+        the difference that would be found with a power of 80 % (`comparisons.detectable_difference`); the number of
+        images, as in the scores, however many folds ask them.
 
     Raises
     ------
@@ -244,9 +245,9 @@ def compare_few_shot(queries: pd.DataFrame, column: str, reference: str, config:
             if group[[reference, baseline]].isna().any(axis=None):  # not asked here
                 continue
             a, b = group[reference].to_numpy(), group[baseline].to_numpy()
-            classes = group.index.get_level_values("class_key").to_numpy()
+            image_ids, classes = (group.index.get_level_values(name) for name in ("image_id", "class_key"))
             test = metrics.paired_difference(a, b, classes, config.n_bootstraps, config.seed)._asdict()
-            found = {"detectable": comparisons.detectable_difference(a, b, classes), "n": len(group)}
+            found = {"detectable": comparisons.detectable_difference(a, b, classes), "n": image_ids.nunique()}
             rows.append({**dict(zip(["dataset", *question], keys, strict=True)), "baseline": baseline, **test, **found})
     columns = ["dataset", *question, "baseline", "value", "ci_low", "ci_high", "p_value", "detectable", "n"]
     table = pd.DataFrame(rows, columns=columns)

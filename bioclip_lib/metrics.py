@@ -61,6 +61,17 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, n_bi
     >>> expected_calibration_error(np.array([0.75, 0.75]), np.array([True, False]))
     0.25
     """
+    gaps, counts = calibration_gaps(confidence, correct, np.zeros(np.shape(confidence)), n_bins)
+    return float(np.abs(gaps).sum() / counts.sum())
+
+
+def calibration_gaps(
+    confidence: np.ndarray, correct: np.ndarray, groups: np.ndarray, n_bins: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum right answers minus confidence by group and bin, (G, n_bins), and count the images of each group, (G,).
+
+    Their sums over groups, or over groups drawn, give the error of these: `expected_calibration_error`.
+    """
     confidence, correct = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
     if confidence.ndim != 1 or confidence.shape != correct.shape or not len(confidence):
         raise InputError(f"{confidence.shape} confidences and {correct.shape} answers; give each image one of both")
@@ -69,7 +80,10 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, n_bi
     if n_bins < 1:
         raise InputError(f"n_bins is {n_bins}; take 1 or more")
     place = np.digitize(confidence, np.linspace(0, 1, n_bins + 1)[1:-1], right=True)  # 0 to n_bins - 1
-    return float(np.abs(np.bincount(place, correct - confidence)).sum() / len(confidence))
+    index = np.unique(groups, return_inverse=True)[1]
+    counts = np.bincount(index)
+    gaps = np.bincount(index * n_bins + place, correct - confidence, minlength=len(counts) * n_bins)
+    return gaps.reshape(-1, n_bins), counts
 
 
 def bootstrap_interval(
@@ -138,7 +152,8 @@ def paired_difference(
     -------
     PairedDifference
         ``value`` is mean(a) - mean(b); the p-value is twice the smaller share of bootstraps on one side of 0, at least
-        2 / (n_bootstraps + 1), and 1 for models that never differ.
+        2 / (n_bootstraps + 1) and, of G groups, 2^(1 - G): as often do equal models differ to one side in all groups.
+        1 for models that never differ.
 
     Raises
     ------
@@ -148,6 +163,8 @@ def paired_difference(
     Notes
     -----
     Two intervals may overlap while the difference is certain: much of what makes an image hard is common to both.
+    With few groups the interval is too narrow and the p-value too small: of equal models, p was below 0.05 in 14 of
+    100 cases with 6 groups, in 10 with 10, in 6 with 24.
 
     Examples
     --------
@@ -160,7 +177,9 @@ def paired_difference(
     means, mean = _bootstrap_means(a - b, groups, n_bootstraps, seed)
     low, high = _percentiles(means, mean, level)
     tail = min((means <= _ROUNDING).sum(), (means >= -_ROUNDING).sum())
-    return PairedDifference(mean, low, high, float(min(1.0, 2 * (tail + 1) / (n_bootstraps + 1))))
+    n_groups = len(a if groups is None else np.unique(groups))
+    p_value = max(2 * (tail + 1) / (n_bootstraps + 1), 2.0 ** (1 - n_groups))
+    return PairedDifference(mean, low, high, float(min(1.0, p_value)))
 
 
 def _group_sums(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -61,11 +61,11 @@ def ridge_probe(features: np.ndarray, labels: np.ndarray, train: np.ndarray, tes
 
     Notes
     -----
-    With the thin decomposition X = U S V' of the shots, the hat matrix of a penalty p is H = U S^2 / (S^2 + p) U'. Of
-    shots B that are left out the residuals are (I - H_BB)^-1 (Y - HY)_B (Hastie et al. 2009, section 7.10, for one):
-    no fit is repeated. The penalty with which most left-out shots come out right is taken, the strongest of equal ones,
-    and the strongest where a class has one shot. The mean that is subtracted is that of all shots. There is no
-    intercept: classes have equally many shots.
+    With the thin decomposition X = U S V' of the shots and the shrinkage D = S^2 / (S^2 + p) of a penalty p, the fits
+    without shots B give these U_B D (I - U_B' U_B D)^-1 U_K' Y_K, where K are the shots kept (Woodbury; Hastie et al.
+    2009, section 7.10, for one shot): no fit is repeated. The penalty with which most left-out shots come out right is
+    taken, the strongest of equal ones, and the strongest where a class has one shot. The mean that is subtracted is
+    that of all shots. There is no intercept: classes have equally many shots.
 
     Examples
     --------
@@ -74,21 +74,24 @@ def ridge_probe(features: np.ndarray, labels: np.ndarray, train: np.ndarray, tes
     """
     classes, index, mean, shots = shots_of(features, labels, train)
     u, s, vt = np.linalg.svd(shots.astype(np.float64), full_matrices=False)  # (n, r), (r,), (r, D)
-    targets = np.eye(len(classes))[index]  # (n, C)
+    sums = class_means(u, index).T * np.bincount(index)  # (r, C)
     penalty = PENALTIES[0]
     if np.bincount(index).min() > 1:
-        penalty = max(PENALTIES, key=lambda p: _hits_of_ridge(u, s**2 / (s**2 + p), targets, index))
-    weights = vt.T @ ((s / (s**2 + penalty))[:, None] * (u.T @ targets))  # (D, r) @ (r, C) -> (D, C)
+        penalty = max(PENALTIES, key=lambda p: _hits_of_ridge(u, s**2 / (s**2 + p), sums, index))
+    weights = vt.T @ ((s / (s**2 + penalty))[:, None] * sums)  # (D, r) @ (r, C) -> (D, C)
     return classes[highest_score(features, test, mean, weights)]
 
 
-def _hits_of_ridge(u: np.ndarray, shrinkage: np.ndarray, targets: np.ndarray, index: np.ndarray) -> int:
-    """Count the shots that the fits without them get right."""
-    residuals = targets - (u * shrinkage) @ (u.T @ targets)  # (n, r) @ (r, C) -> (n, C)
+def _hits_of_ridge(u: np.ndarray, shrinkage: np.ndarray, sums: np.ndarray, index: np.ndarray) -> int:
+    """Count the shots that the fits without them get right, given the sums of u (n, r) over each class, (r, C)."""
     hits = 0
     for out in _one_of_every_class(index):
-        left = np.eye(len(out)) - (u[out] * shrinkage) @ u[out].T  # I - H, of those left out
-        scores = targets[out] - np.linalg.solve(left, residuals[out])
+        rows, shrunk, kept = u[out], u[out] * shrinkage, sums.copy()  # (m, r), (m, r), (r, C)
+        kept[:, index[out]] -= rows.T
+        if len(out) < len(sums):  # the smaller of two systems with one solution
+            scores = np.linalg.solve(np.eye(len(out)) - shrunk @ rows.T, shrunk @ kept)  # (m, m), (m, C) -> (m, C)
+        else:
+            scores = shrunk @ np.linalg.solve(np.eye(len(sums)) - rows.T @ shrunk, kept)  # (m, r) @ (r, C) -> (m, C)
         hits += int((scores.argmax(axis=1) == index[out]).sum())
     return hits
 

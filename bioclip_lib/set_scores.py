@@ -5,10 +5,14 @@ the published numbers. The run's model and those of ``evaluate.models`` see the 
 its own preprocessing. Sets that are absent are listed with what to do; refuses a set without two classes.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
-from . import benchmark_sets, features, few_shot, few_shot_scores, zero_shot_scores
+from . import benchmark_sets, catalog, features, few_shot, few_shot_scores, zero_shot_scores
+from .benchmark_sets import BenchmarkSet
 from .benchmarks import SCORE_COLUMNS
 from .class_names import class_strings
 from .config import Config
@@ -24,7 +28,7 @@ def score_sets(run: Run, config: Config) -> tuple[dict[str, pd.DataFrame], pd.Da
     Parameters
     ----------
     run : Run
-        With a trained model.
+        With a catalog and a trained model.
     config : Config
 
     Returns
@@ -35,39 +39,58 @@ def score_sets(run: Run, config: Config) -> tuple[dict[str, pd.DataFrame], pd.Da
         classes with more than the most shots). Empty where ``evaluate.sets`` is.
     found : DataFrame
         Indexed by set: ``title, n_images`` that were asked, ``differs`` from what was published (a score beside a
-        published number is worth what is empty here), ``to_do`` to get an absent set.
+        published number is worth what is empty here), ``notes`` (where published numbers were asked otherwise, among
+        others), ``to_do`` to get an absent set.
 
     Raises
     ------
     InputError
-        If a set has no two classes with readable images; as of `benchmark_sets.load_set`.
+        If a set has no two classes with readable images, or the name of a data set of the run; as of
+        `benchmark_sets.load_set`. Nothing is embedded before.
     """
     if not config.evaluate.sets:
-        return {}, pd.DataFrame(columns=["title", "n_images", "differs", "to_do"])
+        return {}, pd.DataFrame(columns=["title", "n_images", "differs", "notes", "to_do"])
     survey = benchmark_sets.survey_sets(config.evaluate.sets)
-    survey = survey[benchmark_sets.read_registry()["layout"] != ""]
-    scores, found = {}, survey[["title", "to_do"]].assign(n_images=0, differs="")
-    for name in survey.index[survey["path"] != ""]:
-        loaded = benchmark_sets.load_set(name, config.evaluate.sets)
-        images = loaded.images[(loaded.images["problem"] == "") & (loaded.images["class_label"] != "")]
-        if images["class_key"].nunique() < 2:
-            lines = "; ".join(loaded.differences)
-            raise InputError(f"{loaded.facts['title']} has no two classes with readable images ({lines}); complete it")
-        scores[name] = _score_set(run, config, name, images, loaded.facts["text_type"])
-        found.loc[name, ["n_images", "differs"]] = [len(images), "; ".join(loaded.differences)]
-    return scores, found[["title", "n_images", "differs", "to_do"]]
+    survey = survey.join(benchmark_sets.read_registry()[["layout", "notes"]]).query("layout != ''")
+    found = survey.assign(n_images=0, differs="")[["title", "n_images", "differs", "notes", "to_do"]]
+    sets = {name: _readable(name, config) for name in survey.index[survey["path"] != ""]}
+    if not sets:
+        return {}, found
+    own = sorted(set(catalog.read_catalog(run.catalog)["source"]) & set(sets))
+    if own:
+        raise InputError(
+            f"{', '.join(own)}: this run has a data set of the same name, and their few-shot scores would replace each "
+            "other; rename the folder of photographs and build again, or take the published set away"
+        )
+    contestants, scores = features.file_contestants(run, config, ("trained", *config.evaluate.models)), {}
+    for name, loaded in sets.items():
+        scores[name] = _score_set(run, config, loaded, contestants)
+        found.loc[name, ["n_images", "differs"]] = [len(loaded.images), "; ".join(loaded.differences)]
+    return scores, found
 
 
-def _score_set(run: Run, config: Config, name: str, images: pd.DataFrame, text_type: str) -> pd.DataFrame:
+def _readable(name: str, config: Config) -> BenchmarkSet:
+    """Load a set without the images that cannot be read or have no label."""
+    loaded = benchmark_sets.load_set(name, config.evaluate.sets)
+    images = loaded.images[(loaded.images["problem"] == "") & (loaded.images["class_label"] != "")]
+    if images["class_key"].nunique() < 2:
+        lines = "; ".join(loaded.differences)
+        raise InputError(f"{loaded.facts['title']} has no two classes with readable images ({lines}); complete it")
+    return replace(loaded, images=images)
+
+
+def _score_set(
+    run: Run, config: Config, loaded: BenchmarkSet, contestants: Mapping[str, features.Contestant]
+) -> pd.DataFrame:
     """Return the zero- and few-shot rows of all models on one set; a set without text type is asked few-shot alone."""
+    name, images, text_type = loaded.name, loaded.images, loaded.facts["text_type"]
     labels, candidates = images["class_key"].to_numpy(), np.unique(images["class_key"])
     rows = []
-    models = ("trained", *config.evaluate.models)
-    by_model = features.file_features(run, config, models, name, list(images["filepath"]))
+    by_model = features.file_features(run, config, contestants, name, list(images["filepath"]))
     for model, values in by_model.items():
-        if text_type and features.can_name(config, model):
+        encoder = contestants[model].encoder
+        if text_type and encoder:
             strings = class_strings(benchmark_sets.class_table(images), text_type)
-            encoder = features.class_encoder(run, config, model)
             weights = zero_shot_scores.class_weights(strings, encoder, TEMPLATES)
             keys = {"model": model, "dataset": name, "task": "zero_shot"}
             found = (values, labels, candidates, weights, encoder.logit_scale, config.evaluate)

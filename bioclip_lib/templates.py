@@ -37,7 +37,7 @@ def read_templates(name: str) -> tuple[str, ...]:
     Raises
     ------
     InputError
-        If it is neither, the file is empty, or a line has not exactly one ``{}``.
+        If it is neither, the file is empty or no text, or a line has not exactly one ``{}``.
 
     Examples
     --------
@@ -49,7 +49,11 @@ def read_templates(name: str) -> tuple[str, ...]:
     path = Path(name).expanduser()
     if not path.is_file():
         raise InputError(f"no templates {name!r}: choose {', '.join(TEMPLATES)}, or a text file with a template a line")
-    lines = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows put a mark before the first letter
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; give a text file with a template a line") from None
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
     wrong = [line for line in lines if line.count("{}") != 1 or line.count("{") != 1 or line.count("}") != 1]
     if wrong or not lines:
         raise InputError(

@@ -135,14 +135,31 @@ def _score_blocks(features: np.ndarray, weights: np.ndarray) -> Iterator[tuple[s
     """
     n_images = max(_IMAGES, _SCORES // len(weights))
     n_classes = max(1, _SCORES // n_images)
+    classes, group, shared = _equal_classes(weights)
     for start in range(0, len(features), n_images):
         rows = slice(start, start + n_images)
+        with np.errstate(invalid="ignore"):  # infinity times 0; refused below
+            equal = features[rows] @ shared.T  # (c, D) @ (D, s) -> (c, s)
         for first in range(0, len(weights), n_classes):
-            with np.errstate(invalid="ignore"):  # infinity times 0; refused below
+            with np.errstate(invalid="ignore"):
                 scores = features[rows] @ weights[first : first + n_classes].T  # (c, D) @ (D, b) -> (c, b)
+            inside = (classes >= first) & (classes < first + n_classes)
+            scores[:, classes[inside] - first] = equal[:, group[inside]]
             if not np.isfinite(scores).all():
                 raise InputError("features hold NaN or infinity; compute them again")
             yield rows, first, scores
+
+
+def _equal_classes(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the classes whose weights others have too, the row of each in the weights that they share, and those.
+
+    A product of matrices rounds equal columns differently, by where they stand: that would share images out among them.
+    """
+    group, _ = pd.factorize(np.array([row.tobytes() for row in weights], dtype=object))
+    counts = np.bincount(group)
+    classes = np.flatnonzero(counts[group] > 1)
+    _, first, place = np.unique(group[classes], return_index=True, return_inverse=True)
+    return classes, place, weights[classes[first]]
 
 
 def zero_shot_confidence(features: np.ndarray, weights: np.ndarray, logit_scale: float) -> np.ndarray:

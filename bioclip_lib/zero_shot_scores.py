@@ -54,7 +54,8 @@ def score_zero_shot(
     -----
     Class strings are those of the original's evaluation (`captions.name_string`), in ``evaluate.templates``.
     """
-    images, classes = evaluated_images(table), classes_of(table)
+    images = evaluated_images(table)
+    classes = classes_of(table).loc[np.unique(images["class_key"])]  # no text of a class that is nobody's candidate
     scores, predictions = [], []
     for name, features in tables.items():
         values = rows_of(features, images)
@@ -171,12 +172,11 @@ def _calibration(confidence: np.ndarray, correct: np.ndarray, labels: np.ndarray
     the mirroring in 17.
     """
     value = metrics.expected_calibration_error(confidence, correct, N_BINS)
-    groups = pd.Series(np.arange(len(labels))).groupby(labels).indices
-    rng, members = np.random.default_rng(config.seed), list(groups.values())
-    errors = []
+    gaps, counts = metrics.calibration_gaps(confidence, correct, labels, N_BINS)  # (G, n_bins), (G,)
+    rng, n_groups, errors = np.random.default_rng(config.seed), len(counts), []
     for _ in range(config.n_bootstraps):
-        rows = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
-        errors.append(metrics.expected_calibration_error(confidence[rows], correct[rows], N_BINS))
+        drawn = np.bincount(rng.integers(n_groups, size=n_groups), minlength=n_groups)
+        errors.append(np.abs(drawn @ gaps).sum() / (drawn @ counts))  # (G,) @ (G, n_bins) -> (n_bins,)
     low, high = np.clip(2 * value - np.percentile(errors, [97.5, 2.5]), 0, 1)
     interval = {"value": value, "ci_low": min(low, value), "ci_high": max(high, value)}
     return {"metric": "ece", **interval, "n": len(labels), "seeds": 1, "chance": 0.0}

@@ -99,6 +99,24 @@ def test_class_folders_do_where_there_is_no_label_file(tmp_path, write_image):
     assert load_set("fungi", tmp_path).images["class_key"].tolist() == ["Amanita excelsa Gonn. & Rabenh."]
 
 
+def test_camera_traps_as_the_registry_says_with_the_common_name_of_a_genus(tmp_path, write_image):
+    folder = tmp_path / "camera_traps"
+    lines = ["filepath,kingdom,phylum,class,order,family,genus,species,scientific_name,common_name"]
+    lineage = "Animalia,Chordata,Mammalia,Carnivora"
+    for i in range(4):
+        write_image(folder / f"{i}.jpg", seed=i)
+        taxon = "Felidae,Panthera,leo,Panthera leo,lion" if i % 2 else "Canidae,Vulpes,,Vulpes,fox"
+        lines.append(f"{i}.jpg,{lineage},{taxon}")
+    (folder / "metadata.csv").write_text("\n".join(lines))
+    images = load_set("camera_traps", tmp_path).images
+    assert (images["problem"] == "").all()
+    strings = class_strings(class_table(images), "taxon_com")
+    assert strings.str.replace("Animalia Chordata Mammalia Carnivora ", "").tolist() == [
+        "Felidae Panthera leo with common name lion",
+        "Canidae Vulpes  with common name fox",
+    ]
+
+
 def test_nabirds(tmp_path, write_image):
     folder = tmp_path / "nabirds"
     write_image(folder / "images" / "0295" / "a.jpg")
@@ -173,5 +191,5 @@ def test_unnamed_classes_are_reported():
     report = report_strings(class_strings(classes, "com"))
     assert report == (2, 1, ["one"], {})
     assert class_strings(classes, "sci_com").tolist() == ["Acacia dealbata", "Acacia dealbata with common name wattle"]
-    with pytest.raises(InputError, match="unknown text type 'latin'"):
+    with pytest.raises(InputError, match="unknown text type 'latin'; choose one of asis, com"):
         class_strings(classes, "latin")

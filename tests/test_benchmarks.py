@@ -129,6 +129,16 @@ def test_classes_without_a_name_or_with_anothers_are_candidates_and_reported(zoo
     assert top1.loc["zero_shot/seen", "value"] == 1
 
 
+def test_only_classes_that_are_candidates_are_encoded(zoo):
+    """A catalog of 450,000 taxa may have few thousands with images to test on."""
+    trained_on = zoo["scientific_name"].eq("Puma concolor") & zoo["split"].eq("test")
+    table, asked = zoo.assign(split=zoo["split"].mask(trained_on, "train")), set()
+    encoder = encoder_of(one_hot(SPECIES), zoo)
+    spy = ClassEncoder(lambda names, templates: asked.update(names) or encoder.weights(names, templates), 1.0)
+    zero_shot_scores.score_zero_shot(table, {"m": features_of(table, one_hot(SPECIES))}, {"m": spy}, CONFIG)
+    assert "Panthera leo" in asked and "Puma concolor" not in asked
+
+
 def test_templates_and_the_labels_as_they_are_reach_the_text_tower(zoo):
     asked = []
     encoder = encoder_of(one_hot(SPECIES), zoo)

@@ -195,6 +195,8 @@ def test_models_and_methods_are_compared_in_pairs(scored):
     row = models.set_index(["part", "k", "method", "baseline"]).loc[("all", 2, "ridge", "poor")]
     assert row["value"] == pytest.approx(top1["good", "few_shot/2/ridge"] - top1["poor", "few_shot/2/ridge"])
     assert row["detectable"] > 0 and row["p_holm"] >= row["p_value"]
+    n = scores.query("model == 'good' and task == 'few_shot/2/ridge' and metric == 'top1'")["n"].item()
+    assert row["n"] == n < len(queries.query("model == 'good' and k == 2 and method == 'ridge' and part == 'all'"))
     family = models[(models["part"] == "all") & (models["k"] == 2) & (models["method"] == "ridge")]
     assert family["p_holm"].max() <= 2 * family["p_value"].max()  # two baselines, one data set
     methods = few_shot_scores.compare_few_shot(queries, "method", "simple_shot", CONFIG)

@@ -140,9 +140,17 @@ def test_paired_difference_by_hand():
     found = metrics.paired_difference(a, b, np.array(list("xxyy")), n_bootstraps=999)
     assert found.value == 0.75
     assert (found.ci_low, found.ci_high) == (0.5, 1.0)  # groups x and y differ by 1 and 0.5
-    assert found.p_value == pytest.approx(2 / 1_000)  # no bootstrap at or below 0
+    assert found.p_value == 0.5  # no bootstrap at or below 0; but two groups of equal models agree every other time
     swapped = metrics.paired_difference(b, a, np.array(list("xxyy")), n_bootstraps=999)
     assert swapped == (-found.value, -found.ci_high, -found.ci_low, found.p_value)
+
+
+@pytest.mark.parametrize(("n_groups", "p_value"), [(1, 1.0), (2, 0.5), (5, 1 / 16), (12, 2 / 1_000)])
+def test_few_groups_show_little_however_clear_each_is(n_groups, p_value):
+    """Of equal models in two groups 4 of 10 had p < 0.05."""
+    groups = np.repeat(np.arange(n_groups), 30)
+    found = metrics.paired_difference(np.ones(len(groups)), np.zeros(len(groups)), groups, n_bootstraps=999)
+    assert found.p_value == pytest.approx(p_value)
 
 
 def test_pairing_sees_what_two_intervals_hide():

@@ -51,10 +51,11 @@ def test_rounds_by_hand():
     assert [group.tolist() for group in found] == [[0, 1], [2, 4], [3]]
 
 
-@pytest.mark.parametrize("n_images", [3, 20])  # fewer shots than dimensions, and more
+@pytest.mark.parametrize(("n_images", "n_dims"), [(3, 16), (20, 16), (6, 5)])  # fewer dimensions than classes, and more
 @pytest.mark.parametrize("penalty", [0.1, 3.0, 100.0])
-def test_ridge_without_refits_is_ridge_with_refits(n_images, penalty):
+def test_ridge_without_refits_is_ridge_with_refits(n_images, n_dims, penalty):
     features, labels = world(n_images=n_images)
+    features = features[:, :n_dims]
     _, index, _, shots = few_shot.shots_of(features, labels, np.arange(len(labels)))
     targets, hits = np.eye(N_CLASSES)[index], 0
     for out in rounds(index):
@@ -62,7 +63,7 @@ def test_ridge_without_refits_is_ridge_with_refits(n_images, penalty):
         refit = Ridge(alpha=penalty, fit_intercept=False).fit(shots[kept], targets[kept])
         hits += (refit.predict(shots[out]).argmax(axis=1) == index[out]).sum()
     u, s, _ = np.linalg.svd(shots, full_matrices=False)
-    assert probes._hits_of_ridge(u, s**2 / (s**2 + penalty), targets, index) == hits
+    assert probes._hits_of_ridge(u, s**2 / (s**2 + penalty), u.T @ targets, index) == hits
     assert 0 < hits < len(index)
 
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bioclip_lib import embed, few_shot, leaderboard, loading, metrics, model, set_scores, zero_shot
+from bioclip_lib import catalog as catalogs
+from bioclip_lib import embed, features, few_shot, leaderboard, loading, metrics, model, set_scores, zero_shot
 from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.paths import Run
@@ -23,9 +24,10 @@ def config(tmp_path):
 
 
 @pytest.fixture
-def run(tmp_path, config, write_image):
+def run(tmp_path, config, write_image, catalog):
     """An untrained model; a set of three classes with seven images, one of them not there."""
     run = Run(tmp_path / "run")
+    catalogs.write_catalog(catalogs.assign_splits(catalog, config.split), run.catalog)
     model.export_model(model.build_model(config.model, seed=1), config.model, run.model)
     lines = ["FILE_NAME,CATEGORY"]
     for i in range(21):
@@ -88,6 +90,31 @@ def test_models_share_one_decoding_of_the_files(run, config, tmp_path, monkeypat
     alone, _ = set_scores.score_sets(run, config)
     assert list(top1.index) == ["trained", f"local-dir:{tmp_path / 'other'}"] and len(opened) == 20
     assert alone["plankton"].query("metric == 'top1' and task == 'few_shot/1'")["value"].tolist() == [top1["trained"]]
+
+
+def test_each_model_is_loaded_once_however_many_the_sets_and_nothing_is_embedded_before_all_fit(
+    run, config, tmp_path, monkeypatch, write_image
+):
+    for i in range(21):
+        write_image(tmp_path / "sets" / "birds525" / f"BIRD {i % 3}" / f"{i}.jpg", seed=50 + i)
+    loads, load = [], features.model.load_model
+    monkeypatch.setattr(features.model, "load_model", lambda address: loads.append(address) or load(address))
+    by_set, found = set_scores.score_sets(run, config)
+    assert list(by_set) == ["birds525", "plankton"] and found["n_images"].sum() == 41 and len(loads) == 1
+    assert "398 strings for 400 species" in found.loc["rare_species", "notes"]
+    assert {"zero_shot", "few_shot/1", "few_shot/5"} == set(by_set["birds525"]["task"])
+    (tmp_path / "sets" / "PLK_Mini" / "labels.csv").write_text("FILE_NAME,CATEGORY\n1.png,one\n")
+    with pytest.raises(InputError, match="Plankton has no two classes"):
+        set_scores.score_sets(run, config)
+    assert len(loads) == 1
+
+
+def test_a_data_set_of_the_run_with_the_name_of_a_published_one_is_refused(run, config, catalog):
+    """Their few-shot scores have one key in metrics.csv: those of notebook 05 replaced those of the set."""
+    own = catalogs.assign_splits(catalog, config.split).assign(source="plankton")
+    catalogs.write_catalog(own, run.catalog)
+    with pytest.raises(InputError, match=r"^plankton: this run has a data set of the same name"):
+        set_scores.score_sets(run, config)
 
 
 def test_without_a_text_tower_only_shots_are_asked_and_without_sets_nothing(run, config, tmp_path):
