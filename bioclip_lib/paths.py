@@ -58,7 +58,8 @@ def open_run(root: str | Path, config: Config) -> Run:
     root : str or Path
         ``""`` stands for ``runs/<profile>`` in the repository.
     config : Config
-        What the run is to be. A directory that holds another configuration is refused.
+        What the run is to be. A directory that holds another configuration is refused, unless it differs in what is
+        asked of the model alone (``evaluate``): that is recorded anew, and nothing has to be trained again.
 
     Returns
     -------
@@ -78,7 +79,9 @@ def open_run(root: str | Path, config: Config) -> Run:
             raise InputError(
                 f"{run.config_json} is not readable JSON; delete {run.root} or pass another RUN="
             ) from None
-        if found != wanted:
+        if found == {**wanted, "evaluate": found.get("evaluate")} != wanted:
+            write_json(run.config_json, wanted)
+        elif found != wanted:
             raise InputError(
                 f"{run.root} belongs to another configuration ({'; '.join(differences(found, wanted)[:4])}); "
                 "pass another RUN=, or delete that directory"

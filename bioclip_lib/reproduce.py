@@ -8,6 +8,7 @@ anything is written.
 
 import argparse
 import ast
+import dataclasses
 import hashlib
 import json
 import os
@@ -24,6 +25,7 @@ from .config import PROFILES, Config, flat, load_config
 from .errors import InputError
 from .paths import REPOSITORY, Run, open_run, remove, write_json
 
+FIRST_EVALUATION = "04_"  # from this notebook on, models are asked
 PATH_SETTINGS = ("data.benchmark", "data.extends", "data.backbones", "train.replay")
 NOTEBOOKS = REPOSITORY / "notebooks"
 QUIET = ["--IPKernelApp.log_level=CRITICAL"]  # the kernel warns of its own loopback sockets
@@ -103,9 +105,15 @@ def reproduce(config: Config, run_dir: str | Path = "") -> int:
         check_parameters(notebook, parameters)
     state_json, t0 = run.notebooks / "state.json", time.time()
     state = json.loads(state_json.read_text()) if state_json.is_file() else {}
+    questions = json.dumps(dataclasses.asdict(config.evaluate))
+    if state.get("evaluate", questions) != questions:
+        remove(run.metrics_csv)  # the answers to others
+    state["evaluate"] = questions
     digest = hashlib.sha256((source_digest() + data_digest).encode())
     for number, notebook in enumerate(notebooks, 1):
         digest.update(notebook.read_bytes())  # a notebook is stale when any notebook before it has changed
+        if notebook.stem.startswith(FIRST_EVALUATION):
+            digest.update(questions.encode())
         label = f"[{number}/{len(notebooks)}] {notebook.stem}"
         if state.get(notebook.stem) == digest.hexdigest() and (run.notebooks / notebook.name).is_file():
             print(f"{label}: up to date")

@@ -104,6 +104,26 @@ def test_another_configuration_does_not_touch_the_run(smoke):
     assert done.returncode == 2 and "train.steps: 60 there, 61 wanted" in done.stderr
 
 
+def test_other_questions_are_asked_of_the_same_model(smoke, tmp_path, monkeypatch):
+    run, executed = Run(shutil.copytree(smoke.root, tmp_path / "run")), []
+
+    def execute(notebook, run, parameters, label):
+        executed.append(notebook.stem)
+        assert (parameters["overrides"] == {"evaluate.shots": [2]} and not run.metrics_csv.is_file()) or executed[1:]
+        shutil.copy(smoke.metrics_csv, run.metrics_csv)
+        return True
+
+    monkeypatch.setattr(reproduce, "execute", execute)
+    asked = load_config("smoke", {"evaluate.shots": (2,)})
+    assert reproduce.reproduce(load_config("smoke"), run.root) == 0 and not executed
+    for _ in range(2):
+        assert reproduce.reproduce(asked, run.root) == 0
+        assert executed == [p.stem for p in sorted((REPOSITORY / "notebooks").glob("*.ipynb")) if p.stem >= "04"]
+    assert json.loads(run.config_json.read_text())["evaluate"]["shots"] == [2]
+    with pytest.raises(InputError, match=r"train\.steps: 60 there, 61 wanted"):
+        reproduce.reproduce(load_config("smoke", {"evaluate.shots": (2,), "train.steps": 61}), run.root)
+
+
 def test_stock_open_clip_loads_the_model(smoke):
     import torch
 
