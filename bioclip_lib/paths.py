@@ -57,7 +57,7 @@ def open_run(root: str | Path, config: Config) -> Run:
     root : str or Path
         ``""`` stands for ``runs/<profile>`` in the repository.
     config : Config
-        What the run is to be. A directory that holds another configuration is refused.
+        What the run is to be. A directory that holds a catalog of another configuration is refused.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def open_run(root: str | Path, config: Config) -> Run:
     Raises
     ------
     InputError
-        If the directory belongs to another configuration, or is not a run and not empty.
+        If the directory belongs to another configuration, is not a run and not empty, or cannot be written.
     """
     run = Run(root or REPOSITORY / "runs" / config.profile)
     wanted = json.loads(json.dumps(config.to_dict()))
@@ -77,17 +77,20 @@ def open_run(root: str | Path, config: Config) -> Run:
             raise InputError(
                 f"{run.config_json} is not readable JSON; delete {run.root} or pass another RUN="
             ) from None
-        if found != wanted:
+        if found == wanted:
+            return run
+        if run.catalog.exists():
             raise InputError(
                 f"{run.root} belongs to another configuration ({'; '.join(differences(found, wanted)[:4])}); "
                 "pass another RUN=, or delete that directory"
             )
-        return run
-    if run.root.exists() and (not run.root.is_dir() or any(run.root.iterdir())):
+    elif run.root.exists() and (not run.root.is_dir() or any(run.root.iterdir())):
         raise InputError(f"{run.root} is not a run directory and not empty; pass another RUN=")
-    run.root.mkdir(parents=True, exist_ok=True)
-    write_json(run.environment_json, environment())
-    write_json(run.config_json, wanted)
+    try:
+        write_json(run.environment_json, environment())
+        write_json(run.config_json, wanted)
+    except OSError as error:
+        raise InputError(f"{run.root} cannot be written ({error.strerror}); pass another RUN=") from None
     return run
 
 

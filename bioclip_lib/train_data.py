@@ -94,10 +94,7 @@ def captioned_classes(table: pd.DataFrame, config: Config) -> tuple[pd.Series, T
     UserWarning
         Of captions that are longer than the text tower's context.
     """
-    unknown = [t for t in config.train.text_types if t not in captions.CAPTIONS]
-    if unknown or not config.train.text_types:
-        wrong = f"unknown train.text_types {', '.join(unknown)}" if unknown else "train.text_types is empty"
-        raise InputError(f"{wrong}; choose some of {', '.join(captions.CAPTIONS)}")
+    captions.check_train_types(config.train.text_types)
     texts = captions.caption_table(table).set_index("class_key")
     classes = pd.Series(np.arange(len(texts)), index=texts.index)
     labels = catalog.class_key(table).map(classes).set_axis(table["image_id"])
