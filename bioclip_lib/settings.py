@@ -37,7 +37,9 @@ def _absolute(key: str, value: str) -> str:
 
     if key in _MODELS:
         scheme = next((scheme for scheme in _FOLDERS if value.startswith(scheme)), "")
-        return scheme + _path(value.removeprefix(scheme)) if scheme else value
+        name, colon, file = value.partition(":")
+        prefix = scheme or (name + colon if colon and os.path.isfile(file) else value)
+        return prefix + _path(value.removeprefix(prefix)) if prefix != value else value
     is_word = value in {"data.backbones": ["", NCBI], "evaluate.templates": [*TEMPLATES]}.get(key, [""])
     is_word |= key == "data.photos" and bool(HUB_NAME.fullmatch(value)) and not os.path.exists(value)
     is_path = key in _PATHS or key in _LISTS or (key == "model.pretrained" and os.path.isfile(value))
@@ -84,7 +86,7 @@ def named_files(config: Config) -> list[Path]:
     named = [*check_backbones(config.data), config.evaluate.templates, config.evaluate.sets, config.model.pretrained]
     for address in (*config.evaluate.models, config.model.name):
         scheme = next((scheme for scheme in _FOLDERS if address.startswith(scheme)), "")
-        folder = address.removeprefix(scheme) if scheme else ""
-        named.append(os.path.join(folder, "model") if scheme == "run:" else folder)
+        path = address.removeprefix(scheme) if scheme else address.partition(":")[2]
+        named.append(os.path.join(path, "model") if scheme == "run:" else path)
     paths = [Path(name) for name in named if name and os.path.exists(name)]
     return [file for path in paths for file in sorted([path, *path.rglob("*")])]

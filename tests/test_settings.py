@@ -21,6 +21,7 @@ from bioclip_lib.settings import absolute, check_settings
         ("evaluate.templates", "none", "none"),
         ("evaluate.models", "run:a,ViT-B-16:openai", "run:{here}/a,ViT-B-16:openai"),
         ("evaluate.models", "timm:local-dir:b", "timm:local-dir:{here}/b"),
+        ("evaluate.models", "ViT-B-16:weights.pt", "ViT-B-16:{here}/weights.pt"),
         ("model.name", "local-dir:a/model", "local-dir:{here}/a/model"),
         ("model.name", "hf-hub:imageomics/bioclip", "hf-hub:imageomics/bioclip"),
         ("model.pretrained", "openai", "openai"),
