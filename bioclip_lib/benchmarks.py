@@ -116,7 +116,7 @@ def shared_words_by_rank(texts: pd.DataFrame, ranks: pd.DataFrame) -> pd.DataFra
     -------
     DataFrame
         Mean number of shared words, beyond those of the template; one row a shared rank ("none" first), one column a
-        text type.
+        text type, and the number of ``pairs`` of species.
     """
     distance = hierarchy.tree_distance(ranks)
     upper = np.triu_indices(len(ranks), k=1)
@@ -127,5 +127,6 @@ def shared_words_by_rank(texts: pd.DataFrame, ranks: pd.DataFrame) -> pd.DataFra
             set(text.rstrip(".").split()) - {"a", "photo", "of", "with", "common", "name"} for text in texts[text_type]
         ]
         counts[text_type] = [len(words[i] & words[j]) for i, j in zip(*upper, strict=True)]
-    table = pd.DataFrame(counts).groupby(shared_rank).mean()
+    by_rank = pd.DataFrame(counts).groupby(shared_rank)
+    table = by_rank.mean().assign(pairs=by_rank.size())
     return table.reindex([rank for rank in ("none", *RANKS) if rank in table.index])

@@ -129,6 +129,14 @@ def check_text_type(text_type: str) -> None:
         raise InputError(f"unknown text type {text_type!r}; choose one of {', '.join(SHARD_TEXTS)}")
 
 
+def check_train_types(text_types: Sequence[str]) -> None:
+    """Raise `InputError` for no text types, or for one that is not a key of `CAPTIONS`."""
+    unknown = [t for t in text_types if t not in CAPTIONS]
+    if unknown or not text_types:
+        wrong = f"unknown train.text_types {', '.join(unknown)}" if unknown else "train.text_types is empty"
+        raise InputError(f"{wrong}; choose some of {', '.join(CAPTIONS)}")
+
+
 def _name(row: Mapping[str, str], kind: str) -> str:
     """Return the bare name of a kind, with the fallbacks of `caption`, blanks collapsed."""
     known = [(rank, row[rank]) for rank in RANKS if row.get(rank, "").strip()]

@@ -271,6 +271,9 @@ PROFILES: dict[str, dict[str, Any]] = {
 }
 
 
+_KINDS = {int: "a whole number", float: "a number", str: "a word or a path"}  # as messages name them
+
+
 def load_config(profile: str, overrides: dict[str, Any] | None = None) -> Config:
     """Build the configuration of a profile.
 
@@ -334,11 +337,11 @@ def _convert(value: Any, old: Any, key: str, example: Any = "") -> Any:
         return tuple(_convert(item, example, key) for item in items)
     part = isinstance(old, int) and isinstance(value, float) and not value.is_integer()  # 2.5 steps
     if part or isinstance(value, bool) or (isinstance(old, str) and not isinstance(value, str)):
-        raise InputError(f"{key} takes a {type(old).__name__}, not {value!r}")
+        raise InputError(f"{key} takes {_KINDS[type(old)]}, not {value!r}")
     try:
         return type(old)(value)
     except (TypeError, ValueError):
-        raise InputError(f"{key} takes a {type(old).__name__}, not {value!r}") from None
+        raise InputError(f"{key} takes {_KINDS[type(old)]}, not {value!r}") from None
 
 
 def flat(settings: dict, prefix: str = "") -> dict[str, Any]:

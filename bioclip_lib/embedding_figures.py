@@ -108,7 +108,7 @@ def plot_mantel(details: dict, task: str) -> Figure:
     """
     found = {(dataset, model): value for (dataset, of, model), value in details.items() if of == task}
     if not found:
-        return say_empty(panels(1, 1.2)[0], f"no data set has species enough for {task}")
+        return say_empty(panels(1, 1.2)[0], f"no data set has enough species for {task}")
     datasets, models = sorted({key[0] for key in found}), in_order({key[1] for key in found}, MODEL_COLOURS)
     keys = [(dataset, model) for dataset in datasets for model in models if (dataset, model) in found]
     fig, axs = panels(len(keys), 1.45, n_columns=min(4, len(models)) if len(keys) > len(models) else 4)
@@ -116,7 +116,7 @@ def plot_mantel(details: dict, task: str) -> Figure:
     low, high = np.nanmin(values), np.nanmax(values)
     margin = 0.05 * (high - low) or 0.1
     for ax, (dataset, model) in zip(axs, keys, strict=True):
-        ax.set_title(f"{shorten(dataset, 24)}\n{shorten(model, 24)}")
+        ax.set_title(f"{shorten(dataset, 18)}, {task.removeprefix('hierarchy/')}\n{shorten(model, 24)}")
         ax.set(yticks=[], xlabel="Spearman's ρ", xlim=(low - margin, high + margin))
         ax.spines["left"].set_visible(False)
         ax.grid(visible=False)
@@ -155,7 +155,7 @@ def plot_distance_by_rank(details: dict, task: str, model: str) -> Figure:
     found = {dataset: value for (dataset, *rest), value in details.items() if tuple(rest) == (task, model)}
     fig, axs = panels(len(found), 2.2, n_columns=2, sharey=True)
     if not found:
-        return say_empty(fig, f"no data set has species enough for {task} by {model}")
+        return say_empty(fig, f"no data set has enough species for {task} by {model}")
     names = ["none", *RANKS]
     for ax, (dataset, distances) in zip(axs, sorted(found.items()), strict=True):
         upper = np.triu_indices(len(distances["tree"]), k=1)
@@ -174,7 +174,10 @@ def plot_distance_by_rank(details: dict, task: str, model: str) -> Figure:
             box.set(facecolor=model_colour(model), alpha=0.55, linewidth=0.7)
         labels = [f"{names[len(RANKS) - d]}\n{(tree == d).sum():,}" for d in shown]
         ax.set_xticks(range(1, len(shown) + 1), labels)
-        ax.set(title=f"{shorten(dataset, 26)}, {shorten(model, 20)}", xlabel="deepest shared rank, number of pairs")
+        part = task.removeprefix("hierarchy/")
+        ax.set(
+            title=f"{shorten(dataset, 26)}, {part}, {shorten(model, 20)}", xlabel="deepest shared rank, number of pairs"
+        )
         ax.grid(axis="x", visible=False)
     axs[0].set_ylabel("cosine distance of centroids")
     if len(found) == 1:

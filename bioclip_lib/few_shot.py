@@ -19,6 +19,12 @@ Fold = tuple[np.ndarray, np.ndarray]
 _VALUES = 4_000_000  # numbers of a chunk of queries, features and scores together
 
 
+def check_shots(shots: Sequence[int], n_folds: int) -> None:
+    """Raise `InputError` for shots and folds that cannot be drawn."""
+    if not len(shots) or min(shots) < 1 or len(set(shots)) < len(shots) or n_folds < 1:
+        raise InputError(f"evaluate.shots {list(shots)} and n_folds {n_folds} must be distinct numbers from 1")
+
+
 def few_shot_folds(
     labels: np.ndarray, shots: Sequence[int], n_folds: int, mode: str = "independent", seed: int = 0
 ) -> dict[int, list[Fold]]:
@@ -59,8 +65,7 @@ def few_shot_folds(
     """
     if mode not in MODES:
         raise InputError(f"unknown few-shot mode {mode!r}; choose {' or '.join(MODES)}")
-    if not len(shots) or min(shots) < 1 or len(set(shots)) < len(shots) or n_folds < 1:
-        raise InputError(f"evaluate.shots {list(shots)} and n_folds {n_folds} must be distinct numbers from 1")
+    check_shots(shots, n_folds)
     images = _images_of_classes(labels, max(shots))
     folds: dict[int, list[Fold]] = {}
     for k in shots:

@@ -112,6 +112,7 @@ def plot_taxon_counts(catalog: pd.DataFrame) -> Figure:
         label = f"{shorten(source, 24)}: {len(counts):,} classes, {sizes} images"
         axs[0].plot(np.arange(1, len(counts) + 1), counts, color=colours[source], label=label)
     axs[0].set(xlabel="class, by number of images", ylabel="images", yscale="log", title="Images per class")
+    axs[0].xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axs[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axs[0].yaxis.set_major_formatter("{x:,.0f}")
     axs[0].yaxis.set_minor_formatter(NullFormatter())
@@ -169,10 +170,12 @@ def plot_shared_words(by_rank: pd.DataFrame, *, ax: Axes | None = None) -> Figur
     ax : Axes, optional
     """
     fig, ax = one_panel(ax, 1.35 * COLUMN_IN, 2.3)
-    colours = colours_of(list(by_rank), dict(zip(TEXT_TYPES, PALETTE, strict=False)))
-    for marker, text_type in zip("osD^v" * len(by_rank), by_rank, strict=False):
+    text_types = by_rank.columns.drop("pairs")
+    colours = colours_of(list(text_types), dict(zip(TEXT_TYPES, PALETTE, strict=False)))
+    for marker, text_type in zip("osD^v" * len(text_types), text_types, strict=False):
         ax.plot(by_rank.index, by_rank[text_type], marker + "-", color=colours[text_type], label=text_type)
-    ax.set(xlabel="deepest rank that two species share", ylabel="shared words (mean)")
+    ax.set_xticks(range(len(by_rank)), [f"{rank}\n{n:,}" for rank, n in by_rank["pairs"].items()])
+    ax.set(xlabel="deepest rank that two species share, number of pairs", ylabel="shared words (mean)")
     ax.legend(title="text type", loc="upper left")
     return fig
 
@@ -186,7 +189,7 @@ def plot_training(log: pd.DataFrame) -> Figure:
     log : DataFrame
         ``step, loss, val_loss, val_top1, lr, images_per_s``, of `train.fit`.
     """
-    fig, axs = panels(4, 1.9, width_ratios=[1.5, 1, 1, 1])
+    fig, axs = panels(4, 1.9, width_ratios=[1.5, 1, 1, 1], sharex=True)
     axs[0].plot(log["step"], log["loss"], color="#a9cbe3", linewidth=0.7, label="train, each step")
     smooth = log["loss"].rolling(max(3, len(log) // 20), min_periods=1, center=True).mean()
     axs[0].plot(log["step"], smooth, color=PALETTE[0], label="train, smoothed")

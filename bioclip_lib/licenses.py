@@ -93,13 +93,19 @@ def exclude_licenses(catalog: pd.DataFrame, accepted: Collection[str]) -> pd.Dat
     """
     if not accepted:
         return catalog
+    accepted_keys = check_licenses(accepted)
+    key = keys_of(catalog["license"])
+    out = usable(catalog) & ~key.isin(accepted_keys)
+    return catalog.assign(excluded=catalog["excluded"].mask(out, "licence " + key + " not among those asked for"))
+
+
+def check_licenses(accepted: Collection[str]) -> list[str]:
+    """Return the keys of the licences that a user accepts; raise `InputError` where one is not known."""
     keys = {name: license_key(name) for name in accepted}
     unknown = [name for name, key in keys.items() if key == OTHER and name != OTHER]
     if unknown:
         raise InputError(f"data.licenses: {', '.join(map(repr, unknown))} is not known; take of {', '.join(KEYS)}")
-    key = keys_of(catalog["license"])
-    out = usable(catalog) & ~key.isin(keys.values())
-    return catalog.assign(excluded=catalog["excluded"].mask(out, "licence " + key + " not among those asked for"))
+    return list(keys.values())
 
 
 def keys_of(licenses: pd.Series) -> pd.Series:

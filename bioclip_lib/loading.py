@@ -95,13 +95,34 @@ def image_transform(model: torch.nn.Module) -> Callable:
     return image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
 
 
+def check_address(address: str) -> None:
+    """Raise `InputError` for the address of a model that is not there, as far as that is known without the network."""
+    if address == LITE0:
+        return
+    if not address.startswith(_TIMM):
+        split_address(_local(address))
+        return
+    import timm
+
+    name = address.removeprefix(_TIMM)
+    if ":" not in name and not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(pretrained=True)) or ["see timm.list_models()"]
+        raise InputError(f"timm has no model {name!r} (near: {', '.join(near)}); choose one of timm's")
+
+
+def _local(address: str) -> str:
+    """Return the address of a run's exported model as ``local-dir:<folder>``, any other as it is."""
+    if not address.startswith(_RUN):
+        return address
+    folder = Path(address.removeprefix(_RUN)).expanduser() / "model"
+    if not folder.is_dir():
+        raise InputError(f"{folder} does not exist; give the folder of a run, and run 03_training first")
+    return f"local-dir:{folder}"
+
+
 def _clip_model(address: str) -> tuple[torch.nn.Module, Callable]:
     """Load an image and a text tower with their tokenizer."""
-    if address.startswith(_RUN):
-        folder = Path(address.removeprefix(_RUN)).expanduser() / "model"
-        if not folder.is_dir():
-            raise InputError(f"{folder} does not exist; give the folder of a run, and run 03_training first")
-        address = f"local-dir:{folder}"
+    address = _local(address)
     name, _ = split_address(address)
     if address.endswith(":"):
         raise InputError(f"{address!r} names no weights; give a pretrained tag behind the colon")
@@ -116,12 +137,9 @@ def _vision_model(address: str) -> tuple[VisionModel, None]:
         return VisionModel(trunk, preprocess_config_dict(ModelConfig(image_tower=LITE0, image_size_px=224))), None
     import timm
 
-    name = address.removeprefix(_TIMM)
-    if ":" not in name and not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(pretrained=True)) or ["see timm.list_models()"]
-        raise InputError(f"timm has no model {name!r} (near: {', '.join(near)}); choose one of timm's")
+    check_address(address)
     try:
-        trunk = timm.create_model(name, pretrained=True, num_classes=0)
+        trunk = timm.create_model(address.removeprefix(_TIMM), pretrained=True, num_classes=0)
     except Exception as error:  # as in `create_pretrained`
         raise loading_error(address, error) from error
     data = timm.data.resolve_model_data_config(trunk)

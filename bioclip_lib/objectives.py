@@ -54,7 +54,7 @@ class Objective(torch.nn.Module):
 
     def __init__(self, model: torch.nn.Module, cfg: TrainConfig, train: TrainData) -> None:
         super().__init__()
-        _check(cfg)
+        check_objective(cfg)
         self.name, self.temperature = cfg.objective, cfg.tree_temperature
         self._clip = [model]  # in a list, so that its weights are not the objective's
         self.heads = torch.nn.ModuleList()
@@ -128,8 +128,8 @@ def _feature_width(model: torch.nn.Module) -> int:
     return visual.head.proj.out_features if hasattr(visual, "trunk") else visual.output_dim
 
 
-def _check(cfg: TrainConfig) -> None:
-    """Refuse an objective that there is not."""
+def check_objective(cfg: TrainConfig) -> None:
+    """Raise `InputError` for an objective that there is not."""
     if cfg.objective not in OBJECTIVES:
         raise InputError(f"unknown train.objective {cfg.objective!r}; choose one of {', '.join(OBJECTIVES)}")
     if not cfg.tree_temperature > 0:

@@ -58,8 +58,8 @@ def open_run(root: str | Path, config: Config) -> Run:
     root : str or Path
         ``""`` stands for ``runs/<profile>`` in the repository.
     config : Config
-        What the run is to be. A directory that holds another configuration is refused, unless it differs in what is
-        asked of the model alone (``evaluate``): that is recorded anew, and nothing has to be trained again.
+        What the run is to be. A directory that holds a catalog of another configuration is refused, unless that differs
+        in what is asked of models alone (``evaluate``): nothing has to be trained again.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def open_run(root: str | Path, config: Config) -> Run:
     Raises
     ------
     InputError
-        If the directory belongs to another configuration, or is not a run and not empty.
+        If the directory belongs to another configuration, is not a run and not empty, or cannot be written.
     """
     run = Run(root or REPOSITORY / "runs" / config.profile)
     wanted = json.loads(json.dumps(config.to_dict()))
@@ -79,19 +79,21 @@ def open_run(root: str | Path, config: Config) -> Run:
             raise InputError(
                 f"{run.config_json} is not readable JSON; delete {run.root} or pass another RUN="
             ) from None
-        if found == {**wanted, "evaluate": found.get("evaluate")} != wanted:
-            write_json(run.config_json, wanted)
-        elif found != wanted:
+        if found == wanted:
+            return run
+        same_model = found == {**wanted, "evaluate": found.get("evaluate")}
+        if run.catalog.exists() and not same_model:
             raise InputError(
                 f"{run.root} belongs to another configuration ({'; '.join(differences(found, wanted)[:4])}); "
                 "pass another RUN=, or delete that directory"
             )
-        return run
-    if run.root.exists() and (not run.root.is_dir() or any(run.root.iterdir())):
+    elif run.root.exists() and (not run.root.is_dir() or any(run.root.iterdir())):
         raise InputError(f"{run.root} is not a run directory and not empty; pass another RUN=")
-    run.root.mkdir(parents=True, exist_ok=True)
-    write_json(run.environment_json, environment())
-    write_json(run.config_json, wanted)
+    try:
+        write_json(run.environment_json, environment())
+        write_json(run.config_json, wanted)
+    except OSError as error:
+        raise InputError(f"{run.root} cannot be written ({error.strerror}); pass another RUN=") from None
     return run
 
 

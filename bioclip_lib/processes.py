@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from . import model, train, train_data
-from .config import Config, flat, load_config
+from .config import Config, TrainConfig, flat, load_config
 from .errors import InputError
 from .parallel import LOST
 from .paths import Run
@@ -44,11 +44,10 @@ def train_in_processes(run: Run, config: Config, on_step: Hook | None = None) ->
     Each process loads the data by itself: with ``train.stream`` that is little, in memory it is the whole set in each.
     An interrupt ends the processes, after a checkpoint.
     """
-    n, n_gpus = config.train.processes, torch.cuda.device_count()
+    n = config.train.processes
     if n <= 1:
         return
-    if 0 < n_gpus < n:
-        raise InputError(f"train.processes is {n}, but there are {n_gpus} GPUs; set it to {n_gpus} or fewer")
+    check_gpus(config.train)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}"]
     command += ["-m", "bioclip_lib.processes", str(run.root)]
     log = run.root / "processes.log"
@@ -68,6 +67,13 @@ def train_in_processes(run: Run, config: Config, on_step: Hook | None = None) ->
     if launched.returncode:
         errors.sort(key=lambda message: LOST in message)  # who lost another one knows least
         raise InputError(errors[0] if errors else f"the training processes failed; their messages are in {log}")
+
+
+def check_gpus(cfg: TrainConfig) -> None:
+    """Refuse more processes than GPUs, where there is any."""
+    n_gpus = torch.cuda.device_count()
+    if 0 < n_gpus < cfg.processes:
+        raise InputError(f"train.processes is {cfg.processes}, but there are {n_gpus} GPUs; set it to that or fewer")
 
 
 def _follow(lines: Iterable[str], title: str, on_step: Hook | None) -> list[str]:

@@ -20,13 +20,12 @@ import nbformat
 import pandas as pd
 import papermill
 
-from . import archives, catalog, metrics, report, resolution, sources
+from . import archives, catalog, metrics, report, settings, sources
 from .config import PROFILES, Config, flat, load_config
 from .errors import InputError
 from .paths import REPOSITORY, Run, open_run, remove, write_json
 
 FIRST_EVALUATION = "04_"  # from this notebook on, models are asked
-PATH_SETTINGS = ("data.benchmark", "data.extends", "data.backbones", "train.replay")
 NOTEBOOKS = REPOSITORY / "notebooks"
 QUIET = ["--IPKernelApp.log_level=CRITICAL"]  # the kernel warns of its own loopback sockets
 
@@ -61,21 +60,14 @@ def settings_from(args: argparse.Namespace) -> dict:
         key, equals, value = item.partition("=")
         if not equals:
             raise InputError(f"SET takes KEY=VALUE, as in train.steps=100, not {item!r}")
-        overrides[key] = absolute(value) if key in PATH_SETTINGS else value
+        overrides[key] = settings.absolute(key, value)
     if args.photos:
-        overrides["data.photos"] = os.path.abspath(args.photos)
+        overrides["data.photos"] = os.path.abspath(os.path.expanduser(args.photos))
     if args.names:
-        overrides["data.names"] = os.path.abspath(args.names)
+        overrides["data.names"] = settings.absolute("data.names", args.names)
     if args.unfreeze:
         overrides["train.freeze_image_tower"] = False
     return overrides
-
-
-def absolute(paths: str) -> str:
-    """Make the paths of a setting absolute; a backbone that is no path stays."""
-    return ",".join(
-        p if p in ("", resolution.NCBI) else os.path.abspath(os.path.expanduser(p)) for p in paths.split(",")
-    )
 
 
 def reproduce(config: Config, run_dir: str | Path = "") -> int:
@@ -97,19 +89,22 @@ def reproduce(config: Config, run_dir: str | Path = "") -> int:
     InputError
         For photographs, settings or a run directory that cannot be used, found here or in a notebook.
     """
-    data_digest = digest_of_photos(config) + digest_of_backbones(config) + digest_of_catalogs(config)
+    settings.check_settings(config)
+    model_digest = digest_of_training(config)
+    questions = json.dumps(dataclasses.asdict(config.evaluate)) + digest_of_files(settings.evaluation_files(config))
     run = open_run(run_dir, config)
+    if not os.access(run.root, os.W_OK):
+        raise InputError(f"{run.root} cannot be written (permission denied); pass another RUN=")
     parameters = {"profile": config.profile, "run_dir": str(run.root), "overrides": changed_settings(config)}
     notebooks = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
     for notebook in notebooks:
         check_parameters(notebook, parameters)
     state_json, t0 = run.notebooks / "state.json", time.time()
     state = json.loads(state_json.read_text()) if state_json.is_file() else {}
-    questions = json.dumps(dataclasses.asdict(config.evaluate))
     if state.get("evaluate", questions) != questions:
         remove(run.metrics_csv)  # the answers to others
     state["evaluate"] = questions
-    digest = hashlib.sha256((source_digest() + data_digest).encode())
+    digest = hashlib.sha256((source_digest() + model_digest).encode())
     for number, notebook in enumerate(notebooks, 1):
         digest.update(notebook.read_bytes())  # a notebook is stale when any notebook before it has changed
         if notebook.stem.startswith(FIRST_EVALUATION):
@@ -236,12 +231,17 @@ def digest_of_catalogs(config: Config) -> str:
     return str([(path, digest_of_table(catalog.read_catalog(path))) for path in paths])
 
 
-def digest_of_backbones(config: Config) -> str:
-    """Return a digest of the checklists' names, sizes and times; raise InputError where one is missing."""
+def digest_of_training(config: Config) -> str:
+    """Return a digest of all that decides the catalog and the model: settings, and the content that they name."""
+    content = digest_of_photos(config) + digest_of_catalogs(config) + digest_of_files(settings.training_files(config))
+    return json.dumps({**config.to_dict(), "evaluate": ""}) + content
+
+
+def digest_of_files(files: list[Path]) -> str:
+    """Return a digest of the names, sizes and times of files."""
     sha = hashlib.sha256()
-    for path in map(Path, resolution.check_backbones(config.data)):
-        for file in sorted([path, *path.rglob("*")]):
-            sha.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}\n".encode())
+    for file in files:
+        sha.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}\n".encode())
     return sha.hexdigest()
 
 

@@ -179,7 +179,8 @@ def plot_mistakes(table: pd.DataFrame, model: str = "trained") -> Figure:
         x = rows["distance"]
         ax.bar(x, rows["share"], color=PART_COLOURS[part], width=0.72, label=f"mistakes, {part}")
         ax.hlines(rows["chance"], x - 0.45, x + 0.45, color="black", linewidth=1.4, label="random mistakes")
-        ax.set_title(f"{shorten(dataset, 26)}\n{part}: {rows['n'].iloc[0]:,} mistakes")
+        n = rows["n"].iloc[0]
+        ax.set_title(f"{shorten(dataset, 26)}\n{part}: {n:,} mistake{'' if n == 1 else 's'}")
         ax.set(xlabel="tree distance of the mistake", xticks=range(1, 8))
         ax.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
         ax.grid(axis="x", visible=False)

@@ -4,6 +4,7 @@ Takes a catalog with splits; writes ``<split>/shard-%06d.tar`` and ``index.json`
 text member per text type, a plain ``.txt`` and a ``.json``. Refuses shards that do not match their index.
 """
 
+import contextlib
 import itertools
 import json
 import tarfile
@@ -21,7 +22,7 @@ from .archives import in_compressed_tar, reading_order
 from .captions import SHARD_TEXTS, check_text_type
 from .config import ShardConfig
 from .errors import InputError
-from .images import identify, map_threads, to_rgb
+from .images import ImageError, identify, map_threads, open_image, to_rgb
 from .paths import atomic, full_disk_named
 from .samples import image_member, read_samples, recipe, settings_digest, tar_sample, text_members
 from .splits import SPLITS, class_key, seeded_order, usable
@@ -276,3 +277,31 @@ def resize_and_crop(image: Image.Image, size_px: int) -> Image.Image:
         image = image.resize(size, Image.Resampling.BICUBIC)
     left, top = round((size[0] - size_px) / 2), round((size[1] - size_px) / 2)
     return image.crop((left, top, left + size_px, top + size_px))
+
+
+def first_images(raw: pd.DataFrame, n_per_name: int, n_images: int, size_px: int) -> tuple[np.ndarray, list[str]]:
+    """Return the first readable images of each name of a raw table, (n, size_px, size_px, 3), and their names.
+
+    Raises
+    ------
+    InputError
+        If no image can be read.
+    """
+    shown = list(itertools.islice(_first_images(raw[raw["problem"] == ""], n_per_name, size_px), n_images))
+    if not shown:
+        raise InputError(f"none of the {len(raw)} images can be read; 01_dataset_construction says why, one by one")
+    names, pixels = zip(*shown, strict=True)
+    return np.stack(pixels), list(names)
+
+
+def _first_images(raw: pd.DataFrame, n_per_name: int, size_px: int) -> Iterator[tuple[str, np.ndarray]]:
+    for name, rows in raw.groupby("verbatim_name", sort=False):
+        images = map(_readable, rows["location"])
+        for image in itertools.islice(filter(None, images), n_per_name):
+            yield name, np.asarray(resize_and_crop(image, size_px))
+
+
+def _readable(location: str) -> Image.Image | None:
+    with contextlib.suppress(ImageError):
+        return open_image(location)
+    return None

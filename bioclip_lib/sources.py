@@ -268,7 +268,7 @@ def read_names_csv(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise InputError(f"{path} does not exist; give a CSV with class_name and scientific_name, common_name or ranks")
+        raise InputError(f"{path} is not a file; give a CSV with class_name and scientific_name, common_name or ranks")
     table = read_strings(path)
     names = verbatim_names(path, table)
     said = said_of_names(table, names)

@@ -115,7 +115,7 @@ def split_images(table: pd.DataFrame, split: SplitConfig, seen: Collection[str] 
     Decided images keep their split, and count in no share. The other images of a class that is decided as held out
     are held out; an image decided as held out whose class is seen elsewhere is a test image.
     """
-    _check_fractions(split)
+    check_fractions(split)
     decided = table.get("split", pd.Series("", index=table.index)).rename("split")
     seen = set(seen) | set(table.loc[decided.isin(SPLITS[:3]), "class_key"])
     heldout = set(table.loc[decided == SPLITS[3], "class_key"]) - seen
@@ -135,8 +135,8 @@ def split_images(table: pd.DataFrame, split: SplitConfig, seen: Collection[str] 
     return result
 
 
-def _check_fractions(split: SplitConfig) -> None:
-    """Refuse fractions that are not fractions."""
+def check_fractions(split: SplitConfig) -> None:
+    """Raise `InputError` for fractions that are not fractions."""
     for name in ("val_fraction", "test_fraction", "heldout_fraction"):
         if not 0 <= getattr(split, name) < 1:
             raise InputError(f"split.{name}={getattr(split, name)} is outside [0, 1); set a fraction such as 0.1")

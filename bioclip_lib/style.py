@@ -119,14 +119,20 @@ def mark_smoke(fig: Figure) -> None:
 
 
 def shorten(name: str, n_characters: int) -> str:
-    """Cut a name to a number of characters, the last an ellipsis.
+    """Cut a name to a number of characters, an ellipsis at its end; the address of a model keeps its end.
 
     Examples
     --------
-    >>> shorten("Strigops habroptila", 8), shorten("Parus", 8)
-    ('Strigop…', 'Parus')
+    >>> shorten("Strigops habroptila", 8), shorten("Parus", 8), shorten("run:/home/me/runs/mini", 15)
+    ('Strigop…', 'Parus', 'run:…/runs/mini')
     """
-    return name if len(name) <= n_characters else name[: max(1, n_characters - 1)].rstrip() + "…"
+    if len(name) <= n_characters:
+        return name
+    scheme, colon, path = name.partition(":")
+    n_tail = n_characters - len(scheme) - 2
+    if colon and "/" in path and n_tail > 0:
+        return f"{scheme}:…{path[-n_tail:]}"
+    return name[: max(1, n_characters - 1)].rstrip() + "…"
 
 
 def in_order(names: Iterable[str], first: Iterable[str]) -> list[str]:
@@ -153,7 +159,7 @@ def colours_of(names: Sequence[str], fixed: Mapping[str, str]) -> dict[str, str]
     Returns
     -------
     dict of str to str
-        A name without a fixed colour takes one by its hash, or the next that is free.
+        A name without a fixed colour takes one by its hash, or the next that is free and nobody's fixed colour.
 
     Examples
     --------
@@ -164,7 +170,8 @@ def colours_of(names: Sequence[str], fixed: Mapping[str, str]) -> dict[str, str]
     for name in sorted(set(names) - set(fixed)):
         start = int(hashlib.sha256(name.encode()).hexdigest(), 16) % len(PALETTE)
         around = PALETTE[start:] + PALETTE[:start]
-        chosen[name] = next((colour for colour in around if colour not in chosen.values()), around[0])
+        free = [colour for colour in around if colour not in chosen.values()] or list(around)
+        chosen[name] = next((colour for colour in free if colour not in fixed.values()), free[0])
     return chosen
 
 

@@ -197,18 +197,22 @@ def _binomials(table: pd.DataFrame) -> pd.Series:
 def said_of_names(table: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
     """Return the `OPTIONAL_COLUMNS` of a table, as far as they say more than the name itself.
 
-    Ranks are a lineage only where one above the genus is given; ``genus`` and ``species`` alone are a scientific name,
-    to be looked up.
+    Ranks are a lineage only in rows where one above the genus is given; ``genus`` and ``species`` alone are a name, to
+    be looked up, and one word (``Blue_Jay``) without a genus is no epithet.
     """
     said = table[[column for column in OPTIONAL_COLUMNS if column in table]].copy()
     if not _has_ranks(table):
         said = said.drop(columns=["class"], errors="ignore")
-    if not {"kingdom", "phylum", "class", "order", "family"} & set(said):
-        said = said.drop(columns=["genus", "species"], errors="ignore")
-        said["scientific_name"] = table.get("scientific_name", _binomials(table))
-    elif "species" in said and "genus" not in said:
+    if "species" in said and "genus" not in said:
         first, _, rest = (said["species"].str.partition(" ")[i] for i in range(3))
-        said["genus"], said["species"] = first.where(rest != "", ""), rest.where(rest != "", first)
+        said["genus"], said["species"] = first.where(rest != "", ""), rest
+    above = said[[rank for rank in ("kingdom", "phylum", "class", "order", "family") if rank in said]]
+    alone = (above == "").all(axis=1)
+    if alone.any():
+        said["scientific_name"] = table.get("scientific_name", _binomials(table).where(alone, ""))
+        said.loc[alone, said.columns.intersection(["genus", "species"])] = ""
+    if not len(above.columns):
+        said = said.drop(columns=["genus", "species"], errors="ignore")
     if "scientific_name" in said and said["scientific_name"].where(said["scientific_name"] != "", names).equals(names):
         said = said.drop(columns="scientific_name")
     return said

@@ -107,7 +107,7 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
     first one writes the log and checkpoints; what follows `fit` in a script, such as the export, is for it too:
     ``if parallel.world().rank == 0``.
     """
-    _check_numbers(config.train)
+    check_numbers(config.train)
     config = with_steps(config, len(train.labels))
     cfg = config.train
     with joined(model.logit_scale.device) as here:
@@ -176,8 +176,8 @@ def _run_steps(
                 )
 
 
-def _check_numbers(cfg: TrainConfig) -> None:
-    """Refuse numbers by which nothing can be trained."""
+def check_numbers(cfg: TrainConfig) -> None:
+    """Raise `InputError` for numbers by which nothing can be trained."""
     for name, least in _LEAST.items():
         value, end = getattr(cfg, name), 1 if name.startswith("beta") else math.inf
         if not least <= value < end:

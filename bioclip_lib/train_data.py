@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from . import RANKS, captions, catalog, features, model, shards
-from .config import Config
+from .config import Config, TrainConfig
 from .errors import InputError
 from .loaders import ShardImages
 from .paths import Run
@@ -72,16 +72,21 @@ def load_training_data(run: Run, config: Config, clip: torch.nn.Module) -> tuple
     return replace(train, replay=_replay(run, config)), val
 
 
+def check_replay(cfg: TrainConfig) -> None:
+    """Refuse a batch of replayed pairs without their folder."""
+    if cfg.replay_batch > 0 and not (cfg.replay and Path(cfg.replay).is_dir()):
+        raise InputError(
+            f"train.replay_batch={cfg.replay_batch} needs train.replay: a folder of tars of image-text pairs, not "
+            f"{cfg.replay!r}; without such pairs set train.replay_batch=0"
+        )
+
+
 def _replay(run: Run, config: Config) -> ReplayPairs | None:
     """Return the pairs of another collection that join the batches."""
     cfg = config.train
     if not cfg.replay_batch:
         return None
-    if not Path(cfg.replay).is_dir() or not cfg.replay:
-        raise InputError(
-            f"train.replay_batch={cfg.replay_batch} needs train.replay: a folder of tars of image-text pairs, not "
-            f"{cfg.replay!r}; without such pairs set train.replay_batch=0"
-        )
+    check_replay(cfg)
     return ReplayPairs(cfg.replay, cfg.replay_batch, config.shards.image_size_px, run.tables / "replay_counts.json")
 
 
@@ -111,10 +116,7 @@ def captioned_classes(table: pd.DataFrame, config: Config) -> tuple[pd.Series, T
     UserWarning
         Of captions that are longer than the text tower's context.
     """
-    unknown = [t for t in config.train.text_types if t not in captions.CAPTIONS]
-    if unknown or not config.train.text_types:
-        wrong = f"unknown train.text_types {', '.join(unknown)}" if unknown else "train.text_types is empty"
-        raise InputError(f"{wrong}; choose some of {', '.join(captions.CAPTIONS)}")
+    captions.check_train_types(config.train.text_types)
     texts = captions.caption_table(table).set_index("class_key")
     classes = pd.Series(np.arange(len(texts)), index=texts.index)
     labels = catalog.class_key(table).map(classes).set_axis(table["image_id"])

@@ -85,10 +85,23 @@ def test_a_run_directory_keeps_its_configuration(tmp_path):
     assert json.loads(run.config_json.read_text())["profile"] == "smoke"
     assert json.loads(run.environment_json.read_text())["packages"]["torch"]
     assert open_run(tmp_path / "a", load_config("smoke")).root == run.root
+    run.catalog.touch()
     before = run.config_json.read_bytes()
     with pytest.raises(InputError, match=r"train\.steps: 60 there, 61 wanted.*RUN="):
         open_run(tmp_path / "a", load_config("smoke", {"train.steps": 61}))
     assert run.config_json.read_bytes() == before
+
+
+def test_a_run_without_a_catalog_takes_another_configuration(tmp_path):
+    open_run(tmp_path / "a", load_config("smoke"))
+    run = open_run(tmp_path / "a", load_config("smoke", {"split.min_images": 1}))
+    assert json.loads(run.config_json.read_text())["split"]["min_images"] == 1
+
+
+def test_a_run_that_cannot_be_written_is_one_message(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot be written.*RUN="):
+        open_run(tmp_path / "file" / "run", load_config("smoke"))
 
 
 def test_a_directory_of_something_else_is_refused(tmp_path):

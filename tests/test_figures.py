@@ -110,6 +110,7 @@ def contact_sheet():
 
 DROPPED = pd.DataFrame({"reason": ["duplicate of a kept image", "zero bytes"], "n_images": [700, 3]})
 WORDS = pd.DataFrame({t: np.arange(7.0) * (i + 1) for i, t in enumerate(TEXT_TYPES)}, index=["none", *RANKS[:-1]])
+WORDS["pairs"] = 1_000
 DRAWN = {
     "contact_sheet": lambda: figures.plot_contact_sheet(*contact_sheet(), n_columns=8),
     "taxon_counts": lambda: figures.plot_taxon_counts(catalog_table()),
@@ -261,7 +262,17 @@ def test_counts_training_and_words_show_their_tables(drawn):
     loss = drawn["training"].axes[0]
     assert loss.lines[0].get_ydata().tolist() == training_log()["loss"].tolist()
     assert loss.lines[2].get_xdata().tolist() == [50, 100, 150, 200, 250, 300]
-    assert drawn["shared_words"].axes[0].lines[1].get_ydata().tolist() == WORDS["sci"].tolist()
+    words = drawn["shared_words"].axes[0]
+    assert words.lines[1].get_ydata().tolist() == WORDS["sci"].tolist()
+    assert words.get_xticklabels()[0].get_text() == "none\n1,000"
+    assert len({ax.get_xlim() for ax in drawn["training"].axes}) == 1
+
+
+def test_classes_are_counted_in_whole_numbers_and_one_mistake_is_singular():
+    left = figures.plot_taxon_counts(catalog_table()).axes[0]
+    assert all(float(tick).is_integer() for tick in left.get_xticks())
+    fig = figures.plot_mistakes(mistake_rows().assign(n=1))
+    assert fig.axes[0].get_title().endswith(": 1 mistake")
 
 
 def test_excluded_images_are_not_counted():
@@ -340,6 +351,11 @@ def test_each_name_has_a_colour_of_its_own_in_any_order(names, rnd):
     shuffled = list(names)
     rnd.shuffle(shuffled)
     assert style.colours_of(shuffled, {}) == colours
+
+
+def test_a_name_without_a_fixed_colour_takes_nobodys():
+    names = [f"model {i}" for i in range(6)]
+    assert not set(style.MODEL_COLOURS.values()) & set(style.colours_of(names, style.MODEL_COLOURS).values())
 
 
 def test_fixed_colours_stay_and_many_names_still_get_one():

@@ -146,6 +146,7 @@ def test_stock_open_clip_loads_the_model(smoke):
         (["--profile", "minni"], "unknown profile 'minni'"),
         (["--set", "train.step=3"], "train.steps"),
         (["--set", "train.steps"], "KEY=VALUE"),
+        (["--set", "evaluate.templates=orginal"], "no templates"),
         (["--profile", "photos"], "PHOTOS="),
         (["--photos", "somewhere"], "PROFILE=photos"),
         (["--profile", "photos", "--photos", "no/such/folder"], "does not exist"),
@@ -263,17 +264,6 @@ def test_settings_survive_the_way_through_the_notebook():
     assert load_config("mini", changed) == config
 
 
-def test_catalogs_that_settings_name_are_found_from_the_notebooks_folder(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    keys = ("data.benchmark", "data.extends")
-    given = Namespace(
-        set=[*(f"{key}=runs/a/catalog.parquet" for key in keys), "data.licenses=cc0"], photos="", names=""
-    )
-    found = reproduce.settings_from(Namespace(**vars(given), unfreeze=False))
-    there = str(tmp_path / "runs" / "a" / "catalog.parquet")
-    assert found == {"data.benchmark": there, "data.extends": there, "data.licenses": "cc0"}
-
-
 @pytest.fixture
 def two_sets(tmp_path, write_image):
     """A folder of two sets, one with a table of names; and a table of the same images."""
@@ -282,6 +272,17 @@ def two_sets(tmp_path, write_image):
     (tmp_path / "photos" / "birds" / "classes.csv").write_text("class_name,scientific_name\nJay,Cyanocitta cristata\n")
     (tmp_path / "table.csv").write_text("path,name,license\nphotos/birds/Jay/1.jpg,Jay,CC0\n")
     return tmp_path
+
+
+def test_options_and_settings_become_dotted_settings(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    given = Namespace(set=["data.extends=a.parquet", "train.steps=7"], photos="b/c", names="", unfreeze=True)
+    assert reproduce.settings_from(given) == {
+        "data.extends": str(tmp_path / "a.parquet"),
+        "train.steps": "7",
+        "data.photos": str(tmp_path / "b" / "c"),
+        "train.freeze_image_tower": False,
+    }
 
 
 def test_what_is_said_of_photographs_is_part_of_their_digest(two_sets):

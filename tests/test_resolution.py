@@ -7,8 +7,9 @@ from bioclip_lib import RANKS
 from bioclip_lib.catalog import build_catalog
 from bioclip_lib.config import DataConfig, load_config
 from bioclip_lib.errors import InputError
-from bioclip_lib.reproduce import absolute, digest_of_backbones
+from bioclip_lib.reproduce import digest_of_files
 from bioclip_lib.resolution import KEY, check_backbones, context_of, open_backbones, resolve_raw_names
+from bioclip_lib.settings import training_files
 from bioclip_lib.usages import NcbiUsages
 
 GULLS = """taxonID,parentNameUsageID,acceptedNameUsageID,scientificName,taxonRank,taxonomicStatus
@@ -126,9 +127,7 @@ def test_backbones_that_are_not_there_are_one_message(backbones):
         open_backbones(DataConfig(backbones=backbones))
 
 
-def test_paths_of_backbones_become_absolute(gulls, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    assert absolute("col.zip,ncbi") == f"{tmp_path}/col.zip,ncbi"
+def test_backbones_are_opened_in_their_order(gulls):
     assert check_backbones(DataConfig(backbones=(gulls, "ncbi"))) == [gulls]
     assert isinstance(open_backbones(DataConfig())[0], NcbiUsages)
 
@@ -137,10 +136,10 @@ def test_a_changed_checklist_is_another_input(tmp_path):
     path = tmp_path / "gulls.csv"
     path.write_text(GULLS)
     config = load_config("smoke", {"data.backbones": f"{path},ncbi"})
-    before = digest_of_backbones(config)
-    assert digest_of_backbones(config) == before != digest_of_backbones(load_config("smoke"))
+    before = digest_of_files(training_files(config))
+    assert digest_of_files(training_files(config)) == before != digest_of_files(training_files(load_config("smoke")))
     path.write_text(GULLS + "x,g,,Ichthyaetus alter,species,accepted\n")
-    assert digest_of_backbones(config) != before
+    assert digest_of_files(training_files(config)) != before
 
 
 def test_names_with_any_separator_keep_to_their_rows():

@@ -23,7 +23,7 @@ from bioclip_lib.config import ShardConfig, SplitConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.paths import REPOSITORY, file_sha256
 from bioclip_lib.samples import encode_image, tar_member
-from bioclip_lib.shards import load_images, read_index, read_shards, resize_and_crop, write_shards
+from bioclip_lib.shards import first_images, load_images, read_index, read_shards, resize_and_crop, write_shards
 
 CONFIG = ShardConfig(image_size_px=24, samples_per_shard=5)
 SPLIT = SplitConfig(heldout_fraction=0.25)  # 3 classes x (7 train, 1 val, 2 test), 1 class x 10 held out
@@ -362,3 +362,20 @@ def test_tar_members_are_read_back_by_us_and_by_tarfile(blobs):
 def test_the_index_is_plain_json(written):
     rows = json.loads((written / "index.json").read_text())
     assert len(rows) == 10 and list(rows[0]) == ["split", "shard", "n_samples", "bytes", "sha256"]
+
+
+def test_the_first_readable_images_of_each_name_are_shown(tmp_path, write_image):
+    rows = []
+    for name, files in {"jay": ["bad.jpg", "gone.jpg", "0.png", "1.png", "2.png"], "tit": ["3.png"]}.items():
+        for file in files:
+            if file.endswith("png"):
+                write_image(tmp_path / file, seed=int(file[0]))
+            rows.append({"verbatim_name": name, "location": str(tmp_path / file), "problem": ""})
+    (tmp_path / "bad.jpg").write_text("no image")
+    raw = pd.DataFrame(rows)
+    raw.loc[1, "problem"] = "file not found"
+    pixels, names = first_images(raw, n_per_name=2, n_images=48, size_px=8)
+    assert pixels.shape == (3, 8, 8, 3) and names == ["jay", "jay", "tit"]
+    assert first_images(raw, n_per_name=2, n_images=1, size_px=8)[1] == ["jay"]
+    with pytest.raises(InputError, match="none of the 2 images"):
+        first_images(raw.iloc[:2], n_per_name=2, n_images=48, size_px=8)

@@ -9,6 +9,7 @@ import pytest
 from bioclip_lib import RANKS
 from bioclip_lib.config import DataConfig
 from bioclip_lib.errors import InputError
+from bioclip_lib.resolution import resolve_raw_names
 from bioclip_lib.sources import RAW_COLUMNS, read_image_folder, read_names, read_names_csv, read_source, read_table
 
 
@@ -200,7 +201,7 @@ def test_names_csv(tmp_path):
 
 
 def test_names_csv_that_cannot_be_used(tmp_path):
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="is not a file"):
         read_names_csv(tmp_path / "n.csv")
     with pytest.raises(InputError, match="meaning of a name: found label, colour"):
         read_names_csv(touch(tmp_path / "n.csv", b"label,colour\na,red\n"))
@@ -241,6 +242,16 @@ def test_a_lineage_is_told_from_a_name(tmp_path, header, row, said):
     assert raw.drop(columns=list(RAW_COLUMNS)).iloc[0].to_dict() == said
     names = read_names(photos_config(path), raw)
     assert (names is None) == (not said)
+
+
+def test_a_species_in_a_row_without_a_lineage_is_a_name_to_be_looked_up(tmp_path):
+    rows = ["Blue_Jay,", "Blue Jay,", "Parus major,Paridae", "Parus major,", "Blue_Jay,Corvidae"]
+    lines = [f"x/1.jpg,{row}" for row in rows]
+    path = write_table(tmp_path, "path,species,family\n" + "\n".join(lines) + "\n")
+    raw = read_table(path)
+    names = resolve_raw_names(raw, read_names(photos_config(path), raw)).set_index(["verbatim_name", "context"])
+    jay, tit = "Cyanocitta cristata", "Parus major"
+    assert names["scientific_name"].tolist() == [jay, jay, tit, tit, jay]
 
 
 def test_ranks_of_a_table_say_what_its_names_mean(tmp_path):

@@ -1,0 +1,125 @@
+"""Settings as a user gives them: paths made absolute, words and numbers checked before anything is computed.
+
+Takes dotted settings and a `Config`; returns settings, and the files on disk that they name. Refuses at once, by name,
+what a notebook would refuse after hours of work on the ones before it.
+"""
+
+import os
+from pathlib import Path
+
+from .config import Config
+from .errors import InputError
+from .hub import HUB_NAME
+from .resolution import NCBI, check_backbones
+
+_LISTS = ("data.backbones", "evaluate.models")
+_PATHS = (
+    *("data.photos", "data.names", "data.benchmark", "data.extends"),
+    *("train.replay", "evaluate.sets", "evaluate.templates"),
+)
+_MODELS = ("evaluate.models", "model.name")
+_FOLDERS = ("local-dir:", "run:", "timm:local-dir:")
+
+
+def absolute(key: str, value: str) -> str:
+    """Make the paths in a setting absolute, since notebooks run in a folder of their own; what is no path stays.
+
+    Examples
+    --------
+    >>> absolute("evaluate.models", "run:/a/../runs/mini,ViT-B-16:openai"), absolute("evaluate.templates", "original")
+    ('run:/runs/mini,ViT-B-16:openai', 'original')
+    """
+    if key in _LISTS:
+        return ",".join(_absolute(key, item) for item in value.split(","))
+    return _absolute(key, value)
+
+
+def _absolute(key: str, value: str) -> str:
+    """Make one path absolute."""
+    from .templates import TEMPLATES
+
+    if key in _MODELS:
+        scheme = next((scheme for scheme in _FOLDERS if value.startswith(scheme)), "")
+        name, colon, file = value.partition(":")
+        prefix = scheme or (name + colon if colon and os.path.isfile(file) else value)
+        return prefix + _path(value.removeprefix(prefix)) if prefix != value else value
+    is_word = value in {"data.backbones": ["", NCBI], "evaluate.templates": [*TEMPLATES]}.get(key, [""])
+    is_word |= key == "data.photos" and bool(HUB_NAME.fullmatch(value)) and not os.path.exists(value)
+    is_path = key in _PATHS or key in _LISTS or (key == "model.pretrained" and os.path.isfile(value))
+    return _path(value) if is_path and not is_word else value
+
+
+def _path(value: str) -> str:
+    return os.path.abspath(os.path.expanduser(value))
+
+
+def check_settings(config: Config) -> None:
+    """Check the settings that need no data.
+
+    Raises
+    ------
+    InputError
+        For an unknown word, a number out of range, or a file, folder or model that is not there.
+    """
+    from . import (
+        batches,
+        captions,
+        few_shot,
+        licenses,
+        loading,
+        model,
+        objectives,
+        processes,
+        splits,
+        templates,
+        towers,
+        train,
+        train_data,
+    )
+    from .benchmark_sets import survey_sets
+
+    if config.data.source not in ("synthetic", "photos"):
+        raise InputError(f"unknown data.source {config.data.source!r}; choose synthetic or photos")
+    check_backbones(config.data)
+    licenses.check_licenses(config.data.licenses)
+    splits.check_fractions(config.split)
+    towers.model_config_dict(config.model)
+    model.autocast(config.train.precision, towers.default_device())
+    train.check_numbers(config.train)
+    batches.check_drawing(config.train)
+    objectives.check_objective(config.train)
+    train_data.check_replay(config.train)
+    processes.check_gpus(config.train)
+    captions.check_train_types(config.train.text_types)
+    captions.check_text_type(config.evaluate.text_type)
+    templates.read_templates(config.evaluate.templates)
+    few_shot.check_shots(config.evaluate.shots, config.evaluate.n_folds)
+    for address in config.evaluate.models:
+        loading.check_address(address)
+    if config.evaluate.sets:
+        survey_sets(config.evaluate.sets)
+
+
+def training_files(config: Config) -> list[Path]:
+    """List the files by which settings decide the model, all below a folder: checklists, weights to start from."""
+    start = [config.model.pretrained, _model_path(config.model.name)]
+    return _files([*check_backbones(config.data), *start, config.train.replay])
+
+
+def evaluation_files(config: Config) -> list[Path]:
+    """List the files by which settings decide what is asked of whom: prompt templates, sets and models."""
+    cfg = config.evaluate
+    return _files([cfg.templates, cfg.sets, *map(_model_path, cfg.models)])
+
+
+def _model_path(address: str) -> str:
+    """Return the path in a model's address."""
+    scheme = next((scheme for scheme in _FOLDERS if address.startswith(scheme)), "")
+    path = address.removeprefix(scheme) if scheme else address.partition(":")[2]
+    return os.path.join(path, "model") if scheme == "run:" else path
+
+
+def _files(named: list[str]) -> list[Path]:
+    """List what there is of the named files, and below the named folders."""
+    paths = [Path(name) for name in named if name and os.path.exists(name)]
+    return [file for path in paths for file in sorted([path, *path.rglob("*")])]
