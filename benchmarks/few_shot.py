@@ -8,6 +8,7 @@ a direction a class.
 import hashlib
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from bioclip_lib import few_shot
 SIZES = {"Rare Species": (11_983, 512, 400), "NABirds": (48_562, 768, 555)}  # images, dimensions, classes
 SHOTS = (1, 5)
 N_FOLDS = 5
-FREE_SHARE = 0.3  # of the memory that is free, the most that the broadcast form is given
+FREE_SHARE = 0.8  # of the memory that is free, the most that the broadcast form is given
 
 
 def features_of(n_images, dimensions, n_classes):
@@ -90,7 +91,7 @@ def main():
     print(f"one 5-shot fold of Rare Species size, {asked:,} of {n_queries:,} queries, three alternating runs")
     rows = []
     for run in runs:
-        fold, ours = run["broadcast"]["seconds"][-1], run["product"]["seconds"][-1]
+        fold, ours = run["broadcast"]["seconds"][-1], statistics.median(run["product"]["seconds"][-N_FOLDS:])
         peaks = run["broadcast"]["mib"], run["product"]["mib"]
         same = run["broadcast"]["digest"] == run["product"]["digest"]
         rows.append((fold, ours, fold / ours, *peaks, peaks[0] / max(1, peaks[1]), same))
