@@ -16,6 +16,7 @@ from .extend import is_decided
 from .hamming import RADIUS, merge_groups, near_groups
 from .images import ImageError, identify, map_threads, open_image, read_bytes, to_rgb, upright_size
 from .perceptual import FLAT, N_DETAILS, from_hex, perceptual_details, perceptual_hashes, to_hex
+from .progress import progress
 from .splits import class_key, usable
 
 IMAGE_COLUMNS = ("sha256", "phash", "width", "height", "problem")
@@ -25,15 +26,13 @@ _CONFLICT = " with conflicting names"
 _DECODED_PX = 256  # a JPEG decoded below its size has a last row and column that stand for less than a pixel
 
 
-def inspect_images(raw: pd.DataFrame, progress: Callable | None = None, mapper: Callable = map_threads) -> pd.DataFrame:
+def inspect_images(raw: pd.DataFrame, mapper: Callable = map_threads) -> pd.DataFrame:
     """Decode every image once.
 
     Parameters
     ----------
     raw : pd.DataFrame
         Of `bioclip_lib.sources`; rows with a ``problem`` are not opened.
-    progress : callable, optional
-        Wraps the iterable as ``tqdm`` does: ``progress(iterable, total=n, desc=..., unit=...)``.
     mapper : callable
         `bioclip_lib.images.map_threads` or `bioclip_lib.cluster.map_ray`: who decodes.
 
@@ -53,9 +52,8 @@ def inspect_images(raw: pd.DataFrame, progress: Callable | None = None, mapper: 
     problems = raw["problem"].tolist() if "problem" in raw else [""] * len(raw)
     order = reading_order(locations)
     rows = mapper(_inspect, ((locations[i], problems[i]) for i in order))
-    if progress is not None:
-        rows = progress(rows, total=len(raw), desc="inspect", unit="image")
-    found = pd.DataFrame(list(rows), columns=list(IMAGE_COLUMNS), index=order)
+    rows = list(progress("inspect", "images", len(raw), rows))
+    found = pd.DataFrame(rows, columns=list(IMAGE_COLUMNS), index=order)
     return found.reindex(range(len(raw))).set_axis(raw.index)
 
 
@@ -124,7 +122,8 @@ def read_details(catalog: pd.DataFrame) -> pd.DataFrame:
     locations = catalog.loc[near.index, "location"].tolist()
     order = reading_order(locations)
     details = np.empty((len(order), N_DETAILS), np.float32)
-    for i, row in zip(order, map_threads(_details_of, (locations[i] for i in order)), strict=True):
+    rows = map_threads(_details_of, (locations[i] for i in order))
+    for i, row in zip(order, progress("read details", "images", len(order), rows), strict=True):
         details[i] = row
     return pd.DataFrame(details, index=near["image_id"])
 

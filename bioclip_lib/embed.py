@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from .errors import InputError
 from .images import ImageError, map_threads, open_image
 from .loading import VisionModel, image_transform
 from .model import autocast, encode_tokens, image_trunk, normalised, tokenize
 from .pixels import pixel_features, prepare_pixels
+from .progress import progress
 
 __all__ = [
     "encode_images",
@@ -32,7 +32,6 @@ __all__ = [
 Images = np.ndarray | Sequence[str | Path]
 _CPU_TRUNK_BATCH = 4  # activations that fit the cache: 4 times the images/s of a batch of 64
 _DECODED_AHEAD = 64
-_SHOWN_AFTER_S = 10
 _OVERSIZE = 2  # a JPEG is decoded at this many times the size that a model takes, or more: see benchmarks/README.md
 
 
@@ -136,18 +135,13 @@ def _encode_images(towers: list[tuple], images: Images, batch_size: int, precisi
     """Apply towers (model, function of pixels, transform of files or None) to one pass over images."""
     models = [model for model, _, _ in towers]
     rows: list[list[np.ndarray]] = [[] for _ in towers]
-    with _progress("images", len(images)) as bar:
+    with progress("encode images", "images", len(images)) as bar:
         for batches in _pixel_batches(models, [transform for *_, transform in towers], images, batch_size):
             for found, (model, tower, _), batch in zip(rows, towers, batches, strict=True):
                 cut = min(batch_size, _CPU_TRUNK_BATCH) if _is_trunk_on_cpu(model) else batch_size
                 found.append(_encode(model, tower, batch.split(cut), precision))
             bar.update(len(batch))
     return [np.concatenate(found) if found else np.zeros((0, 0), dtype=np.float32) for found in rows]
-
-
-def _progress(what: str, n: int) -> tqdm:
-    """Return a bar that is shown where the work takes longer than some seconds."""
-    return tqdm(total=n, desc=f"encode {what}", unit=f" {what}", delay=_SHOWN_AFTER_S, mininterval=1)
 
 
 def _encode(model: torch.nn.Module, tower: Callable, batches: Iterable[torch.Tensor], precision: str) -> np.ndarray:
@@ -228,7 +222,7 @@ def encode_texts(
     distinct = sorted(set(texts), key=lambda text: (len(text), text))
     tokenizer = tokenizer or (lambda batch: tokenize(batch, model.context_length))
     parts = [distinct[i : i + batch_size] for i in range(0, len(distinct), batch_size)]
-    with _progress("texts", len(distinct)) as bar:
+    with progress("encode texts", "texts", len(distinct)) as bar:
 
         def encode(tokens: torch.Tensor) -> torch.Tensor:
             bar.update(len(tokens))

@@ -24,6 +24,7 @@ from .config import ShardConfig
 from .errors import InputError
 from .images import ImageError, identify, map_threads, open_image, to_rgb
 from .paths import atomic, full_disk_named
+from .progress import progress
 from .samples import image_member, read_samples, recipe, settings_digest, tar_sample, text_members
 from .splits import SPLITS, class_key, seeded_order, usable
 from .spool import Spool
@@ -36,7 +37,6 @@ def write_shards(
     catalog: pd.DataFrame,
     folder: str | Path,
     config: ShardConfig,
-    progress: Callable | None = None,
     mapper: Callable = map_threads,
 ) -> pd.DataFrame:
     """Write the usable images of a catalog as shards, split by split.
@@ -48,8 +48,6 @@ def write_shards(
     folder : str or Path
         Shards of an earlier call are replaced; a call that was interrupted is gone on with.
     config : ShardConfig
-    progress : callable, optional
-        Wraps the iterable as ``tqdm`` does: ``progress(iterable, total=n, desc=..., unit=...)``.
     mapper : callable
         `bioclip_lib.images.map_threads` or `bioclip_lib.cluster.map_ray`: who encodes.
 
@@ -78,18 +76,17 @@ def write_shards(
     if min(config.samples_per_shard, config.image_size_px) < 1 or not 1 <= config.jpeg_quality <= 100:
         raise InputError(f"{config} cannot be written; sizes are at least 1, the quality is 1 to 100")
     tars = _plan(catalog, config.samples_per_shard)
-    progress = progress or (lambda items, **_: items)
     with full_disk_named(folder), UnfinishedShards(folder) as unfinished:
         todo = unfinished.reuse(tars, config)
         with Spool(unfinished.folder / "spool", settings_digest(config)) as spool:
-            _fill_spool(spool, todo, config, progress, mapper)
+            _fill_spool(spool, todo, config, mapper)
             for split in dict.fromkeys(tar.split for tar in todo):
                 of_split = [tar for tar in todo if tar.split == split]
                 rows = (row for tar in of_split for row in tar.table.to_dict("records"))
                 rows = ((row, spool.get(row["sha256"])) for row in rows)
                 samples = mapper(partial(_encode_sample, config=config), rows)
                 n = sum(len(tar.table) for tar in of_split)
-                samples = iter(progress(samples, total=n, desc=f"shards/{split}", unit="image"))
+                samples = iter(progress(f"shards/{split}", "images", n, samples))
                 for tar in of_split:
                     _write_tar(unfinished, tar, itertools.islice(samples, len(tar.table)), config)
                 next(samples, None)  # none is left; a progress bar ends
@@ -108,16 +105,14 @@ def _plan(catalog: pd.DataFrame, samples_per_shard: int) -> list[PlannedTar]:
     return tars
 
 
-def _fill_spool(
-    spool: Spool, tars: Sequence[PlannedTar], config: ShardConfig, progress: Callable, mapper: Callable
-) -> None:
+def _fill_spool(spool: Spool, tars: Sequence[PlannedTar], config: ShardConfig, mapper: Callable) -> None:
     """Encode the images that lie in compressed tars, in the order of these."""
     tables = [tar.table.loc[tar.table["location"].map(in_compressed_tar), ["location", "sha256"]] for tar in tars]
     rows = [row for table in tables for row in table.to_dict("records") if row["sha256"] not in spool]
     if rows:
         rows = [rows[i] for i in reading_order([row["location"] for row in rows])]
         images = mapper(partial(image_member, config=config), rows)
-        images = progress(images, total=len(rows), desc="shards: compressed archives", unit="image")
+        images = progress("shards: compressed archives", "images", len(rows), images)
         for row, image in zip(rows, images, strict=True):
             spool.add(row["sha256"], image)
 

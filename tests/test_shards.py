@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bioclip_lib import RANKS, shards
+from bioclip_lib import RANKS, progress, shards
 from bioclip_lib._torchvision_ops import torchvision
 from bioclip_lib.captions import DEFAULT_TEXT, SHARD_TEXTS, caption
 from bioclip_lib.catalog import assign_splits, class_key
@@ -108,10 +108,14 @@ def test_every_setting_matters(written, finished, tmp_path, field, value):
     assert index["sha256"].tolist() != read_index(written)["sha256"].tolist()
 
 
-def test_progress_sees_every_sample(finished, tmp_path):
-    totals = []
-    write_shards(finished, tmp_path / "s", CONFIG, progress=lambda rows, total, **_: totals.append(total) or list(rows))
-    assert totals == [21, 3, 6, 10]
+def test_work_that_takes_long_shows_every_sample_and_other_work_shows_nothing(finished, tmp_path, monkeypatch, capsys):
+    write_shards(finished, tmp_path / "s", CONFIG)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "SHOWN_AFTER_S", 0)
+    write_shards(finished, tmp_path / "s", CONFIG)
+    lines = capsys.readouterr().err.replace("\r", "\n")
+    for split, n in {"train": 21, "val": 3, "test": 6, "heldout_species": 10}.items():
+        assert f"shards/{split}: 100%" in lines and f"| {n}/{n} [" in lines
 
 
 def jpeg(size, **save) -> bytes:

@@ -32,6 +32,7 @@ import os, signal, sys
 from pathlib import Path
 from bioclip_lib.catalog import read_catalog
 from bioclip_lib.config import ShardConfig
+from bioclip_lib.images import map_threads
 from bioclip_lib.shards import write_shards
 
 catalog, folder, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -50,13 +51,13 @@ def counted(function):
         return result
     return call
 
-def progress(items, **_):
-    for item in items:
+def mapper(*call):
+    for item in map_threads(*call):
         yield item
         event()
 
 os.replace, Path.rename = counted(os.replace), counted(Path.rename)
-write_shards(read_catalog(catalog), folder, ShardConfig(image_size_px=24, samples_per_shard=5), progress)
+write_shards(read_catalog(catalog), folder, ShardConfig(image_size_px=24, samples_per_shard=5), mapper)
 print(n)
 """
 
@@ -116,10 +117,10 @@ def test_a_killed_build_looks_like_nothing_and_goes_on_to_the_same_bytes(finishe
     left = {path: path.stat().st_mtime_ns for path in folder.glob(".unfinished/*/*.tar")}
     encoded = []
 
-    def progress(items, **_):
-        return (encoded.append(item) or item for item in items)
+    def mapper(*call):
+        return (encoded.append(item) or item for item in map_threads(*call, workers=workers))
 
-    write_shards(read_catalog(finished), folder, CONFIG, progress, partial(map_threads, workers=workers))
+    write_shards(read_catalog(finished), folder, CONFIG, mapper)
     assert contents(folder) == whole
     kept = [path for path in folder.glob("*/*.tar") if path.stat().st_mtime_ns in left.values()]
     rows = json.loads(whole["index.json"])
@@ -138,14 +139,14 @@ def test_an_unkilled_build_passes_every_event(finished, whole, tmp_path):
 def interrupted(finished, tmp_path):
     """A folder whose build stopped after 21 images: four tars are finished."""
 
-    def progress(items, **_):
-        for n, item in enumerate(items):
+    def mapper(*call):
+        for n, item in enumerate(map_threads(*call)):
             if n == 20:
                 raise KeyboardInterrupt
             yield item
 
     with pytest.raises(KeyboardInterrupt):
-        write_shards(read_catalog(finished), tmp_path / "s", CONFIG, progress)
+        write_shards(read_catalog(finished), tmp_path / "s", CONFIG, mapper)
     assert len(list((tmp_path / "s").glob(".unfinished/train/*.tar"))) == 4
     return tmp_path / "s"
 
