@@ -17,17 +17,8 @@ from .errors import InputError
 from .images import ImageError, map_threads, open_image
 from .loading import VisionModel, image_transform
 from .model import autocast, encode_tokens, image_trunk, normalised, tokenize
-from .pixels import pixel_features, prepare_pixels
+from .pixels import prepare_pixels
 from .progress import progress
-
-__all__ = [
-    "encode_images",
-    "encode_images_by",
-    "encode_texts",
-    "evaluating",
-    "pixel_features",
-    "trunk_features",
-]
 
 Images = np.ndarray | Sequence[str | Path]
 _CPU_TRUNK_BATCH = 4  # activations that fit the cache: 4 times the images/s of a batch of 64

@@ -5,23 +5,15 @@ tables.
 """
 
 import contextlib
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from .errors import InputError
 from .paths import atomic
-
-
-def preprocess_digest(model: torch.nn.Module) -> str:
-    """Return the SHA-256 of a model's image preprocessing (size, interpolation, normalisation)."""
-    return hashlib.sha256(json.dumps(model.visual.preprocess_cfg, sort_keys=True).encode()).hexdigest()
 
 
 def write_features(

@@ -20,10 +20,11 @@ import torch
 from . import embed, model, shards
 from .config import Config
 from .errors import InputError
-from .feature_tables import cached_features, preprocess_digest, stored_features, write_features
-from .loading import is_vision_only
+from .feature_tables import cached_features, stored_features, write_features
+from .loading import is_vision_only, preprocess_digest
 from .objectives import CLASS_OBJECTIVES
 from .paths import Run
+from .pixels import pixel_features
 from .zero_shot import ClassEncoder, zero_shot_weights
 
 EVALUATED_SPLITS = ("test", "heldout_species")
@@ -297,7 +298,7 @@ def _embedded(run: Run, config: Config, name: str, images: EvaluatedImages) -> n
 
 def _pixels(run: Run, config: Config, name: str, images: EvaluatedImages) -> np.ndarray:
     digests = _digests(run, images.splits, name, str(_THUMBNAIL_OF_PX))
-    compute = lambda: embed.pixel_features(images.pixels(_THUMBNAIL_OF_PX))  # noqa: E731
+    compute = lambda: pixel_features(images.pixels(_THUMBNAIL_OF_PX))  # noqa: E731
     return cached_features(_table_path(run, name), images.image_ids, digests, compute)
 
 

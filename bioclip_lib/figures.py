@@ -34,7 +34,6 @@ from .treemap import plot_taxon_treemap
 
 __all__ = [
     "model_colour",
-    "plot_catalog_flow",
     "plot_contact_sheet",
     "plot_distance_by_rank",
     "plot_few_shot",
@@ -125,37 +124,6 @@ def plot_taxon_counts(catalog: pd.DataFrame) -> Figure:
     axs[1].xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axs[1].xaxis.set_major_formatter("{x:,.0f}")
     axs[1].grid(axis="y", visible=False)
-    return fig
-
-
-@styled
-def plot_catalog_flow(dropped: pd.DataFrame, n_images: int, *, ax: Axes | None = None) -> Figure:
-    """Draw how many images came in, what was excluded and why, and what is left.
-
-    Parameters
-    ----------
-    dropped : DataFrame
-        Of `catalog.drop_summary`: ``reason, n_images``.
-    n_images : int
-        All images that came in.
-    ax : Axes, optional
-    """
-    fig, ax = one_panel(ax, 1.5 * COLUMN_IN, 0.22 * (len(dropped) + 2) + 0.5)
-    lost = dropped["n_images"].to_numpy(dtype=int)
-    kept = n_images - lost.sum()
-    left = np.array([0, *(n_images - np.cumsum(lost)), 0])
-    width = np.array([n_images, *lost, kept])
-    labels = ["came in", *[shorten(reason, 48) for reason in dropped["reason"]], "kept"]
-    colours = ["#8fb8d6", *[PALETTE[5]] * len(lost), "#5fae8f"]
-    places = np.arange(len(width))[::-1]
-    ax.barh(places, width, left=left, color=colours, height=0.7)
-    for place, start, n in zip(places, left, width, strict=True):
-        sign = "−" if 0 < place < len(width) - 1 else ""
-        ax.annotate(f"{sign}{n:,}", (start + n, place), xytext=(3, 0), textcoords="offset points", va="center")
-    ax.set_yticks(places, labels)
-    ax.set(xlabel="images", xlim=(0, n_images * 1.14))
-    ax.xaxis.set_major_formatter("{x:,.0f}")
-    ax.grid(axis="y", visible=False)
     return fig
 
 

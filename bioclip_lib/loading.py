@@ -6,6 +6,7 @@ addresses that do not load, and checkpoints that would have to be unpickled.
 
 import difflib
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,3 +155,8 @@ def model_digest(model: torch.nn.Module) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def preprocess_digest(model: torch.nn.Module) -> str:
+    """Return the SHA-256 of a model's image preprocessing (size, interpolation, normalisation)."""
+    return hashlib.sha256(json.dumps(model.visual.preprocess_cfg, sort_keys=True).encode()).hexdigest()

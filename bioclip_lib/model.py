@@ -23,38 +23,31 @@ from safetensors.torch import save_file
 
 from .config import ModelConfig
 from .errors import InputError
-from .loading import LoadedModel, load_model, model_digest
+from .loading import load_model, model_digest
 from .paths import atomic
 from .towers import (
     LITE0,
     build_model,
     count_parameters,
-    default_device,
     image_trunk,
-    load_lite0_trunk,
     model_config_dict,
-    preprocess_config_dict,
     project,
 )
 
 __all__ = [
     "LITE0",
-    "LoadedModel",
     "autocast",
     "build_model",
     "compact_vocabulary",
     "count_parameters",
-    "default_device",
     "encode_tokens",
     "export_model",
     "image_trunk",
     "is_causal_clip",
-    "load_lite0_trunk",
     "load_model",
     "model_config_dict",
     "model_digest",
     "normalised",
-    "preprocess_config_dict",
     "project",
     "tokenize",
 ]

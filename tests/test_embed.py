@@ -9,12 +9,19 @@ from PIL import Image
 
 from bioclip_lib import embed
 from bioclip_lib.config import ModelConfig, load_config
-from bioclip_lib.embed import encode_images, encode_images_by, encode_texts, evaluating, pixel_features, trunk_features
+from bioclip_lib.embed import encode_images, encode_images_by, encode_texts, evaluating, trunk_features
 from bioclip_lib.errors import InputError
-from bioclip_lib.feature_tables import cached_features, preprocess_digest, read_features, write_features
-from bioclip_lib.loading import PreprocessCfg, VisionModel, image_transform, image_transform_v2, load_model
+from bioclip_lib.feature_tables import cached_features, read_features, write_features
+from bioclip_lib.loading import (
+    PreprocessCfg,
+    VisionModel,
+    image_transform,
+    image_transform_v2,
+    load_model,
+    preprocess_digest,
+)
 from bioclip_lib.model import build_model, model_digest
-from bioclip_lib.pixels import normalise_pixels, prepare_pixels
+from bioclip_lib.pixels import normalise_pixels, pixel_features, prepare_pixels
 
 TINY = ModelConfig(
     image_size_px=16, vision_layers=1, vision_width=32, text_layers=1, text_width=32, text_heads=2, embed_dim=16

@@ -108,14 +108,12 @@ def contact_sheet():
     return images, (titles * 4)[:14]
 
 
-DROPPED = pd.DataFrame({"reason": ["duplicate of a kept image", "zero bytes"], "n_images": [700, 3]})
 WORDS = pd.DataFrame({t: np.arange(7.0) * (i + 1) for i, t in enumerate(TEXT_TYPES)}, index=["none", *RANKS[:-1]])
 WORDS["pairs"] = 1_000
 DRAWN = {
     "contact_sheet": lambda: figures.plot_contact_sheet(*contact_sheet(), n_columns=8),
     "taxon_counts": lambda: figures.plot_taxon_counts(catalog_table()),
     "taxon_treemap": lambda: figures.plot_taxon_treemap(map_rows()[1].assign(excluded="")),
-    "catalog_flow": lambda: figures.plot_catalog_flow(DROPPED, 12_345),
     "shared_words": lambda: figures.plot_shared_words(WORDS),
     "training": lambda: figures.plot_training(training_log()),
     "zero_shot": lambda: figures.plot_zero_shot(score_rows()),
@@ -249,12 +247,6 @@ def test_overview_has_a_line_a_task_in_both_panels(drawn):
     assert found.tolist() == [0.25] * 3
 
 
-def test_catalog_flow_balances(drawn):
-    widths = [bar.get_width() for bar in drawn["catalog_flow"].axes[0].patches]
-    assert widths == [12_345, 700, 3, 12_345 - 703]
-    assert {"−700", "11,642"} <= set(texts_of(drawn["catalog_flow"]))
-
-
 def test_counts_training_and_words_show_their_tables(drawn):
     left, right = drawn["taxon_counts"].axes
     assert left.lines[0].get_ydata().tolist() == [3 * i + 2 for i in range(11, -1, -1)]
@@ -336,9 +328,9 @@ def test_nothing_to_show_is_said(draw):
 
 def test_a_given_axes_is_drawn_into():
     fig = Figure()
-    ax = fig.subplots(1, 2)[1]
-    assert figures.plot_catalog_flow(DROPPED, 1_000, ax=ax) is fig and len(ax.patches) == 4
-    assert figures.plot_shared_words(WORDS, ax=fig.axes[0]) is fig and len(fig.axes[0].lines) == 5
+    first, second = fig.subplots(1, 2)
+    assert figures.plot_shared_words(WORDS, ax=second) is fig
+    assert len(second.lines) == 5 and not first.lines
 
 
 # Colours
@@ -371,7 +363,7 @@ def test_fixed_colours_stay_and_many_names_still_get_one():
 
 
 def test_a_notebook_shows_a_figure_once_and_only_where_a_cell_ends_with_it():
-    draw = "figures.plot_catalog_flow(pd.DataFrame({'reason': ['a'], 'n_images': [1]}), 9)"
+    draw = "figures.plot_shared_words(pd.DataFrame({'sci': [1, 2], 'pairs': [5, 5]}, index=['none', 'genus']))"
     cells = [
         f"import pandas as pd\nfrom bioclip_lib import figures\nfig = {draw}",
         "fig",
@@ -393,7 +385,7 @@ def run(tmp_path):
 
 
 def save(run, name="flow", **provenance):
-    fig = figures.plot_catalog_flow(DROPPED, 1_000)
+    fig = figures.plot_shared_words(WORDS)
     return figures.save_figure(fig, name, run, {"notebook": "01_dataset_construction", **provenance})
 
 
@@ -411,7 +403,7 @@ def test_a_figure_is_saved_with_how_it_was_made(run):
     assert {"git_commit", "made", "run", "figure"} <= set(made_by)
     assert paths[0].read_bytes().startswith(b"%PDF")
     with Image.open(paths[1]) as png:
-        assert png.width == pytest.approx(1.5 * style.COLUMN_IN * 200, abs=1)
+        assert png.width == pytest.approx(1.35 * style.COLUMN_IN * 200, abs=1)
 
 
 def test_the_same_figure_is_the_same_file(run):
@@ -455,6 +447,6 @@ def test_a_smoke_run_marks_its_figures_once(tmp_path):
     for _ in range(2):
         figures.save_figure(fig, "overview", run, {"notebook": "10_paper_figures"})
     assert sum("not a result" in text for text in texts_of(fig)) == 1
-    bare = figures.plot_catalog_flow(DROPPED, 1_000)
+    bare = figures.plot_shared_words(WORDS)
     figures.save_figure(bare, "flow", run, {"notebook": "01_dataset_construction"})
     assert any("not a result" in text for text in texts_of(bare))

@@ -21,13 +21,12 @@ from bioclip_lib.model import (
     count_parameters,
     encode_tokens,
     export_model,
-    load_lite0_trunk,
     load_model,
     model_config_dict,
     model_digest,
-    preprocess_config_dict,
     tokenize,
 )
+from bioclip_lib.towers import load_lite0_trunk, preprocess_config_dict
 
 # isort: split
 import open_clip  # only works after bioclip_lib.model where torchvision's operators are missing
