@@ -155,11 +155,13 @@ def _equal_classes(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
 
     A product of matrices rounds equal columns differently, by where they stand: that would share images out among them.
     """
-    group, _ = pd.factorize(np.array([row.tobytes() for row in weights], dtype=object))
-    counts = np.bincount(group)
-    classes = np.flatnonzero(counts[group] > 1)
-    _, first, place = np.unique(group[classes], return_index=True, return_inverse=True)
-    return classes, place, weights[classes[first]]
+    hashes = pd.Series(np.fromiter((hash(row.tobytes()) for row in weights), np.int64, len(weights)))
+    classes = np.flatnonzero(hashes.duplicated(keep=False))  # of these alone the bytes are compared
+    content = pd.Series([weights[i].tobytes() for i in classes], dtype=object)
+    shared = content.duplicated(keep=False).to_numpy()
+    place, _ = pd.factorize(content[shared])
+    classes = classes[shared]
+    return classes, place, weights[classes[np.unique(place, return_index=True)[1]]]
 
 
 def zero_shot_confidence(features: np.ndarray, weights: np.ndarray, logit_scale: float) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Class weights and rankings by hand and by law; how wrong a mistake is in the tree."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -135,6 +137,21 @@ def test_of_classes_with_one_name_the_first_wins_every_image(monkeypatch, scores
         weights[twin] = weights[0]
         features = (0.1 * rng.normal(size=(500, 64)) + weights[0]).astype(np.float32)
         assert (zero_shot.zero_shot_predict(features, weights, 2) == [0, twin]).all()
+
+
+def test_equal_classes_are_found_by_their_hashes_in_little_memory_and_told_from_those_of_one_hash(monkeypatch):
+    weights = np.random.default_rng(0).normal(size=(20_000, 256)).astype(np.float32)
+    weights[[7, 300, 19_999]], weights[500] = weights[3], weights[2]
+    tracemalloc.start()
+    classes, place, shared = zero_shot._equal_classes(weights)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < weights.nbytes / 4
+    assert classes.tolist() == [2, 3, 7, 300, 500, 19_999] and place.tolist() == [0, 1, 1, 1, 0, 1]
+    assert (shared == weights[[2, 3]]).all()
+    monkeypatch.setattr(zero_shot, "hash", lambda _: 0, raising=False)
+    for one, other in zip(zero_shot._equal_classes(weights), (classes, place, shared), strict=True):
+        assert (one == other).all()
 
 
 def test_blocks_hold_many_images_however_many_the_classes_are():
