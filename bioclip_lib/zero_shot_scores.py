@@ -64,7 +64,7 @@ def score_zero_shot(
             weights = class_weights(class_strings(classes, text_type), encoders[name], config.templates)
             for (dataset, part), group in images.groupby(["dataset", "part"]):
                 candidates = np.unique(group["class_key"])
-                named = weights.reindex(candidates).dropna()
+                named = weights[weights.index.isin(candidates)]
                 if len(candidates) < 2 or len(named) < 2:  # nothing to choose from
                     continue
                 keys = {"model": name, "dataset": dataset, "task": f"zero_shot/{part}"}
@@ -79,7 +79,10 @@ def score_zero_shot(
                     picked = {"model": name, "dataset": dataset, "part": part, "predicted": predicted}
                     predictions.append(group[["class_key"]].assign(**picked).reset_index())
     if not predictions:
-        raise InputError("no data set has two named classes with test images, seen or held out; add classes or images")
+        raise InputError(
+            f"no data set has two classes with test images, seen or held out, and a name for evaluate.text_type="
+            f"{config.text_type}; add classes, images or names, or choose another evaluate.text_type"
+        )
     return pd.DataFrame(scores), pd.concat(predictions, ignore_index=True)
 
 

@@ -129,6 +129,15 @@ def test_classes_without_a_name_or_with_anothers_are_candidates_and_reported(zoo
     assert top1.loc["zero_shot/seen", "value"] == 1
 
 
+def test_a_text_type_that_names_nobody_has_no_scores_and_asked_for_it_is_one_clear_error(zoo):
+    zoo, right = zoo.assign(common_name=""), one_hot(SPECIES)
+    asked = (zoo, {"m": features_of(zoo, right)}, {"m": encoder_of(right, zoo)})
+    scores, _ = zero_shot_scores.score_zero_shot(*asked, CONFIG)
+    assert "zero_shot/seen/sci" in set(scores["task"]) and "zero_shot/seen/com" not in set(scores["task"])
+    with pytest.raises(InputError, match=r"name for evaluate\.text_type=com; .* choose another evaluate\.text_type"):
+        zero_shot_scores.score_zero_shot(*asked, replace(CONFIG, text_type="com"))
+
+
 def test_only_classes_that_are_candidates_are_encoded(zoo):
     """A catalog of 450,000 taxa may have few thousands with images to test on."""
     trained_on = zoo["scientific_name"].eq("Puma concolor") & zoo["split"].eq("test")
