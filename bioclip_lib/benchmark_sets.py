@@ -18,6 +18,8 @@ from .sources import PATH_COLUMNS, read_source
 from .tables import missing_column, read_strings, verbatim_names
 
 _LABEL_FILES = ("labels.csv", "metadata.csv")  # as Meta-Album and the original's evaluation name them
+_OWN_PROTOCOL = "has a protocol of its own, which is not implemented"
+_UNKNOWN = "not asked: rename it to the folder of a set in data/benchmark_sets.csv, or take it away"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def survey_sets(root: str | Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Indexed by ``set``: ``title``, ``path`` ('' where absent) and ``to_do`` ('' where present).
+        Indexed by ``set``: ``title``, ``path`` ('' where absent) and ``to_do`` ('' where the set can be asked). Other
+        folders and tables that lie there follow, ``<root>/<name>``.
 
     Raises
     ------
@@ -69,7 +72,12 @@ def survey_sets(root: str | Path) -> pd.DataFrame:
     paths = [_path(root, folder) for folder in registry["folder"]]
     to_do = registry["how_to_get"] + ": " + registry["source"]
     found = pd.Series(["" if path is None else str(path) for path in paths], index=registry.index)
-    return pd.DataFrame({"title": registry["title"], "path": found, "to_do": to_do.where(found == "", "")})
+    to_do = to_do.where(found == "", registry["layout"].map(lambda layout: "" if layout else _OWN_PROTOCOL))
+    survey = pd.DataFrame({"title": registry["title"], "path": found, "to_do": to_do})
+    others = [path for path in sorted(root.iterdir()) if path.is_dir() or path.suffix == ".csv"]
+    others = [path for path in others if path.name.removesuffix(".csv") not in {*registry["folder"]}]
+    rows = {f"{root.name}/{path.name}": ("", str(path), _UNKNOWN) for path in others if not path.name.startswith(".")}
+    return pd.concat([survey, pd.DataFrame.from_dict(rows, "index", columns=survey.columns)]).rename_axis("set")
 
 
 def _path(root: Path, folder: str) -> Path | None:
@@ -105,7 +113,7 @@ def load_set(name: str, root: str | Path) -> BenchmarkSet:
         raise InputError(f"unknown benchmark set {name!r}; choose one of {', '.join(registry.index)}")
     facts = registry.loc[name]
     if not facts["layout"]:
-        raise InputError(f"{facts['title']} has a protocol of its own, which is not implemented; its numbers are known")
+        raise InputError(f"{facts['title']} {_OWN_PROTOCOL}; its numbers are known")
     path = _path(Path(root).expanduser(), facts["folder"])
     if path is None:
         raise InputError(f"{facts['title']} is not in {root}; {facts['how_to_get']}: {facts['source']}")

@@ -53,6 +53,7 @@ def draw_folds(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
         with an image more than the most shots), ``unseen`` (held-out species among themselves), ``cumulative`` (all
         classes in the original's accumulating folds). Empty where no set has two such classes.
     """
+    few_shot.check_shots(config.shots, config.n_folds)
     drawn = [pd.DataFrame(columns=["dataset", "part", *few_shot.FOLD_COLUMNS])]
     for dataset, group in evaluated_images(table).groupby("dataset"):
         sizes = group.groupby("class_key")["part"].transform("size")

@@ -40,7 +40,7 @@ def score_sets(run: Run, config: Config) -> tuple[dict[str, pd.DataFrame], pd.Da
     found : DataFrame
         Indexed by set: ``title, n_images`` that were asked, ``differs`` from what was published (a score beside a
         published number is worth what is empty here), ``notes`` (where published numbers were asked otherwise, among
-        others), ``to_do`` to get an absent set.
+        others), ``to_do`` to get an absent set, or so that one that lies there can be asked.
 
     Raises
     ------
@@ -50,10 +50,12 @@ def score_sets(run: Run, config: Config) -> tuple[dict[str, pd.DataFrame], pd.Da
     """
     if not config.evaluate.sets:
         return {}, pd.DataFrame(columns=["title", "n_images", "differs", "notes", "to_do"])
+    few_shot.check_shots(config.evaluate.shots, config.evaluate.n_folds)
     survey = benchmark_sets.survey_sets(config.evaluate.sets)
-    survey = survey.join(benchmark_sets.read_registry()[["layout", "notes"]]).query("layout != ''")
+    survey = survey.join(benchmark_sets.read_registry()[["layout", "notes"]]).fillna({"notes": ""})
+    survey = survey.query("layout != '' or path != ''")
     found = survey.assign(n_images=0, differs="")[["title", "n_images", "differs", "notes", "to_do"]]
-    sets = {name: _readable(name, config) for name in survey.index[survey["path"] != ""]}
+    sets = {name: _readable(name, config) for name in survey.index[survey["to_do"] == ""]}
     if not sets:
         return {}, found
     own = sorted(set(catalog.read_catalog(run.catalog)["source"]) & set(sets))

@@ -64,6 +64,7 @@ def test_absent_sets_say_what_to_do(tmp_path):
     survey = survey_sets(tmp_path)
     assert list(survey.index[survey["path"] != ""]) == ["fungi"]
     assert survey.loc["fungi", "to_do"] == ""
+    assert list(survey.index) == list(read_registry().index)
     assert "https://huggingface.co/datasets/imageomics/rare-species" in survey.loc["rare_species", "to_do"]
     with pytest.raises(InputError, match=r"NABirds is not in .*; ask for the archive .*https://dl.allaboutbirds"):
         load_set("nabirds", tmp_path)
@@ -73,6 +74,19 @@ def test_absent_sets_say_what_to_do(tmp_path):
         load_set("newt", tmp_path)
     with pytest.raises(InputError, match="is not a folder"):
         survey_sets(tmp_path / "nothing")
+
+
+def test_what_lies_there_and_is_not_asked_is_listed(tmp_path):
+    for name in ("PLK_Mini", "plankton", "newt", ".cache"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "FNG.csv").write_text("filepath,class\n")
+    (tmp_path / "notes.txt").write_text("")
+    survey = survey_sets(tmp_path)
+    others = [f"{tmp_path.name}/{name}" for name in ("FNG.csv", "plankton")]
+    there = survey[survey["path"] != ""]
+    assert list(there.index) == ["plankton", "newt", *others]
+    assert there.loc["plankton", "to_do"] == "" and "not implemented" in there.loc["newt", "to_do"]
+    assert there.loc[others, "to_do"].str.startswith("not asked: rename it").all()
 
 
 def test_meta_albums_own_layout_and_its_missing_image(tmp_path, write_image):

@@ -80,6 +80,11 @@ def test_the_folds_of_every_part_by_their_ids(zoo, scored):
     assert not trained_on & set(folds["image_id"])
 
 
+def test_no_shots_are_refused_by_name(zoo):
+    with pytest.raises(InputError, match=r"evaluate\.shots \[\] and n_folds 3 must be distinct numbers from 1"):
+        few_shot_scores.draw_folds(zoo, replace(CONFIG, shots=()))
+
+
 def test_saved_folds_give_the_same_scores_and_a_changed_one_is_refused(zoo, scored, tmp_path):
     tables, encoders, folds, scores, _ = scored
     folds.to_csv(tmp_path / "folds.csv", index=False)

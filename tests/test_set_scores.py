@@ -39,8 +39,11 @@ def run(tmp_path, config, write_image, catalog):
 
 
 def test_a_set_is_asked_as_published_and_stands_beside_the_published_numbers(run, config, tmp_path):
+    (tmp_path / "sets" / "my_own").mkdir()
     by_set, found = set_scores.score_sets(run, config)
     assert list(by_set) == ["plankton"]
+    assert found.loc["sets/my_own", ["title", "n_images", "differs", "notes"]].tolist() == ["", 0, "", ""]
+    assert "rename it" in found.loc["sets/my_own", "to_do"]
     assert found.loc["plankton", ["n_images", "to_do"]].tolist() == [20, ""]
     assert "21 images, 3,440 expected" in found.loc["plankton", "differs"]
     assert "file not found" in found.loc["plankton", "differs"] and "newt" not in found.index
@@ -121,6 +124,8 @@ def test_without_a_text_tower_only_shots_are_asked_and_without_sets_nothing(run,
     trained_by_class = replace(config, train=replace(config.train, objective="classification"))
     tasks = set_scores.score_sets(run, trained_by_class)[0]["plankton"]["task"]
     assert set(tasks) == {"few_shot/1", "few_shot/5"}
+    with pytest.raises(InputError, match=r"evaluate\.shots"):
+        set_scores.score_sets(run, replace(config, evaluate=replace(config.evaluate, shots=())))
     none, found = set_scores.score_sets(run, replace(config, evaluate=replace(config.evaluate, sets="")))
     assert none == {} and found.empty
     (tmp_path / "sets" / "PLK_Mini" / "labels.csv").write_text("FILE_NAME,CATEGORY\n1.png,one\n0.png,two\n")
