@@ -4,7 +4,7 @@ Takes tables of results, and answers image by image; returns tables and writes t
 published number is shown as published, with its source, and takes part in no rank and no test.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ PUBLISHED_CSV = REPOSITORY / "data" / "published_numbers.csv"
 PUBLISHED_COLUMNS = ("set", "model", "task", "metric", "value", "source")
 LOWER_IS_BETTER = ("ece", "mistake_distance")
 _KEYS = ["dataset", "task", "metric"]
-_COLUMNS = [*_KEYS, "model", "value", "ci_low", "ci_high", "n", "chance", "published", "source"]
+_COLUMNS = [*_KEYS, "model", "value", "ci_low", "ci_high", "n", "chance", "differs", "published", "source"]
 
 
 def read_results(paths: Sequence[str | Path]) -> pd.DataFrame:
@@ -60,7 +60,7 @@ def read_published(path: str | Path = PUBLISHED_CSV) -> pd.DataFrame:
     return table
 
 
-def leaderboard(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+def leaderboard(results: pd.DataFrame, published: pd.DataFrame, differs: Mapping[str, str]) -> pd.DataFrame:
     """Set results and published numbers of the same data set, task and metric below each other, the best first.
 
     The best is the lowest of `LOWER_IS_BETTER`, else the highest.
@@ -71,15 +71,19 @@ def leaderboard(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
         Of `read_results`.
     published : DataFrame
         Of `read_published`; numbers of sets, tasks or metrics that are not among the results are left out.
+    differs : mapping of data set to str
+        Of `set_scores.score_sets`: where a set is not the published one.
 
     Returns
     -------
     DataFrame
-        ``dataset, task, metric, model, value, ci_low, ci_high, n, chance, published, source``. Interval, n and chance
-        of a published number are empty: they were not published.
+        ``dataset, task, metric, model, value, ci_low, ci_high, n, chance, differs, published, source``. Interval, n and
+        chance of a published number are empty: they were not published. A number whose ``differs`` is not empty must
+        not be compared with a published one.
     """
     ours = results[results["metric"] != "p_value"].assign(published=False, source="")
-    theirs = published.rename(columns={"set": "dataset"}).assign(published=True)
+    ours["differs"] = ours["dataset"].map(differs).fillna("")
+    theirs = published.rename(columns={"set": "dataset"}).assign(published=True, differs="")
     theirs = theirs.merge(ours[_KEYS].drop_duplicates(), on=_KEYS)
     board = pd.concat([ours, theirs.astype({"value": float})], ignore_index=True) if len(theirs) else ours
     badness = board["value"].where(board["metric"].isin(LOWER_IS_BETTER), -board["value"])

@@ -43,7 +43,8 @@ def board(tmp_path):
         "fungi,BioCLIP,few_shot/1,top1,0.9,nowhere asked",
         "birds525,BioCLIP,zero_shot,top1,0.721,site",
     )
-    return leaderboard.leaderboard(leaderboard.read_results([first, second]), leaderboard.read_published(published))
+    results = leaderboard.read_results([first, second])
+    return leaderboard.leaderboard(results, leaderboard.read_published(published), {"fungi": "9 images, 8 expected"})
 
 
 def test_published_numbers_stand_beside_ours_with_their_source(board):
@@ -59,7 +60,7 @@ def test_the_best_is_first_also_where_low_is_good():
     rows = pd.DataFrame({"model": ["a", "b", "c"], "value": [0.3, 0.1, 0.2]}).assign(dataset="fungi", task="zero_shot")
     results = pd.concat([rows.assign(metric=metric) for metric in ("ece", "mistake_distance", "top1")])
     results = results.assign(ci_low=0.0, ci_high=1.0, n=9, chance=0.0)
-    board = leaderboard.leaderboard(results, leaderboard.read_published("none.csv"))
+    board = leaderboard.leaderboard(results, leaderboard.read_published("none.csv"), {})
     assert "".join(board["model"]) == "bca" + "bca" + "acb"
 
 
@@ -84,7 +85,7 @@ def test_ranks_are_of_the_sets_that_all_were_asked_and_published_numbers_have_no
 def test_one_run_keeps_its_models_names_and_no_published_file_is_no_published_number(tmp_path):
     path = write_run(tmp_path, "a", {("fungi", "trained"): 0.5})
     published = leaderboard.read_published(tmp_path / "none.csv")
-    board = leaderboard.leaderboard(leaderboard.read_results([path]), published)
+    board = leaderboard.leaderboard(leaderboard.read_results([path]), published, {})
     assert board["model"].tolist() == ["trained"] and not board["published"].any()
 
 
@@ -133,5 +134,7 @@ def test_the_json_reads_back(board, tmp_path):
     text = path.read_text()
     found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert set(found) == {"scores", "ranks", "tests"}
+    said = {(row["dataset"], row["published"]): row["differs"] for row in found["scores"]}
+    assert said == {("fungi", False): "9 images, 8 expected", ("fungi", True): "", ("rare", False): ""}
     again = pd.DataFrame(found["scores"]).replace({None: np.nan})
     pd.testing.assert_frame_equal(again, board, check_dtype=False)
