@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from . import captions, catalog, comparisons, few_shot, metrics, probes
+from . import captions, comparisons, few_shot, metrics, probes
 from .benchmarks import SCORE_COLUMNS, Features, evaluated_images, rows_of, with_interval
 from .class_names import ASIS
 from .config import EvaluateConfig
 from .errors import InputError
+from .splits import class_rows
 
 METHODS = {
     "simple_shot": few_shot.simple_shot,
@@ -126,8 +127,7 @@ def score_few_shot(
 
 def _class_texts(table: pd.DataFrame, text_type: str) -> pd.Series:
     """Return the caption of each class, or its label in the caption's template, indexed by class."""
-    kept = table[catalog.usable(table)].sort_values("image_id")
-    classes = kept.assign(class_key=catalog.class_key(kept)).drop_duplicates("class_key").set_index("class_key")
+    classes = class_rows(table)
     if text_type == ASIS:
         return classes["verbatim_name"].map(captions.TEMPLATES_ONE[0].format)
     texts = [captions.caption(row, text_type) for row in classes.to_dict("records")]

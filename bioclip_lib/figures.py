@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from . import TEXT_TYPES
 from .embedding_figures import plot_distance_by_rank, plot_mantel, plot_map
 from .score_figures import plot_few_shot, plot_mistakes, plot_rank_accuracy, plot_results_overview, plot_zero_shot
-from .splits import class_key
+from .splits import SPLITS, class_key
 from .style import (
     COLUMN_IN,
     PAGE_IN,
@@ -50,7 +50,6 @@ __all__ = [
     "save_figure",
 ]
 
-SPLITS = ("train", "val", "test", "heldout_species")
 _BINOMIAL = re.compile(r"[A-Z][a-zäëïöü-]+ [a-zäëïöü-]{3,}")  # set in italics
 
 

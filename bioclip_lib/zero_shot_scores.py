@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from . import RANKS, TEXT_TYPES, catalog, metrics, zero_shot
+from . import RANKS, TEXT_TYPES, metrics, zero_shot
 from .benchmarks import Features, evaluated_images, rows_of, with_interval
 from .class_names import class_strings, report_strings
 from .config import EvaluateConfig
 from .errors import InputError
+from .splits import class_rows
 from .templates import read_templates
 from .zero_shot import ClassEncoder
 
@@ -88,10 +89,7 @@ def score_zero_shot(
 
 def classes_of(table: pd.DataFrame) -> pd.DataFrame:
     """Return the names of each class of a catalog, indexed by class and sorted: those of its first usable image."""
-    usable = table[catalog.usable(table)].sort_values("image_id")
-    classes = usable.assign(class_key=catalog.class_key(usable)).drop_duplicates("class_key")
-    columns = ["verbatim_name", "scientific_name", "common_name", *RANKS, "rank"]
-    return classes.set_index("class_key")[columns].sort_index()
+    return class_rows(table)[["verbatim_name", "scientific_name", "common_name", *RANKS, "rank"]]
 
 
 def class_weights(strings: pd.Series, encoder: ClassEncoder, templates: str) -> pd.DataFrame:
