@@ -10,6 +10,7 @@ from scipy.stats import rankdata
 
 from . import RANKS
 from .errors import InputError
+from .metrics import LEVEL
 from .zero_shot import rank_codes
 
 
@@ -187,9 +188,7 @@ def _standard_ranks(values: np.ndarray) -> np.ndarray | None:
     return ranks / length if length > 0 else None
 
 
-def bootstrap_rho(
-    a: np.ndarray, b: np.ndarray, n_bootstraps: int = 2_000, seed: int = 0, level: float = 0.95
-) -> tuple[float, float]:
+def bootstrap_rho(a: np.ndarray, b: np.ndarray, n_bootstraps: int = 2_000, seed: int = 0) -> tuple[float, float]:
     """Estimate an interval for Spearman's correlation of two distance matrices by resampling objects.
 
     Parameters
@@ -197,8 +196,6 @@ def bootstrap_rho(
     a, b : ndarray of shape (n, n)
         Symmetric distances.
     n_bootstraps, seed : int
-    level : float
-        Coverage, in (0, 1).
 
     Returns
     -------
@@ -230,7 +227,7 @@ def bootstrap_rho(
         rhos.append(_weighted_spearman(level_a, level_b, times[first] * times[second]))
     rhos = np.array(rhos)[np.isfinite(rhos)]
     rho = float(observed[0] @ observed[1])
-    low, high = np.quantile(rhos, [(1 - level) / 2, (1 + level) / 2]) if len(rhos) else (-1.0, 1.0)
+    low, high = np.quantile(rhos, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(rhos) else (-1.0, 1.0)
     return float(min(low, rho)), float(max(high, rho))
 
 

@@ -17,6 +17,7 @@ from .paths import atomic
 LABELS = ("run", "profile", "notebook", "dataset", "model", "task", "metric")
 COLUMNS = (*LABELS, "value", "ci_low", "ci_high", "n", "seeds", "chance", "seconds")
 KEYS = ["run", "profile", "dataset", "model", "task", "metric"]  # not the notebook: one number has one row
+LEVEL = 0.95  # coverage of intervals
 _DRAWS = 2_000_000  # group counts drawn at a time, to bound the memory
 _ROUNDING = 1e-9  # a mean and its bootstraps are summed in different orders
 
@@ -91,7 +92,7 @@ def bootstrap_interval(
     groups: np.ndarray | None = None,
     n_bootstraps: int = 2_000,
     seed: int = 0,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> tuple[float, float]:
     """Estimate an interval for a mean by resampling groups with all their values.
 
@@ -137,7 +138,6 @@ def paired_difference(
     groups: np.ndarray | None = None,
     n_bootstraps: int = 2_000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> PairedDifference:
     """Compare two models on the same images by a bootstrap of their differences.
 
@@ -145,7 +145,7 @@ def paired_difference(
     ----------
     a, b : ndarray of shape (n,)
         Values of both models, image by image in the same order.
-    groups, n_bootstraps, seed, level
+    groups, n_bootstraps, seed
         As of `bootstrap_interval`.
 
     Returns
@@ -175,7 +175,7 @@ def paired_difference(
     if a.shape != b.shape:
         raise InputError(f"a paired comparison needs the same images: {len(a)} and {len(b)} values given")
     means, mean = _bootstrap_means(a - b, groups, n_bootstraps, seed)
-    low, high = _percentiles(means, mean, level)
+    low, high = _percentiles(means, mean, LEVEL)
     tail = min((means <= _ROUNDING).sum(), (means >= -_ROUNDING).sum())
     n_groups = len(a if groups is None else np.unique(groups))
     p_value = max(2 * (tail + 1) / (n_bootstraps + 1), 2.0 ** (1 - n_groups))
@@ -220,7 +220,7 @@ def _percentiles(means: np.ndarray, mean: float, level: float) -> tuple[float, f
     return float(min(low, mean)), float(max(high, mean))
 
 
-def p_value_interval(p_value: float, n_permutations: int, level: float = 0.95) -> tuple[float, float]:
+def p_value_interval(p_value: float, n_permutations: int) -> tuple[float, float]:
     """Return the Clopper-Pearson interval of a permutation p-value (b + 1) / (m + 1): what more draws could give.
 
     Examples
@@ -231,7 +231,7 @@ def p_value_interval(p_value: float, n_permutations: int, level: float = 0.95) -
     """
     n = n_permutations + 1
     hits = round(p_value * n)
-    alpha = 1 - level
+    alpha = 1 - LEVEL
     low = stats.beta.ppf(alpha / 2, hits, n - hits + 1) if hits else 0.0
     high = stats.beta.ppf(1 - alpha / 2, hits + 1, n - hits) if hits < n else 1.0
     return float(low), float(high)

@@ -99,10 +99,6 @@ def test_the_detectable_difference_by_hand():
     # Groups (1), (-1, 0, 0), d = 0, mean size 2: s^2 = (1 + 1) / (4 * 1), two groups.
     uneven = comparisons.detectable_difference(a, b, np.array([0, 1, 1, 1]))
     assert uneven == pytest.approx(z * np.sqrt(0.5 / 2), rel=1e-5)
-    four_times = comparisons.detectable_difference(a, b, n_groups=16)
-    assert four_times == pytest.approx(comparisons.detectable_difference(a, b) / 2)
-    assert comparisons.detectable_difference(a, b, level=0.01) > comparisons.detectable_difference(a, b)
-    assert comparisons.detectable_difference(a, b, power=0.9) > comparisons.detectable_difference(a, b)
     for groups, other in ((None, b[1:]), (np.zeros(4), b), (np.zeros(3), b)):
         with pytest.raises(InputError):
             comparisons.detectable_difference(a, other, groups)
