@@ -5,6 +5,7 @@ Takes a path, a place in an archive, or the bytes of a file; returns an upright 
 decoder ever runs.
 """
 
+import contextlib
 import io
 import itertools
 import stat
@@ -13,9 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from .archives import read_member, split_location
+from .errors import InputError
 from .members import ArchiveError
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
@@ -237,6 +240,17 @@ def _reason(error: Exception) -> str:
     return f"unreadable ({message.splitlines()[0][:80] if message else type(error).__name__})"
 
 
+def resize_and_crop(image: Image.Image, size_px: int) -> Image.Image:
+    """Resize the short edge to `size_px` and crop the centre, with torchvision's rounding."""
+    width, height = image.size
+    short = min(width, height)
+    size = (size_px * width // short, size_px * height // short)
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    left, top = round((size[0] - size_px) / 2), round((size[1] - size_px) / 2)
+    return image.crop((left, top, left + size_px, top + size_px))
+
+
 def map_threads(function: Callable, items: Iterable, workers: int = 2, ahead: int = 256) -> Iterator:
     """Apply `function` in threads, in order, at most `ahead` results waiting.
 
@@ -251,3 +265,31 @@ def map_threads(function: Callable, items: Iterable, workers: int = 2, ahead: in
     with ThreadPoolExecutor(workers) as pool:
         while chunk := list(itertools.islice(iterator, ahead)):
             yield from pool.map(function, chunk)
+
+
+def first_images(raw: pd.DataFrame, n_per_name: int, n_images: int, size_px: int) -> tuple[np.ndarray, list[str]]:
+    """Return the first readable images of each name of a raw table, (n, size_px, size_px, 3), and their names.
+
+    Raises
+    ------
+    InputError
+        If no image can be read.
+    """
+    shown = list(itertools.islice(_first_images(raw[raw["problem"] == ""], n_per_name, size_px), n_images))
+    if not shown:
+        raise InputError(f"none of the {len(raw)} images can be read; 01_dataset_construction says why, one by one")
+    names, pixels = zip(*shown, strict=True)
+    return np.stack(pixels), list(names)
+
+
+def _first_images(raw: pd.DataFrame, n_per_name: int, size_px: int) -> Iterator[tuple[str, np.ndarray]]:
+    for name, rows in raw.groupby("verbatim_name", sort=False):
+        images = map(_readable, rows["location"])
+        for image in itertools.islice(filter(None, images), n_per_name):
+            yield name, np.asarray(resize_and_crop(image, size_px))
+
+
+def _readable(location: str) -> Image.Image | None:
+    with contextlib.suppress(ImageError):
+        return open_image(location)
+    return None

@@ -4,7 +4,6 @@ Takes a catalog with splits; writes ``<split>/shard-%06d.tar`` and ``index.json`
 text member per text type, a plain ``.txt`` and a ``.json``. Refuses shards that do not match their index.
 """
 
-import contextlib
 import itertools
 import json
 import tarfile
@@ -16,13 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from .archives import in_compressed_tar, reading_order
 from .captions import SHARD_TEXTS, check_text_type
 from .config import ShardConfig
 from .errors import InputError
-from .images import ImageError, identify, map_threads, open_image, to_rgb
+from .images import identify, map_threads, resize_and_crop, to_rgb
 from .paths import atomic, full_disk_named
 from .progress import progress
 from .samples import image_member, read_samples, recipe, settings_digest, tar_sample, text_members
@@ -261,42 +259,3 @@ def _decode(sample: tuple[str, dict[str, bytes]], size_px: int) -> tuple[str, np
     """Decode, resize and crop one sample: (image_id, uint8 (size_px, size_px, 3))."""
     image_id, members = sample
     return image_id, np.asarray(resize_and_crop(to_rgb(identify(members["jpg"])), size_px))
-
-
-def resize_and_crop(image: Image.Image, size_px: int) -> Image.Image:
-    """Resize the short edge to `size_px` and crop the centre, with torchvision's rounding."""
-    width, height = image.size
-    short = min(width, height)
-    size = (size_px * width // short, size_px * height // short)
-    if size != image.size:
-        image = image.resize(size, Image.Resampling.BICUBIC)
-    left, top = round((size[0] - size_px) / 2), round((size[1] - size_px) / 2)
-    return image.crop((left, top, left + size_px, top + size_px))
-
-
-def first_images(raw: pd.DataFrame, n_per_name: int, n_images: int, size_px: int) -> tuple[np.ndarray, list[str]]:
-    """Return the first readable images of each name of a raw table, (n, size_px, size_px, 3), and their names.
-
-    Raises
-    ------
-    InputError
-        If no image can be read.
-    """
-    shown = list(itertools.islice(_first_images(raw[raw["problem"] == ""], n_per_name, size_px), n_images))
-    if not shown:
-        raise InputError(f"none of the {len(raw)} images can be read; 01_dataset_construction says why, one by one")
-    names, pixels = zip(*shown, strict=True)
-    return np.stack(pixels), list(names)
-
-
-def _first_images(raw: pd.DataFrame, n_per_name: int, size_px: int) -> Iterator[tuple[str, np.ndarray]]:
-    for name, rows in raw.groupby("verbatim_name", sort=False):
-        images = map(_readable, rows["location"])
-        for image in itertools.islice(filter(None, images), n_per_name):
-            yield name, np.asarray(resize_and_crop(image, size_px))
-
-
-def _readable(location: str) -> Image.Image | None:
-    with contextlib.suppress(ImageError):
-        return open_image(location)
-    return None

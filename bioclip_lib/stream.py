@@ -22,9 +22,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .errors import InputError
-from .images import MAX_BYTES, ImageError, identify, to_rgb
+from .images import MAX_BYTES, ImageError, identify, resize_and_crop, to_rgb
 from .sample_order import WINDOW_SHARDS, SampleOrder
-from .shards import read_index, resize_and_crop
+from .shards import read_index
 
 MAX_UNREADABLE = 0.01  # of the samples of the split; more stops the stream
 _BLOCK = tarfile.BLOCKSIZE

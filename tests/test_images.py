@@ -7,11 +7,25 @@ import struct
 import zlib
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from bioclip_lib import images
-from bioclip_lib.images import ImageError, identify, map_threads, open_image, to_rgb, upright_size
+from bioclip_lib._torchvision_ops import torchvision
+from bioclip_lib.errors import InputError
+from bioclip_lib.images import (
+    ImageError,
+    first_images,
+    identify,
+    map_threads,
+    open_image,
+    resize_and_crop,
+    to_rgb,
+    upright_size,
+)
 
 GRADIENT = np.linspace(0, 255, 64 * 48 * 3).reshape(48, 64, 3).astype(np.uint8)
 FORMATS = [
@@ -295,3 +309,36 @@ def test_threads_do_not_run_ahead_of_the_reader():
     results = map_threads(abs, (taken.append(i) or i for i in range(100)), ahead=10)
     next(results)
     assert len(taken) == 10
+
+
+def test_the_crop_is_central():
+    pixels = np.zeros((8, 12, 3), np.uint8)
+    pixels[:, 2:10] = 255  # the central square
+    assert (np.asarray(resize_and_crop(Image.fromarray(pixels), 8)) == 255).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(5, 90), st.integers(5, 90), st.integers(4, 40))
+def test_geometry_is_torchvisions(width, height, size_px):
+    transforms = torchvision.transforms
+
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    stock = transforms.CenterCrop(size_px)(transforms.Resize(size_px, transforms.InterpolationMode.BICUBIC)(image))
+    assert np.array_equal(np.asarray(resize_and_crop(image, size_px)), np.asarray(stock))
+
+
+def test_the_first_readable_images_of_each_name_are_shown(tmp_path, write_image):
+    rows = []
+    for name, files in {"jay": ["bad.jpg", "gone.jpg", "0.png", "1.png", "2.png"], "tit": ["3.png"]}.items():
+        for file in files:
+            if file.endswith("png"):
+                write_image(tmp_path / file, seed=int(file[0]))
+            rows.append({"verbatim_name": name, "location": str(tmp_path / file), "problem": ""})
+    (tmp_path / "bad.jpg").write_text("no image")
+    raw = pd.DataFrame(rows)
+    raw.loc[1, "problem"] = "file not found"
+    pixels, names = first_images(raw, n_per_name=2, n_images=48, size_px=8)
+    assert pixels.shape == (3, 8, 8, 3) and names == ["jay", "jay", "tit"]
+    assert first_images(raw, n_per_name=2, n_images=1, size_px=8)[1] == ["jay"]
+    with pytest.raises(InputError, match="none of the 2 images"):
+        first_images(raw.iloc[:2], n_per_name=2, n_images=48, size_px=8)

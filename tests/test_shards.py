@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bioclip_lib import RANKS, progress, shards
-from bioclip_lib._torchvision_ops import torchvision
 from bioclip_lib.captions import DEFAULT_TEXT, SHARD_TEXTS, caption
 from bioclip_lib.catalog import assign_splits, class_key
 from bioclip_lib.config import ShardConfig, SplitConfig
 from bioclip_lib.errors import InputError
+from bioclip_lib.images import resize_and_crop
 from bioclip_lib.paths import REPOSITORY, file_sha256
 from bioclip_lib.samples import encode_image, tar_member
-from bioclip_lib.shards import first_images, load_images, read_index, read_shards, resize_and_crop, write_shards
+from bioclip_lib.shards import load_images, read_index, read_shards, write_shards
 
 CONFIG = ShardConfig(image_size_px=24, samples_per_shard=5)
 SPLIT = SplitConfig(heldout_fraction=0.25)  # 3 classes x (7 train, 1 val, 2 test), 1 class x 10 held out
@@ -339,22 +339,6 @@ def test_unknown_splits_are_refused(written):
         load_images(written, ["validation"], 16)
 
 
-def test_the_crop_is_central():
-    pixels = np.zeros((8, 12, 3), np.uint8)
-    pixels[:, 2:10] = 255  # the central square
-    assert (np.asarray(resize_and_crop(Image.fromarray(pixels), 8)) == 255).all()
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(5, 90), st.integers(5, 90), st.integers(4, 40))
-def test_geometry_is_torchvisions(width, height, size_px):
-    transforms = torchvision.transforms
-
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
-    stock = transforms.CenterCrop(size_px)(transforms.Resize(size_px, transforms.InterpolationMode.BICUBIC)(image))
-    assert np.array_equal(np.asarray(resize_and_crop(image, size_px)), np.asarray(stock))
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.binary(max_size=1500), min_size=1, max_size=5))
 def test_tar_members_are_read_back_by_us_and_by_tarfile(blobs):
@@ -366,20 +350,3 @@ def test_tar_members_are_read_back_by_us_and_by_tarfile(blobs):
 def test_the_index_is_plain_json(written):
     rows = json.loads((written / "index.json").read_text())
     assert len(rows) == 10 and list(rows[0]) == ["split", "shard", "n_samples", "bytes", "sha256"]
-
-
-def test_the_first_readable_images_of_each_name_are_shown(tmp_path, write_image):
-    rows = []
-    for name, files in {"jay": ["bad.jpg", "gone.jpg", "0.png", "1.png", "2.png"], "tit": ["3.png"]}.items():
-        for file in files:
-            if file.endswith("png"):
-                write_image(tmp_path / file, seed=int(file[0]))
-            rows.append({"verbatim_name": name, "location": str(tmp_path / file), "problem": ""})
-    (tmp_path / "bad.jpg").write_text("no image")
-    raw = pd.DataFrame(rows)
-    raw.loc[1, "problem"] = "file not found"
-    pixels, names = first_images(raw, n_per_name=2, n_images=48, size_px=8)
-    assert pixels.shape == (3, 8, 8, 3) and names == ["jay", "jay", "tit"]
-    assert first_images(raw, n_per_name=2, n_images=1, size_px=8)[1] == ["jay"]
-    with pytest.raises(InputError, match="none of the 2 images"):
-        first_images(raw.iloc[:2], n_per_name=2, n_images=48, size_px=8)
