@@ -15,7 +15,7 @@ from .config import DataConfig
 from .errors import InputError
 from .paths import REPOSITORY
 from .sources import PATH_COLUMNS, read_source
-from .tables import missing_column, read_strings, verbatim_names
+from .tables import find_column, read_strings, verbatim_names
 
 _LABEL_FILES = ("labels.csv", "metadata.csv")  # as Meta-Album and the original's evaluation name them
 _OWN_PROTOCOL = "has a protocol of its own, which is not implemented"
@@ -146,9 +146,7 @@ def _read_labels(path: Path) -> pd.DataFrame:
     if file is None:
         return _read_any(path)
     table = read_strings(file).rename(columns={"category": "class_name"})  # Meta-Album's word
-    column = next((column for column in PATH_COLUMNS if column in table), None)
-    if column is None:
-        raise InputError(missing_column(file, "path", table, PATH_COLUMNS))
+    column = find_column(file, "path", table, PATH_COLUMNS)
     folder = next((f for f in (file.parent / "images", file.with_suffix("")) if f.is_dir()), file.parent)
     ranks = table if "genus" in table else None  # without ranks beside it, "class" is the label
     return _image_table([folder / name for name in table[column]], verbatim_names(file, table), ranks)

@@ -17,7 +17,7 @@ from .errors import InputError
 from .images import ImageError, map_threads, open_image
 from .loading import VisionModel, image_transform
 from .model import autocast, encode_tokens, image_trunk, normalised, tokenize
-from .pixels import prepare_pixels
+from .pixels import height_width, prepare_pixels
 from .progress import progress
 
 Images = np.ndarray | Sequence[str | Path]
@@ -164,17 +164,12 @@ def _pixel_batches(
             pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size]))
             yield (prepare_pixels(pixels.to(_device(model)), model.visual.preprocess_cfg) for model in models)
         return
-    given, transforms = transforms, [own or image_transform(m) for own, m in zip(transforms, models, strict=True)]
-    least = None if any(own is not None for own in given) else _OVERSIZE * max(map(_size_px, models))
+    size_px = max(max(height_width(model.visual.preprocess_cfg)) for model in models)
+    least = None if any(own is not None for own in transforms) else _OVERSIZE * size_px
+    transforms = [own or image_transform(model) for own, model in zip(transforms, models, strict=True)]
     decoded = map_threads(partial(_transformed, transforms, least), images, ahead=max(batch_size, _DECODED_AHEAD))
     while batch := list(islice(decoded, batch_size)):
         yield map(torch.stack, zip(*batch, strict=True))
-
-
-def _size_px(model: torch.nn.Module) -> int:
-    """Return the longer side of what a model takes."""
-    size = model.visual.preprocess_cfg["size"]
-    return size if isinstance(size, int) else max(size)
 
 
 def _transformed(transforms: list[Callable], least: int | None, path: str | Path) -> list[torch.Tensor]:

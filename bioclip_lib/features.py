@@ -24,7 +24,7 @@ from .feature_tables import cached_features, stored_features, write_features
 from .loading import is_vision_only, preprocess_digest
 from .objectives import CLASS_OBJECTIVES
 from .paths import Run
-from .pixels import pixel_features
+from .pixels import height_width, pixel_features
 from .zero_shot import ClassEncoder, zero_shot_weights
 
 EVALUATED_SPLITS = ("test", "heldout_species")
@@ -246,8 +246,7 @@ def _load(run: Run, clip: torch.nn.Module, split: str) -> np.ndarray:
 
 def _size_px(clip: torch.nn.Module) -> int:
     """Return the side of the square that a model takes."""
-    size = clip.visual.preprocess_cfg["size"]
-    return size if isinstance(size, int) else size[0]
+    return height_width(clip.visual.preprocess_cfg)[0]
 
 
 def _model_digest(module: torch.nn.Module) -> str:

@@ -3,8 +3,6 @@
 Takes batches of uint8 images; returns float32. Shapes are checked by the callers.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -27,7 +25,7 @@ def prepare_pixels(images: torch.Tensor, preprocess_cfg: dict) -> torch.Tensor:
     Tensor of shape (B, 3, S, S), float32
         The short edge resized to S (antialiased), the centre cut out, normalised.
     """
-    height, width = _pair(preprocess_cfg["size"])
+    height, width = height_width(preprocess_cfg)
     x = images.permute(0, 3, 1, 2).float()  # (B, H, W, 3) -> (B, 3, H, W)
     if x.shape[-2:] != (height, width):
         scale = max(height / x.shape[-2], width / x.shape[-1])
@@ -46,8 +44,9 @@ def normalise_pixels(x: torch.Tensor, preprocess_cfg: dict) -> torch.Tensor:
     return (x - mean) / std
 
 
-def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    """Return (height, width) of open_clip's ``size``, an int or a pair."""
+def height_width(preprocess_cfg: dict) -> tuple[int, int]:
+    """Return what open_clip's ``size``, an int or a pair, says."""
+    size = preprocess_cfg["size"]
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from .errors import InputError
 from .splits import class_key, seeded_order, usable
-from .tables import missing_column, normal_name, read_strings
+from .tables import find_column, normal_name, read_strings
 
 CATEGORIES = {
     **{"near threatened": "NT", "vulnerable": "VU", "endangered": "EN", "critically endangered": "CR"},
@@ -51,16 +51,13 @@ def read_red_list(path: str | Path) -> pd.Series:
         raise InputError(f"{path} does not exist; give an export of the IUCN Red List, as CSV")
     table = read_strings(path)
     table.columns = [normal_name(column) for column in table.columns]
-    columns = {}
-    for what, accepted in (("scientific name", _NAMES), ("Red List category", _STATUS)):
-        columns[what] = next((column for column in accepted if column in table), None)
-        if columns[what] is None:
-            raise InputError(missing_column(path, what, table, accepted))
+    name = find_column(path, "scientific name", table, _NAMES)
+    category = find_column(path, "Red List category", table, _STATUS)
     if "scopes" in table:
         table = table[(table["scopes"] == "") | table["scopes"].str.contains("global", case=False)]
-    status = table[columns["Red List category"]].str.lower()
+    status = table[category].str.lower()
     status = status.map(CATEGORIES).fillna(status.str.upper().where(status.str.upper().isin(CATEGORIES.values()), ""))
-    status.index = table[columns["scientific name"]].str.split().str.join(" ").rename("scientific_name")
+    status.index = table[name].str.split().str.join(" ").rename("scientific_name")
     status = status[status != ""].rename("category")
     return status[~status.index.duplicated()]
 

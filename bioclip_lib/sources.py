@@ -21,7 +21,7 @@ from .hub import HUB_NAME, has_metadata, is_saved, parquet_files, read_dataset
 from .image_files import RAW_COLUMNS, SPLIT_COLUMN, escape, is_unicode, link_problem
 from .images import IMAGE_SUFFIXES
 from .inat21 import is_inat21, read_inat21
-from .tables import TABLE_SUFFIXES, missing_column, read_strings, said_of_names, verbatim_names
+from .tables import TABLE_SUFFIXES, find_column, read_strings, said_of_names, verbatim_names
 from .treeoflife import find_catalog, read_treeoflife
 
 PATH_COLUMNS = ("path", "file", "filename", "filepath", "file_path", "file_name", "image", "image_path")
@@ -222,9 +222,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path).expanduser().resolve()
     table = read_strings(path)
-    path_column = next((column for column in PATH_COLUMNS if column in table), None)
-    if path_column is None:
-        raise InputError(missing_column(path, "path", table, PATH_COLUMNS))
+    path_column = find_column(path, "path", table, PATH_COLUMNS)
     names = verbatim_names(path, table)
     files = table[path_column].str.replace("\\", "/", regex=False) if os.sep == "/" else table[path_column]
     location = pd.Series([os.path.normpath(path.parent / file) if file else "" for file in files], dtype=object)
@@ -272,8 +270,7 @@ def read_names_csv(path: str | Path) -> pd.DataFrame:
     table = read_strings(path)
     names = verbatim_names(path, table)
     said = said_of_names(table, names)
-    if not set(NAMES_COLUMNS[1:]) & set(table.columns):
-        raise InputError(missing_column(path, "meaning of a name", table, NAMES_COLUMNS[1:]))
+    find_column(path, "meaning of a name", table, NAMES_COLUMNS[1:])
     return _one_meaning(said.assign(class_name=names), path)
 
 

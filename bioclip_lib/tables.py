@@ -171,14 +171,10 @@ def _delimiter(text: str) -> str:
 
 def verbatim_names(path: Path, table: pd.DataFrame) -> pd.Series:
     """Return the column of names; ``genus`` and a one-word ``species`` are joined."""
-    candidates = [
-        column for column in NAME_COLUMNS if column in table and not (column == "class" and _has_ranks(table))
-    ]
-    if not candidates:
-        raise InputError(missing_column(path, "name", table, NAME_COLUMNS))
+    candidates = table.drop(columns="class", errors="ignore") if _has_ranks(table) else table
     # numbers are class indices; a column of words beside them is the name
-    words = [column for column in candidates if not table[column].str.fullmatch(r"[\d.]*").all()]
-    column = (words or candidates)[0]
+    words = [name for name in NAME_COLUMNS if name in candidates and not table[name].str.fullmatch(r"[\d.]*").all()]
+    column = words[0] if words else find_column(path, "name", candidates, NAME_COLUMNS)
     return _binomials(table) if column == "species" else table[column]
 
 
@@ -218,9 +214,12 @@ def said_of_names(table: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
     return said
 
 
-def missing_column(path: Path, what: str, table: pd.DataFrame, accepted: tuple[str, ...]) -> str:
-    """Say which column is missing, which there are, and which names are accepted."""
-    return (
-        f"{path} has no column for the {what}: found {', '.join(table.columns)}; "
-        f"name one of them {' or '.join(repr(name) for name in accepted)}"
-    )
+def find_column(path: Path, what: str, table: pd.DataFrame, accepted: Sequence[str]) -> str:
+    """Return the first accepted column that a table has; `InputError`, which lists those found, where it has none."""
+    column = next((column for column in accepted if column in table), None)
+    if column is None:
+        raise InputError(
+            f"{path} has no column for the {what}: found {', '.join(table.columns)}; "
+            f"name one of them {' or '.join(repr(name) for name in accepted)}"
+        )
+    return column
