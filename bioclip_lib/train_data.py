@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from threadpoolctl import threadpool_limits
 
 from . import RANKS, captions, catalog, features, model, shards
 from .config import Config, TrainConfig
@@ -233,7 +234,8 @@ def start_projection(clip: torch.nn.Module, trunk_features: np.ndarray) -> None:
     projection = clip.visual.head.proj
     mean = trunk_features.mean(axis=0, dtype=np.float64)
     centred = trunk_features - mean
-    variance, vectors = np.linalg.eigh(centred.T @ centred / len(centred))  # (n, F) -> (F, F), ascending
+    with threadpool_limits(1):  # the same bits in all processes, whatever number of threads each has
+        variance, vectors = np.linalg.eigh(centred.T @ centred / len(centred))  # (n, F) -> (F, F), ascending
     spread = np.sqrt(np.clip(variance[::-1][: projection.out_features], 0, None))
     scale = np.where(spread > 1e-4 * spread[0], 1 / np.sqrt(np.maximum(spread, 1e-12)), 0)
     weight = vectors[:, ::-1][:, : projection.out_features].T * scale[:, None]  # (D, F)
