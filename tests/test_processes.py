@@ -92,8 +92,22 @@ def test_a_process_that_fails_is_found_in_the_log_whatever_libraries_write(make_
     assert "no memory is left" in (run.root / "processes.log").read_text()
 
 
-def test_an_interrupt_leaves_a_checkpoint(make_run, monkeypatch):
-    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "0")  # torchrun's own patience; ours is longer
+SLOW = """
+import os, time
+if "RANK" in os.environ:
+    from bioclip_lib.trainer import Trainer
+    step = Trainer.train_step
+    def slow(self, *args):
+        time.sleep(4 if self.step >= 3 else 0)
+        return step(self, *args)
+    Trainer.train_step = slow
+"""
+
+
+def test_an_interrupt_leaves_a_checkpoint(make_run, monkeypatch, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(SLOW)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "1")  # torchrun's own patience; ours is longer
     run, config = make_run(processes=2, steps=5_000, checkpoint_every_steps=1_000)
 
     def interrupt(row):
