@@ -6,6 +6,7 @@ hand, ``torchrun --nproc-per-node 8 -m bioclip_lib.processes <run>`` does the sa
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -17,9 +18,12 @@ from . import model, train, train_data
 from .config import Config, TrainConfig, flat, load_config
 from .errors import InputError
 from .parallel import LOST
-from .paths import Run
+from .paths import Run, open_run
 
 Hook = Callable[[dict[str, float]], None]
+
+STEP, ERROR = "bioclip_lib.step", "bioclip_lib.error"  # begin the lines that the processes write; others are no concern
+STOP_S = 120  # for the step and the checkpoint after SIGTERM, before torchrun kills
 
 
 def train_in_processes(run: Run, config: Config, on_step: Hook | None = None) -> None:
@@ -28,33 +32,42 @@ def train_in_processes(run: Run, config: Config, on_step: Hook | None = None) ->
     Parameters
     ----------
     run : Run
-        With catalog, shards and the ``config.json`` of `config`.
+        With catalog and shards.
     config : Config
+        That of the run's ``config.json``, which the processes read.
     on_step : callable, optional
         As of `train.fit`.
 
     Raises
     ------
     InputError
-        If there are fewer GPUs than processes (without a GPU they share the CPU); what `train.fit` raises in one of the
-        processes; or with the log of processes that end otherwise.
+        If the run has another configuration, or there are fewer GPUs than processes (without a GPU they share the
+        CPU); what `train.fit` raises in one of the processes; or with the log of processes that end otherwise.
 
     Notes
     -----
     Each process loads the data by itself: with ``train.stream`` that is little, in memory it is the whole set in each.
-    An interrupt ends the processes, after a checkpoint.
+    An interrupt ends the processes, after a checkpoint: step and checkpoint have two minutes.
     """
     n = config.train.processes
     if n <= 1:
         return
     check_gpus(config.train)
+    open_run(run.root, config)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}"]
-    command += ["-m", "bioclip_lib.processes", str(run.root)]
+    command += [f"--shutdown-timeout={STOP_S}", "-m", "bioclip_lib.processes", str(run.root)]
     log = run.root / "processes.log"
+    threads = str(max(1, (os.cpu_count() or 1) // n))  # torchrun would take 1
     with (
         open(log, "w", encoding="utf-8") as stderr,
         subprocess.Popen(  # a notebook's interrupt is not for them: they are asked to stop below
-            command, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            encoding="utf-8",
+            errors="replace",
+            env={"OMP_NUM_THREADS": threads, **os.environ},
+            start_new_session=True,
         ) as launched,
     ):
         try:
@@ -65,8 +78,12 @@ def train_in_processes(run: Run, config: Config, on_step: Hook | None = None) ->
                 pass
             raise
     if launched.returncode:
-        errors.sort(key=lambda message: LOST in message)  # who lost another one knows least
-        raise InputError(errors[0] if errors else f"the training processes failed; their messages are in {log}")
+        told = [message for message in errors if LOST not in message]  # who lost another one knows least
+        raise InputError(
+            told[0]
+            if told
+            else f"a training process failed; its messages are in {log}; run again to go on from the newest checkpoint"
+        )
 
 
 def check_gpus(cfg: TrainConfig) -> None:
@@ -82,9 +99,9 @@ def _follow(lines: Iterable[str], title: str, on_step: Hook | None) -> list[str]
     with tqdm(desc=title, unit="step", mininterval=0.5) as bar:
         for line in lines:
             kind, _, content = line.partition(" ")
-            if kind == "ERROR":
+            if kind == ERROR:
                 errors.append(json.loads(content))
-            elif kind == "STEP":
+            elif kind == STEP:
                 row = json.loads(content)
                 bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['images_per_s']:.0f} images/s", refresh=False)
                 bar.update()
@@ -108,16 +125,16 @@ def main(root: str) -> int:
         training, validation = train_data.load_training_data(run, config, clip)
         if config.train.freeze_image_tower:
             train_data.start_projection(clip, training.inputs)
-        say_step = lambda row: _say("STEP", row)  # noqa: E731
+        say_step = lambda row: _say(STEP, row)  # noqa: E731
         train.fit(clip, training, validation, config, run, resume=True, progress=False, on_step=say_step)
     except InputError as error:
-        _say("ERROR", str(error))
+        _say(ERROR, str(error))
         return 2
     return 0
 
 
 def _say(kind: str, content: object) -> None:
-    sys.stdout.write(f"{kind} {json.dumps(content)}\n")
+    sys.stdout.write(f"\n{kind} {json.dumps(content)}\n")  # at the start of a line, whatever a library left there
     sys.stdout.flush()
 
 

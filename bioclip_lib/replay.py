@@ -48,8 +48,8 @@ class ReplayPairs:
 
     def __init__(self, folder: str | Path, batch_size: int, size_px: int, counts: Path) -> None:
         self.folder, self.batch_size, self.size_px = Path(folder), batch_size, size_px
-        tars = sorted(self.folder.rglob("*.tar"))
-        known = json.loads(counts.read_text(encoding="utf-8")) if counts.is_file() else {}
+        tars = sorted(path for path in self.folder.rglob("*.tar") if path.is_file())
+        known = _read_counts(counts)
         keys = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in tars]
         new = [path for path, key in zip(tars, keys, strict=True) if key not in known]
         found = dict(zip(new, map_threads(_count_pairs, new), strict=True))
@@ -111,6 +111,15 @@ def _pairs(archive: Archive) -> list[tuple[str, str]]:
         if suffix.lower() in _IMAGES and f"{stem}.txt" in archive.members:
             found.append((name, f"{stem}.txt"))
     return found
+
+
+def _read_counts(path: Path) -> dict[str, int]:
+    """Read the counts of an earlier start; none where the file is missing or damaged."""
+    try:
+        counts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return counts if isinstance(counts, dict) else {}
 
 
 def _count_pairs(path: Path) -> int:

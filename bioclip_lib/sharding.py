@@ -34,8 +34,9 @@ def sharded(model: torch.nn.Module, cfg: TrainConfig) -> Iterator[torch.nn.Modul
     Yields
     ------
     torch.nn.Module
-        The model itself where nothing is spread. Of the copy, the parameters in blocks are `DTensor`, and their
-        gradients are summed over the processes as they arise; what is outside of blocks stays whole in each process.
+        The model itself where nothing is spread. Of the copy, the parameters of open_clip's blocks, and all of a timm
+        trunk that holds blocks directly, are `DTensor`, whose gradients are summed over the processes as they arise;
+        the rest stays whole in each process.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def sharded(model: torch.nn.Module, cfg: TrainConfig) -> Iterator[torch.nn.Modul
     if cfg.compile or cfg.precision == "fp16":
         raise InputError("train.shard goes neither with train.compile nor with fp16; set train.precision=bf16")
     device = model.logit_scale.device
-    trained = copy.deepcopy(model)
+    trained = copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # channels last cannot be spread
     model.cpu()
     try:
         _spread(trained, device)
@@ -82,13 +83,19 @@ def is_spread(tensor: torch.Tensor) -> bool:
     return isinstance(tensor, DTensor)
 
 
-def whole(state: object) -> object:
-    """Gather what is spread in a state of dicts and lists, to the CPU of each process; all have to take part."""
+def whole(state: object, keep: bool = True) -> object:
+    """Gather what is spread in a state of dicts and lists, to the CPU; all processes have to take part.
+
+    One that does not `keep` the result has None in its places.
+    """
     if isinstance(state, dict):
-        return {key: whole(value) for key, value in state.items()}
+        return {key: whole(value, keep) for key, value in state.items()}
     if isinstance(state, list):
-        return [whole(value) for value in state]
-    return state.full_tensor().cpu() if is_spread(state) else state
+        return [whole(value, keep) for value in state]
+    if not is_spread(state):
+        return state
+    tensor = state.full_tensor()
+    return tensor.cpu() if keep else None
 
 
 def alike(value: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

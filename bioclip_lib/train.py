@@ -122,8 +122,8 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
         ):
             objective = Objective(trained, cfg, train)
             trainer = Trainer(trained, objective, cfg, Pairs.of(train, tokens[0]), Pairs.of(val, tokens[1]))
-            if resume and (checkpoint := read_checkpoint(run.checkpoints, settings)):
-                trainer.load_state(*checkpoint)
+            if resume:
+                _load_newest(trainer, run, settings)
             check_agreement((settings, trainer.step), "settings, data, weights or checkpoint")
             if not resume and here.rank == 0:
                 delete_checkpoints(run.checkpoints)
@@ -138,6 +138,12 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
         with atomic(run.tables / "train_log.csv") as tmp:
             log.to_csv(tmp, index=False)
     return log
+
+
+def _load_newest(trainer: Trainer, run: Run, settings: dict) -> None:
+    """Go back to the newest whole checkpoint, if there is one; what was read of it is not kept."""
+    if checkpoint := read_checkpoint(run.checkpoints, settings):
+        trainer.load_state(*checkpoint)
 
 
 def _other_tokens(model: torch.nn.Module, train: TrainData) -> torch.Tensor:
@@ -166,14 +172,19 @@ def _run_steps(
                 on_step(dict(row))
             done = trainer.step == cfg.steps
             if stopping or done or trainer.step % cfg.checkpoint_every_steps == 0:
-                state = trainer.state()
-                if first:
-                    write_checkpoint(run.checkpoints, trainer.step, settings, state, cfg.keep_checkpoints)
+                _save(trainer, settings, run)
             if stopping and not done:
                 raise InputError(
                     f"stopped after step {trainer.step} of {cfg.steps}, as SIGTERM asked; resume with fit(..., "
                     f"resume=True), or run 03_training again: {run.checkpoints} holds the state"
                 )
+
+
+def _save(trainer: Trainer, settings: dict, run: Run) -> None:
+    """Write a checkpoint, in the first process; gathered weights are let go after it."""
+    state = trainer.state()
+    if world().rank == 0:
+        write_checkpoint(run.checkpoints, trainer.step, settings, state, trainer.cfg.keep_checkpoints)
 
 
 def check_numbers(cfg: TrainConfig) -> None:
@@ -253,10 +264,10 @@ def _check_shares(model: torch.nn.Module, train: TrainData, cfg: TrainConfig) ->
             f"{n_processes} processes cannot share a batch of {n_pairs} pairs evenly; set train.batch_size to a "
             f"multiple of {n_processes}, at most {len(train.labels)}"
         )
-    if cfg.replay_batch % n_processes:
+    if cfg.replay_batch and (n_replayed := min(cfg.replay_batch, len(train.replay))) % n_processes:
         raise InputError(
-            f"{n_processes} processes cannot share train.replay_batch={cfg.replay_batch} evenly; set it to a multiple "
-            f"of {n_processes}"
+            f"{n_processes} processes cannot share {n_replayed} replayed pairs evenly; set train.replay_batch to a "
+            f"multiple of {n_processes}, at most {len(train.replay)}"
         )
     n_rows = own_rows(n_pairs).stop - own_rows(n_pairs).start
     in_parts = n_processes > 1 or 0 < cfg.micro_batch_size < n_rows

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from threadpoolctl import threadpool_limits
 
 from . import RANKS, captions, catalog, features, model, shards
 from .config import Config, TrainConfig
@@ -19,6 +20,7 @@ from .errors import InputError
 from .loaders import ShardImages
 from .paths import Run
 from .replay import ReplayPairs
+from .splits import class_rows
 from .stream import ShardStream
 from .train import TrainData
 from .trainer import MAX_VALIDATION_PAIRS
@@ -159,9 +161,7 @@ def class_lineages(table: pd.DataFrame, class_keys: pd.Index) -> np.ndarray:
     ndarray of shape (n_classes, 7), int64
         Codes from 0, rank by rank; -1 where unknown. Names are told apart by kingdom, epithets by genus too.
     """
-    kept = table[catalog.usable(table)].sort_values("image_id")
-    rows = kept.assign(class_key=catalog.class_key(kept)).drop_duplicates("class_key").set_index("class_key")
-    rows = rows.loc[class_keys, list(RANKS)].fillna("")
+    rows = class_rows(table).loc[class_keys, list(RANKS)].fillna("")
     known = (rows != "").to_numpy()
     taxa = rows.apply(lambda column: rows["kingdom"] + "|" + column)
     taxa["species"] = taxa["genus"] + "|" + rows["species"]
@@ -233,7 +233,8 @@ def start_projection(clip: torch.nn.Module, trunk_features: np.ndarray) -> None:
     projection = clip.visual.head.proj
     mean = trunk_features.mean(axis=0, dtype=np.float64)
     centred = trunk_features - mean
-    variance, vectors = np.linalg.eigh(centred.T @ centred / len(centred))  # (n, F) -> (F, F), ascending
+    with threadpool_limits(1):  # the same bits in all processes, whatever number of threads each has
+        variance, vectors = np.linalg.eigh(centred.T @ centred / len(centred))  # (n, F) -> (F, F), ascending
     spread = np.sqrt(np.clip(variance[::-1][: projection.out_features], 0, None))
     scale = np.where(spread > 1e-4 * spread[0], 1 / np.sqrt(np.maximum(spread, 1e-12)), 0)
     weight = vectors[:, ::-1][:, : projection.out_features].T * scale[:, None]  # (D, F)

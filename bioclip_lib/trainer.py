@@ -54,7 +54,7 @@ class Trainer:
     def state(self) -> dict:
         """Return what a checkpoint holds; no generator among it, as a step's randomness depends on its number alone.
 
-        With spread weights all processes have to take part.
+        With spread weights all processes have to take part; the first one, which writes it, alone has them whole.
         """
         state = {
             "model": self.model.state_dict(),
@@ -62,7 +62,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "log": self.log,
         }
-        return whole(state) if self.optimizer.spread else state
+        return whole(state, keep=world().rank == 0)
 
     def load_state(self, step: int, state: dict) -> None:
         """Go back to a checkpoint."""

@@ -17,8 +17,10 @@ from test_replay import write_pairs
 from test_train import tiny_config, tiny_images
 
 from bioclip_lib import optimizer, parallel, sharding, stream
+from bioclip_lib.config import ModelConfig
+from bioclip_lib.embed import trunk_features
 from bioclip_lib.errors import InputError
-from bioclip_lib.model import build_model
+from bioclip_lib.model import LITE0, build_model
 from bioclip_lib.paths import Run
 from bioclip_lib.replay import ReplayPairs
 from bioclip_lib.train import fit
@@ -92,19 +94,23 @@ SPREAD = {
     "spread": {"grad_checkpointing": True, "grad_clip": 0.5, "ema_decay": 0.9},
     "spread_siglip": {"objective": "siglip", "lora_rank": 2},
     "spread_classes": {"objective": "classification", "micro_batch_size": 0},
+    "spread_frozen": {"objective": "classification", "freeze_image_tower": True},  # nothing that is trained is spread
     "replay": {"objective": "clip", "replay_batch": 4, "shard": False},
 }
 
 
 def train_spread(folder):
     """Train with train.shard, which changes nothing in one process; go on from step 8 once, as an interrupted run."""
-    data = data_with_lineages()
+    images = data_with_lineages()
     for name, values in SPREAD.items():
         values = {"shard": True, "micro_batch_size": 3, "val_every_steps": 10, "eps": 1e-3} | values
         config = tiny_config(batch_size=8, steps=20, checkpoint_every_steps=8, keep_checkpoints=3, **values)
+        data = images
         if name == "replay":
             counts = Path(folder) / f"counts-{parallel.world().rank}.json"
-            data = replace(data, replay=ReplayPairs(Path(folder) / "tars", 4, 20, counts))
+            data = replace(images, replay=ReplayPairs(Path(folder) / "tars", 4, 20, counts))
+        if config.train.freeze_image_tower:
+            data = replace(images, inputs=trunk_features(build_model(config.model), images.inputs))
         run, before = Run(Path(folder) / name), None
         for resume in (False, True):
             model = build_model(config.model)
@@ -128,6 +134,13 @@ def check_shares(model, cfg):
         if parallel.world().size > 1:
             kept = sum(p.to_local().numel() for p in spread)
             assert sum(p.numel() for p in spread) == n_blocks and abs(kept / n_blocks - 1 / 2) < 0.01
+            state = sharding.whole(trained.state_dict(), keep=parallel.world().rank == 0)
+            assert all(
+                (value is None) == (parallel.world().rank > 0) for key, value in state.items() if "blocks" in key
+            )
+            lite0 = build_model(ModelConfig(image_tower=LITE0, image_size_px=32, text_layers=1))  # channels last
+            with sharding.sharded(lite0, cfg) as trained:
+                assert all(map(sharding.is_spread, trained.visual.trunk.parameters()))
             with (
                 pytest.raises(InputError, match=r"train\.compile"),
                 sharding.sharded(model, replace(cfg, compile=True)),

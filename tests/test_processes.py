@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -52,8 +54,11 @@ def test_a_mistake_is_one_message_whichever_process_finds_it(make_run, monkeypat
     run, config = make_run(processes=2, batch_size=5)
     with pytest.raises(InputError, match="2 processes cannot share a batch of 5 pairs evenly"):
         processes.train_in_processes(run, config)
+    other = dataclasses.replace(config, train=dataclasses.replace(config.train, lr=0.5))
+    with pytest.raises(InputError, match=r"another configuration \(train\.lr: 0\.001 there, 0\.5 wanted\)"):
+        processes.train_in_processes(run, other)
     monkeypatch.setenv("PYTHONHASHSEED", "no number")  # Python itself refuses to start
-    with pytest.raises(InputError, match=r"the training processes failed; their messages are in .*processes\.log"):
+    with pytest.raises(InputError, match=r"a training process failed; its messages are in .*processes\.log"):
         processes.train_in_processes(run, config)
     assert "PYTHONHASHSEED" in (run.root / "processes.log").read_text()
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
@@ -61,7 +66,48 @@ def test_a_mistake_is_one_message_whichever_process_finds_it(make_run, monkeypat
         processes.train_in_processes(run, config)
 
 
-def test_an_interrupt_leaves_a_checkpoint(make_run):
+NOISY = """
+import os, sys
+if "RANK" in os.environ:
+    sys.stdout.buffer.write(b"ERROR of a library\\nSTEP 1\\n\\xff and no end of line")
+    sys.stdout.flush()
+    from bioclip_lib.trainer import Trainer
+    step = Trainer.train_step
+    def failing(self, *args):
+        if self.step == 2 and os.environ["RANK"] == "1":
+            raise MemoryError("no memory is left")
+        return step(self, *args)
+    Trainer.train_step = failing
+"""
+
+
+def test_a_process_that_fails_is_found_in_the_log_whatever_libraries_write(make_run, monkeypatch, tmp_path):
+    run, config = make_run("a run, größer", processes=2)
+    (tmp_path / "sitecustomize.py").write_text(NOISY)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    rows = []
+    with pytest.raises(InputError, match=r"a training process failed; its messages are in .*größer.processes\.log"):
+        processes.train_in_processes(run, config, rows.append)
+    assert [row["step"] for row in rows] == [1, 2]
+    assert "no memory is left" in (run.root / "processes.log").read_text()
+
+
+SLOW = """
+import os, time
+if "RANK" in os.environ:
+    from bioclip_lib.trainer import Trainer
+    step = Trainer.train_step
+    def slow(self, *args):
+        time.sleep(4 if self.step >= 3 else 0)
+        return step(self, *args)
+    Trainer.train_step = slow
+"""
+
+
+def test_an_interrupt_leaves_a_checkpoint(make_run, monkeypatch, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(SLOW)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "1")  # torchrun's own patience; ours is longer
     run, config = make_run(processes=2, steps=5_000, checkpoint_every_steps=1_000)
 
     def interrupt(row):

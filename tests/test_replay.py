@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from test_train import tiny_config, tiny_images
 
-from bioclip_lib import replay, stream, train_data
+from bioclip_lib import parallel, replay, stream, train, train_data
 from bioclip_lib.embed import encode_images, encode_texts
 from bioclip_lib.errors import InputError
 from bioclip_lib.loaders import MemoryLoader, ReplayLoader
@@ -63,6 +63,23 @@ def test_pairs_are_images_with_a_text_and_are_counted_once(folder, tmp_path, mon
     write_pairs(folder / "0.tar", range(6))
     after = ReplayPairs(folder, 4, SIZE, counts)
     assert len(after) == 15 and after.digest() != before.digest()
+
+
+def test_what_is_no_tar_or_no_count_is_passed_over(pairs, folder, tmp_path):
+    (folder / "folder.tar").mkdir()
+    (folder / "gone.tar").symlink_to(tmp_path / "nowhere.tar")
+    for content in ('{"cut', "[]"):
+        (tmp_path / "counts.json").write_text(content)
+        assert ReplayPairs(folder, 4, SIZE, tmp_path / "counts.json").digest() == pairs.digest()
+
+
+def test_processes_have_to_share_what_a_small_set_gives(folder, tmp_path, monkeypatch):
+    for module in (train, parallel):
+        monkeypatch.setattr(module, "world", lambda: parallel.World(0, 3))
+    data = replace(tiny_images(16), replay=ReplayPairs(folder, 15, SIZE, tmp_path / "counts.json"))
+    config = tiny_config(objective="clip", batch_size=9, replay_batch=15)
+    with pytest.raises(InputError, match="3 processes cannot share 14 replayed pairs evenly"):  # two would train on 14
+        train._check_shares(build_model(config.model), data, config.train)
 
 
 def test_an_epoch_has_each_pair_once_and_images_keep_their_texts(pairs):

@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import math
 import pickle
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bioclip_lib import train
 from bioclip_lib.batches import TrainData, augment, draw_crops, draw_types
 from bioclip_lib.checkpoints import list_checkpoints
 from bioclip_lib.config import TrainConfig, load_config
@@ -168,6 +170,23 @@ def test_resuming_a_finished_training_restores_it(tmp_path):
     again, same = train_tiny(tmp_path, config, resume=True)
     assert model_digest(again) == model_digest(model)
     assert same.equals(log)
+
+
+def test_a_checkpoint_is_let_go_once_it_is_read(tmp_path, monkeypatch):
+    train_tiny(tmp_path, tiny_config())
+    list_checkpoints(tmp_path / "checkpoints")[-1].unlink()
+    read, held = train.read_checkpoint, []
+
+    def watched(*args):
+        step, state = read(*args)
+        held.append(weakref.ref(state["model"]["visual.proj"]))
+        return step, state
+
+    monkeypatch.setattr(train, "read_checkpoint", watched)
+    config, data = tiny_config(), tiny_images(8, seed=1)
+    seen = lambda row: held.append(held[0]())  # noqa: E731
+    fit(build_model(config.model), tiny_images(), data, config, Run(tmp_path), True, False, seen)
+    assert held[1:] == [None, None]
 
 
 def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):

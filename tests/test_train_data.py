@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from bioclip_lib import catalog as catalogs
 from bioclip_lib import features, model, shards, train_data
@@ -125,6 +126,17 @@ def test_the_projection_starts_from_half_whitened_principal_components(clip):
     of_parts = out.std(axis=0)[:3]
     assert of_parts / of_parts[2] == pytest.approx(np.sqrt([8, 4, 1]), rel=0.05)
     assert np.abs(out[:, 3:]).max() < 1e-2 * of_parts[2]
+
+
+def test_the_projection_is_the_same_whatever_number_of_threads_a_process_has():
+    values = np.random.default_rng(0).normal(size=(2_000, 1280)).astype(np.float32)
+    digests = set()
+    for n in (1, 2):
+        clip = model.build_model(CONFIG.model, seed=0)
+        with threadpool_limits(n):
+            train_data.start_projection(clip, values)
+        digests.add(model.model_digest(clip))
+    assert len(digests) == 1
 
 
 def test_a_run_without_training_images_is_refused(tmp_path, catalog, clip):
