@@ -28,7 +28,7 @@ lint: $(READY)
 	$(BIN)nbstripout --verify --keep-id notebooks/*.ipynb
 
 bench: $(READY)
-	$(BIN)python -m benchmarks
+	$(BIN)python -m speed
 
 figures: $(READY)
 	@$(BIN)python -m bioclip_lib.report $(if $(RUN),--run "$(RUN)")

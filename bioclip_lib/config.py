@@ -14,7 +14,7 @@ from .errors import InputError
 
 @dataclass(frozen=True)
 class SyntheticConfig:
-    """The procedural tree of life (`bioclip_lib.synthetic`)."""
+    """The procedural tree of life (`synthetic.tree`)."""
 
     n_species: int = 120
     n_images: int = 10_000
@@ -200,7 +200,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "train.token_dropout": 0.3,
     },
     # One's own set of about 10^6 images (data.photos), from CLIP's weights, on one GPU with 40 GB or more.
-    # Cost: meant to end within a day; estimated from FLOPs, not measured (benchmarks/README.md). Result: not known.
+    # Cost: meant to end within a day; estimated from FLOPs, not measured (speed/README.md). Result: not known.
     "small": {
         **_PHOTOGRAPHS_224,
         "model.name": "ViT-B-16",

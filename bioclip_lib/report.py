@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from . import metrics
 from .errors import InputError
-from .paths import REPOSITORY, Run, atomic
-from .style import MODEL_COLOURS, in_order, task_label
+from .evaluation import metrics
+from .figures.style import MODEL_COLOURS, in_order, task_label
+from .run import REPOSITORY, Run, atomic
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 RESULTS_CSV = REPOSITORY / "data" / "results.csv"

@@ -20,10 +20,14 @@ import nbformat
 import pandas as pd
 import papermill
 
-from . import archives, catalog, metrics, report, settings, sources
+from . import report, settings
+from .catalog import table as catalog
 from .config import PROFILES, Config, flat, load_config
 from .errors import InputError
-from .paths import REPOSITORY, Run, open_run, remove, write_json
+from .evaluation import metrics
+from .files import archives
+from .run import REPOSITORY, Run, open_run, remove, write_json
+from .sources import read
 
 FIRST_EVALUATION = "04_"  # from this notebook on, models are asked
 NOTEBOOKS = REPOSITORY / "notebooks"
@@ -186,8 +190,8 @@ def changed_settings(config: Config) -> dict:
 def source_digest() -> str:
     """Return the SHA-256 of the library's sources."""
     sha = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        sha.update(path.name.encode() + path.read_bytes())
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        sha.update(path.relative_to(Path(__file__).parent).as_posix().encode() + path.read_bytes())
     return sha.hexdigest()
 
 
@@ -215,8 +219,8 @@ def digest_of_photos(config: Config) -> str:
         raise InputError(
             f"the profile {config.profile} needs photographs: pass PHOTOS=path/to/folder, a CSV or a Parquet file"
         )
-    raw = sources.read_source(config.data)
-    said = sources.read_names(config.data, raw)
+    raw = read.read_source(config.data)
+    said = read.read_names(config.data, raw)
     sha = hashlib.sha256()
     sha.update((digest_of_table(raw) + ("" if said is None else digest_of_table(said))).encode())
     for file in sorted({str((archives.split_location(name) or (name,))[0]) for name in raw["location"]}):

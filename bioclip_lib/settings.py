@@ -9,8 +9,8 @@ from pathlib import Path
 
 from .config import Config
 from .errors import InputError
-from .hub import HUB_NAME
-from .resolution import NCBI, check_backbones
+from .sources.hub import HUB_NAME
+from .taxonomy.resolution import NCBI, check_backbones
 
 _LISTS = ("data.backbones", "evaluate.models")
 _PATHS = (
@@ -36,7 +36,7 @@ def absolute(key: str, value: str) -> str:
 
 def _absolute(key: str, value: str) -> str:
     """Make one path absolute."""
-    from .templates import TEMPLATES
+    from .model.templates import TEMPLATES
 
     if key in _MODELS:
         scheme = next((scheme for scheme in _FOLDERS if value.startswith(scheme)), "")
@@ -61,41 +61,31 @@ def check_settings(config: Config) -> None:
     InputError
         For an unknown word, a number out of range, or a file, folder or model that is not there.
     """
-    from . import (
-        batches,
-        captions,
-        few_shot,
-        licenses,
-        loading,
-        model,
-        objectives,
-        processes,
-        splits,
-        templates,
-        towers,
-        train,
-        train_data,
-    )
-    from .benchmark_sets import survey_sets
+    from .catalog import licences, splits
+    from .evaluation import few_shot
+    from .evaluation.benchmark_sets import survey_sets
+    from .model import load, templates, text, towers
+    from .shards import captions
+    from .training import batches, data, loop, objectives, processes
 
     if config.data.source not in ("synthetic", "photos"):
         raise InputError(f"unknown data.source {config.data.source!r}; choose synthetic or photos")
     check_backbones(config.data)
-    licenses.check_licenses(config.data.licenses)
+    licences.check_licenses(config.data.licenses)
     splits.check_fractions(config.split)
     towers.model_config_dict(config.model)
-    model.autocast(config.train.precision, towers.default_device())
-    train.check_numbers(config.train)
+    text.autocast(config.train.precision, towers.default_device())
+    loop.check_numbers(config.train)
     batches.check_drawing(config.train)
     objectives.check_objective(config.train)
-    train_data.check_replay(config.train)
+    data.check_replay(config.train)
     processes.check_gpus(config.train)
     captions.check_train_types(config.train.text_types)
     captions.check_text_type(config.evaluate.text_type)
     templates.read_templates(config.evaluate.templates)
     few_shot.check_shots(config.evaluate.shots, config.evaluate.n_folds)
     for address in config.evaluate.models:
-        loading.check_address(address)
+        load.check_address(address)
     if config.evaluate.sets:
         survey_sets(config.evaluate.sets)
 

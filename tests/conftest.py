@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from bioclip_lib import RANKS
-from bioclip_lib.catalog import build_catalog, read_catalog
-from bioclip_lib.dedup import inspect_images
-from bioclip_lib.paths import REPOSITORY
-from bioclip_lib.resolution import KEY, context_of
-from bioclip_lib.sources import read_image_folder
+from bioclip_lib.catalog.duplicates import inspect_images
+from bioclip_lib.catalog.table import build_catalog, read_catalog
+from bioclip_lib.run import REPOSITORY
+from bioclip_lib.sources.read import read_image_folder
+from bioclip_lib.taxonomy.resolution import KEY, context_of
 
 LINEAGES = {
     "Parus major": ("Animalia", "Chordata", "Aves", "Passeriformes", "Paridae", "Parus", "major"),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bioclip_lib.config import PROFILES, load_config, setting_names
 from bioclip_lib.errors import InputError
-from bioclip_lib.paths import atomic, open_run, write_json
+from bioclip_lib.run import atomic, open_run, write_json
 
 
 @pytest.mark.parametrize("profile", PROFILES)

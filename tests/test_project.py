@@ -8,8 +8,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from bioclip_lib import metrics, report
-from bioclip_lib.paths import REPOSITORY
+from bioclip_lib import report
+from bioclip_lib.evaluation import metrics
+from bioclip_lib.run import REPOSITORY
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 
@@ -66,4 +67,4 @@ def test_readme_shows_the_results_that_are_committed():
 @pytest.mark.parametrize("stem", ["05_few_shot", "07_embedding_maps", "08_hierarchy_probes"])
 def test_further_models_are_asked_wherever_images_alone_are_needed(stem):
     source = (REPOSITORY / "notebooks" / f"{stem}.ipynb").read_text()
-    assert "features.contestants(config)" in source or "*config.evaluate.models" in source
+    assert "features.few_shot_contestants(config)" in source or "*config.evaluate.models" in source

@@ -12,10 +12,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bioclip_lib import catalog, metrics, reproduce
+from bioclip_lib import reproduce
+from bioclip_lib.catalog import table as catalog
 from bioclip_lib.config import SplitConfig, load_config
 from bioclip_lib.errors import InputError
-from bioclip_lib.paths import REPOSITORY, Run
+from bioclip_lib.evaluation import metrics
+from bioclip_lib.run import REPOSITORY, Run
 
 
 def command(*arguments, **kwargs):
@@ -127,7 +129,8 @@ def test_other_questions_are_asked_of_the_same_model(smoke, tmp_path, monkeypatc
 def test_stock_open_clip_loads_the_model(smoke):
     import torch
 
-    from bioclip_lib import embed, model
+    from bioclip_lib.model import encode
+    from bioclip_lib.model import text as model
 
     import open_clip  # isort: skip (after bioclip_lib.model, which declares torchvision's missing operators)
 
@@ -137,7 +140,7 @@ def test_stock_open_clip_loads_the_model(smoke):
     tokenizer = open_clip.get_tokenizer(f"local-dir:{smoke.model}")
     with torch.no_grad():
         theirs = stock.eval().encode_text(tokenizer(texts), normalize=True).numpy()
-    np.testing.assert_allclose(theirs, embed.encode_texts(ours, texts), atol=1e-5)
+    np.testing.assert_allclose(theirs, encode.encode_texts(ours, texts), atol=1e-5)
 
 
 @pytest.mark.parametrize(

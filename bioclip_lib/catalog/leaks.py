@@ -1,0 +1,111 @@
+"""Leakage: the training images that a benchmark tests, and the species that it tests as never seen.
+
+Takes a catalog and that of one or more benchmarks; returns a report, and the catalog without what leaks.
+"""
+
+import pandas as pd
+
+from ..errors import InputError
+from .duplicates import hashed_images
+from .hamming import near_matches
+from .splits import class_key, usable
+
+LEAK_COLUMNS = ("image_id", "benchmark", "benchmark_image_id", "kind", "distance")
+LEAK_KINDS = ("exact", "perceptual", "species hold-out")
+
+
+def find_leaks(catalog: pd.DataFrame, benchmark: pd.DataFrame) -> pd.DataFrame:
+    """Find the images that would be trained on although a benchmark tests them, or their species as unseen.
+
+    Parameters
+    ----------
+    catalog : pd.DataFrame
+        Its usable images of the splits train and val, or of none yet, are looked at.
+    benchmark : pd.DataFrame
+        A catalog of one or more benchmarks, told apart by ``source``. Classes of the split ``heldout_species`` are the
+        ones that the benchmark tests as never seen.
+
+    Returns
+    -------
+    pd.DataFrame
+        `LEAK_COLUMNS`, at most one row an image, benchmark and kind of `LEAK_KINDS`, in this order: ``exact`` (the
+        same bytes, distance 0), ``perceptual`` (not exact, the nearest image; distance in bits), ``species hold-out``
+        (an image of a class held out; distance missing). Of several benchmark images the first in ``image_id`` order
+        is named.
+
+    Raises
+    ------
+    InputError
+        If `benchmark` is no catalog, or a usable image has no perceptual hash.
+
+    Notes
+    -----
+    A hold-out is recognised by class alone: an image named only to the genus may show a held-out species.
+    """
+    missing = {"image_id", "source", "sha256", "phash", "split", "excluded", "scientific_name"} - set(benchmark.columns)
+    if missing:
+        raise InputError(f"the benchmark has no columns {sorted(missing)}; build its catalog as the training set's")
+    trained = usable(catalog) & catalog["split"].isin(("", "train", "val"))
+    hashed = hashed_images(catalog, trained)
+    images = catalog[trained].assign(class_key=class_key(catalog[trained]))
+    tables = [pd.DataFrame(columns=list(LEAK_COLUMNS), dtype=object)]
+    for name, tested in benchmark[usable(benchmark)].sort_values("image_id").groupby("source"):
+        exact = _same_value(images, tested, "sha256").assign(kind="exact", distance=0)
+        near = _near_images(hashed[~hashed["image_id"].isin(exact["image_id"])], tested)
+        heldout = tested[tested["split"] == "heldout_species"]
+        heldout = _same_value(images, heldout.assign(class_key=class_key(heldout)), "class_key")
+        found = [exact, near.assign(kind="perceptual"), heldout.assign(kind="species hold-out", distance=pd.NA)]
+        tables.extend(table.assign(benchmark=name).astype(object) for table in found)
+    leaks = pd.concat(tables, ignore_index=True)[list(LEAK_COLUMNS)].astype({"distance": "Int64"})
+    return leaks.sort_values(["image_id", "benchmark", "kind"], ignore_index=True)
+
+
+def _same_value(images: pd.DataFrame, tested: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return ``image_id, benchmark_image_id`` of the images that share a column's value with the first tested one."""
+    first = tested.drop_duplicates(column).set_index(column)["image_id"]
+    shared = images[images[column].isin(first.index)]
+    return pd.DataFrame({"image_id": shared["image_id"], "benchmark_image_id": shared[column].map(first)})
+
+
+def _near_images(hashed: pd.DataFrame, tested: pd.DataFrame) -> pd.DataFrame:
+    """Return ``image_id, benchmark_image_id, distance`` of the hashed images that look like a tested one."""
+    tested = hashed_images(tested, usable(tested))
+    matches, distances = near_matches(hashed["hash"].to_numpy(), tested["hash"].to_numpy())
+    near = matches >= 0
+    names = tested["image_id"].to_numpy()[matches[near]]
+    return pd.DataFrame(
+        {"image_id": hashed["image_id"].to_numpy()[near], "benchmark_image_id": names, "distance": distances[near]}
+    )
+
+
+def remove_leaks(catalog: pd.DataFrame, leaks: pd.DataFrame) -> pd.DataFrame:
+    """Exclude leaking images.
+
+    Parameters
+    ----------
+    catalog : pd.DataFrame
+    leaks : pd.DataFrame
+        Of `find_leaks` on this catalog.
+
+    Returns
+    -------
+    pd.DataFrame
+        A copy; the usable images that `leaks` names are excluded as ``leak into <benchmark> (<kind>)``, by the gravest
+        kind where there are several, and their split is ''.
+
+    Raises
+    ------
+    InputError
+        If `leaks` names an image that the catalog does not have.
+    """
+    unknown = set(leaks["image_id"]) - set(catalog["image_id"])
+    if unknown:
+        raise InputError(f"{len(unknown)} leaking images are not in the catalog; find its leaks again")
+    order = leaks.assign(gravity=leaks["kind"].map(LEAK_KINDS.index)).sort_values(["gravity", "benchmark"])
+    gravest = order.drop_duplicates("image_id").set_index("image_id")
+    reasons = "leak into " + gravest["benchmark"] + " (" + gravest["kind"] + ")"
+    leaking = usable(catalog) & catalog["image_id"].isin(reasons.index)
+    return catalog.assign(
+        excluded=catalog["excluded"].mask(leaking, catalog["image_id"].map(reasons)),
+        split=catalog["split"].mask(leaking, ""),
+    )

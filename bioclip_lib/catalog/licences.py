@@ -1,0 +1,113 @@
+"""Licences in the words of many sources, and the images that come under those asked for.
+
+Takes what a source says of an image's licence; returns a short key, whatever the version. Refuses to accept a licence
+that it does not know.
+"""
+
+import re
+from collections.abc import Collection
+
+import pandas as pd
+
+from ..errors import InputError
+from .splits import usable
+
+NOT_STATED = "not-stated"
+OTHER = "other"  # said, but none of the keys
+KEYS = (
+    *("cc0", "public-domain", "no-known-copyright"),
+    *("cc-by", "cc-by-sa", "cc-by-nd", "cc-by-nc", "cc-by-nc-sa", "cc-by-nc-nd"),
+    *("all-rights-reserved", OTHER, NOT_STATED),
+)
+_WORDS = (  # in this order; what stands on the left becomes one word
+    (r"non ?commercial", "nc"),
+    (r"share ?alike", "sa"),
+    (r"no ?deriv(ative|s|ative works|atives)?( works)?", "nd"),
+    (r"attribution", "by"),
+    (r"creative ?commons( org)?( licenses)?", "cc"),
+    (r"(cc )?public ?domain dedication|(cc )?public ?domain zero|cc zero|cc 0", "cc0"),
+    (r"(cc )?public ?domain( mark)?|cc pd(m)?", "pdm"),
+)
+_NOTHING = {"", "none", "na", "n a", "nan", "null", "unknown", "unspecified", "not stated", "not provided", "not given"}
+_PHRASES = (
+    (r"\bno known (copyright|restrictions)\b|\bnkc\b|flickr com commons usage", "no-known-copyright"),
+    (r"\ball rights reserved\b|rightsstatements org (vocab|page) inc\b|^c$|^copyright$", "all-rights-reserved"),
+)
+
+
+def license_key(text: str) -> str:
+    """Return the key of a licence.
+
+    Parameters
+    ----------
+    text : str
+        An address, a code or words, as iNaturalist, GBIF, EOL, BIOSCAN and people write them.
+
+    Returns
+    -------
+    str
+        One of `KEYS`: versions and countries are left out. What names two licences, or one that is not there, is
+        ``other``; '' and its like are ``not-stated``.
+
+    Examples
+    --------
+    >>> license_key("http://creativecommons.org/licenses/by-nc/4.0/"), license_key("CC_BY_4_0"), license_key("GPL")
+    ('cc-by-nc', 'cc-by', 'other')
+    """
+    words = " ".join(re.findall(r"[^\W_]+", text.lower()))
+    if words in _NOTHING:
+        return NOT_STATED
+    for pattern, word in _WORDS:
+        words = re.sub(rf"\b({pattern})\b", word, words)
+    found = {key for pattern, key in _PHRASES if re.search(pattern, words)}
+    found |= {"cc0"} if re.search(r"\bcc0\b", words) else set()
+    found |= {"public-domain"} if re.search(r"\bpdm\b", words) else set()
+    # "by" alone is a word of English: it counts after "cc", or at the very start
+    for terms in re.findall(r"(?:\bcc|^)((?: ?\b(?:by|nc|sa|nd)\b)+)(?! (?:nc|sa|nd))", words):
+        found.add("-".join(["cc", *sorted(set(terms.split()), key=["by", "nc", "sa", "nd"].index)]))
+    if len(found) != 1 or re.search(r"\bnot\b", words):
+        return OTHER
+    (key,) = found
+    return key if key in KEYS else OTHER
+
+
+def exclude_licenses(catalog: pd.DataFrame, accepted: Collection[str]) -> pd.DataFrame:
+    """Exclude the images whose licence is not among those accepted.
+
+    Parameters
+    ----------
+    catalog : pd.DataFrame
+        Before duplicates are marked, so that of two copies the one with a good licence is kept.
+    accepted : collection of str
+        Licences in any words that `license_key` knows; none accepts all.
+
+    Returns
+    -------
+    pd.DataFrame
+        A copy; the others are excluded as ``licence <key> not among those asked for``.
+
+    Raises
+    ------
+    InputError
+        If an accepted licence is not known.
+    """
+    if not accepted:
+        return catalog
+    accepted_keys = check_licenses(accepted)
+    key = keys_of(catalog["license"])
+    out = usable(catalog) & ~key.isin(accepted_keys)
+    return catalog.assign(excluded=catalog["excluded"].mask(out, "licence " + key + " not among those asked for"))
+
+
+def check_licenses(accepted: Collection[str]) -> list[str]:
+    """Return the keys of the licences that a user accepts; raise `InputError` where one is not known."""
+    keys = {name: license_key(name) for name in accepted}
+    unknown = [name for name, key in keys.items() if key == OTHER and name != OTHER]
+    if unknown:
+        raise InputError(f"data.licenses: {', '.join(map(repr, unknown))} is not known; take of {', '.join(KEYS)}")
+    return list(keys.values())
+
+
+def keys_of(licenses: pd.Series) -> pd.Series:
+    """Return the key of each licence of a column; each wording is read once."""
+    return licenses.map({text: license_key(text) for text in licenses.unique()}).astype(object)

@@ -1,0 +1,118 @@
+"""The rule of the benchmark Rare Species: threatened species with enough images of one source, and in no other.
+
+Takes a catalog and the user's export of the IUCN Red List; returns the chosen images as a catalog of their own, whose
+species are held out. `data.benchmark` keeps its images and its species out of training. Refuses a list without names
+or categories, and a catalog in which no species satisfies the rule.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from ..errors import InputError
+from ..files.tables import find_column, normal_name, read_strings
+from .splits import class_key, seeded_order, usable
+
+CATEGORIES = {
+    **{"near threatened": "NT", "vulnerable": "VU", "endangered": "EN", "critically endangered": "CR"},
+    **{"extinct in the wild": "EW", "lower risk/near threatened": "NT", "lr/nt": "NT"},
+}
+"""Near threatened to extinct in the wild, as exports of the Red List write them; the codes are taken too."""
+_NAMES = ("scientificname", "scientific_name", "species", "name")
+_STATUS = ("redlistcategory", "red_list_category", "iucn_category", "threatstatus", "category", "status")
+
+
+def read_red_list(path: str | Path) -> pd.Series:
+    """Read the threatened species of an export of the IUCN Red List.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV or Parquet with a column ``scientificName`` (or ``species``) and one ``redlistCategory`` (or ``category``).
+
+    Returns
+    -------
+    pd.Series
+        The category (NT, VU, EN, CR or EW) by scientific name. Of an export with a column ``scopes``, global
+        assessments only.
+
+    Raises
+    ------
+    InputError
+        If it is not there, cannot be read, or lacks a column.
+
+    Notes
+    -----
+    Subspecies and subpopulations have names of their own and match no species. Of a species with several threatened
+    categories the first row counts.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give an export of the IUCN Red List, as CSV")
+    table = read_strings(path)
+    table.columns = [normal_name(column) for column in table.columns]
+    name = find_column(path, "scientific name", table, _NAMES)
+    category = find_column(path, "Red List category", table, _STATUS)
+    if "scopes" in table:
+        table = table[(table["scopes"] == "") | table["scopes"].str.contains("global", case=False)]
+    status = table[category].str.lower()
+    status = status.map(CATEGORIES).fillna(status.str.upper().where(status.str.upper().isin(CATEGORIES.values()), ""))
+    status.index = table[name].str.split().str.join(" ").rename("scientific_name")
+    status = status[status != ""].rename("category")
+    return status[~status.index.duplicated()]
+
+
+def choose_rare_species(
+    catalog: pd.DataFrame,
+    red_list: pd.Series,
+    *,
+    source: str = "eol",
+    n_species: int = 400,
+    n_images: int = 30,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Choose species and images as Rare Species was made.
+
+    Parameters
+    ----------
+    catalog : pd.DataFrame
+        With duplicates marked.
+    red_list : pd.Series
+        Of `read_red_list`: the threatened species are its index.
+    source : str
+        Where the images are taken from.
+    n_species, n_images : int
+        How many species, at most, and images of each; a species with fewer usable images is not taken.
+    seed : int
+
+    Returns
+    -------
+    pd.DataFrame
+        The rows of the chosen images, in the catalog's order, ``split`` "heldout_species": a catalog, to be written
+        with `write_catalog` and named as ``data.benchmark``, which removes these images and all others of the species.
+
+    Raises
+    ------
+    InputError
+        If no species satisfies the rule.
+
+    Notes
+    -----
+    A species is in another source if a row of it names the species, whether its image can be used or not. Species and
+    images are ranked by a hash of name or id and the seed, so another species moves neither.
+    """
+    key = class_key(catalog).where(catalog["rank"] == "species", "")
+    elsewhere = set(key[catalog["source"] != source])
+    images = catalog[usable(catalog) & (catalog["source"] == source) & key.isin(red_list.index) & ~key.isin(elsewhere)]
+    table = pd.DataFrame({"key": key[images.index], "draw": seeded_order(images["image_id"], seed)}, index=images.index)
+    sizes = table["key"].value_counts()
+    species = pd.Series(sorted(sizes.index[sizes >= n_images]), dtype=object)
+    if species.empty:
+        raise InputError(
+            f"no species of {source!r} is on the list, has {n_images} usable images and is in no other source; "
+            f"sources here: {', '.join(sorted(set(catalog['source'])))}"
+        )
+    chosen = species[seeded_order(species, seed).argsort(kind="stable")[:n_species]]
+    table = table[table["key"].isin(chosen)].sort_values("draw", kind="stable")
+    rows = table.groupby("key").head(n_images).index
+    return catalog[catalog.index.isin(rows)].assign(split="heldout_species").reset_index(drop=True)

@@ -1,0 +1,258 @@
+"""Few-shot scores of a run: the same folds for every model and method, fold by fold, and paired comparisons.
+
+Takes the catalog, folds as image ids and tables of features; returns tidy scores with n, interval and chance, and what
+each query got. Each source is a data set of its own. Refuses folds that do not fit the catalog, and features that do
+not cover the images.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..catalog.splits import class_rows
+from ..config import EvaluateConfig
+from ..errors import InputError
+from ..shards import captions
+from . import classifiers, comparisons, few_shot, metrics
+from .class_names import ASIS
+from .tasks import SCORE_COLUMNS, Features, evaluated_images, rows_of, with_interval
+
+METHODS = {
+    "simple_shot": few_shot.simple_shot,
+    "nearest_shot": classifiers.nearest_shot,
+    "ridge": classifiers.ridge_probe,
+}
+PARTS = ("all", "cumulative", "unseen")
+_QUERY_COLUMNS = ["image_id", "class_key", "fold", "correct", "model", "method", "dataset", "part", "k"]
+
+
+def eligible_classes(table: pd.DataFrame, k: int) -> pd.DataFrame:
+    """Tell which classes have the images for k shots and a query.
+
+    Returns
+    -------
+    DataFrame
+        ``dataset, class_key, n_images, eligible``, one row a class.
+    """
+    counts = evaluated_images(table).groupby(["dataset", "class_key"]).size().rename("n_images").reset_index()
+    return counts.assign(eligible=counts["n_images"] > k)
+
+
+def draw_folds(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
+    """Draw the folds of every data set, as image ids: saved, they repeat the evaluation exactly.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The catalog.
+    config : EvaluateConfig
+
+    Returns
+    -------
+    DataFrame
+        ``dataset, part`` and the columns of `few_shot.folds_table`. Parts: ``all`` (independent folds over all classes
+        with an image more than the most shots), ``unseen`` (held-out species among themselves), ``cumulative`` (all
+        classes in the original's accumulating folds). Empty where no set has two such classes.
+    """
+    few_shot.check_shots(config.shots, config.n_folds)
+    drawn = [pd.DataFrame(columns=["dataset", "part", *few_shot.FOLD_COLUMNS])]
+    for dataset, group in evaluated_images(table).groupby("dataset"):
+        sizes = group.groupby("class_key")["part"].transform("size")
+        group = group[sizes > max(config.shots)]
+        for part in PARTS:
+            pool = group[group["part"] == "unseen"] if part == "unseen" else group
+            if pool["class_key"].nunique() < 2:
+                continue
+            labels, mode = pool["class_key"].to_numpy(), "cumulative" if part == "cumulative" else "independent"
+            folds = few_shot.few_shot_folds(labels, config.shots, config.n_folds, mode, config.seed)
+            rows = few_shot.folds_table(folds, pool.index, labels)
+            rows.insert(0, "dataset", dataset)
+            rows.insert(1, "part", part)
+            drawn.append(rows)
+    return pd.concat(drawn[1:] or drawn, ignore_index=True)
+
+
+def score_few_shot(
+    table: pd.DataFrame,
+    folds: pd.DataFrame,
+    tables: Features,
+    encoders: Mapping[str, Callable[[Sequence[str]], np.ndarray]],
+    config: EvaluateConfig,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Classify the queries of every fold by every model and method.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The catalog.
+    folds : DataFrame
+        Of `draw_folds`, or read from where they were saved.
+    tables : mapping of model to FeatureTable
+    encoders : mapping of model to callable
+        From n texts to text features, (n, D), of the models that have a text tower: only they blend in the captions of
+        the configured text type.
+    config : EvaluateConfig
+
+    Returns
+    -------
+    scores : DataFrame
+        Rows for `metrics.append_metrics`: top1 (mean over folds) and macro_top1 (mean over classes of their accuracy in
+        all folds); the intervals are bootstraps over classes. The task ``few_shot/<k>`` is SimpleShot on the folds of
+        ``all``; ``/unseen``, ``/cumulative`` and then the other methods are appended. Cumulative folds are asked of
+        SimpleShot only: they repeat the original's protocol.
+    queries : DataFrame
+        ``image_id, class_key, fold, correct, model, method, dataset, part, k``, a row an answer.
+    """
+    images = evaluated_images(table)
+    texts = _class_texts(table, config.text_type)
+    values = {name: rows_of(features, images) for name, features in tables.items()}
+    scores, queries = [], []
+    for (dataset, part), rows in folds.groupby(["dataset", "part"]):
+        pool = images[images["dataset"] == dataset]
+        labels = pool["class_key"].to_numpy()
+        splits = few_shot.folds_from_table(rows, pool.index, labels)
+        classes = np.unique(rows["class_key"])
+        for name in tables:
+            features = values[name].loc[pool.index].to_numpy()
+            methods = _methods(part, list(texts[classes]), encoders.get(name))
+            for k, parts in splits.items():
+                for method, predict in methods.items():
+                    answers = fold_answers(features, labels, pool.index, parts, predict)
+                    keys = {"model": name, "method": method, "dataset": dataset, "part": part, "k": k}
+                    queries.append(answers.assign(**keys))
+                    scores += score_answers(keys, answers, config)
+    every = pd.concat(queries, ignore_index=True) if queries else pd.DataFrame(columns=_QUERY_COLUMNS)
+    return pd.DataFrame(scores, columns=SCORE_COLUMNS), every
+
+
+def _class_texts(table: pd.DataFrame, text_type: str) -> pd.Series:
+    """Return the caption of each class, or its label in the caption's template, indexed by class."""
+    classes = class_rows(table)
+    if text_type == ASIS:
+        return classes["verbatim_name"].map(captions.TEMPLATES_ONE[0].format)
+    texts = [captions.caption(row, text_type) for row in classes.to_dict("records")]
+    return pd.Series(texts, index=classes.index, dtype=object)
+
+
+def _methods(part: str, texts: list[str], encode: Callable | None) -> dict[str, Callable]:
+    """Return the methods of a part, from features, labels, shots and queries to labels; texts in order of classes."""
+    if part == "cumulative":
+        return {"simple_shot": few_shot.simple_shot}
+    if encode is None:
+        return METHODS
+    encoded = encode(texts)
+    return {**METHODS, "text": lambda *fold: classifiers.text_anchored(*fold, encoded)}
+
+
+def fold_answers(
+    features: np.ndarray, labels: np.ndarray, image_ids: pd.Index, parts: Sequence[few_shot.Fold], predict: Callable
+) -> pd.DataFrame:
+    """Return the queries of every fold, with whether each is right."""
+    rows = []
+    for fold, (shots, queries) in enumerate(parts):
+        correct = predict(features, labels, shots, queries) == labels[queries]
+        keys = {"image_id": image_ids[queries], "class_key": labels[queries], "fold": fold}
+        rows.append(pd.DataFrame({**keys, "correct": correct}))
+    return pd.concat(rows, ignore_index=True)
+
+
+def task_of(part: str, k: int, method: str) -> str:
+    """Name a task of metrics.csv.
+
+    Examples
+    --------
+    >>> task_of("all", 5, "simple_shot"), task_of("unseen", 1, "ridge")
+    ('few_shot/5', 'few_shot/1/unseen/ridge')
+    """
+    words = ["few_shot", str(k), *([part] if part != "all" else []), *([method] if method != "simple_shot" else [])]
+    return "/".join(words)
+
+
+def score_answers(keys: dict, answers: pd.DataFrame, config: EvaluateConfig) -> list[dict]:
+    """Return the rows of top1 and macro_top1."""
+    per_class = answers.groupby("class_key")["correct"].mean()
+    row = {"model": keys["model"], "dataset": keys["dataset"]}
+    row["task"] = task_of(keys["part"], keys["k"], keys["method"])
+    counts = {"n": answers["image_id"].nunique(), "seeds": answers["fold"].nunique(), "chance": 1 / len(per_class)}
+    values, classes = answers["correct"].to_numpy(float), answers["class_key"].to_numpy()
+    top1 = with_interval(values, classes, config)
+    macro = with_interval(per_class.to_numpy(), per_class.index.to_numpy(), config)
+    return [{**row, "metric": "top1", **top1, **counts}, {**row, "metric": "macro_top1", **macro, **counts}]
+
+
+def fold_scores(scores: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
+    """Set the accuracy of each fold beside mean, spread, interval and chance.
+
+    Parameters
+    ----------
+    scores, queries : DataFrame
+        Of `score_few_shot`.
+
+    Returns
+    -------
+    DataFrame
+        ``dataset, part, k, model, method, mean, std, fold_0 ..., ci_low, ci_high, macro, n, chance``. ``std`` is that
+        of the population, over folds, as the original reports it: it tells how much the draw of shots matters, and is
+        no interval, because folds share their images.
+    """
+    keys = ["dataset", "part", "k", "model", "method"]
+    per_fold = queries.groupby([*keys, "fold"])["correct"].mean().unstack("fold").add_prefix("fold_")
+    table = per_fold.assign(mean=per_fold.mean(axis=1), std=per_fold.std(axis=1, ddof=0)).reset_index()
+    tasks = [task_of(row.part, row.k, row.method) for row in table.itertuples()]
+    table["task"] = pd.Series(tasks, index=table.index, dtype=object)  # text, of no rows too
+    shared = ["dataset", "model", "task"]
+    top1 = scores.loc[scores["metric"] == "top1", [*shared, "ci_low", "ci_high", "n", "chance"]]
+    macro = scores.loc[scores["metric"] == "macro_top1", [*shared, "value"]].rename(columns={"value": "macro"})
+    table = table.merge(top1, on=shared, validate="1:1").merge(macro, on=shared, validate="1:1")
+    return table[[*keys, "mean", "std", *per_fold.columns, "ci_low", "ci_high", "macro", "n", "chance"]]
+
+
+def compare_few_shot(queries: pd.DataFrame, column: str, reference: str, config: EvaluateConfig) -> pd.DataFrame:
+    """Compare a model, or a method, with each other one, paired on the same queries of the same folds.
+
+    Parameters
+    ----------
+    queries : DataFrame
+        Of `score_few_shot`.
+    column : str
+        What is compared: "model" within each method, or "method" within each model.
+    reference : str
+        A model or a method.
+    config : EvaluateConfig
+
+    Returns
+    -------
+    DataFrame
+        ``dataset, part, k``, the other of model and method, ``baseline, value, ci_low, ci_high, p_value, p_holm,
+        detectable, n``: accuracy of the reference minus the baseline's, with interval and p-value of a bootstrap over
+        classes (`metrics.paired_difference`); the p-value corrected over data sets and baselines of the same question;
+        the difference that would be found with a power of 80 % (`comparisons.detectable_difference`); the number of
+        images, as in the scores, however many folds ask them.
+
+    Raises
+    ------
+    InputError
+        If the reference has no answers where others have.
+    """
+    kept = "method" if column == "model" else "model"
+    question = ["part", "k", kept]
+    index = ["dataset", *question, "fold", "image_id", "class_key"]
+    wide = queries.assign(correct=queries["correct"].astype(float)).pivot(index=index, columns=column, values="correct")
+    if len(wide.columns) and reference not in wide.columns:
+        raise InputError(f"no answers of {reference}; there are those of {', '.join(map(str, wide.columns))}")
+    rows = []
+    for keys, group in wide.groupby(["dataset", *question]):
+        for baseline in wide.columns.drop(reference, errors="ignore"):
+            if group[[reference, baseline]].isna().any(axis=None):  # not asked here
+                continue
+            a, b = group[reference].to_numpy(), group[baseline].to_numpy()
+            image_ids, classes = (group.index.get_level_values(name) for name in ("image_id", "class_key"))
+            test = metrics.paired_difference(a, b, classes, config.n_bootstraps, config.seed)._asdict()
+            found = {"detectable": comparisons.detectable_difference(a, b, classes), "n": image_ids.nunique()}
+            rows.append({**dict(zip(["dataset", *question], keys, strict=True)), "baseline": baseline, **test, **found})
+    columns = ["dataset", *question, "baseline", "value", "ci_low", "ci_high", "p_value", "detectable", "n"]
+    table = pd.DataFrame(rows, columns=columns)
+    p_holm = table.groupby(question)["p_value"].transform(lambda p: comparisons.holm(p.to_numpy()))
+    table.insert(table.columns.get_loc("p_value") + 1, "p_holm", p_holm)
+    return table

@@ -1,0 +1,199 @@
+"""The leaderboard: models by data sets and tasks, from metrics.csv of one or several runs, beside published numbers.
+
+Takes tables of results, and answers image by image; returns tables and writes them as JSON. Computes no score. A
+published number is shown as published, with its source, and takes part in no rank and no test.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..config import EvaluateConfig
+from ..errors import InputError
+from ..run import REPOSITORY, write_json
+from . import comparisons, metrics
+
+PUBLISHED_CSV = REPOSITORY / "data" / "published_numbers.csv"
+PUBLISHED_COLUMNS = ("set", "model", "task", "metric", "value", "source")
+LOWER_IS_BETTER = ("ece", "mistake_distance")
+_KEYS = ["dataset", "task", "metric"]
+_COLUMNS = [*_KEYS, "model", "value", "ci_low", "ci_high", "n", "chance", "differs", "published", "source"]
+
+
+def read_results(paths: Sequence[str | Path]) -> pd.DataFrame:
+    """Read metrics.csv of several runs; where there are several, a model is named with its run.
+
+    Raises
+    ------
+    InputError
+        If no path is given, one is no metrics table, or two runs have the same name and the same row.
+    """
+    if not len(paths):
+        raise InputError("no metrics.csv given; pass one of each run")
+    table = pd.concat([metrics.read_metrics(path) for path in paths], ignore_index=True)
+    if table.duplicated(metrics.KEYS).any():
+        twice = table[table.duplicated(metrics.KEYS)].iloc[0]
+        raise InputError(f"run {twice['run']} occurs twice with {twice['task']} of {twice['model']}; rename one run")
+    if table["run"].nunique() > 1:
+        table["model"] = table["model"] + " (" + table["run"] + ")"
+    return table
+
+
+def read_published(path: str | Path = PUBLISHED_CSV) -> pd.DataFrame:
+    """Read published numbers, fractions: ``set, model, task, metric, value, source``; no rows where there is no file.
+
+    Raises
+    ------
+    InputError
+        If the file has other columns, or a number lacks its source or is none.
+    """
+    if not Path(path).is_file():
+        return pd.DataFrame(columns=list(PUBLISHED_COLUMNS))
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if tuple(table.columns) != PUBLISHED_COLUMNS:
+        raise InputError(f"{path} has columns {', '.join(table)}; {', '.join(PUBLISHED_COLUMNS)} are wanted")
+    table = table.assign(value=pd.to_numeric(table["value"], errors="coerce"))
+    if table["value"].isna().any() or (table["source"] == "").any():
+        raise InputError(f"{path} has a row without a value or a source; fill it in or take it out")
+    return table
+
+
+def build_leaderboard(results: pd.DataFrame, published: pd.DataFrame, differs: Mapping[str, str]) -> pd.DataFrame:
+    """Set results and published numbers of the same data set, task and metric below each other, the best first.
+
+    The best is the lowest of `LOWER_IS_BETTER`, else the highest.
+
+    Parameters
+    ----------
+    results : DataFrame
+        Of `read_results`.
+    published : DataFrame
+        Of `read_published`; numbers of sets, tasks or metrics that are not among the results are left out.
+    differs : mapping of data set to str
+        Of `set_scores.score_sets`: where a set is not the published one.
+
+    Returns
+    -------
+    DataFrame
+        ``dataset, task, metric, model, value, ci_low, ci_high, n, chance, differs, published, source``. Interval, n and
+        chance of a published number are empty: they were not published. A number whose ``differs`` is not empty must
+        not be compared with a published one.
+    """
+    ours = results[results["metric"] != "p_value"].assign(published=False, source="")
+    ours["differs"] = ours["dataset"].map(differs).fillna("")
+    theirs = published.rename(columns={"set": "dataset"}).assign(published=True, differs="")
+    theirs = theirs.merge(ours[_KEYS].drop_duplicates(), on=_KEYS)
+    board = pd.concat([ours, theirs.astype({"value": float})], ignore_index=True) if len(theirs) else ours
+    badness = board["value"].where(board["metric"].isin(LOWER_IS_BETTER), -board["value"])
+    board = board.assign(badness=badness).sort_values([*_KEYS, "badness"], kind="stable")
+    return board[_COLUMNS].reset_index(drop=True)
+
+
+def percent_table(board: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
+    """Lay out top-1 in percent, models by data sets and tasks: value [interval]; a published one says so.
+
+    Parameters
+    ----------
+    board : DataFrame
+        Of `leaderboard`.
+    tasks : sequence of str
+        Columns, in this order within each data set.
+
+    Returns
+    -------
+    DataFrame of str
+        '' where there is no number; several published numbers of one model stand side by side.
+    """
+    rows = board[(board["metric"] == "top1") & board["task"].isin(list(tasks))]
+    cells = [
+        f"{100 * row.value:.1f} (published)"
+        if row.published
+        else f"{100 * row.value:.1f} [{100 * row.ci_low:.1f}, {100 * row.ci_high:.1f}]"
+        for row in rows.itertuples()
+    ]
+    wide = (
+        rows.assign(cell=cells)
+        .groupby(["model", "dataset", "task"])["cell"]
+        .agg("; ".join)
+        .unstack(["dataset", "task"])
+    )
+    order = [(dataset, task) for dataset in rows["dataset"].unique() for task in tasks]
+    return wide.reindex(columns=[column for column in order if column in wide.columns]).fillna("")
+
+
+def ranks_over_sets(board: pd.DataFrame) -> pd.DataFrame:
+    """Rank the models within each data set, by top-1, and average over the sets that all were asked.
+
+    Returns
+    -------
+    DataFrame
+        ``task, model, mean_rank, best, n_sets, p_friedman``; of `comparisons.rank_table`.
+    """
+    ours = board[(board["metric"] == "top1") & ~board["published"]]
+    tables = [pd.DataFrame(columns=["task", "model", "mean_rank", "best", "n_sets", "p_friedman"])]
+    for task, rows in ours.groupby("task"):
+        table, p_value = comparisons.rank_table(rows.pivot(index="dataset", columns="model", values="value"))
+        if table["n_sets"].iloc[0]:
+            tables.append(table.rename_axis("model").reset_index().assign(task=task, p_friedman=p_value))
+    return pd.concat(tables[1:] or tables, ignore_index=True)[list(tables[0].columns)]
+
+
+def compare_zero_shot(predictions: pd.DataFrame, reference: str, config: EvaluateConfig) -> pd.DataFrame:
+    """Compare a model with each other one on the same images, corrected over data sets and baselines.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Of `zero_shot_scores.score_zero_shot`.
+    reference : str
+        A model.
+    config : EvaluateConfig
+
+    Returns
+    -------
+    DataFrame
+        ``dataset, part, baseline, value, ci_low, ci_high, p_value, p_holm`` (accuracy of the reference minus the
+        baseline's; bootstrap over classes: for another set of species), ``only_reference, only_baseline, p_mcnemar,
+        p_mcnemar_holm`` (exact, over images: for these species), ``detectable`` (the difference that this many classes
+        would show in four of five cases) and ``n``.
+
+    Raises
+    ------
+    InputError
+        If the reference did not name any image.
+    """
+    right = predictions.assign(correct=(predictions["class_key"] == predictions["predicted"]).astype(float))
+    wide = right.pivot(index=["dataset", "part", "image_id", "class_key"], columns="model", values="correct")
+    if reference not in wide.columns:
+        raise InputError(f"no predictions of {reference}; there are those of {', '.join(map(str, wide.columns))}")
+    rows = []
+    for (dataset, part), group in wide.groupby(["dataset", "part"]):
+        for baseline in wide.columns.drop(reference):
+            both = group[[reference, baseline]].dropna()
+            if both.empty:
+                continue
+            a, b = both[reference].to_numpy(), both[baseline].to_numpy()
+            classes = both.index.get_level_values("class_key").to_numpy()
+            test = metrics.paired_difference(a, b, classes, config.n_bootstraps, config.seed)._asdict()
+            pairs = dict(zip(("only_reference", "only_baseline", "p_mcnemar"), comparisons.mcnemar(a, b), strict=True))
+            found = {"detectable": comparisons.detectable_difference(a, b, classes), "n": len(both)}
+            rows.append({"dataset": dataset, "part": part, "baseline": baseline, **test, **pairs, **found})
+    columns = ["dataset", "part", "baseline", "value", "ci_low", "ci_high", "p_value", "only_reference"]
+    table = pd.DataFrame(rows, columns=[*columns, "only_baseline", "p_mcnemar", "detectable", "n"])
+    for column, corrected in (("p_value", "p_holm"), ("p_mcnemar", "p_mcnemar_holm")):
+        adjusted = table.groupby("part")[column].transform(lambda p: comparisons.holm(p.to_numpy()))
+        table.insert(table.columns.get_loc(column) + 1, corrected, adjusted)
+    return table
+
+
+def write_leaderboard(path: str | Path, **tables: pd.DataFrame) -> None:
+    """Write tables as one JSON object: a list of rows under each name, null where a number is missing."""
+    plain = {name: table.astype(object).where(table.notna(), None) for name, table in tables.items()}
+    write_json(Path(path), {name: [_plain(row) for row in table.to_dict("records")] for name, table in plain.items()})
+
+
+def _plain(row: dict) -> dict:
+    """Turn numpy's numbers into Python's."""
+    return {key: value.item() if isinstance(value, np.generic) else value for key, value in row.items()}

@@ -1,0 +1,287 @@
+"""Members of tar, tar.gz and zip archives, read where they are: nothing is unpacked, so no name can lead anywhere.
+
+Takes a path; returns the members with their places, built once an archive and kept; then the bytes of a member by
+random access, from several threads. Refuses (`ArchiveError`) links, devices, encrypted and oversized members, names
+that leave the archive, and what is truncated or corrupt. Members before a damage stay readable.
+"""
+
+import stat
+import tarfile
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+from .arrow import ARROW_SUFFIX, read_arrow_image
+from .gzips import GzipPass, GzipReader
+from .members import ArchiveError, Member, checked_name
+from .zips import read_zip_member, zip_members
+
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+ARCHIVE_SUFFIXES = (*TAR_SUFFIXES, ".zip")
+_SUFFIXES = (*ARCHIVE_SUFFIXES, ARROW_SUFFIX)
+SEPARATOR = "::"
+MAX_ARCHIVES = 128  # indices kept: TreeOfLife-10M has 63, BIOSCAN-1M 113
+_MAX_HEADER_BYTES = 2**20  # of one tar header, long names and pax records included
+
+
+class Archive:
+    """The members of an archive by name, in its order, and ``damage``: '' or where its reading stopped and why."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.members: dict[str, Member] = {}
+        self.damage = ""
+        self.gzip: GzipReader | None = None
+
+    def add(self, name: str, member: Member) -> None:
+        """Add a member; one whose name is taken gets ``#2`` and a problem."""
+        name, problem = checked_name(name)
+        unique, repeat = name, 1
+        while unique in self.members:
+            repeat += 1
+            unique, problem = f"{name}#{repeat}", "second member of this name"
+        self.members[unique] = member._replace(problem=problem) if problem else member
+
+
+_archives: OrderedDict[tuple[str, int, int], Archive] = OrderedDict()
+_building: dict[tuple[str, int, int], threading.Lock] = {}
+_lock = threading.Lock()
+
+
+def open_archive(path: str | Path) -> Archive:
+    """Return the members of an archive; indexed when first asked for, and again when the file changes.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of a suffix in `ARCHIVE_SUFFIXES`.
+
+    Returns
+    -------
+    Archive
+        Folders are left out; links, devices and the like are members with a problem.
+
+    Raises
+    ------
+    ArchiveError
+        If the file is missing or cannot be read at all.
+
+    Notes
+    -----
+    A tar is indexed by reading its headers, a zip by its directory. A tar.gz is decompressed once from end to end, in
+    memory and a block at a time (`files.gzips`).
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise ArchiveError("archive not found" if missing else f"archive unreadable ({error.strerror})") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise ArchiveError("archive is not a regular file")
+    key = (str(path), status.st_size, status.st_mtime_ns)
+    with _lock:
+        building = _building.setdefault(key, threading.Lock())
+    with building:  # two threads that ask for one archive wait for one index
+        archive = _archives.get(key) or _index(path)
+    with _lock:
+        _archives[key] = archive
+        _archives.move_to_end(key)
+        while len(_archives) > MAX_ARCHIVES:
+            _building.pop(_archives.popitem(last=False)[0], None)
+    return archive
+
+
+def _index(path: Path) -> Archive:
+    """Build the index of an archive."""
+    archive = Archive(path)
+    try:
+        if path.suffix.lower() == ".zip":
+            _index_zip(archive)
+        elif path.suffix.lower() in (".gz", ".tgz"):
+            _index_tar_gz(archive)
+        else:
+            _index_plain_tar(archive)
+    except OSError as error:
+        raise ArchiveError(f"archive unreadable ({error.strerror})") from None
+    return archive
+
+
+class _Headers:
+    """A file object through which `tarfile` cannot be made to read a header of gigabytes into memory."""
+
+    def __init__(self, file) -> None:
+        self._file, self.seek, self.tell = file, file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if size > _MAX_HEADER_BYTES:
+            raise ArchiveError(f"tar header of {size} bytes")
+        return self._file.read(size)
+
+
+def _index_plain_tar(archive: Archive) -> None:
+    with archive.path.open("rb") as file:
+        _add_tar_members(archive, _Headers(file))
+    _mark_cut_members(archive, archive.path.stat().st_size)
+
+
+def _index_tar_gz(archive: Archive) -> None:
+    with GzipPass(archive.path) as decoded:
+        _add_tar_members(archive, _Headers(decoded))
+        _mark_cut_members(archive, decoded.n_bytes)
+    archive.gzip = GzipReader(archive.path, decoded.checkpoints)
+
+
+def _add_tar_members(archive: Archive, file: _Headers) -> None:
+    """Add the members of a tar up to its end, or to the damage."""
+    try:
+        with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
+            while (info := tar.next()) is not None:
+                tar.members = []  # else a TarInfo a member stays in memory
+                if not info.isdir():
+                    archive.add(info.name, Member(info.offset_data, info.size, _tar_problem(info)))
+            archive.damage = _end_damage(file, tar.offset)
+    except (tarfile.TarError, ArchiveError, ValueError, OverflowError, EOFError) as error:
+        archive.damage = str(error) if isinstance(error, ArchiveError) else f"tar is damaged ({error})"
+
+
+def _tar_problem(info: tarfile.TarInfo) -> str:
+    """Return why a tar member is not read, '' for a plain file."""
+    if info.issym() or info.islnk():
+        return "link inside an archive, not followed"
+    return "" if info.isreg() and not info.issparse() and info.size >= 0 else "not a regular file in the archive"
+
+
+def _end_damage(file: _Headers, offset: int) -> str:
+    """Return '' where a tar ends with its mark, a block of zeros; `tarfile` takes any bad header for the end."""
+    file.seek(offset)
+    block = file.read(tarfile.BLOCKSIZE)
+    if block == bytes(tarfile.BLOCKSIZE):
+        return ""
+    return "tar is damaged (bad header)" if len(block) == tarfile.BLOCKSIZE else "tar is truncated"
+
+
+def _mark_cut_members(archive: Archive, n_bytes: int) -> None:
+    """Give the members that reach beyond the end of the archive a problem."""
+    for name, member in archive.members.items():
+        if not member.problem and member.offset + member.size > n_bytes:
+            archive.members[name] = member._replace(problem="archive is truncated within this member")
+
+
+def _index_zip(archive: Archive) -> None:
+    members, archive.damage = zip_members(archive.path)
+    for name, member in members:
+        archive.add(name, member)
+
+
+def split_location(location: str) -> tuple[str, str] | None:
+    """Split ``path/to.tar::member``; None for the location of a plain file.
+
+    Examples
+    --------
+    >>> split_location("a/b.tar.gz::c/d.jpg")
+    ('a/b.tar.gz', 'c/d.jpg')
+    >>> split_location("a/b::c.jpg") is None
+    True
+    """
+    path, separator, member = location.partition(SEPARATOR)
+    while separator and not path.lower().endswith(_SUFFIXES):
+        more, separator, member = member.partition(SEPARATOR)
+        path = f"{path}{SEPARATOR}{more}"
+    return (path, member) if separator else None
+
+
+def in_compressed_tar(location: str) -> bool:
+    """Tell whether an image lies in an archive that is slow to read but from front to end.
+
+    Examples
+    --------
+    >>> in_compressed_tar("a.tar.gz::1.jpg"), in_compressed_tar("a.tar::1.jpg"), in_compressed_tar("a.zip::1.jpg")
+    (True, False, False)
+    """
+    inside = split_location(location)
+    return inside is not None and inside[0].lower().endswith((".gz", ".tgz"))
+
+
+def reading_order(locations: Sequence[str]) -> list[int]:
+    """Return the order in which to read images: archive by archive, in each from front to end.
+
+    Parameters
+    ----------
+    locations : sequence of str
+
+    Returns
+    -------
+    list of int
+        A permutation of ``range(len(locations))``; plain files keep their order, before the archives.
+
+    Notes
+    -----
+    A tar.gz is decoded once in this order, at every access by half the distance of two checkpoints in any other.
+    """
+    keys: list[tuple] = []
+    for i, location in enumerate(locations):
+        inside = split_location(location)
+        keys.append((inside[0], _offset(*inside), i) if inside else ("", 0, i))
+    return [i for *_, i in sorted(keys)]
+
+
+def _offset(path: str, name: str) -> int:
+    """Return where a member lies in its archive, 0 where that is unknown."""
+    try:
+        member = None if path.lower().endswith(ARROW_SUFFIX) else open_archive(path).members.get(name)
+    except ArchiveError:
+        return 0
+    return member.offset if member else 0
+
+
+def read_member(path: str | Path, name: str, max_bytes: int) -> bytes:
+    """Read one member of an archive.
+
+    Parameters
+    ----------
+    path : str or Path
+    name : str
+        As in ``open_archive(path).members``; of an Arrow file ``<column>/<row>``.
+    max_bytes : int
+        A larger member is refused before it is read.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    ArchiveError
+        With the reason.
+    """
+    if str(path).lower().endswith(ARROW_SUFFIX):
+        return read_arrow_image(path, name, max_bytes)
+    archive = open_archive(path)
+    member = archive.members.get(name)
+    if member is None:
+        raise ArchiveError(f"not in the archive; {archive.damage}" if archive.damage else "not in the archive")
+    if member.problem:
+        raise ArchiveError(member.problem)
+    if max(member.size, member.packed) > max_bytes:
+        raise ArchiveError(f"member of {member.size / 2**30:.1f} GiB (limit {max_bytes / 2**30:.0f})")
+    try:
+        data = (
+            read_zip_member(archive.path, member)
+            if archive.path.suffix.lower() == ".zip"
+            else _read_tar(archive, member)
+        )
+    except OSError as error:
+        raise ArchiveError(f"archive unreadable ({error.strerror})") from None
+    if len(data) != member.size:
+        raise ArchiveError("archive is truncated within this member")
+    return data
+
+
+def _read_tar(archive: Archive, member: Member) -> bytes:
+    if archive.gzip is not None:
+        return archive.gzip.read(member.offset, member.size)
+    with archive.path.open("rb") as file:
+        file.seek(member.offset)
+        return file.read(member.size)

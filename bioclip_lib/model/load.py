@@ -1,0 +1,162 @@
+"""Models by one string: open_clip's, the hub's, runs of ours, and towers that see but do not read.
+
+Takes an address; returns the model with its own preprocessing, and its tokenizer where it has a text tower. Refuses
+addresses that do not load, and checkpoints that would have to be unpickled.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import _torchvision_ops  # noqa: F401 (before open_clip and timm)
+
+# isort: split
+import open_clip
+import torch
+from open_clip.model import set_model_preprocess_cfg
+from open_clip.transform import PreprocessCfg, image_transform_v2
+
+from ..config import ModelConfig
+from ..errors import InputError
+from .pretrained import create_pretrained, loading_error, split_address
+from .towers import LITE0, load_lite0_trunk, place, preprocess_config_dict
+
+_TIMM = "timm:"
+_RUN = "run:"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model with what belongs to it: image transform, tokenizer, where it came from and its `model_digest`.
+
+    A model without a text tower has no tokenizer, None: it can be asked few-shot only.
+    """
+
+    model: torch.nn.Module
+    preprocess: Callable
+    tokenizer: Callable | None
+    address: str
+    digest: str
+
+
+class VisionModel(torch.nn.Module):
+    """An image tower alone, where open_clip's models have it: ``visual.trunk``, preprocessing in ``visual``."""
+
+    def __init__(self, trunk: torch.nn.Module, preprocess_cfg: dict) -> None:
+        super().__init__()
+        self.visual = torch.nn.Module()
+        self.visual.trunk = trunk
+        set_model_preprocess_cfg(self, preprocess_cfg)
+
+
+def is_vision_only(address: str) -> bool:
+    """Tell from its address whether a model has no text tower.
+
+    Examples
+    --------
+    >>> is_vision_only("timm:vit_small_patch14_dinov2.lvd142m"), is_vision_only("ViT-B-16:openai")
+    (True, False)
+    """
+    return address == LITE0 or address.startswith(_TIMM)
+
+
+def load_model(address: str) -> LoadedModel:
+    """Load a model with its preprocessing and tokenizer.
+
+    Parameters
+    ----------
+    address : str
+        ``local-dir:<folder>`` (open_clip's layout), ``run:<folder>`` (a run of ours), ``hf-hub:<owner>/<name>``,
+        ``<open_clip name>:<pretrained tag>``; without text tower ``timm:<name>`` (whatever timm loads with pretrained
+        weights, ``timm:local-dir:<folder>`` among it) or ``efficientnet-lite0`` (of its Python package).
+
+    Returns
+    -------
+    LoadedModel
+        In evaluation mode, float32, on `default_device`.
+
+    Raises
+    ------
+    InputError
+        As of `pretrained.create_pretrained`, or if there is no such model with weights.
+
+    Notes
+    -----
+    The short edge of an image becomes the size that the tower takes: timm's margin around the crop is left out.
+    """
+    model, tokenizer = (_vision_model if is_vision_only(address) else _clip_model)(address)
+    return LoadedModel(place(model), image_transform(model), tokenizer, address, model_digest(model))
+
+
+def image_transform(model: torch.nn.Module) -> Callable:
+    """Return a model's own evaluation transform, from a PIL image to a Tensor (3, S, S)."""
+    return image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+
+
+def check_address(address: str) -> None:
+    """Raise `InputError` for the address of a model that is not there, as far as that is known without the network."""
+    if address == LITE0:
+        return
+    if not address.startswith(_TIMM):
+        split_address(_local(address))
+        return
+    import timm
+
+    name = address.removeprefix(_TIMM)
+    if ":" not in name and not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(pretrained=True)) or ["see timm.list_models()"]
+        raise InputError(f"timm has no model {name!r} (near: {', '.join(near)}); choose one of timm's")
+
+
+def _local(address: str) -> str:
+    """Return the address of a run's exported model as ``local-dir:<folder>``, any other as it is."""
+    if not address.startswith(_RUN):
+        return address
+    folder = Path(address.removeprefix(_RUN)).expanduser() / "model"
+    if not folder.is_dir():
+        raise InputError(f"{folder} does not exist; give the folder of a run, and run 03_training first")
+    return f"local-dir:{folder}"
+
+
+def _clip_model(address: str) -> tuple[torch.nn.Module, Callable]:
+    """Load an image and a text tower with their tokenizer."""
+    address = _local(address)
+    name, _ = split_address(address)
+    if address.endswith(":"):
+        raise InputError(f"{address!r} names no weights; give a pretrained tag behind the colon")
+    return create_pretrained(address), open_clip.get_tokenizer(name)
+
+
+def _vision_model(address: str) -> tuple[VisionModel, None]:
+    """Load an image tower that has no text tower."""
+    if address == LITE0:
+        trunk = load_lite0_trunk()
+        trunk.reset_classifier(0)
+        return VisionModel(trunk, preprocess_config_dict(ModelConfig(image_tower=LITE0, image_size_px=224))), None
+    import timm
+
+    check_address(address)
+    try:
+        trunk = timm.create_model(address.removeprefix(_TIMM), pretrained=True, num_classes=0)
+    except Exception as error:  # as in `create_pretrained`
+        raise loading_error(address, error) from error
+    data = timm.data.resolve_model_data_config(trunk)
+    cfg = {"size": data["input_size"][1:], **{key: data[key] for key in ("mean", "std", "interpolation")}}
+    return VisionModel(trunk, {**cfg, "mode": "RGB", "resize_mode": "shortest", "fill_color": 0}), None
+
+
+def model_digest(model: torch.nn.Module) -> str:
+    """Return the SHA-256 of a model's state: names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def preprocess_digest(model: torch.nn.Module) -> str:
+    """Return the SHA-256 of a model's image preprocessing (size, interpolation, normalisation)."""
+    return hashlib.sha256(json.dumps(model.visual.preprocess_cfg, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,270 @@
+"""From a taxon to the text that a model reads.
+
+Takes a row with the seven ranks and the names; returns captions for training and class strings for evaluation, in the
+forms of the original project. Refuses an unknown text type. A class that is not a species (a morphotype, a genus) has
+its own cleaned label where a species has its common name, so that two morphotypes of one order keep apart.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from .. import RANKS
+from ..catalog.splits import class_rows
+from ..errors import InputError
+from ..taxonomy.names import clean_label
+from ..taxonomy.ranks import tree_distance
+
+TEMPLATES_ONE = ("a photo of {}.",)
+SHARD_TEXTS = {
+    "com": "com.txt",
+    "sci": "sci.txt",
+    "taxon": "taxon.txt",
+    "taxonTag": "taxonTag.txt",
+    "sci_com": "sci_com.txt",
+    "taxon_com": "taxon_com.txt",
+    "taxonTag_com": "taxonTag_com.txt",
+    "scientific_name": "scientific_name.txt",
+    "taxonomic_name": "taxonomic_name.txt",
+    "common_name": "common_name.txt",
+}
+"""Text type -> suffix of its member in a shard. The last three are bare names, the others captions."""
+CAPTIONS = tuple(SHARD_TEXTS)[:7]
+HIGHER_RANKS = ("order", "family", "genus")
+DEFAULT_TEXT = "taxon_com"
+"""The caption that stands in the plain ``.txt`` for stock trainers."""
+_BARE = {"scientific_name": "sci", "taxonomic_name": "taxon", "common_name": "com"}
+
+
+def caption(row: Mapping[str, str], text_type: str) -> str:
+    """Return the training caption of a taxon, ``a photo of {X}.``, or a bare name.
+
+    Parameters
+    ----------
+    row : mapping
+        A catalog row: the seven ranks, ``scientific_name, common_name, rank, verbatim_name``.
+    text_type : str
+        A key of `SHARD_TEXTS`.
+
+    Returns
+    -------
+    str
+        Never empty for a row that has any name; blanks collapsed.
+
+    Raises
+    ------
+    InputError
+        For an unknown text type.
+
+    Notes
+    -----
+    What is missing is replaced, so that each text type exists for each image: the common name by the scientific, that
+    by the taxonomic one. Evaluation strings follow other rules: `name_string`.
+
+    Examples
+    --------
+    >>> ranks = ("Animalia", "Chordata", "Aves", "Piciformes", "Picidae", "Picoides", "dorsalis")
+    >>> row = dict(zip(RANKS, ranks), rank="species", common_name="American Three-toed Woodpecker")
+    >>> caption(row, "sci_com")
+    'a photo of Picoides dorsalis with common name American Three-toed Woodpecker.'
+    >>> caption(row, "taxonTag")[:43]
+    'a photo of kingdom Animalia phylum Chordata'
+    """
+    check_text_type(text_type)
+    if text_type in _BARE:
+        return _name(row, _BARE[text_type])
+    name, _, with_common = text_type.partition("_")
+    text = _name(row, name)
+    return TEMPLATES_ONE[0].format(f"{text} with common name {_name(row, 'com')}" if with_common else text)
+
+
+def name_string(row: Mapping[str, str], text_type: str) -> str:
+    """Return the class string of a taxon in evaluation, to be put into prompt templates.
+
+    Parameters
+    ----------
+    row : mapping
+        As in `caption`.
+    text_type : str
+        A key of `SHARD_TEXTS`.
+
+    Returns
+    -------
+    str
+        '' for ``com`` where a species has no common name.
+
+    Raises
+    ------
+    InputError
+        For an unknown text type.
+
+    Notes
+    -----
+    Unlike captions: a missing common name leaves its suffix away; the seven ranks are joined by single blanks *without*
+    collapsing those of missing ranks; without a kingdom the taxonomic name is the scientific one. Two species may have
+    one common name: with ``com`` there can be fewer strings than classes.
+
+    Examples
+    --------
+    >>> row = dict.fromkeys(RANKS, "") | {"genus": "Acacia", "species": "dealbata", "rank": "species"}
+    >>> name_string(row, "taxon_com"), name_string(row, "com")
+    ('Acacia dealbata', '')
+    """
+    check_text_type(text_type)
+    name, _, with_common = _BARE.get(text_type, text_type).partition("_")
+    common = _common(row)
+    if name == "com":
+        return common
+    tagged = name == "taxonTag"
+    if name == "sci" or not row.get("kingdom", "").strip():
+        text = _name(row, "sci")
+    else:
+        text = _name(row, "taxonTag") if tagged else " ".join(row.get(rank, "") for rank in RANKS)
+    return f"{text} with common name {common}" if with_common and common else text
+
+
+def check_text_type(text_type: str) -> None:
+    """Raise `InputError` for a text type that is not a key of `SHARD_TEXTS`."""
+    if text_type not in SHARD_TEXTS:
+        raise InputError(f"unknown text type {text_type!r}; choose one of {', '.join(SHARD_TEXTS)}")
+
+
+def check_train_types(text_types: Sequence[str]) -> None:
+    """Raise `InputError` for no text types, or for one that is not a key of `CAPTIONS`."""
+    unknown = [t for t in text_types if t not in CAPTIONS]
+    if unknown or not text_types:
+        wrong = f"unknown train.text_types {', '.join(unknown)}" if unknown else "train.text_types is empty"
+        raise InputError(f"{wrong}; choose some of {', '.join(CAPTIONS)}")
+
+
+def _name(row: Mapping[str, str], kind: str) -> str:
+    """Return the bare name of a kind, with the fallbacks of `caption`, blanks collapsed."""
+    known = [(rank, row[rank]) for rank in RANKS if row.get(rank, "").strip()]
+    taxon = " ".join(value for _, value in known)
+    names = {
+        "com": _common(row),
+        "sci": _scientific(row),
+        "taxon": taxon,
+        "taxonTag": " ".join(f"{rank} {value}" for rank, value in known),
+    }
+    text = names[kind] or _scientific(row) or taxon or _label(row)
+    return " ".join(text.split())
+
+
+def _common(row: Mapping[str, str]) -> str:
+    """Return a species' common name, any other class's cleaned label."""
+    if row.get("rank", "") == "species":
+        return " ".join(row.get("common_name", "").split())
+    return _label(row)
+
+
+def _label(row: Mapping[str, str]) -> str:
+    """Return the cleaned verbatim name; as it is, where nothing is left of it."""
+    verbatim = row.get("verbatim_name", "")
+    return clean_label(verbatim) or " ".join(verbatim.split())
+
+
+def _scientific(row: Mapping[str, str]) -> str:
+    """Return "Genus epithet", else the scientific name, else the deepest rank known; '' if there is none."""
+    genus, epithet = row.get("genus", "").strip(), row.get("species", "").strip()
+    if genus and epithet:
+        return f"{genus[0].upper()}{genus[1:]} {epithet}"
+    deepest = (row[rank].strip() for rank in reversed(RANKS) if row.get(rank, "").strip())
+    return row.get("scientific_name", "").strip() or next(deepest, "")
+
+
+def caption_table(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Return the captions of every class that has a usable image.
+
+    Parameters
+    ----------
+    catalog : pd.DataFrame
+
+    Returns
+    -------
+    pd.DataFrame
+        ``class_key`` and a column per caption type (`CAPTIONS`), one row a class, sorted by class.
+    """
+    classes = class_rows(catalog)
+    rows = classes.to_dict("records")
+    table = {text_type: [caption(row, text_type) for row in rows] for text_type in CAPTIONS}
+    return pd.DataFrame({"class_key": classes.index, **table})
+
+
+def higher_caption_table(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Return captions of the higher taxa of every class: the taxonomic caption, cut after order, family and genus.
+
+    Parameters
+    ----------
+    catalog : pd.DataFrame
+
+    Returns
+    -------
+    pd.DataFrame
+        Indexed by ``class_key`` in the order of `caption_table`; a column for each of `HIGHER_RANKS`. Classes of one
+        taxon have the same caption; where a rank is unknown, what is known above it stands; a class without any name at
+        these ranks has its own caption.
+    """
+    classes = class_rows(catalog)
+    table = {}
+    for last in HIGHER_RANKS:
+        ranks = classes[list(RANKS[: RANKS.index(last) + 1])]
+        names = [" ".join(name for name in row if name) for row in ranks.to_numpy()]
+        rows = zip(names, classes.to_dict("records"), strict=True)
+        table[last] = [TEMPLATES_ONE[0].format(name) if name else caption(row, "com") for name, row in rows]
+    return pd.DataFrame(table, index=classes.index)
+
+
+def sample_text_types(n: int, types: Sequence[str], rng: np.random.Generator) -> np.ndarray:
+    """Draw a text type for each of n samples, uniformly.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Indices into `types`.
+
+    Raises
+    ------
+    InputError
+        For an unknown text type, or none.
+
+    Notes
+    -----
+    The original draws one type for the whole batch of a step: ``np.repeat(sample_text_types(1, types, rng), n)``.
+    """
+    if not types:
+        raise InputError("no text type given; choose some of " + ", ".join(CAPTIONS))
+    for text_type in types:
+        check_text_type(text_type)
+    return rng.integers(len(types), size=n)
+
+
+def shared_words_by_rank(texts: pd.DataFrame, ranks: pd.DataFrame) -> pd.DataFrame:
+    """Count the words that the captions of two species share, by the deepest rank that the two share.
+
+    Parameters
+    ----------
+    texts : DataFrame of shape (n, n_text_types)
+        A caption a species and text type.
+    ranks : DataFrame of shape (n, 7)
+        In the same order.
+
+    Returns
+    -------
+    DataFrame
+        Mean number of shared words, beyond those of the template; one row a shared rank ("none" first), one column a
+        text type, and the number of ``pairs`` of species.
+    """
+    distance = tree_distance(ranks)
+    upper = np.triu_indices(len(ranks), k=1)
+    shared_rank = np.array(["none", *RANKS])[len(RANKS) - distance[upper].astype(int)]
+    counts = {}
+    for text_type in texts:
+        words = [
+            set(text.rstrip(".").split()) - {"a", "photo", "of", "with", "common", "name"} for text in texts[text_type]
+        ]
+        counts[text_type] = [len(words[i] & words[j]) for i, j in zip(*upper, strict=True)]
+    by_rank = pd.DataFrame(counts).groupby(shared_rank)
+    table = by_rank.mean().assign(pairs=by_rank.size())
+    return table.reindex([rank for rank in ("none", *RANKS) if rank in table.index])

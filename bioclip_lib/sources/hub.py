@@ -1,0 +1,186 @@
+"""Image data sets of the library `datasets`: saved to disk, an imagefolder, Parquet with an image column, a hub name.
+
+Takes a path or a name; returns the raw table. Images stay where `datasets` has them, in Arrow files: a location is
+``path/to.arrow::<column>/<row>``. Refuses a data set without an image column, and a hub name that is neither in the
+cache nor to be had.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import InputError
+from ..files.archives import SEPARATOR
+from ..files.arrow import image_places
+from ..files.tables import PARQUET_SUFFIXES, column_name, said_of_names, verbatim_names
+from .match import SPLIT_COLUMN, check_some_image, ordered
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+_ACTION = "give a data set whose image column holds images"
+
+
+def is_saved(root: Path) -> bool:
+    """Tell a folder that `datasets` saved."""
+    return (root / "dataset_dict.json").is_file() or (
+        (root / "state.json").is_file() and (root / "dataset_info.json").is_file()
+    )
+
+
+def has_metadata(root: Path) -> bool:
+    """Tell an imagefolder: a metadata file with a column file_name in the folder, or in a folder of it."""
+    return any(_names_files(path) for name in _METADATA for path in (root / name, *root.glob(f"*/{name}")))
+
+
+def _names_files(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    if path.suffix == ".parquet":
+        return "file_name" in _image_columns(path, any_type=True)
+    with path.open("rb") as file:
+        return b"file_name" in file.readline(65536)
+
+
+def parquet_files(path: Path) -> list[Path]:
+    """Return the Parquet files with images at a path, or in a folder and ``data/`` of it."""
+    if path.is_file():
+        found = [path] if path.suffix.lower() in PARQUET_SUFFIXES else []
+    else:
+        found = sorted({*path.glob("*.parquet"), *path.glob("data/*.parquet"), *path.glob("*/*.parquet")})
+    return [file for file in found if _image_columns(file)]
+
+
+def _image_columns(path: Path, any_type: bool = False) -> list[str]:
+    """Return the columns of a Parquet file that hold encoded images (or all columns)."""
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, ValueError):
+        return []
+    return [field.name for field in schema if any_type or _is_image_type(field.type)]
+
+
+def _is_image_type(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) and {field.name for field in kind} == {"bytes", "path"}
+
+
+def read_dataset(path: str | Path) -> pd.DataFrame:
+    """Read an image data set of the library `datasets`.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder of ``save_to_disk``, an imagefolder (images and ``metadata.csv``), a Parquet file or a folder of
+        them, or the name of a data set on the hub.
+
+    Returns
+    -------
+    pd.DataFrame
+        The raw table, split by split, with the split's name in ``source_split``; ``source_id`` is
+        ``<split>/<number>``.
+
+    Raises
+    ------
+    InputError
+        If it cannot be loaded (a hub name without network, say), or has no image column or no column of names.
+
+    Notes
+    -----
+    Imagefolders and Parquet go through the cache of `datasets`, which copies the images of Parquet files there.
+    """
+    roots = _roots(path)
+    rows = [_split_rows(split, data, str(path), roots) for split, data in _load(path).items()]
+    source = Path(path).stem or str(path)
+    raw = pd.concat(rows, ignore_index=True).assign(source=source)
+    return check_some_image(ordered(raw), Path(path), {}, _ACTION)
+
+
+def _load(path: str | Path) -> dict:
+    """Load the splits of a data set."""
+    import datasets
+
+    root = Path(path).expanduser()
+    try:
+        if root.is_dir() and is_saved(root):
+            loaded = datasets.load_from_disk(str(root))
+        elif root.is_dir() and has_metadata(root):
+            loaded = datasets.load_dataset("imagefolder", data_dir=str(root.resolve()))
+        elif root.exists():
+            files = [str(file.resolve()) for file in parquet_files(root)]
+            loaded = datasets.load_dataset("parquet", data_files=_by_split(files))
+        else:
+            loaded = datasets.load_dataset(str(path))
+    except Exception as error:  # the library and those below it raise nearly anything
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        action = (
+            "repair or save it again"
+            if root.exists()
+            else "it is no folder; with a network unset HF_HUB_OFFLINE, else download it elsewhere and give its folder"
+        )
+        raise InputError(f"data set {path} cannot be loaded ({reason}); {action}") from None
+    return dict(loaded) if isinstance(loaded, dict) else {str(loaded.split or "train"): loaded}
+
+
+def _by_split(files: list[str]) -> dict[str, list[str]]:
+    """Sort Parquet files by the split that their names begin with, as the hub writes them (``train-00000-of-...``)."""
+    splits: dict[str, list[str]] = {}
+    for file in files:
+        match = re.match(r"(train|validation|val|test)\b", Path(file).name)
+        splits.setdefault(match[1] if match else "train", []).append(file)
+    return splits
+
+
+def _split_rows(split: str, data, path: str, roots: list[Path]) -> pd.DataFrame:
+    """Return the raw rows of one split."""
+    import datasets
+
+    images = [name for name, feature in data.features.items() if isinstance(feature, datasets.Image)]
+    if not images:
+        raise InputError(f"data set {path} has no image column: found {', '.join(data.features)}; {_ACTION}")
+    others = [
+        name
+        for name, feature in data.features.items()
+        if isinstance(feature, (datasets.ClassLabel, datasets.Value)) and "binary" not in getattr(feature, "dtype", "")
+    ]
+    table = data.select_columns(others).to_pandas() if others else pd.DataFrame(index=range(len(data)))
+    for name in others:
+        if isinstance(data.features[name], datasets.ClassLabel):
+            names = data.features[name].names
+            table[name] = [names[i] if 0 <= i < len(names) else "" for i in table[name].fillna(-1).astype(int)]
+    table = table.astype(object).where(table.notna(), "").astype(str).rename(columns=column_name)
+    name = verbatim_names(Path(path), table)
+    said = said_of_names(table, name)
+    location, problem = zip(*_locations(data, images[0], roots), strict=True) if len(data) else ((), ())
+    raw = pd.DataFrame({"location": location, "problem": problem, "verbatim_name": name}, dtype=object)
+    raw["source_id"] = [f"{split}/{i}" for i in range(len(raw))]
+    return pd.concat([raw, said], axis=1).assign(**{SPLIT_COLUMN: split})
+
+
+def _locations(data, column: str, roots: list[Path]) -> Iterator[tuple[str, str]]:
+    """Yield location and problem of each image: a path below one of `roots`, or a place in an Arrow file."""
+    for file in [entry["filename"] for entry in data.cache_files]:
+        for row, (has_bytes, path) in enumerate(image_places(file, column)):
+            yield (f"{file}{SEPARATOR}{column}/{row}", "") if has_bytes else (path, _path_problem(path, roots))
+
+
+def _roots(path: str | Path) -> list[Path]:
+    """Return the folders that a data set may name files in: its own, and the caches."""
+    import datasets
+    import huggingface_hub
+
+    own = [Path(path).expanduser()] if Path(path).expanduser().is_dir() else []
+    caches = (datasets.config.HF_DATASETS_CACHE, huggingface_hub.constants.HF_HUB_CACHE)
+    return [root.resolve() for root in (*own, *map(Path, caches))]
+
+
+def _path_problem(path: str, roots: list[Path]) -> str:
+    """Return why an image that is stored as a path is not read, '' where it is."""
+    if not path:
+        return "no image"
+    file = Path(path).resolve()
+    if not any(file.is_relative_to(root) for root in roots):
+        return "path that leaves the data set, not followed"
+    return "" if file.is_file() else "file not found"

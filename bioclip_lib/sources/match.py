@@ -1,0 +1,241 @@
+"""Image files of a data set, loose and in archives, and their match with the rows of its table.
+
+Takes a folder; returns one row an image file. Takes a table with a key an image; returns the raw table: every row of
+the table and every image that no row names, with ``problem`` where there is one. Refuses a table none of whose images
+is there.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from .. import RANKS
+from ..errors import InputError
+from ..files.archives import ARCHIVE_SUFFIXES, SEPARATOR, open_archive
+from ..files.images import IMAGE_SUFFIXES
+from ..files.members import ArchiveError
+
+RAW_COLUMNS = ("source", "source_id", "location", "verbatim_name", "problem")
+SPLIT_COLUMN = "source_split"  # the split that the data set's makers assigned
+NOT_PUBLISHED = "image not in the published archives"
+BY_DESIGN = (
+    *(NOT_PUBLISHED, "listed again", "image that the table does not list", "second image of this id"),
+    *("occurrence listed again", "occurrence without an image", "not an image ("),
+)
+"""How the problems of rows begin that have no image of their own by the design of their data set."""
+
+
+def find_images(root: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Find the image files below a folder, those inside archives among them.
+
+    Parameters
+    ----------
+    root : Path
+        A folder, or one archive.
+
+    Returns
+    -------
+    files : pd.DataFrame
+        ``path`` (below `root`, of a member that in the archive), ``location``, ``problem``; sorted by archive and
+        path, the members of an archive in its order.
+    damaged : dict of str to str
+        Archive -> why it, or a part of it, cannot be read.
+
+    Notes
+    -----
+    Hidden files are left out. No link is followed that leaves `root`, and none to a folder.
+    """
+    root = root.resolve()
+    rows: list[tuple[str, str, str]] = []
+    damaged: dict[str, str] = {}
+    for path in [root] if root.is_file() else _files_below(root):
+        name = path.relative_to(root).as_posix() if path != root else root.name
+        problem = link_problem(path, root)
+        if name.lower().endswith(IMAGE_SUFFIXES):
+            rows.append((name, str(path), problem))
+        elif name.lower().endswith(ARCHIVE_SUFFIXES):
+            members, damaged[name] = ([], problem) if problem else _archive_rows(path)
+            rows += members
+    rows = [row if is_unicode(row[1]) else _escaped(row) for row in rows]
+    damaged = {escape(name): reason for name, reason in damaged.items() if reason}
+    return pd.DataFrame(rows, columns=["path", "location", "problem"]), damaged
+
+
+def _files_below(root: Path) -> Iterable[Path]:
+    """Yield the visible files below a folder, sorted, without following links to folders."""
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _archive_rows(path: Path) -> tuple[list[tuple[str, str, str]], str]:
+    """Return the rows of the images in an archive, and its damage."""
+    try:
+        archive = open_archive(path)
+    except ArchiveError as error:
+        return [], str(error)
+    images = [(name, member.problem) for name, member in archive.members.items() if _is_image(name)]
+    return [(name, f"{path}{SEPARATOR}{name}", problem) for name, problem in images], archive.damage
+
+
+def _is_image(name: str) -> bool:
+    """Tell a visible image from what else lies in an archive, a second member of a name (``x.jpg#2``) among them."""
+    base = name.replace("\\", "/").rpartition("/")[2]
+    return base.partition("#")[0].lower().endswith(IMAGE_SUFFIXES) and not base.startswith(".")
+
+
+def is_unicode(text: str) -> bool:
+    """Tell whether a path was valid UTF-8 (else Python holds its odd bytes as lone surrogates)."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def escape(text: str) -> str:
+    """Write the odd bytes of a path that is not UTF-8 as ``\\xe9``: no table can hold them as they are."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _escaped(row: tuple[str, str, str]) -> tuple[str, str, str]:
+    """Return the row of a file that cannot be read back from a table."""
+    path, location, problem = row
+    return escape(path), escape(location), problem or "file name is not UTF-8; rename it"
+
+
+def link_problem(file: Path, root: Path) -> str:
+    """Return why a link is not followed, '' for a plain file or a link within `root`."""
+    if not file.is_symlink():
+        return ""
+    if not file.resolve().is_relative_to(root):
+        return "link that leaves the folder, not followed"
+    return "link to a folder, not followed" if file.is_dir() else ""
+
+
+def base_names(paths: pd.Series) -> pd.Series:
+    """Return the last component of each path."""
+    return paths.map(lambda path: path.replace("\\", "/").rpartition("/")[2])
+
+
+def stems(paths: pd.Series) -> pd.Series:
+    """Return the last component of each path without its suffix."""
+    return base_names(paths).map(lambda name: name.rpartition(".")[0])
+
+
+def match_images(
+    table: pd.DataFrame,
+    keys: pd.DataFrame,
+    files: pd.DataFrame,
+    file_keys: pd.DataFrame,
+    *,
+    missing: str = "image not found",
+) -> pd.DataFrame:
+    """Give each row of a data set's table its image file, and each file without a row a row.
+
+    Parameters
+    ----------
+    table : pd.DataFrame
+        n rows with ``source``, ``source_id``, ``verbatim_name`` and whatever of the optional columns there is; may
+        have a ``problem`` of its own.
+    keys : pd.DataFrame
+        n rows; each column is a way to name the image, tried from left to right; '' names none.
+    files : pd.DataFrame
+        m rows, of `find_images`.
+    file_keys : pd.DataFrame
+        m rows, the same columns.
+    missing : str
+        The problem of a row without an image.
+
+    Returns
+    -------
+    pd.DataFrame
+        The raw table: the n rows in their order, then the files that no row names. A row that is listed again gets
+        ``#2`` in its ``source_id``, and a problem.
+    """
+    place = pd.Series(-1, index=table.index)
+    for column in keys:
+        first = file_keys[column].reset_index(drop=True).drop_duplicates()
+        lookup = pd.Series(first.index, index=first.to_numpy()).drop("", errors="ignore")
+        found = keys[column].map(lookup).fillna(-1).astype(int)
+        place = place.where(place >= 0, found)
+    there, at = (place >= 0).to_numpy(), place.to_numpy()
+    raw = table.assign(location="", problem=table.get("problem", "")).astype(object)
+    own = raw["problem"].to_numpy() != ""
+    raw.loc[there, "location"] = files["location"].to_numpy()[at[there]]
+    raw.loc[there & ~own, "problem"] = files["problem"].to_numpy()[at[there & ~own]]
+    raw.loc[~there & ~own, "problem"] = missing
+    raw.loc[raw["source_id"].duplicated() & (raw["problem"] == ""), "problem"] = "listed again"
+    rest = files.drop(index=at[there])
+    unlisted = rest.rename(columns={"path": "source_id"}).assign(source=raw["source"].iloc[0] if len(raw) else "")
+    unlisted["problem"] = rest["problem"].where(rest["problem"] != "", "image that the table does not list")
+    raw = pd.concat([raw, unlisted], ignore_index=True)
+    return ordered(raw.assign(source_id=unique_ids(raw["source_id"])))
+
+
+def unique_ids(ids: pd.Series) -> pd.Series:
+    """Make ids unique: the second of a kind ends in ``#2``, and so on.
+
+    Examples
+    --------
+    >>> unique_ids(pd.Series(["a", "b", "a", "a#2", "a"])).tolist()
+    ['a', 'b', 'a#3', 'a#2', 'a#4']
+    """
+    ids, taken = ids.copy(), set(ids)
+    count: dict[str, int] = {}
+    for i in ids.index[ids.duplicated()]:
+        name = ids.loc[i]
+        number = count.get(name, 1) + 1
+        while f"{name}#{number}" in taken:
+            number += 1
+        count[name], ids.loc[i] = number, f"{name}#{number}"
+        taken.add(ids.loc[i])
+    return ids
+
+
+def ordered(raw: pd.DataFrame) -> pd.DataFrame:
+    """Put the columns of a raw table in order, fill blanks with '' and make all text."""
+    rest = [column for column in raw.columns if column not in RAW_COLUMNS]
+    return raw.reindex(columns=[*RAW_COLUMNS, *rest]).fillna("").astype(str).reset_index(drop=True)
+
+
+def check_some_image(raw: pd.DataFrame, root: Path, damaged: dict[str, str], action: str) -> pd.DataFrame:
+    """Return a raw table as it is; `InputError` where none of its rows has an image."""
+    if len(raw) and not ((raw["location"] != "") & (raw["problem"] == "")).any():
+        why = "; ".join(f"{name}: {reason}" for name, reason in list(damaged.items())[:3])
+        raise InputError(
+            f"none of the {len(raw)} images of {root} can be read ({why or raw['problem'].iloc[0]}); {action}"
+        )
+    return raw
+
+
+def missing_reason(damaged: dict[str, str], gone: Iterable[str] = (), what: str = "image not found") -> str:
+    """Return the problem of rows without an image, naming the archives that may have held it."""
+    notes = [f"{name} is missing" for name in gone] + [f"{name}: {reason}" for name, reason in damaged.items()]
+    return what + (f" ({'; '.join(notes[:3])}{'; ...' if len(notes) > 3 else ''})" if notes else "")
+
+
+def lineage(table: pd.DataFrame, binomial: bool = True) -> pd.DataFrame:
+    """Return the seven ranks of a table, species as the epithet, and ``verbatim_name``: the deepest name there is.
+
+    Parameters
+    ----------
+    table : pd.DataFrame
+        Any of the ranks; ``species`` is an epithet or "Genus epithet".
+    binomial : bool
+        False where a species of several words is an epithet as it stands, ``sp. BOLD:AAA1234`` among them.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"family": ["Paridae", "Paridae"], "genus": ["Parus", ""], "species": ["Parus major", ""]})
+    >>> lineage(table)[["genus", "species", "verbatim_name"]].to_numpy().tolist()
+    [['Parus', 'major', 'Parus major'], ['', '', 'Paridae']]
+    """
+    ranks = table.reindex(columns=list(RANKS), fill_value="")
+    genus, species = ranks["genus"], ranks["species"]
+    first, rest = (species.map(lambda name, i=i: name.partition(" ")[i]) for i in (0, 2))
+    whole = (rest != "") & ((first == genus) | ((genus == "") & binomial))
+    ranks["genus"], ranks["species"] = genus.where(~whole, first), species.where(~whole, rest)
+    both = (ranks["genus"] + " " + ranks["species"]).str.strip()
+    name = both.where(ranks["species"] != "", ranks["genus"])
+    for rank in reversed(RANKS[:5]):
+        name = name.where(name != "", ranks[rank])
+    return ranks.assign(verbatim_name=name)

@@ -1,0 +1,158 @@
+"""Read the files of a checklist: Catalogue of Life ColDP, Darwin Core taxa, lists of homonyms.
+
+Takes a folder, a zip archive or one table; returns one row a usage under the columns `COLUMNS`, whatever the layout,
+and the rows that could not be read. Refuses what is no checklist and what is not encoded as it says: a name decoded
+wrongly is another name.
+"""
+
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import InputError
+from ..files.table_files import described, first_column, list_files, read_table
+from .names import MAX_CHARS
+
+HIGHER_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")
+COLUMNS = {
+    "id": ("taxonid", "id"),
+    "parent_id": ("parentnameusageid", "parentid"),
+    "accepted_id": ("acceptednameusageid",),
+    "accepted_name": ("acceptednameusage", "accepted_name"),
+    "canonical": ("canonicalname",),
+    "name": ("scientificname", "name"),
+    "authorship": ("scientificnameauthorship", "authorship"),
+    "rank": ("taxonrank", "rank"),
+    "status": ("taxonomicstatus", "status"),
+    "name_status": ("nomenclaturalstatus", "namestatus"),
+    **{rank: (rank,) for rank in HIGHER_RANKS},
+}
+"""The columns of the table of usages, and what files call them (without prefix, in lower case)."""
+
+_KNOWN = {name for names in COLUMNS.values() for name in names} | {"homonym", "nameid"}
+_SUFFIXES = (".tsv", ".csv", ".txt", ".tab")
+
+
+def read_usages(path: str | Path) -> tuple[pa.Table, pd.DataFrame]:
+    """Read the usages of a checklist.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder or zip archive with ``Name``, ``Taxon`` and perhaps ``Synonym`` (ColDP), ``NameUsage`` (ColDP),
+        ``meta.xml`` and its core (Darwin Core Archive), or one table of taxa; or such a table itself.
+
+    Returns
+    -------
+    usages : pyarrow.Table
+        `COLUMNS`, strings, '' where missing; a synonym has an `accepted_id` or an `accepted_name`.
+    problems : DataFrame
+        ``id, name, reason`` of the rows that cannot be read.
+
+    Raises
+    ------
+    InputError
+        If `path` is missing, no checklist, broken, or not in its encoding (UTF-8, unless ``meta.xml`` says otherwise).
+    """
+    files = list_files(Path(path).expanduser())
+    problems: list[dict[str, str]] = []
+    tables = {PurePosixPath(name).stem: f for name, f in files.items() if PurePosixPath(name).suffix in _SUFFIXES}
+    tables = {stem: file for stem, file in tables.items() if not stem.startswith("vernacular")}
+    if {"name", "taxon"} <= set(tables):
+        usages = _join_names(
+            *(read_table(tables[stem], _KNOWN, problems) for stem in ("name", "taxon", "synonym") if stem in tables)
+        )
+    elif "meta.xml" in files and "nameusage" not in tables:
+        usages = _as_usages(read_table(described(files), _KNOWN, problems), str(path))
+    else:
+        stem = next((s for s in ("nameusage", "taxon", "taxa") if s in tables), None)
+        if stem is None and len(tables) != 1:
+            raise InputError(
+                f"{path} holds no checklist: no NameUsage, no Name and Taxon (ColDP), no meta.xml or taxon table "
+                f"(Darwin Core); found {', '.join(sorted(files)[:8]) or 'nothing'}; give the folder or zip of one"
+            )
+        usages = _as_usages(read_table(tables[stem or next(iter(tables))], _KNOWN, problems), str(path))
+    usages = _with_plausible_names(usages, problems)
+    if usages.num_rows == 0:
+        raise InputError(f"{path} has no rows with a name; give a checklist with one row a name, in matching quotes")
+    return usages, pd.DataFrame(problems, columns=["id", "name", "reason"], dtype=str)
+
+
+def _with_plausible_names(usages: pa.Table, problems: list[dict[str, str]]) -> pa.Table:
+    """Drop rows whose name is too long for one, or runs over several lines: a quotation mark is missing there."""
+    odd = pc.or_(
+        pc.greater(pc.utf8_length(usages["name"]), MAX_CHARS), pc.match_substring_regex(usages["name"], r"[\r\n]")
+    )
+    part = usages.filter(odd)
+    reason = f"its name has more than {MAX_CHARS} characters, or several lines; check the quotation marks"
+    for taxon_id, name in zip(part["id"].to_pylist(), part["name"].to_pylist(), strict=True):
+        problems.append({"id": taxon_id[:80], "name": name[:80], "reason": reason})
+    return usages.filter(pc.invert(odd))
+
+
+def _as_usages(table: pa.Table, where: str) -> pa.Table:
+    """Bring one table with all there is of a usage to `COLUMNS`."""
+    columns = {column: first_column(table, *names) for column, names in COLUMNS.items()}
+    if not {"taxonid", "id"} & set(table.column_names) or not {"scientificname", "name"} & set(table.column_names):
+        raise InputError(
+            f"{where} has no columns taxonID (or ID) and scientificName; of those that are known there are "
+            f"{', '.join(table.column_names) or 'none'}; give a taxon table of ColDP or Darwin Core"
+        )
+    if "homonym" in table.column_names:  # the list of homonyms of IRMNG holds genera
+        columns["rank"] = pa.chunked_array([pa.array(["genus"] * table.num_rows)])
+    if "parentid" in table.column_names:  # ColDP: the parent of a synonym is its accepted name
+        synonym = pc.match_substring(pc.utf8_lower(columns["status"]), "synonym")
+        columns["accepted_id"] = pc.if_else(synonym, columns["parent_id"], columns["accepted_id"])
+    return pa.table(columns)
+
+
+def _join_names(names: pa.Table, taxa: pa.Table, synonyms: pa.Table | None = None) -> pa.Table:
+    """Bring ColDP's Name, Taxon and Synonym to `COLUMNS`.
+
+    A synonym is known by its name's id, so that a synonym of a synonym finds it, unless a taxon has that id or several
+    synonyms do.
+    """
+    needed = {"Taxon": (taxa, "nameID"), "Name": (names, "scientificName")}
+    missing = [
+        f"{file}: {column}" for file, (table, column) in needed.items() if column.lower() not in table.column_names
+    ]
+    if missing:
+        raise InputError(
+            f"a column is missing ({', '.join(missing)}); give Name and Taxon of one ColDP archive, with whole names"
+        )
+    ids = first_column(taxa, "id")
+    parts = [_named(names, first_column(taxa, "nameid")) | {"id": ids, "parent_id": first_column(taxa, "parentid")}]
+    parts[0] |= {rank: first_column(taxa, rank) for rank in HIGHER_RANKS} | {"status": _constant("accepted", taxa)}
+    if synonyms is not None:
+        name_ids = first_column(synonyms, "nameid")
+        taken = pc.or_(pc.is_in(name_ids, ids.combine_chunks()), pc.is_in(name_ids, _repeated(name_ids)))
+        status = first_column(synonyms, "status")
+        parts.append(
+            _named(names, name_ids)
+            | {"id": pc.if_else(taken, "", name_ids), "accepted_id": first_column(synonyms, "taxonid")}
+            | {"status": pc.if_else(pc.equal(status, ""), "synonym", status)}
+        )
+    tables = [
+        pa.table({c: part.get(c, _constant("", part["status"])) for c in COLUMNS}).combine_chunks() for part in parts
+    ]
+    return pa.concat_tables(tables)
+
+
+def _repeated(ids: pa.Array | pa.ChunkedArray) -> pa.Array:
+    counts = pc.value_counts(ids)
+    return counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+
+
+def _constant(value: str, like: pa.Table | pa.ChunkedArray) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array([value] * len(like), pa.string())])
+
+
+def _named(names: pa.Table, name_ids: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
+    """Return what is known of each name id, '' where there is no such name, or several."""
+    ids = first_column(names, "id").combine_chunks()
+    index = pc.index_in(name_ids, ids)
+    index = pc.if_else(pc.is_in(name_ids, _repeated(ids)), None, index)
+    columns = {"name": "scientificname", "authorship": "authorship", "rank": "rank", "name_status": "status"}
+    return {key: pc.fill_null(first_column(names, column).take(index), "") for key, column in columns.items()}

@@ -1,0 +1,114 @@
+"""Read labels of morphotypes: groups, life stages and body parts, as plankton and camera projects name their classes.
+
+Takes the words of a label ("copepod calanoid eggs"), returns the taxon that they name together (Calanoida). Never a
+genus by a word alone: of a free text, too many words are the name of some genus.
+"""
+
+from collections.abc import Sequence
+
+from .names import singular
+from .ncbi import NcbiBackbone
+
+INFORMAL = {
+    "acantharia": "Acantharea",
+    "acantharian": "Acantharea",
+    "auricularia": "Holothuroidea",
+    "bipinnaria": "Asteroidea",
+    "brachiolaria": "Asteroidea",
+    "diatom": "Bacillariophyta",
+    "echinopluteus": "Echinoidea",
+    "ephyra": "Scyphozoa",
+    "ephyrae": "Scyphozoa",
+    "heteropod": "Pterotracheoidea",
+    "hydromedusa": "Hydrozoa",
+    "hydromedusae": "Hydrozoa",
+    "leptocephali": "Elopomorpha",
+    "leptocephalus": "Elopomorpha",
+    "ophiopluteus": "Ophiuroidea",
+    "tornaria": "Enteropneusta",
+}
+"""Larvae and life forms with a name of their own, and whose they are. Several are also, or nearly, the names of quite
+other genera: Auricularia is a fungus, Ephydra a fly, Hydromedusa a turtle, Heteropoda a spider."""
+
+LATIN_ENDINGS = (
+    ("", "a"),  # copepod -> Copepoda
+    ("", "ae"),  # physonect -> Physonectae
+    ("", "ata"),  # echinoderm -> Echinodermata
+    ("n", ""),  # caridean -> Caridea
+    ("n", "e"),  # calycophoran -> Calycophorae
+    ("e", "a"),  # ctenophore -> Ctenophora
+    ("e", "ae"),  # siphonophore -> Siphonophorae
+    ("id", "idae"),  # myctophid -> Myctophidae
+)
+"""How English makes a noun of a taxon's name: (ending of the noun, ending of the name)."""
+
+NEGATIONS = {"non", "not", "no", "without"}
+"""Words after which a name says what the image does not show."""
+
+DENIALS = {"like", "or", "mix", "mixed", "parasite", "detritus", "mosaic"}
+"""Words beside which a taxon's name does not say what the image shows, or not alone; so do all in -virus and -phage."""
+
+_GROUP_RANKS = {"species", "genus", "subgenus", "species_group", "species_subgroup", "section", "series", "no_rank"}
+
+
+def is_denied(words: Sequence[str]) -> bool:
+    """Return whether a word says that the image does not show what the others name, or not that alone."""
+    return _is_of_another(words) or bool(NEGATIONS.intersection(words))
+
+
+def taxon_of_words(words: Sequence[str], backbone: NcbiBackbone) -> int | None:
+    """Return the taxon that the words of a label name, or None.
+
+    A word counts if it is the name of a group above genus, a noun made of one, or one of `INFORMAL`; a genus or an
+    English name counts only inside the group that the first such word has named. Words that contradict each other
+    leave what they share.
+
+    Parameters
+    ----------
+    words : sequence of str
+        In lower case, without punctuation.
+    backbone : NcbiBackbone
+
+    Returns
+    -------
+    int or None
+        A taxon's id.
+    """
+    if _is_of_another(words):
+        return None
+    outer = taxon = None
+    for before, word in zip(["", *words], words, strict=False):
+        if before in NEGATIONS:
+            continue
+        found = _group_of_word(word, backbone)
+        if outer is not None:
+            found = [i for i in found or _inside(outer, word, backbone) if outer in backbone.ancestors(i)]
+        if found:
+            deeper = [i for i in found if taxon in backbone.ancestors(i)]
+            taxon = backbone.common_ancestor(deeper or [*found, *([] if taxon is None else [taxon])])
+            outer = taxon if outer is None else outer
+    return taxon
+
+
+def _is_of_another(words: Sequence[str]) -> bool:
+    """Return whether a word tells that the label names a host, a likeness or a mixture."""
+    return any(word in DENIALS or word.endswith(("virus", "phage")) for word in words)
+
+
+def _group_of_word(word: str, backbone: NcbiBackbone) -> list[int]:
+    """Return the groups above genus that a word names: in Latin, or as a noun made of the Latin name."""
+    if word in INFORMAL or singular(word) in INFORMAL:
+        return backbone.find(INFORMAL.get(word) or INFORMAL[singular(word)])
+    names = [word]
+    for stem in dict.fromkeys((singular(word), word)):
+        names += [stem.removesuffix(old) + new for old, new in LATIN_ENDINGS if stem.endswith(old)]
+    if len(word) < 5:
+        return []
+    found = [i for name in names for i in backbone.find(name.capitalize()) if backbone.rank(i) not in _GROUP_RANKS]
+    return list(dict.fromkeys(found))
+
+
+def _inside(taxon_id: int, word: str, backbone: NcbiBackbone) -> list[int]:
+    """Return the genera and English names that a word stands for, of those inside a group."""
+    found = [*backbone.find_genera(word.capitalize()), *backbone.find_vernacular(word)]
+    return [i for i in found if taxon_id in backbone.ancestors(i)]

@@ -1,0 +1,281 @@
+"""Parse verbatim names with gnparser, the taxonomists' name parser.
+
+Takes class labels and names as found on folders and in tables, returns `ParsedName` records. Looks nothing up: that a
+string parses like a binomial ("Whip poor Will") says nothing about whether such a taxon exists.
+"""
+
+import ctypes
+import functools
+import html
+import importlib.util
+import json
+import platform
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+
+MAX_CHARS = 300  # a longer label is no name
+BATCH = 5_000
+
+OPEN_NOMENCLATURE = re.compile(
+    r"(?<=\s)(spp?|SP|cf|aff|nr|near|prope|gr|ex gr|group|indet|undet|gen|species|morphotype|complex|agg|aggr)"
+    r"(?![a-zA-Z])\.?(?=[\s\d]|$)|(?<=[a-z] )\?|(?<=[a-z])[?/](?=$| ?[a-z])"
+)
+_EITHER = re.compile(r"(?<=[a-z] )or(?= [a-z])")
+CULTIVAR = re.compile(r"(?<=\w)\.?\s+(?:(?:cv|cultivar)\b\.?\s*(?=\S)|(?=['‘\"“][^'’\"”]+['’\"”]$))(.+)$")
+_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,80}>")
+_POSSESSIVE = re.compile(r"['’`´][sS]\b")
+HYBRID_SIGN = re.compile(r"^(?:×\s*|[xX✕]\s+)(?=[A-Z])")  # of a hybrid genus
+_CAPITAL = re.compile(r"[^\W\d_]")
+_YEAR = re.compile(r"\b1[5-9]\d\d\b|\b20\d\d\b")
+_APOSTROPHE = re.compile(r"['’`´]")
+_QUOTES = frozenset("'\"‘’“”`´")
+_CANDIDATUS = re.compile(r"^(?:Ca\.\s*|['‘]Candidatus\s+)(?=[A-Z])")
+_NOT_WORD = re.compile(r"[\W_]+")
+
+
+@dataclass(frozen=True)
+class ParsedName:
+    """What a name says by its form alone.
+
+    `quality` is gnparser's: 1 is clean, 4 is doubtful, 0 is not parsable. `stemmed` is the canonical form without
+    Latin endings, so that spellings that differ in gender compare equal. `open_nomenclature` is '' or a marker such as
+    "sp." or "cf."; `rank_hint` is "genus" (any uninomial), "species", "infraspecific" or ''.
+    """
+
+    verbatim: str
+    canonical: str = ""
+    genus: str = ""
+    epithet: str = ""
+    infraspecific: str = ""
+    stemmed: str = ""
+    authorship: str = ""
+    year: str = ""
+    quality: int = 0
+    is_hybrid: bool = False
+    open_nomenclature: str = ""
+    rank_hint: str = ""
+
+    @property
+    def is_formula(self) -> bool:
+        """Whether the name is that of two parents, such as "Mentha aquatica × Mentha spicata"."""
+        return self.is_hybrid and " × " in self.canonical
+
+    @property
+    def formula_genus(self) -> str:
+        """The one genus of both parents of a formula, '' if they are of two; the second may be abbreviated."""
+        genera = {part.split(" ")[0] for part in self.canonical.split(" × ")} if self.is_formula else set()
+        return self.genus if genera and genera <= {self.genus, f"{self.genus[0]}."} else ""
+
+
+def clean_label(label: str) -> str:
+    """Turn a folder or table label into plain words.
+
+    Removes HTML tags and entities, control characters and underscores, and joins runs of white space.
+
+    Examples
+    --------
+    >>> clean_label("Whip_poor_Will")
+    'Whip poor Will'
+    >>> clean_label("<i>Parus&nbsp;major</i>  L.")
+    'Parus major L.'
+    """
+    text = str(label)
+    if "<" in text or "&" in text:
+        text = _TAG.sub(" ", html.unescape(text))
+    if text.isascii() and text.isprintable():
+        return " ".join(text.replace("_", " ").split())
+    text = "".join(" " if char == "_" or unicodedata.category(char)[0] in "CZ" else char for char in text)
+    return " ".join(text.split())
+
+
+def capitalise(label: str) -> str:
+    """Write a label the way names are written: a capital first, and no word all in capitals.
+
+    Examples
+    --------
+    >>> capitalise("PARUS MAJOR"), capitalise("hyptis sp"), capitalise("Parus major L.")
+    ('Parus major', 'Hyptis sp', 'Parus major L.')
+    """
+    words = label.split(" ")
+    if len(words[0]) > 2 and label.upper() == label:
+        label = label.lower()
+    return label[:1].upper() + label[1:]
+
+
+def vernacular_key(name: str) -> str:
+    """Reduce a common name to what its spellings share.
+
+    Case, accents, hyphens, spaces, possessives, a plural of the last word and grey/gray do not count.
+
+    Examples
+    --------
+    >>> vernacular_key("Chuck_will_Widow") == vernacular_key("Chuck-will's-widow")
+    True
+    >>> vernacular_key("Le Conte Sparrows") == vernacular_key("LeConte's sparrow")
+    True
+    """
+    return "".join(vernacular_words(name))
+
+
+def vernacular_words(name: str) -> list[str]:
+    """Split a common name into normalised words, the last in the singular (see `vernacular_key`)."""
+    text = _POSSESSIVE.sub("", name).casefold()
+    if not text.isascii():
+        text = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
+    text = _APOSTROPHE.sub("", text)
+    words = ["gray" if word == "grey" else word for word in _NOT_WORD.split(text) if word]
+    return [*words[:-1], singular(words[-1])] if words else []
+
+
+def singular(word: str) -> str:
+    """Return the singular of an English plural in -s; other words as they are.
+
+    Examples
+    --------
+    >>> [singular(word) for word in ("finches", "salps", "canaries", "Morus", "grass")]
+    ['finch', 'salp', 'canary', 'Morus', 'grass']
+    """
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    if word.endswith(("sses", "shes", "ches", "xes")):
+        return word[:-2]
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return word[:-1]
+    return word
+
+
+def parse_names(names: Sequence[str]) -> list[ParsedName]:
+    """Parse names, one record a name, in order.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Any strings; they are cleaned with `clean_label` and `capitalise` first.
+
+    Returns
+    -------
+    list of ParsedName
+        What does not parse has an empty canonical form and quality 0.
+
+    Notes
+    -----
+    gnparser is a Go library: once it has parsed a name, a process that was forked must not call it again.
+    Any two words parse as a binomial, and a capitalised second word as an author: look the result up before use.
+
+    Examples
+    --------
+    >>> name, = parse_names(["Parus_major Linnaeus, 1758"])
+    >>> name.canonical, name.authorship, name.year
+    ('Parus major', 'Linnaeus 1758', '1758')
+    """
+    labels = [capitalise(HYBRID_SIGN.sub("", _unquoted(clean_label(name)))) for name in names]
+    texts = [_marked(label) if _is_safe(label) else "" for label in labels]
+    return [
+        _record(str(name), text, entry)
+        for name, text, entry in zip(names, texts, _gnparser_entries(texts), strict=True)
+    ]
+
+
+def stem_of_epithet(name: str) -> str:
+    """Return the epithet of a binomial without its Latin ending, or ''.
+
+    Examples
+    --------
+    >>> stem_of_epithet("Trema micrantha") == stem_of_epithet("Trema micranthum") == "micranth"
+    True
+    """
+    (parsed,) = parse_names([name])
+    return parsed.stemmed.split(" ")[1] if parsed.epithet else ""
+
+
+def _unquoted(label: str) -> str:
+    """Take off quotation marks around a whole name, and write "Ca." in full."""
+    inner = label[1:-1]
+    if label[:1] in _QUOTES and label[-1:] in _QUOTES and not _QUOTES.intersection(inner):
+        label = inner.strip()
+    return _CANDIDATUS.sub("Candidatus ", label)
+
+
+def _is_safe(label: str) -> bool:
+    """Return whether gnparser takes a label without a crash, which would end the process, or a line on stderr.
+
+    Found by fuzzing gnparser 1.11.1 with 300,000 labels: it fails where a name begins with a hybrid sign or a comma,
+    and on "sect. Candidatus".
+    """
+    return len(label) <= MAX_CHARS and bool(_CAPITAL.match(label)) and "andidatus" not in label[2:]
+
+
+def _marked(label: str) -> str:
+    """Write a final "sp" as "sp." and "indet." as "sp.", the way gnparser knows them; cut off a cultivar."""
+    label = CULTIVAR.sub("", label)
+    return re.sub(r"(?<=\w )(sp|spp|indet|spec)\.?$", "sp.", label)
+
+
+def _record(verbatim: str, text: str, entry: dict) -> ParsedName:
+    """Turn one entry of gnparser's output into a record."""
+    if not entry.get("parsed"):
+        return ParsedName(verbatim)
+    canonical = entry["canonical"]["simple"]
+    words, authorship = canonical.split(" "), entry.get("authorship", {})
+    is_formula = "hybrid" in entry and " × " in canonical
+    either = _EITHER.search(text, len(" ".join(text.split(" ")[:2])))  # "Lasius niger or flavus"
+    marker = OPEN_NOMENCLATURE.search(text) or either
+    return ParsedName(
+        verbatim=verbatim,
+        canonical=canonical,
+        genus=words[0],
+        epithet=words[1] if len(words) > 1 and not is_formula else "",
+        infraspecific=" ".join(words[2:]) if not is_formula else "",
+        stemmed=entry["canonical"]["stemmed"],
+        authorship=authorship.get("normalized", ""),
+        year=(_YEAR.findall(authorship.get("normalized", "")) or [""])[-1],
+        quality=entry["quality"],
+        is_hybrid="hybrid" in entry,
+        open_nomenclature=_written(marker[0]) if marker else "",
+        rank_hint="" if is_formula else ("genus", "species", "infraspecific")[min(len(words), 3) - 1],
+    )
+
+
+def _written(marker: str) -> str:
+    """Return a marker of open nomenclature the way reasons give it."""
+    is_word = marker in ("near", "prope", "species", "group", "complex", "morphotype", "or", "and", "vs")
+    return marker if is_word or not marker[-1].isalpha() else f"{marker.lower()}."
+
+
+def _gnparser_entries(texts: Sequence[str]) -> Iterator[dict]:
+    """Yield gnparser's parsed JSON for each text."""
+    parse, free = _load_gnparser()
+    for start in range(0, len(texts), BATCH):
+        batch = [text.encode("utf-8", "replace") for text in texts[start : start + BATCH]]
+        array = (ctypes.c_char_p * len(batch))(*batch)
+        pointer = parse(array, len(batch), b"compact", b"", 0, 0)
+        try:
+            content = ctypes.string_at(pointer)
+        finally:
+            free(pointer)  # the package's own wrapper leaves this out: at 10^7 names that is gigabytes
+        yield from json.loads(content)
+
+
+@functools.cache
+def _load_gnparser() -> tuple:
+    """Open gnparser's library once; return its batch parser and the function that frees a result."""
+    suffix = {"Linux": "so", "Darwin": "dylib", "Windows": "dll"}.get(platform.system(), "so")
+    spec = importlib.util.find_spec("gnparser")
+    path = Path(spec.origin).parent / f"libgnparser.{suffix}" if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise InputError(
+            f"gnparser has no library for {platform.system()}; use Linux or macOS, or `pip install gnparser`"
+        )
+    library = ctypes.CDLL(str(path))
+    # char *ParseAryToString(char **names, int n, char *format, char *code, int details, int diaereses)
+    parse = library.ParseAryToString
+    parse.argtypes = [ctypes.POINTER(ctypes.c_char_p), ctypes.c_int, *[ctypes.c_char_p] * 2, *[ctypes.c_int] * 2]
+    parse.restype = ctypes.c_void_p  # not c_char_p, which would copy and lose the pointer to free
+    library.FreeMemory.argtypes = [ctypes.c_void_p]
+    library.FreeMemory.restype = None
+    return parse, library.FreeMemory

@@ -1,0 +1,292 @@
+"""Training, from pairs to weights, log and checkpoints; in one process or, started by `torchrun`, several.
+
+Takes a model, `TrainData` (images in memory or in shards, or features of a frozen trunk, with their captions as tokens)
+and a `Config`; trains the model in place and returns the log. Refuses data that do not fit together, and a loss or
+gradient that is not finite.
+
+Everything random at a step is a function of (seed, step) alone. Hence an interrupted run that goes on from a checkpoint
+ends with the same bits as one that was never interrupted, on the same machine. All processes draw the same batch; each
+encodes its share, and all compare it with the features of the others.
+"""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+from tqdm import tqdm
+
+from ..config import Config, TrainConfig
+from ..errors import InputError
+from ..model.text import compact_vocabulary, model_digest
+from ..run import Run, atomic
+from ..shards.captions import HIGHER_RANKS
+from .batches import Pairs, TrainData, check_drawing
+from .checkpoints import delete_checkpoints, read_checkpoint, write_checkpoint
+from .compilation import compiled
+from .lora import low_rank
+from .objectives import CLASS_OBJECTIVES, Objective
+from .parallel import check_agreement, joined, own_rows, world
+from .schedule import with_steps
+from .sharding import sharded
+from .stopping import StopRequest
+from .trainer import Trainer
+
+__all__ = ["TrainData", "fit"]
+
+# settings with the same gradient, but for rounding; and with the same weights
+_SPEED_SETTINGS = ("micro_batch_size", "grad_checkpointing", "compile", "processes", "shard")
+_PACE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "val_every_steps", "decode_workers")
+_LEAST = {
+    **dict.fromkeys(("steps", "batch_size", "checkpoint_every_steps", "val_every_steps"), 1),
+    **dict.fromkeys(("decode_workers", "processes"), 1),
+    **dict.fromkeys(("epochs", "micro_batch_size", "replay_batch", "lora_rank", "warmup_steps", "grad_clip"), 0),
+    **dict.fromkeys(("lr", "weight_decay", "beta1", "beta2", "eps"), 0),
+}
+
+
+def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and how it is watched)
+    model: torch.nn.Module,
+    train: TrainData,
+    val: TrainData,
+    config: Config,
+    run: Run,
+    resume: bool = False,
+    progress: bool = True,
+    on_step: Callable[[dict[str, float]], None] | None = None,
+) -> pd.DataFrame:
+    """Train a model in place.
+
+    Parameters
+    ----------
+    model : open_clip model
+        Where `train` holds features of its frozen trunk, only the projection of its image tower is trained.
+    train, val : TrainData
+    config : Config
+        Its `train` part.
+    run : Run
+        Takes ``tables/train_log.csv`` and ``checkpoints/step-%06d.pt``.
+    resume : bool
+        Go on from the newest whole checkpoint, if there is one; otherwise earlier checkpoints are deleted.
+    progress : bool
+        Show a bar with loss and images/s.
+    on_step : callable, optional
+        Gets each row of the log as it is made (`figures.live`); in the first process alone.
+
+    Returns
+    -------
+    DataFrame
+        One row a step: step, loss, val_loss and val_top1 (zero-shot among the classes of val; where evaluated), lr,
+        logit_scale (the factor), grad_norm (before clipping), skipped (steps so far that fp16 left out, as their
+        gradient was not finite), duplicates (share of the batch's pairs whose class occurs in it twice or more),
+        unreadable (images of the batch for which others stand in), images_per_s, data_wait (share of the step spent on
+        waiting for its images), gpu_gib (peak so far; nan without a GPU), wall_s (of training, over all sittings).
+
+    Raises
+    ------
+    InputError
+        If the data do not fit the configuration, a checkpoint belongs to other settings, the processes do not share a
+        batch evenly or lose each other, the loss or its gradient is not finite (``tables/bad_batch.csv`` then holds
+        the batch), too many images in shards cannot be read, or SIGTERM asks to stop: after a checkpoint.
+
+    Warns
+    -----
+    UserWarning
+        At the end, of images in shards that cannot be read.
+
+    Notes
+    -----
+    Rows of the token table that no caption uses stay as they were initialised, without weight decay. The classifiers
+    of an objective without texts are kept in the checkpoints alone; the model's text tower stays untrained.
+
+    In several processes (``torchrun --nproc-per-node 2 script.py``, all with the same data and run directory) the
+    first one writes the log and checkpoints; what follows `fit` in a script, such as the export, is for it too:
+    ``if parallel.world().rank == 0``.
+    """
+    check_numbers(config.train)
+    config = with_steps(config, len(train.labels))
+    cfg = config.train
+    with joined(model.logit_scale.device) as here:
+        _check(model, train, val, cfg)
+        settings = _settings(model, train, val, config)
+        with (
+            compact_vocabulary(model, train.tokens, val.tokens, _other_tokens(model, train)) as tokens,
+            low_rank(model, cfg.lora_rank, cfg.seed, cfg.freeze_image_tower),
+            sharded(model, cfg) as trained,
+            compiled(trained, cfg.compile),
+            StopRequest() as stop,
+        ):
+            objective = Objective(trained, cfg, train)
+            trainer = Trainer(trained, objective, cfg, Pairs.of(train, tokens[0]), Pairs.of(val, tokens[1]))
+            if resume:
+                _load_newest(trainer, run, settings)
+            check_agreement((settings, trainer.step), "settings, data, weights or checkpoint")
+            if not resume and here.rank == 0:
+                delete_checkpoints(run.checkpoints)
+            with contextlib.closing(trainer.loader):
+                _run_steps(trainer, settings, run, stop, progress, on_step)
+            trainer.optimizer.finish()
+    model.eval()
+    if cfg.grad_checkpointing:
+        model.set_grad_checkpointing(False)
+    log = pd.DataFrame(trainer.log)
+    if here.rank == 0:
+        with atomic(run.tables / "train_log.csv") as tmp:
+            log.to_csv(tmp, index=False)
+    return log
+
+
+def _load_newest(trainer: Trainer, run: Run, settings: dict) -> None:
+    """Go back to the newest whole checkpoint, if there is one; what was read of it is not kept."""
+    if checkpoint := read_checkpoint(run.checkpoints, settings):
+        trainer.load_state(*checkpoint)
+
+
+def _other_tokens(model: torch.nn.Module, train: TrainData) -> torch.Tensor:
+    """Return the tokens that may occur beside those of the captions: all, where other texts are replayed."""
+    return torch.arange(model.vocab_size if train.replay is not None else 0)
+
+
+def _run_steps(
+    trainer: Trainer, settings: dict, run: Run, stop: StopRequest, progress: bool, on_step: Callable | None
+) -> None:
+    """Do the steps that are left, with checkpoints; obey a request to stop."""
+    cfg, first = trainer.cfg, world().rank == 0
+    with tqdm(
+        total=cfg.steps,
+        initial=trainer.step,
+        desc="train",
+        unit="step",
+        mininterval=0.5,
+        disable=not (progress and first),
+    ) as bar:
+        while trainer.step < cfg.steps:
+            row, stopping = trainer.train_step(run.tables / "bad_batch.csv", stop.made)
+            bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['images_per_s']:.0f} images/s", refresh=False)
+            bar.update()
+            if first and on_step is not None:
+                on_step(dict(row))
+            done = trainer.step == cfg.steps
+            if stopping or done or trainer.step % cfg.checkpoint_every_steps == 0:
+                _save(trainer, settings, run)
+            if stopping and not done:
+                raise InputError(
+                    f"stopped after step {trainer.step} of {cfg.steps}, as SIGTERM asked; resume with fit(..., "
+                    f"resume=True), or run 03_training again: {run.checkpoints} holds the state"
+                )
+
+
+def _save(trainer: Trainer, settings: dict, run: Run) -> None:
+    """Write a checkpoint, in the first process; gathered weights are let go after it."""
+    state = trainer.state()
+    if world().rank == 0:
+        write_checkpoint(run.checkpoints, trainer.step, settings, state, trainer.cfg.keep_checkpoints)
+
+
+def check_numbers(cfg: TrainConfig) -> None:
+    """Raise `InputError` for numbers by which nothing can be trained."""
+    for name, least in _LEAST.items():
+        value, end = getattr(cfg, name), 1 if name.startswith("beta") else math.inf
+        if not least <= value < end:
+            raise InputError(f"train.{name} is {value:g}; give a number from {least} up" + ", below 1" * (end == 1))
+
+
+def _check(model: torch.nn.Module, train: TrainData, val: TrainData, cfg: TrainConfig) -> None:
+    """Refuse settings and data that do not fit together."""
+    check_drawing(cfg)
+    if not len(train.labels):
+        raise InputError("there are no training images; rerun 01_dataset_construction")
+    for name, data in (("training", train), ("validation", val)):
+        if data.tokens.shape[1] - len(cfg.text_types) not in (0, len(HIGHER_RANKS)):
+            raise InputError(
+                f"the {name} captions hold {data.tokens.shape[1]} text types, train.text_types {len(cfg.text_types)}; "
+                "load the data again under this configuration"
+            )
+        if cfg.objective.startswith("hierarchical") and len(data.labels) and data.lineages is None:
+            raise InputError(
+                f"train.objective={cfg.objective} needs the ranks of each class; give the {name} data lineages, as "
+                "train_data.load_training_data does"
+            )
+    if cfg.freeze_image_tower != train.holds_features:
+        raise InputError(
+            f"train.freeze_image_tower={cfg.freeze_image_tower}, but the training inputs are "
+            f"{'features' if train.holds_features else 'images'}; load the data again under this configuration"
+        )
+    if cfg.stream != train.streamed or val.streamed:
+        raise InputError(
+            f"train.stream={cfg.stream}, but the training images are {'in shards' if train.streamed else 'in memory'} "
+            f"(and those of validation {'in shards' if val.streamed else 'in memory'}, where they have to be); load "
+            "the data again under this configuration"
+        )
+    if len(val.labels):
+        _check_validation(train, val, cfg)
+    _check_replay(train, cfg)
+    _check_shares(model, train, cfg)
+
+
+def _check_validation(train: TrainData, val: TrainData, cfg: TrainConfig) -> None:
+    """Refuse validation data that the model of the training data cannot judge."""
+    shapes = (train.inputs.shape[1:], val.inputs.shape[1:])
+    classes = (train.tokens, val.tokens) if cfg.objective == "classification" else (train.lineages, val.lineages)
+    numbered_apart = cfg.objective in CLASS_OBJECTIVES and not np.array_equal(*map(np.asarray, classes))
+    if numbered_apart or ((train.holds_features or val.holds_features) and shapes[0] != shapes[1]):
+        what = "their classes are numbered apart" if numbered_apart else f"the inputs are {shapes[0]} and {shapes[1]}"
+        raise InputError(
+            f"training and validation data do not fit together: {what}; load both by "
+            "train_data.load_training_data, under this configuration"
+        )
+
+
+def _check_replay(train: TrainData, cfg: TrainConfig) -> None:
+    """Refuse pairs to replay that do not go with the settings."""
+    if (train.replay is not None) != (cfg.replay_batch > 0):
+        raise InputError(
+            f"train.replay_batch is {cfg.replay_batch}, but the training data have "
+            f"{'no' if train.replay is None else 'other'} pairs to replay; set train.replay to their folder and load "
+            "the data again, or set train.replay_batch=0"
+        )
+    if cfg.replay_batch and (cfg.objective != "clip" or train.holds_features):
+        raise InputError(
+            "train.replay_batch needs train.objective=clip, as other texts belong to no class, and "
+            "train.freeze_image_tower=false, as other images have no features yet"
+        )
+
+
+def _check_shares(model: torch.nn.Module, train: TrainData, cfg: TrainConfig) -> None:
+    """Refuse a batch that the processes cannot share, or that must not be encoded in parts."""
+    n_pairs, n_processes = min(cfg.batch_size, len(train.labels)), world().size
+    if n_pairs % n_processes:
+        raise InputError(
+            f"{n_processes} processes cannot share a batch of {n_pairs} pairs evenly; set train.batch_size to a "
+            f"multiple of {n_processes}, at most {len(train.labels)}"
+        )
+    if cfg.replay_batch and (n_replayed := min(cfg.replay_batch, len(train.replay))) % n_processes:
+        raise InputError(
+            f"{n_processes} processes cannot share {n_replayed} replayed pairs evenly; set train.replay_batch to a "
+            f"multiple of {n_processes}, at most {len(train.replay)}"
+        )
+    n_rows = own_rows(n_pairs).stop - own_rows(n_pairs).start
+    in_parts = n_processes > 1 or 0 < cfg.micro_batch_size < n_rows
+    if in_parts and not train.holds_features and any(isinstance(m, _BatchNorm) for m in model.visual.modules()):
+        raise InputError(
+            "the image tower normalises over the batch (BatchNorm), so that its parts are not the whole; set "
+            "train.micro_batch_size=0 and use one process, or train.freeze_image_tower=true"
+        )
+
+
+def _settings(model: torch.nn.Module, train: TrainData, val: TrainData, config: Config) -> dict:
+    """Return what decides the trained weights, as a checkpoint records it."""
+    recipe = dataclasses.asdict(config.train)
+    for name in (*_PACE_SETTINGS, *_SPEED_SETTINGS, "replay"):  # the folder may move
+        del recipe[name]
+    return {
+        "train": recipe,
+        "model": dataclasses.asdict(config.model),
+        "initial_weights": model_digest(model),
+        "training_data": train.digest(),
+        "validation_data": val.digest(),
+    }

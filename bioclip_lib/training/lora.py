@@ -1,0 +1,93 @@
+"""Low-rank adaptation: instead of a weight matrix, a product of two thin ones is trained and added to it.
+
+Takes a model; within `low_rank` its attention and MLP matrices carry factors, afterwards plain weights again. Refuses a
+tower without such matrices.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+import torch
+from torch.nn.utils import parametrize
+
+from ..errors import InputError
+
+BLOCK = re.compile(r"\b(?:resblocks|blocks)\.(\d+)\.")  # of open_clip's, and of timm's towers
+_TRAINED = ("logit_scale", "logit_bias", "text_projection", "text.text_projection", "visual.proj", "visual.head.")
+
+
+class LowRank(torch.nn.Module):
+    """The sum of a matrix (out, in) and ``up @ down``; 0 at first, as ``up`` is."""
+
+    def __init__(self, weight: torch.Tensor, rank: int, generator: torch.Generator) -> None:
+        super().__init__()
+        n_out, n_in = weight.shape
+        down = torch.randn(rank, n_in, generator=generator) / n_in**0.5
+        self.down = torch.nn.Parameter(down.to(weight.device))
+        self.up = torch.nn.Parameter(weight.new_zeros(n_out, rank))
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the adapted matrix, in float32 under autocast too."""
+        with torch.autocast(weight.device.type, enabled=False):
+            return weight + self.up @ self.down  # (out, r) @ (r, in) -> (out, in)
+
+
+@contextlib.contextmanager
+def low_rank(model: torch.nn.Module, rank: int, seed: int, frozen_image_tower: bool = False) -> Iterator[None]:
+    """Train a model through factors of its attention and MLP matrices; merge them into the weights at the end.
+
+    Parameters
+    ----------
+    model : open_clip model
+        Changed in place. Within the context ``state_dict`` has the factors; beside them only the projections
+        (``visual.proj`` or ``visual.head``, ``text_projection``) and the logit scale and bias are trained.
+    rank : int
+        0 changes nothing.
+    seed : int
+        Decides the factors ``down``.
+    frozen_image_tower : bool
+        Leave the image tower as it is.
+
+    Raises
+    ------
+    InputError
+        If a tower that is to be trained has no such matrices.
+
+    Notes
+    -----
+    Hu et al. 2021, https://arxiv.org/abs/2106.09685, with their factor alpha / r at 1. The matrix that gives queries,
+    keys and values in one product counts as one matrix.
+    """
+    if rank <= 0:
+        yield
+        return
+    wanted = {name: p.requires_grad for name, p in model.named_parameters()}
+    adapted = list(_matrices(model, frozen_image_tower))
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(wanted[name] and name.startswith(_TRAINED))
+    for module, name in adapted:
+        parametrize.register_parametrization(module, name, LowRank(getattr(module, name), rank, generator))
+    try:
+        yield
+    finally:
+        for module, name in adapted:
+            parametrize.remove_parametrizations(module, name)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(wanted.get(name, True))  # an objective may have added its own
+
+
+def _matrices(model: torch.nn.Module, frozen_image_tower: bool) -> Iterator[tuple[torch.nn.Module, str]]:
+    """Yield the modules in blocks of the towers, with the name of their matrix."""
+    found = {"image": 0, "text": 0}
+    for path, module in model.named_modules():
+        tower = "image" if path.startswith("visual.") else "text"
+        if not BLOCK.search(f"{path}.") or (frozen_image_tower and tower == "image"):
+            continue
+        name = "in_proj_weight" if isinstance(module, torch.nn.MultiheadAttention) else "weight"
+        if isinstance(module, torch.nn.MultiheadAttention | torch.nn.Linear) and getattr(module, name) is not None:
+            found[tower] += 1
+            yield module, name
+    if not found["text"] or not (found["image"] or frozen_image_tower):
+        raise InputError("train.lora_rank needs towers of transformer blocks; set it to 0, or choose a ViT")

@@ -1,0 +1,129 @@
+"""What training optimises: from the features of a batch and its classes to the loss, with the weights only it needs.
+
+Takes a model, `TrainConfig` and the classes of the data; returns scalars. Refuses an objective that it does not know.
+
+==============================  ====================================================================================
+``clip``                        each image against the batch's texts; images of one species are negatives of each other
+``multi_positive``              every text that is true of an image is a positive of it
+``siglip``                      each pair on its own, true or not, with a learned bias
+``hierarchical_contrastive``    the texts of related taxa are true in part, the nearer the more
+``classification``              no texts: a linear classifier of the classes on the image features
+``hierarchical_classification`` no texts: a linear classifier a rank
+==============================  ====================================================================================
+"""
+
+import math
+
+import torch
+
+from ..config import TrainConfig
+from ..errors import InputError
+from ..model.text import normalised
+from .batches import Batch, Pairs, TrainData
+from .losses import clip_loss, lineage_distance, rank_cross_entropy, sigmoid_loss, soft_target_clip_loss, tree_weights
+
+CLASS_OBJECTIVES = ("classification", "hierarchical_classification")
+OBJECTIVES = ("clip", "multi_positive", "siglip", "hierarchical_contrastive", *CLASS_OBJECTIVES)
+SIGLIP_SCALE, SIGLIP_BIAS = math.log(10), -10.0
+
+
+class Objective(torch.nn.Module):
+    """An objective and its own weights: linear classifiers, which start from 0; none with texts.
+
+    Parameters
+    ----------
+    model : open_clip model
+        Gives the logit scale. For ``siglip`` a model without a logit bias gets one, in place, and starts from the scale
+        10 and the bias -10 as in the paper; open_clip stores the bias with the model.
+    cfg : TrainConfig
+    train : TrainData
+        Its number of classes, or of taxa a rank, decides the sizes of the classifiers.
+
+    Raises
+    ------
+    InputError
+        For an unknown objective, or a temperature that is not positive.
+    """
+
+    def __init__(self, model: torch.nn.Module, cfg: TrainConfig, train: TrainData) -> None:
+        super().__init__()
+        check_objective(cfg)
+        self.name, self.temperature = cfg.objective, cfg.tree_temperature
+        self._clip = [model]  # in a list, so that its weights are not the objective's
+        self.heads = torch.nn.ModuleList()
+        if self.name == "siglip" and getattr(model, "logit_bias", None) is None:
+            model.logit_bias = torch.nn.Parameter(torch.full_like(model.logit_scale, SIGLIP_BIAS))
+            with torch.no_grad():
+                model.logit_scale.fill_(SIGLIP_SCALE)
+        if self.has_texts:
+            return
+        width = _feature_width(model)
+        n_taxa = [len(train.tokens)] if self.name == "classification" else (train.lineages.max(axis=0) + 1).tolist()
+        for n in n_taxa:
+            head = torch.nn.utils.skip_init(torch.nn.Linear, width, max(1, n))  # draws nothing
+            torch.nn.init.zeros_(head.weight)
+            torch.nn.init.zeros_(head.bias)
+            self.heads.append(head.to(model.logit_scale.device))
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether the text tower is trained."""
+        return self.name not in CLASS_OBJECTIVES
+
+    def forward(
+        self, images: torch.Tensor, texts: torch.Tensor | None, data: Pairs, batch: Batch, rows: slice
+    ) -> torch.Tensor:
+        """Compute the loss of the pairs at `rows` among all of a batch.
+
+        Parameters
+        ----------
+        images : Tensor of shape (B, D), float32
+            Not normalised.
+        texts : Tensor of shape (B, D), float32, or None
+            L2-normalised.
+        data : Pairs
+        batch : Batch
+        rows : slice
+
+        Returns
+        -------
+        Tensor of shape ()
+            The mean over equal shares of a batch is the loss of the batch.
+        """
+        device = images.device
+        if texts is None:
+            taxa = batch.labels[:, None] if self.name == "classification" else data.lineages[batch.labels]  # (B, R)
+            return rank_cross_entropy([head(images[rows]) for head in self.heads], taxa.to(device), rows)
+        model = self._clip[0]
+        images, scale = normalised(images), model.logit_scale.exp()
+        if self.name == "clip":
+            return clip_loss(images, texts, scale, rows)
+        by_image, by_text = _positives(data, batch, rows, device)
+        if self.name == "siglip":
+            return sigmoid_loss(images, texts, scale, model.logit_bias, by_image, rows)
+        if self.name == "hierarchical_contrastive":
+            lineages = data.lineages[batch.labels].to(device)  # (B, 7)
+            distance = lineage_distance(lineages[rows], lineages)  # (b, B)
+            by_image, by_text = (tree_weights(distance, true, self.temperature) for true in (by_image, by_text))
+        return soft_target_clip_loss(images, texts, scale, by_image, by_text, rows)
+
+
+def _positives(data: Pairs, batch: Batch, rows: slice, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tell which texts are true of the images at `rows`, and of which images the texts at `rows` are true: (b, B)."""
+    groups, types = data.groups[batch.labels].to(device), batch.types.to(device)  # (B, n_types), (B,)
+    meaning = groups.gather(1, types[:, None])[:, 0]  # (B,)
+    return groups[rows][:, types] == meaning, groups.T[types[rows]] == meaning[rows, None]
+
+
+def _feature_width(model: torch.nn.Module) -> int:
+    """Return the width D of the image features."""
+    visual = model.visual
+    return visual.head.proj.out_features if hasattr(visual, "trunk") else visual.output_dim
+
+
+def check_objective(cfg: TrainConfig) -> None:
+    """Raise `InputError` for an objective that there is not."""
+    if cfg.objective not in OBJECTIVES:
+        raise InputError(f"unknown train.objective {cfg.objective!r}; choose one of {', '.join(OBJECTIVES)}")
+    if not cfg.tree_temperature > 0:
+        raise InputError(f"train.tree_temperature is {cfg.tree_temperature:g}; give a positive number, such as 0.5")

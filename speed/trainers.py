@@ -1,0 +1,200 @@
+"""Our trainer beside open_clip's own, on the same shards, model and recipe: ``python -m speed.trainers``.
+
+Each run is a process of its own, in turn: ours in memory, ours streamed, open_clip's. All start from the same exported
+weights, read the same tars and train with the plain CLIP loss in fp32 on one caption an image. What cannot be matched
+is listed in README.md. It needs a machine with nothing else on it.
+"""
+
+import json
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+SPEED = {"steps": 25, "seeds": (0, 1, 2), "px": 64, "vision_layers": 6, "vision_width": 192, "text_layers": 3,
+         "text_width": 192, "text_heads": 6, "embed_dim": 192}  # fmt: skip
+CURVES = {"steps": 200, "seeds": (0, 1), "px": 32, "vision_layers": 2, "vision_width": 64, "text_layers": 1,
+          "text_width": 64, "text_heads": 2, "embed_dim": 64}  # fmt: skip
+BATCH, N_IMAGES = 128, 25 * 128
+LR, WARMUP, WEIGHT_DECAY, BETAS, EPS = 5e-4, 20, 0.2, (0.9, 0.98), 1e-6
+SKIPPED = 2  # first steps, left out of medians
+LOG_LINE = re.compile(r"Data \(t\): ([\d.]+) Batch \(t\): ([\d.]+),.* Loss: ([\d.]+)")
+
+
+def write_shards(folder, n_images=N_IMAGES):
+    """Write synthetic images as shards, all of them for training; return their folder."""
+    from bioclip_lib.catalog import duplicates
+    from bioclip_lib.catalog import table as catalog
+    from bioclip_lib.config import load_config
+    from bioclip_lib.run import Run
+    from bioclip_lib.shards import write
+    from bioclip_lib.sources import read
+    from bioclip_lib.synthetic import tree
+    from bioclip_lib.taxonomy import resolution
+
+    run = Run(folder)
+    config = load_config("mini", {"data.synthetic.n_images": n_images + 200, "shards.samples_per_shard": 400})
+    raw = tree.write_images(tree.grow_tree(config.data.synthetic), folder / "raw" / "synthetic")
+    names = resolution.resolve_raw_names(raw, read.read_names_csv(folder / "raw" / "synthetic" / "classes.csv"))
+    table = duplicates.mark_exact_duplicates(catalog.build_catalog(raw, names, duplicates.inspect_images(raw)))
+    table = table[table["excluded"] == ""].sample(n_images, random_state=0).assign(split="train")
+    catalog.write_catalog(table, run.catalog)
+    write.write_shards(table, run.shards, config.shards)
+    return run.shards
+
+
+def our_config(size, seed, steps, stream=False):
+    """Return the configuration that matches open_clip's recipe."""
+    from bioclip_lib.config import load_config
+    from bioclip_lib.shards.captions import DEFAULT_TEXT
+
+    names = ("vision_layers", "vision_width", "text_layers", "text_width", "text_heads", "embed_dim")
+    model = {f"model.{name}": size[name] for name in names} | {"model.image_size_px": size["px"]}
+    train = {"steps": steps, "batch_size": BATCH, "lr": LR, "warmup_steps": WARMUP, "weight_decay": WEIGHT_DECAY,
+             "beta1": BETAS[0], "beta2": BETAS[1], "eps": EPS, "objective": "clip", "text_types": (DEFAULT_TEXT,),
+             "higher_rank_share": 0.0, "mirror": False, "precision": "fp32", "stream": stream,
+             "val_every_steps": 10**6, "checkpoint_every_steps": 10**6,
+             "seed": seed}  # fmt: skip
+    return load_config("mini", model | {f"train.{key}": value for key, value in train.items()})
+
+
+def train_ours(run_folder, model_folder, size, seed, steps, stream=False):
+    """Train with `training.loop.fit`, images in memory or streamed; return losses and seconds of each step."""
+    from bioclip_lib.model import text as model
+    from bioclip_lib.run import Run
+    from bioclip_lib.training import data as train_data
+    from bioclip_lib.training import loop as train
+
+    with tempfile.TemporaryDirectory() as out:
+        start = time.perf_counter()
+        config, run = our_config(size, seed, steps, stream), Run(run_folder)
+        clip = model.load_model(f"local-dir:{model_folder}").model
+        data, val = train_data.load_training_data(run, config, clip)
+        log = train.fit(clip, data, val, config, Run(out), progress=False)
+        wall = time.perf_counter() - start
+    seconds = BATCH / log["images_per_s"]
+    compute = seconds * (1 - log["data_wait"])
+    return {"loss": list(log["loss"]), "batch_s": list(seconds), "compute_s": list(compute), "wall_s": wall}
+
+
+def open_clip_arguments(run_folder, model_folder, out, seed, steps, workers=1):
+    """Return the command line of open_clip's trainer for the same recipe."""
+    tars = sorted((Path(run_folder) / "shards" / "train").glob("*.tar"))
+    epochs = max(1, steps * BATCH // N_IMAGES)
+    values = {"model": f"local-dir:{model_folder}", "train-data": "::".join(map(str, tars)), "logs": out, "name": "run",
+              "dataset-type": "webdataset", "train-num-samples": steps * BATCH // epochs, "epochs": epochs,
+              "batch-size": BATCH, "workers": workers, "precision": "fp32", "lr": LR, "warmup": WARMUP,
+              "wd": WEIGHT_DECAY, "beta1": BETAS[0], "beta2": BETAS[1], "eps": EPS, "seed": seed, "device": "cpu",
+              "log-every-n-steps": 1, "save-frequency": 0}  # fmt: skip
+    return [f"--{key}={value}" for key, value in values.items()] + ["--aug-cfg", "scale=(0.5,1.0)"]
+
+
+def train_open_clip(run_folder, model_folder, size, seed, steps):
+    """Train with open_clip_train.main as installed; return losses and seconds of each step, from its log."""
+    from bioclip_lib.model import _torchvision_ops  # noqa: F401 (before open_clip)
+
+    # isort: split
+    from open_clip_train.main import main as open_clip_main
+
+    with tempfile.TemporaryDirectory() as out:
+        start = time.perf_counter()
+        open_clip_main(open_clip_arguments(run_folder, model_folder, out, seed, steps))
+        wall = time.perf_counter() - start
+        log = (Path(out) / "run" / "out.log").read_text(encoding="utf-8")
+    found = np.array([[float(value) for value in match.groups()] for match in LOG_LINE.finditer(log)])
+    if len(found) != steps:
+        raise RuntimeError(f"{len(found)} steps in the log of open_clip's trainer, {steps} asked for")
+    data, batch, loss = found.T
+    return {"loss": list(loss), "batch_s": list(batch), "compute_s": list(batch - data), "wall_s": wall}
+
+
+def train_streamed(*arguments):
+    """Train as `train_ours` does, with the images left in the shards."""
+    return train_ours(*arguments, stream=True)
+
+
+TRAINERS = {"ours": train_ours, "streamed": train_streamed, "open_clip": train_open_clip}
+
+
+def child(name, folder, sizes, seed):
+    """Train in this process; print what was found as JSON, with the peak memory of the process and its workers."""
+    size = {"speed": SPEED, "curves": CURVES}[sizes]
+    before = time.process_time()
+    found = TRAINERS[name](folder, Path(folder) / f"model-{sizes}", size, int(seed), size["steps"])
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found["cpu_s"] = time.process_time() - before + workers.ru_utime + workers.ru_stime
+    for key, who in (("peak_mib", resource.RUSAGE_SELF), ("worker_peak_mib", resource.RUSAGE_CHILDREN)):
+        found[key] = resource.getrusage(who).ru_maxrss / 2**10
+    print("RESULT " + json.dumps(found))
+
+
+def alternate(folder, sizes):
+    """Run the trainers in turn, a process each; return name -> results."""
+    results = {name: [] for name in TRAINERS}
+    for seed in {"speed": SPEED, "curves": CURVES}[sizes]["seeds"]:
+        for name in TRAINERS:
+            command = [sys.executable, "-m", "speed.trainers", name, str(folder), sizes, str(seed)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(f"{name} failed:\n{done.stderr[-2_000:]}")
+            line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
+            results[name].append(json.loads(line.removeprefix("RESULT ")))
+            print(name, sizes, seed, line, file=sys.stderr, flush=True)
+    return results
+
+
+def print_speed(results, size):
+    """Print rates and memory, medians over the runs, and the ratio of ours to open_clip's."""
+    n = size["steps"] * BATCH
+    rows = {
+        "whole job, images/s": lambda r: n / r["wall_s"],
+        "step with its wait for data, images/s": lambda r: BATCH / statistics.median(r["batch_s"][SKIPPED:]),
+        "step without, images/s": lambda r: BATCH / statistics.median(r["compute_s"][SKIPPED:]),
+        "whole job, images a second of processor time": lambda r: n / r["cpu_s"],
+        "peak memory of the trainer, MiB": lambda r: r["peak_mib"],
+        "peak memory of its worker, MiB": lambda r: r["worker_peak_mib"],
+    }
+    print("| | ours | streamed | open_clip_train | ours / open_clip_train, run by run | streamed / open_clip_train |")
+    print("| --- " + "| ---: " * 5 + "|")
+    for label, value in rows.items():
+        found = {name: [value(result) for result in results[name]] for name in TRAINERS}
+        cells = [f"{statistics.median(values):,.1f}" for values in found.values()]
+        for name in ("ours", "streamed"):
+            pairs = zip(found[name], found["open_clip"], strict=True)
+            cells.append(", ".join(f"{a / b:.2f}" for a, b in pairs if b))
+        print(f"| {label} | " + " | ".join(cells) + " |")
+
+
+def print_curves(results):
+    """Print the mean loss of each quarter of the steps, run by run."""
+    quarters = np.array_split(np.arange(CURVES["steps"]), 4)
+    print("| trainer, seed | " + " | ".join(f"steps {q[0] + 1}-{q[-1] + 1}" for q in quarters) + " |")
+    print("| --- " + "| ---: " * 4 + "|")
+    for name, runs in results.items():
+        for seed, run in zip(CURVES["seeds"], runs, strict=True):
+            loss = np.array(run["loss"])
+            print(f"| {name}, {seed} | " + " | ".join(f"{loss[q].mean():.3f}" for q in quarters) + " |")
+
+
+def main():
+    """Write shards and models, run everything, print the tables."""
+    from bioclip_lib.model.text import build_model, export_model
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_shards(folder)
+        for sizes, size in (("speed", SPEED), ("curves", CURVES)):
+            config = our_config(size, 0, size["steps"]).model
+            export_model(build_model(config), config, folder / f"model-{sizes}")
+        print_speed(alternate(folder, "speed"), SPEED)
+        print_curves(alternate(folder, "curves"))
+
+
+if __name__ == "__main__":
+    child(*sys.argv[1:]) if len(sys.argv) > 1 else main()

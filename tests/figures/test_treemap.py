@@ -1,0 +1,142 @@
+"""The treemap: areas are counts, rectangles fill their parents, names stand whole within their own rectangle."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.transforms import Bbox
+
+from bioclip_lib import RANKS
+from bioclip_lib.config import SyntheticConfig
+from bioclip_lib.figures import data, style
+from bioclip_lib.figures.treemap import DRAWN, lay_out, squarify
+from bioclip_lib.synthetic.tree import grow_tree
+
+
+def images(*rows: tuple[str, int]) -> pd.DataFrame:
+    """Build a catalog of ("kingdom phylum class order", n) rows; - stands for an unknown rank."""
+    taxa = [[*name.replace("-", "").split(" "), n] for name, n in rows]
+    table = pd.DataFrame(taxa, columns=[*DRAWN, "n"])
+    return table.loc[table.index.repeat(table.pop("n"))].reset_index(drop=True).assign(excluded="")
+
+
+def synthetic_images() -> pd.DataFrame:
+    taxa = grow_tree(SyntheticConfig()).taxa
+    return taxa.loc[taxa.index.repeat(taxa["n_images"]), list(RANKS)].reset_index(drop=True).assign(excluded="")
+
+
+def rare_species() -> pd.DataFrame:
+    path = Path(__file__).resolve().parents[3] / "shared" / "annotations" / "rare_species.csv"
+    if not path.is_file():
+        pytest.skip(f"the table of Rare Species is looked for in {path}; not there")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns="class").rename(columns={"cls": "class"})
+    return table[list(RANKS)].assign(excluded="")
+
+
+BIRDS = images(
+    ("Animalia Chordata Aves Passeriformes", 126),
+    *(
+        (f"Animalia Chordata Aves {order}", n)
+        for n, order in enumerate(["Piciformes", "Caprimulgiformes", "Gaviidae"], 2)
+    ),
+)
+SETS = {
+    "birds": lambda: BIRDS,
+    "synthetic": synthetic_images,
+    "rare species": rare_species,
+    "mixed": lambda: pd.concat(
+        [rare_species(), synthetic_images(), BIRDS, images(("- - - -", 900), ("Fungi - - -", 9))]
+    ),
+}
+
+
+@given(
+    st.lists(st.integers(1, 10**6), min_size=1, max_size=40), st.floats(0.05, 20), st.floats(-5, 5), st.floats(0.1, 9)
+)
+def test_squares_are_proportional_disjoint_and_fill_the_box(sizes, width, x, height):
+    sizes = np.sort(sizes)[::-1]
+    boxes = squarify(sizes, (x, 1.0, width, height))
+    assert boxes[:, 2] * boxes[:, 3] == pytest.approx(sizes / sizes.sum() * width * height, rel=1e-6)
+    left, top, right, bottom = boxes[:, 0], boxes[:, 1], boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]
+    slack = 1e-9 * max(width, height)
+    assert left.min() >= x - slack and right.max() <= x + width + slack
+    assert top.min() >= 1 - slack and bottom.max() <= 1 + height + slack
+    across = np.minimum.outer(right, right) - np.maximum.outer(left, left)
+    down = np.minimum.outer(bottom, bottom) - np.maximum.outer(top, top)
+    assert not ((across > slack) & (down > slack) & ~np.eye(len(sizes), dtype=bool)).any()
+
+
+def test_the_published_example_is_squarified():
+    # Bruls, Huizing & van Wijk 2000, figure 4: 6 6 4 3 2 2 1 in a box of 6 x 4
+    boxes = squarify(np.array([6, 6, 4, 3, 2, 2, 1]), (0, 0, 6, 4))
+    assert boxes[:, 2:].tolist()[:2] == [[3, 2], [3, 2]]
+    assert boxes[2:4, 2:] == pytest.approx(np.array([[12 / 7, 7 / 3], [9 / 7, 7 / 3]]))
+
+
+def test_tiles_by_hand():
+    table = images(("A B C D", 6), ("A B C E", 2), ("F G - -", 8))
+    table.loc[0, "excluded"] = "truncated"
+    tiles = lay_out(table, 15, 10)
+    assert tiles[["rank", "name", "n_images"]].to_numpy().tolist() == [
+        *(["kingdom", "F", 8], ["phylum", "G", 8], ["class", "", 8], ["order", "", 8]),
+        *(["kingdom", "A", 7], ["phylum", "B", 7], ["class", "C", 7], ["order", "D", 5], ["order", "E", 2]),
+    ]
+    assert (tiles["width"] * tiles["height"]).to_numpy() == pytest.approx((tiles["n_images"] * 10).to_numpy())
+    assert set(tiles.loc[:3, "x"]) == {0} and tiles.loc[4:, "x"].min() == 8
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("smoke", [False, True])
+def test_names_stand_within_their_rectangle_and_apart(name, smoke):
+    table = SETS[name]()
+    fig = data.plot_taxon_treemap(table)
+    if smoke:
+        style.mark_smoke(fig)
+    fig.canvas.draw()
+    (ax,) = fig.axes
+    size = (ax.get_xlim()[1], ax.get_ylim()[0])
+    tiles = lay_out(table, *size)
+    texts = [text for text in ax.texts if text.get_visible()]
+    assert len(texts) >= min(4, tiles.query("rank == 'order'")["name"].nunique())
+    to_pt = ax.transData.inverted()
+    boxes = []
+    for text in texts:
+        (x0, y1), (x1, y0) = to_pt.transform(text.get_window_extent().get_points())
+        boxes.append(Bbox([[x0, y0], [x1, y1]]))
+        mine = tiles[(tiles["rank"] == text.get_gid()) & (tiles["name"] == text.get_text().split("\n")[0])]
+        inside = (mine["x"] <= x0) & (mine["y"] <= y0 + 0.5) & (x1 <= mine["x"] + mine["width"])
+        assert (inside & (y1 <= mine["y"] + mine["height"])).any(), text
+        assert text.get_fontsize() >= 5
+    assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_drawn_areas_are_the_counts(name):
+    table = SETS[name]()
+    boxes = [p for p in data.plot_taxon_treemap(table).axes[0].patches if p.get_gid() == "order"]
+    areas = sorted(box.get_width() * box.get_height() for box in boxes)
+    counts = sorted(table.groupby(list(DRAWN)).size())
+    assert areas == pytest.approx(np.array(counts) * sum(areas) / len(table))
+
+
+def test_the_title_tells_what_all_share_and_the_legend_the_kingdoms():
+    fig = data.plot_taxon_treemap(BIRDS)
+    assert fig.axes[0].get_title(loc="left") == "Animalia › Chordata › Aves: 135 images of 4 orders" and not fig.legends
+    fig = data.plot_taxon_treemap(images(("Animalia A B C", 3), ("- - - -", 2), ("Fungi D E -", 1)))
+    assert fig.axes[0].get_title(loc="left") == "6 images of 1 order"
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["Animalia (3)", "not known (2)", "Fungi (1)"]
+    fig = data.plot_taxon_treemap(BIRDS.assign(excluded="truncated"))
+    assert [t.get_text() for t in fig.axes[0].texts] == ["no usable image"]
+
+
+@pytest.mark.parametrize("name", ["$\\bad{$", "a$b$c", "W" * 10_000, "<b>\n&"])
+def test_any_name_is_drawn_as_text(name, recwarn):
+    table = images(("Animalia - - -", 3), ("Plantae - - -", 2)).assign(rank="", scientific_name="", species="")
+    table = table.assign(verbatim_name=["x", "x", "y", "z", "z"], source="s", family="", split="train")
+    for odd in (table.replace("Animalia", name), table.assign(kingdom=name, phylum=name), table.assign(source=name)):
+        for fig in (data.plot_taxon_treemap(odd), data.plot_taxon_counts(odd)):
+            fig.canvas.draw()
+    assert not [str(w.message) for w in recwarn if "layout" in str(w.message)]

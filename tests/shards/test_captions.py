@@ -1,0 +1,147 @@
+"""Captions against the strings of the protocol, written by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bioclip_lib import RANKS, TEXT_TYPES
+from bioclip_lib.shards.captions import CAPTIONS, SHARD_TEXTS, caption, caption_table, name_string, sample_text_types
+
+WOODPECKER = dict(
+    zip(RANKS, ("Animalia", "Chordata", "Aves", "Piciformes", "Picidae", "Picoides", "dorsalis"), strict=True),
+    scientific_name="Picoides dorsalis",
+    common_name="American Three-toed Woodpecker",
+    rank="species",
+    verbatim_name="American_Three_toed_Woodpecker",
+)
+COPEPOD = dict.fromkeys(RANKS, "") | {
+    "kingdom": "Animalia",
+    "class": "Copepoda",
+    "rank": "class",
+    "scientific_name": "Copepoda",
+    "common_name": "copepods",
+    "verbatim_name": "copepod_calanoid_eggs",
+}
+UNKNOWN = dict.fromkeys(RANKS, "") | {
+    "rank": "", "scientific_name": "", "common_name": "", "verbatim_name": "trichodesmium_puff"
+}  # fmt: skip
+NO_COMMON = WOODPECKER | {"common_name": ""}
+TAXON = "Animalia Chordata Aves Piciformes Picidae Picoides dorsalis"
+TAGGED = "kingdom Animalia phylum Chordata class Aves order Piciformes family Picidae genus Picoides species dorsalis"
+
+
+@pytest.mark.parametrize(
+    ("row", "text_type", "expected"),
+    [
+        (WOODPECKER, "com", "a photo of American Three-toed Woodpecker."),
+        (WOODPECKER, "sci", "a photo of Picoides dorsalis."),
+        (WOODPECKER, "taxon", f"a photo of {TAXON}."),
+        (WOODPECKER, "taxonTag", f"a photo of {TAGGED}."),
+        (WOODPECKER, "sci_com", "a photo of Picoides dorsalis with common name American Three-toed Woodpecker."),
+        (WOODPECKER, "taxon_com", f"a photo of {TAXON} with common name American Three-toed Woodpecker."),
+        (WOODPECKER, "taxonTag_com", f"a photo of {TAGGED} with common name American Three-toed Woodpecker."),
+        (WOODPECKER, "scientific_name", "Picoides dorsalis"),
+        (WOODPECKER, "taxonomic_name", TAXON),
+        (WOODPECKER, "common_name", "American Three-toed Woodpecker"),
+        (NO_COMMON, "com", "a photo of Picoides dorsalis."),
+        (NO_COMMON, "taxon_com", f"a photo of {TAXON} with common name Picoides dorsalis."),
+        (COPEPOD, "com", "a photo of copepod calanoid eggs."),
+        (COPEPOD, "sci", "a photo of Copepoda."),
+        (COPEPOD, "taxon", "a photo of Animalia Copepoda."),
+        (COPEPOD, "taxonTag_com", "a photo of kingdom Animalia class Copepoda with common name copepod calanoid eggs."),
+        (UNKNOWN, "sci", "a photo of trichodesmium puff."),
+        (UNKNOWN, "taxon", "a photo of trichodesmium puff."),
+        (WOODPECKER | {"genus": "picoides"}, "sci", "a photo of Picoides dorsalis."),
+    ],
+)
+def test_training_captions(row, text_type, expected):
+    assert caption(row, text_type) == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "text_type", "expected"),
+    [
+        (WOODPECKER, "com", "American Three-toed Woodpecker"),
+        (WOODPECKER, "sci", "Picoides dorsalis"),
+        (WOODPECKER, "taxon_com", f"{TAXON} with common name American Three-toed Woodpecker"),
+        (NO_COMMON, "com", ""),
+        (NO_COMMON, "sci_com", "Picoides dorsalis"),
+        (WOODPECKER | {"phylum": "", "order": ""}, "taxon", "Animalia  Aves  Picidae Picoides dorsalis"),
+        (WOODPECKER | {"kingdom": ""}, "taxon", "Picoides dorsalis"),
+        (
+            WOODPECKER | {"kingdom": ""},
+            "taxon_com",
+            "Picoides dorsalis with common name American Three-toed Woodpecker",
+        ),
+        (COPEPOD, "taxon_com", "Animalia  Copepoda     with common name copepod calanoid eggs"),
+        (UNKNOWN, "taxon", "trichodesmium puff"),
+    ],
+)
+def test_evaluation_strings(row, text_type, expected):
+    assert name_string(row, text_type) == expected
+
+
+@pytest.mark.parametrize("function", [caption, name_string])
+def test_unknown_text_types_are_refused(function):
+    with pytest.raises(ValueError, match="unknown text type 'latin'; choose one of com, sci"):
+        function(WOODPECKER, "latin")
+
+
+WORD = st.text(alphabet="abcé ×'-_.", max_size=8)
+
+
+def test_a_blank_name_counts_as_missing():
+    blank = dict.fromkeys(WOODPECKER, " ") | {"rank": "species", "verbatim_name": "x"}
+    assert caption(blank, "sci") == "a photo of x." and name_string(blank, "taxon") == "x"
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.fixed_dictionaries({key: WORD for key in WOODPECKER if key != "rank"}), st.sampled_from(["species", "genus", ""])
+)
+def test_laws_of_captions(row, rank):
+    row |= {"rank": rank, "verbatim_name": "x" + row["verbatim_name"]}
+    for text_type in SHARD_TEXTS:
+        text = caption(row, text_type)
+        assert "  " not in text and text == text.strip()
+        if text_type in CAPTIONS:
+            assert text.startswith("a photo of ") and text.endswith(".")
+            assert (" with common name " in text) == text_type.endswith("_com")
+
+
+def test_the_suffixes_are_those_of_the_original():
+    wanted = "sci com taxon taxonTag sci_com taxon_com taxonTag_com scientific_name taxonomic_name common_name".split()
+    assert set(SHARD_TEXTS.values()) == {f"{suffix}.txt" for suffix in wanted}
+    assert set(TEXT_TYPES) < set(CAPTIONS)
+
+
+def test_one_row_of_captions_per_class(catalog):
+    table = caption_table(catalog)
+    assert table["class_key"].tolist() == ["Acer rubrum", "Parus ater", "Parus major", "copepod eggs"]
+    assert table.columns.tolist() == ["class_key", *CAPTIONS]
+    assert table["com"].tolist() == [
+        f"a photo of {name}." for name in ("red maple", "Parus ater", "great tit", "copepod eggs")
+    ]
+    assert table.equals(caption_table(catalog.sample(frac=1, random_state=0)))
+
+
+def test_classes_without_usable_images_have_no_captions(catalog):
+    dropped = catalog.assign(excluded=np.where(catalog["verbatim_name"] == "Acer rubrum", "truncated", ""))
+    assert "Acer rubrum" not in set(caption_table(dropped)["class_key"])
+
+
+def test_text_types_are_drawn_uniformly_and_from_the_generator_alone():
+    drawn = sample_text_types(50_000, TEXT_TYPES, np.random.default_rng(0))
+    assert drawn.dtype == np.int64 and drawn.shape == (50_000,)
+    # five standard deviations of a binomial share of 1/5
+    assert np.abs(np.bincount(drawn) / 50_000 - 0.2).max() < 5 * np.sqrt(0.2 * 0.8 / 50_000)
+    assert np.array_equal(drawn, sample_text_types(50_000, TEXT_TYPES, np.random.default_rng(0)))
+    assert set(sample_text_types(9, ["sci"], np.random.default_rng(1))) == {0}
+
+
+def test_text_types_to_draw_from_are_checked():
+    with pytest.raises(ValueError, match="unknown text type 'x'"):
+        sample_text_types(3, ["sci", "x"], np.random.default_rng(0))
+    with pytest.raises(ValueError, match="no text type given"):
+        sample_text_types(3, [], np.random.default_rng(0))

@@ -1,0 +1,269 @@
+"""Folders and tables as people have them."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bioclip_lib import RANKS
+from bioclip_lib.config import DataConfig
+from bioclip_lib.errors import InputError
+from bioclip_lib.sources.read import RAW_COLUMNS, read_image_folder, read_names, read_names_csv, read_source, read_table
+from bioclip_lib.taxonomy.resolution import resolve_raw_names
+
+
+def touch(path: Path, content: bytes = b"x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def photos_config(path, names="") -> DataConfig:
+    return DataConfig(source="photos", photos=str(path), names=str(names))
+
+
+def test_a_folder_of_class_folders(image_folder):
+    raw = read_source(photos_config(image_folder))
+    assert tuple(raw.columns) == RAW_COLUMNS
+    assert len(raw) == 40 and set(raw["source"]) == {"garden"} and set(raw["problem"]) == {""}
+    first = raw.iloc[0]
+    assert (first["source_id"], first["verbatim_name"]) == ("Acer rubrum/0.jpg", "Acer rubrum")
+    assert Path(first["location"]).is_absolute() and Path(first["location"]).is_file()
+
+
+def test_a_folder_of_sets(tmp_path):
+    for name in ("birds/Parus_major/1.jpg", "birds/classes.csv", "leaves/Acer/1.JPG", "leaves/SOURCE.txt", "README.md"):
+        touch(tmp_path / name)
+    raw = read_image_folder(tmp_path)
+    assert raw[["source", "source_id", "verbatim_name"]].to_numpy().tolist() == [
+        ["birds", "Parus_major/1.jpg", "Parus_major"],
+        ["leaves", "Acer/1.JPG", "Acer"],
+    ]
+
+
+def test_each_visible_file_below_a_class_folder_is_a_row(tmp_path):
+    for name in ("a/1.jpg", "a/notes.txt", "a/.DS_Store", "a/Thumbs.db", "a/more/2.jpg", ".git/b/3.jpg", "c/scan"):
+        touch(tmp_path / "s" / name)
+    (tmp_path / "s" / "empty").mkdir()
+    raw = read_image_folder(tmp_path / "s")
+    assert raw["source_id"].tolist() == ["a/1.jpg", "a/notes.txt", "a/more/2.jpg", "c/scan"]
+    assert raw["verbatim_name"].tolist() == ["a", "a", "a", "c"]
+
+
+def test_links_that_leave_the_folder_are_rows_with_a_reason(tmp_path):
+    secret = touch(tmp_path / "outside" / "x.jpg")
+    inside = touch(tmp_path / "s" / "a" / "1.jpg")
+    (tmp_path / "s" / "a" / "2.jpg").symlink_to(secret)
+    (tmp_path / "s" / "a" / "3.jpg").symlink_to(inside)
+    (tmp_path / "s" / "a" / "loop").symlink_to(tmp_path / "s")
+    (tmp_path / "s" / "b").symlink_to(tmp_path / "outside")
+    raw = read_image_folder(tmp_path / "s").set_index("source_id")["problem"].to_dict()
+    assert raw == {
+        "a/1.jpg": "",
+        "a/2.jpg": "link that leaves the folder, not followed",
+        "a/3.jpg": "",
+        "a/loop": "link to a folder, not followed",
+        "b": "link that leaves the folder, not followed",
+    }
+
+
+def test_the_folder_itself_may_be_a_link(tmp_path):
+    touch(tmp_path / "real" / "a" / "1.jpg")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert read_image_folder(tmp_path / "link")["problem"].tolist() == [""]
+
+
+def test_file_names_that_are_not_utf8_are_rows_with_a_reason(tmp_path):
+    folder = os.fsencode(tmp_path) + b"/s/caf\xe9"
+    try:
+        os.makedirs(folder)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    with open(folder + b"/1.jpg", "wb") as file:
+        file.write(b"x")
+    raw = read_image_folder(tmp_path / "s")
+    assert raw["verbatim_name"].tolist() == [r"caf\xe9"]
+    assert raw["problem"].tolist() == ["file name is not UTF-8; rename it"]
+    raw.to_parquet(tmp_path / "raw.parquet")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "no image and no class folder"),
+        (["a/"], "no image and no class folder"),
+        (["1.jpg", "2.png"], "2 images directly in it.*one folder a class"),
+        (["set/a/1.jpg", "b/1.jpg"], r"mixes a set of class folders \(set\) and a class folder \(b\)"),
+    ],
+)
+def test_folders_that_cannot_be_used(tmp_path, files, message):
+    root = tmp_path / "s"
+    root.mkdir()
+    for name in files:
+        (root / name).mkdir() if name.endswith("/") else touch(root / name)
+    with pytest.raises(InputError, match=message):
+        read_source(photos_config(root))
+
+
+def test_what_is_no_source(tmp_path):
+    with pytest.raises(InputError, match="no photographs given; pass PHOTOS="):
+        read_source(photos_config(""))
+    with pytest.raises(InputError, match=r"nowhere does not exist; give a folder"):
+        read_source(photos_config(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match=r"a\.zip is neither a folder nor one of \.csv"):
+        read_source(photos_config(touch(tmp_path / "a.zip")))
+
+
+def write_table(folder: Path, text: str | bytes, name: str = "list.csv") -> Path:
+    for file in ("x/1.jpg", "x/2.jpg"):
+        touch(folder / file)
+    return touch(folder / name, text if isinstance(text, bytes) else text.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,name\nx/1.jpg,Añil\nx/2.jpg,NA\n",
+        "\ufeffPath;Name\nx/1.jpg;Añil\nx/2.jpg;NA\n",
+        "file name\tClass Name\nx/1.jpg\t Añil \nx/2.jpg\tNA\n",
+        '"image","label"\r\n"x/1.jpg","Añil"\r\n"x\\2.jpg","NA"\r\n',
+        "path,name\nx/1.jpg,Añil\nx/2.jpg,NA\n".encode("latin-1"),
+        "path,name\nx/1.jpg,Añil\nx/2.jpg,NA\n".encode("utf-16"),
+        "filepath,label,species\nx/1.jpg,0,Añil\nx/2.jpg,1,NA\n",
+        ",filepath,class\n0,x/1.jpg,Añil\n1,x/2.jpg,NA\n",
+    ],
+)
+def test_tables_in_every_dress(tmp_path, text):
+    raw = read_source(photos_config(write_table(tmp_path, text)))
+    assert raw["verbatim_name"].tolist() == ["Añil", "NA"]
+    assert raw["location"].tolist() == [str(tmp_path / "x" / "1.jpg"), str(tmp_path / "x" / "2.jpg")]
+    assert raw["problem"].tolist() == ["", ""] and set(raw["source"]) == {"list"}
+
+
+def test_parquet_is_read_like_csv(tmp_path):
+    write_table(tmp_path, "")
+    pd.DataFrame({"path": ["x/1.jpg", None], "name": ["a", None]}).to_parquet(tmp_path / "list.parquet")
+    raw = read_table(tmp_path / "list.parquet")
+    assert raw["verbatim_name"].tolist() == ["a", ""] and raw["problem"].tolist() == ["", "no path"]
+
+
+def test_ranks_licence_and_source_are_carried(tmp_path):
+    header = "path,kingdom,class,order,genus,species,licence,source\n"
+    text = header + "x/1.jpg,Plantae,Magnoliopsida,Sapindales,Acer,rubrum,CC0,s1\n"
+    raw = read_table(write_table(tmp_path, text)).iloc[0]
+    assert raw["verbatim_name"] == "Acer rubrum"
+    assert (raw["class"], raw["genus"], raw["license"], raw["source"]) == ("Magnoliopsida", "Acer", "CC0", "s1")
+
+
+def test_a_path_listed_twice_stays_two_rows(tmp_path):
+    raw = read_table(write_table(tmp_path, "path,name\nx/1.jpg,a\nx/1.jpg,b\nx/2.jpg,a\n"))
+    assert raw["source_id"].tolist() == ["x/1.jpg", "x/1.jpg#2", "x/2.jpg"]
+
+
+def test_missing_images_are_rows_with_a_reason_unless_all_are_missing(tmp_path):
+    raw = read_table(write_table(tmp_path, "path,name\nx/1.jpg,a\nx/9.jpg,a\n,b\n"))
+    assert raw["problem"].tolist() == ["", "file not found", "no path"]
+    with pytest.raises(InputError, match=r"none of the 1 images listed .* exists .*paths are relative to"):
+        read_table(write_table(tmp_path, "path,name\ny/1.jpg,a\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,colour\nx/1.jpg,red\n", "no column for the name: found path, colour; name one of them 'name' or"),
+        ("where,name\nx/1.jpg,a\n", "no column for the path: found where, name; name one of them 'path' or"),
+        ("path,name\n", "has no rows"),
+        ("", "cannot be read as a table"),
+        ('path,name\nx/1.jpg,"a\n', "cannot be read as a table"),
+    ],
+)
+def test_tables_that_cannot_be_used(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        read_table(write_table(tmp_path, text))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["list.csv", "x"]
+
+
+def test_a_broken_parquet_gives_one_message(tmp_path):
+    with pytest.raises(InputError, match="cannot be read as a table"):
+        read_table(touch(tmp_path / "a.parquet", b"PAR1 no"))
+
+
+def test_names_csv(tmp_path):
+    path = touch(tmp_path / "n.csv", b"class_name,scientific_name,kingdom\nA_b,Acer rubrum,Plantae\n")
+    names = read_names_csv(path)
+    assert names.columns.tolist() == ["class_name", "scientific_name", "common_name", *RANKS]
+    assert names.iloc[0].tolist() == ["A_b", "Acer rubrum", "", "Plantae", *[""] * 6]
+    taxa = touch(
+        tmp_path / "taxa.csv", b"species_id,genus,species,class,order,scientific_name\nsp1,Aa,bb,Cc,Oo,Aa bb\n"
+    )
+    assert read_names_csv(taxa).iloc[0]["class_name"] == "Aa bb"
+
+
+def test_names_csv_that_cannot_be_used(tmp_path):
+    with pytest.raises(InputError, match="is not a file"):
+        read_names_csv(tmp_path / "n.csv")
+    with pytest.raises(InputError, match="meaning of a name: found label, colour"):
+        read_names_csv(touch(tmp_path / "n.csv", b"label,colour\na,red\n"))
+    with pytest.raises(InputError, match=r"more than one meaning \(a\)"):
+        read_names_csv(touch(tmp_path / "n.csv", b"label,common_name\na,b\na,c\na,b\n"))
+
+
+def test_what_is_said_of_names_is_found_beside_the_images(tmp_path):
+    touch(tmp_path / "s1" / "a" / "1.jpg")
+    touch(tmp_path / "s2" / "b" / "1.jpg")
+    raw = read_image_folder(tmp_path)
+    assert read_names(photos_config(tmp_path), raw) is None
+    touch(tmp_path / "s2" / "classes.csv", b"class_name,common_name\nb,bee\n")
+    assert read_names(photos_config(tmp_path), raw)["common_name"].tolist() == ["bee"]
+    own = touch(tmp_path / "own.csv", b"class_name,common_name\na,ant\n")
+    assert read_names(photos_config(tmp_path, own), raw)["common_name"].tolist() == ["ant"]
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "said"),
+    [
+        ("class", "Parus major", {}),
+        ("species", "Parus major", {}),
+        ("scientific_name", "Parus major", {}),
+        ("genus,species", "Parus,major", {}),
+        ("label,genus,species", "x,Parus,major", {"scientific_name": "Parus major"}),
+        ("label,species", "x,Parus major", {"scientific_name": "Parus major"}),
+        ("label,family,species", "x,Paridae,Parus major", {"family": "Paridae", "genus": "Parus", "species": "major"}),
+        ("name,class,order", "x,Aves,Passeriformes", {"class": "Aves", "order": "Passeriformes"}),
+        ("cls,order,class", "Aves,Passeriformes,x", {"class": "Aves", "order": "Passeriformes"}),
+        ("label,common_name", "x,great tit", {"common_name": "great tit"}),
+    ],
+)
+def test_a_lineage_is_told_from_a_name(tmp_path, header, row, said):
+    path = write_table(tmp_path, f"path,{header}\nx/1.jpg,{row}\n")
+    raw = read_table(path)
+    assert raw["verbatim_name"].tolist() == ["x" if "x" in row.split(",") else "Parus major"]
+    assert raw.drop(columns=list(RAW_COLUMNS)).iloc[0].to_dict() == said
+    names = read_names(photos_config(path), raw)
+    assert (names is None) == (not said)
+
+
+def test_a_species_in_a_row_without_a_lineage_is_a_name_to_be_looked_up(tmp_path):
+    rows = ["Blue_Jay,", "Blue Jay,", "Parus major,Paridae", "Parus major,", "Blue_Jay,Corvidae"]
+    lines = [f"x/1.jpg,{row}" for row in rows]
+    path = write_table(tmp_path, "path,species,family\n" + "\n".join(lines) + "\n")
+    raw = read_table(path)
+    names = resolve_raw_names(raw, read_names(photos_config(path), raw)).set_index(["verbatim_name", "context"])
+    jay, tit = "Cyanocitta cristata", "Parus major"
+    assert names["scientific_name"].tolist() == [jay, jay, tit, tit, jay]
+
+
+def test_ranks_of_a_table_say_what_its_names_mean(tmp_path):
+    path = write_table(tmp_path, "path,name,order,genus\nx/1.jpg,a,Sapindales,Acer\nx/2.jpg,a,Sapindales,Acer\n")
+    names = read_names(photos_config(path), read_table(path))
+    assert names[["class_name", "order", "genus"]].to_numpy().tolist() == [["a", "Sapindales", "Acer"]]
+
+
+def test_real_photographs(photos):
+    raw = read_image_folder(photos)
+    assert raw.groupby("source").size().to_dict() == {
+        "birds100": 2000, "leaves40": 800, "plankton111": 2140, "pollen73": 1450
+    }  # fmt: skip
+    assert raw.groupby("source")["verbatim_name"].nunique().sum() == 324
+    assert len(read_names(photos_config(photos), raw)) == 100

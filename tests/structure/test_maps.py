@@ -1,0 +1,126 @@
+"""Maps that repeat, keep clusters, take few points; quality by hand, by chance and at its best."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bioclip_lib import RANKS
+from bioclip_lib.errors import InputError
+from bioclip_lib.structure import maps
+
+
+def groups(n_groups, n_each, n_dimensions=16, noise=0.05, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(n_groups), n_each)
+    centres = rng.normal(size=(n_groups, n_dimensions))
+    return centres[labels] + noise * rng.normal(size=(len(labels), n_dimensions)), labels
+
+
+def ranks_of(labels, epithets=None):
+    rows = [("A", "", "", "", "", f"g{label}", "") for label in labels]
+    table = pd.DataFrame(rows, columns=list(RANKS))
+    return table if epithets is None else table.assign(species=epithets)
+
+
+@pytest.mark.parametrize("method", maps.METHODS)
+def test_a_map_repeats_and_keeps_groups_together(method):
+    features, labels = groups(4, 30, n_dimensions=64)
+    xy = maps.project(features.astype(np.float32), method)
+    assert xy.shape == (120, 2) and xy.dtype == np.float32
+    assert (maps.project(features.astype(np.float32), method) == xy).all()
+    within = np.mean([xy[labels == i].std(axis=0).mean() for i in range(4)])
+    assert xy.std(axis=0).mean() > 2 * within
+    assert maps.trustworthiness(features, xy) > 0.9
+
+
+def test_seed_and_neighbours_change_a_umap():
+    features, _ = groups(3, 40)
+    first = maps.project(features)
+    assert (maps.project(features, seed=1) != first).any()
+    assert (maps.project(features, n_neighbors=5) != first).any()
+
+
+@pytest.mark.parametrize("n", [4, 5, 7, 99, 100])
+@pytest.mark.filterwarnings("error")
+def test_few_points_are_mapped_without_a_warning(n):
+    xy = maps.project(np.random.default_rng(0).normal(size=(n, 80)))
+    assert xy.shape == (n, 2) and np.isfinite(xy).all()
+
+
+def test_lengths_of_features_do_not_matter():
+    features, _ = groups(3, 10)
+    scale = np.random.default_rng(1).uniform(0.5, 9, size=(30, 1))
+    xy = maps.project(features, "pca")
+    assert maps.project(features * scale, "pca") == pytest.approx(xy, abs=1e-5)
+    assert maps.trustworthiness(features * scale, xy) == pytest.approx(maps.trustworthiness(features, xy))
+
+
+@pytest.mark.parametrize(
+    ("features", "method", "message"),
+    [
+        (np.eye(3), "umap", "at least 4 points"),
+        (np.ones((9, 1)), "umap", "at least 4 points"),
+        (np.full((9, 3), np.nan), "pca", "NaN"),
+        (np.eye(5), "tsne", "unknown method 'tsne'; choose umap or pca"),
+    ],
+)
+def test_what_cannot_be_mapped_is_refused(features, method, message):
+    with pytest.raises(InputError, match=message):
+        maps.project(features, method)
+
+
+def test_trustworthiness_of_a_faithful_and_of_a_random_map(monkeypatch):
+    rng = np.random.default_rng(2)
+    angle = rng.uniform(0, 2 * np.pi, size=300)
+    features = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    assert maps.trustworthiness(features, features) == 1.0
+    shuffled = features[rng.permutation(300)]
+    assert maps.trustworthiness(features, shuffled) == pytest.approx(0.5, abs=0.04)  # seeded
+    assert maps.trustworthiness(features, shuffled, k=100) != maps.trustworthiness(features, shuffled)
+    monkeypatch.setattr(maps, "_MAX_POINTS", 100)
+    assert maps.trustworthiness(features, features) == 1.0
+    sampled = {maps.trustworthiness(features, shuffled, seed=seed) for seed in range(3)}
+    assert len(sampled) == 3 and all(abs(value - 0.5) < 0.08 for value in sampled)
+
+
+def test_trustworthiness_by_hand():
+    # Points on a quarter circle in the order 0 1 2 3 4; the map swaps 1 and 4, and k is 1 (of at most 2).
+    angle = np.array([0, 10, 21, 33, 46]) * np.pi / 180
+    features = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    xy = np.array([[0, 0], [46, 0], [21, 0], [33, 0], [10, 0.0]])
+    # Neighbours on the map: 0-4 (rank 4 in the embedding), 1-3 (3), 2-4 (4), 3-2 (1), 4-0 (4); penalty = rank - k.
+    penalty = 3 + 2 + 3 + 0 + 3
+    n, k = 5, 1
+    expected = 1 - 2 / (n * k * (2 * n - 3 * k - 1)) * penalty
+    assert maps.trustworthiness(features, xy, k=1) == pytest.approx(expected)
+
+
+def test_a_map_of_other_points_is_refused():
+    for xy in (np.zeros((9, 2)), np.full((10, 2), np.nan)):
+        with pytest.raises(InputError, match="project these features again"):
+            maps.trustworthiness(np.eye(10), xy)
+
+
+def test_quality_tells_embedding_from_map():
+    features, labels = groups(5, 12)
+    rng = np.random.default_rng(3)
+    xy = {"good": maps.project(features, "pca"), "random": rng.normal(size=(60, 2))}
+    found = maps.map_quality(dict.fromkeys(xy, features), xy, ranks_of(labels)).set_index(["model", "rank"])
+    assert set(found.index.get_level_values("rank")) == {"kingdom", "genus"}  # the others are unknown everywhere
+    assert (found.xs("kingdom", level="rank")[["embedding", "map", "chance"]] == 1).all(axis=None)
+    genus = found.xs("genus", level="rank")
+    assert (genus["embedding"] == 1).all() and genus["chance"].tolist() == pytest.approx([11 / 59] * 2)
+    assert genus.loc["random", "map"] == pytest.approx(11 / 59, abs=0.08)
+    assert genus.loc["good", "map"] > 0.6
+    assert genus.loc["good", "trustworthiness"] > genus.loc["random", "trustworthiness"] + 0.2
+
+
+def test_quality_by_hand_leaves_unknown_taxa_out():
+    angle = np.array([0, 1, 2.5, 90, 91, 92.5]) * np.pi / 180
+    features = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    ranks = ranks_of([0, 0, 1, 1, 2, 2], ["x", "x", "x", "x", "", ""])
+    found = maps.map_quality({"m": features}, {"m": features}, ranks, n_neighbors=1).set_index("rank")
+    # nearest: 0-1, 1-0, 2-1, 3-4, 4-3, 5-4; an epithet alone is no species: g0 x and g1 x differ
+    assert found.loc["species", "n"] == 4 and found.loc["species", "chance"] == pytest.approx(1 / 5)
+    assert found.loc["species", "embedding"] == found.loc["species", "map"] == 2 / 4
+    assert found.loc["genus", "n"] == 6 and found.loc["genus", "chance"] == pytest.approx(1 / 5)

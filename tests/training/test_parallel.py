@@ -1,0 +1,213 @@
+"""Several processes train as one does: real processes, started by torchrun, on gloo."""
+
+import os
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from bioclip_lib.config import ModelConfig
+from bioclip_lib.errors import InputError
+from bioclip_lib.model.encode import trunk_features
+from bioclip_lib.model.text import LITE0, build_model
+from bioclip_lib.run import Run
+from bioclip_lib.shards import stream
+from bioclip_lib.shards.replay import ReplayPairs
+from bioclip_lib.training import optimizer, parallel, sharding
+from bioclip_lib.training.loop import fit
+from tests.shards.test_replay import write_pairs
+from tests.training.test_accumulation import data_with_lineages
+from tests.training.test_loaders import break_one, config_of, train_streamed, write_run
+from tests.training.test_loop import tiny_config, tiny_images
+
+WORKER = """
+import os, signal, sys, warnings
+warnings.simplefilter("ignore")
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+from tests.training.test_parallel import train_all, train_shards, train_spread
+from bioclip_lib import optimizer, parallel
+from bioclip_lib.errors import InputError
+from bioclip_lib.training.trainer import Trainer
+rank, fault = int(os.environ["RANK"]), sys.argv[2]
+if fault == "dies" and rank == 1:
+    step = Trainer.train_step
+    def dying(self, *args):
+        if self.step == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(self, *args)
+    Trainer.train_step = dying
+try:
+    train_all(sys.argv[1], seed=rank if fault == "other data" else 0, batch_size=7 if fault == "odd" else 8)
+    if fault == "none":
+        train_shards(sys.argv[1])
+        train_spread(sys.argv[1])
+    optimizer.INITIAL_SCALE = 2.0**20
+    train_all(sys.argv[1], objectives=["multi_positive"], precision="fp16", steps=8)
+except InputError as error:
+    with open(os.path.join(sys.argv[1], f"error-{{rank}}.txt"), "w") as file:
+        file.write(str(error))
+"""
+
+
+OBJECTIVES = ("multi_positive", "hierarchical_classification")
+
+
+def train_all(folder, seed=0, batch_size=8, objectives=OBJECTIVES, precision="fp32", steps=20):
+    """Train each objective for some steps; save the final weights of each."""
+    data = data_with_lineages(seed=seed)
+    for objective in objectives:
+        config = tiny_config(
+            objective=objective,
+            precision=precision,
+            batch_size=batch_size,
+            steps=steps,
+            micro_batch_size=3,
+            val_every_steps=10,
+            eps=1e-3,  # at 1e-6 Adam turns the rounding of gradients that are 0 (the keys' bias) into steps
+        )
+        model = build_model(config.model)
+        run = Run(Path(folder) / (objective if precision == "fp32" else precision))
+        fit(model, data, tiny_images(12, seed=1) if "class" not in objective else data, config, run, progress=False)
+        if parallel.world().rank == 0:
+            torch.save(model.state_dict(), Path(folder) / f"{run.name}.pt")
+
+
+def train_shards(folder):
+    """The same on images streamed from shards, of which one is broken; as train_all, into "streamed"."""
+    config = config_of(batch_size=8, steps=20, micro_batch_size=3, val_every_steps=10, eps=1e-3)
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setattr(stream, "MAX_UNREADABLE", 0.05)
+        warnings.filterwarnings("ignore", message=".*cannot be read")
+        model, _ = train_streamed(Run(Path(folder) / "run"), Path(folder) / "streamed", config)
+    if parallel.world().rank == 0:
+        torch.save(model.state_dict(), Path(folder) / "streamed.pt")
+
+
+SPREAD = {
+    "spread": {"grad_checkpointing": True, "grad_clip": 0.5, "ema_decay": 0.9},
+    "spread_siglip": {"objective": "siglip", "lora_rank": 2},
+    "spread_classes": {"objective": "classification", "micro_batch_size": 0},
+    "spread_frozen": {"objective": "classification", "freeze_image_tower": True},  # nothing that is trained is spread
+    "replay": {"objective": "clip", "replay_batch": 4, "shard": False},
+}
+
+
+def train_spread(folder):
+    """Train with train.shard, which changes nothing in one process; go on from step 8 once, as an interrupted run."""
+    images = data_with_lineages()
+    for name, values in SPREAD.items():
+        values = {"shard": True, "micro_batch_size": 3, "val_every_steps": 10, "eps": 1e-3} | values
+        config = tiny_config(batch_size=8, steps=20, checkpoint_every_steps=8, keep_checkpoints=3, **values)
+        data = images
+        if name == "replay":
+            counts = Path(folder) / f"counts-{parallel.world().rank}.json"
+            data = replace(images, replay=ReplayPairs(Path(folder) / "tars", 4, 20, counts))
+        if config.train.freeze_image_tower:
+            data = replace(images, inputs=trunk_features(build_model(config.model), images.inputs))
+        run, before = Run(Path(folder) / name), None
+        for resume in (False, True):
+            model = build_model(config.model)
+            fit(model, data, data, config, run, resume, progress=False)
+            state = model.state_dict()
+            assert resume is False or all(torch.equal(before[key], value) for key, value in state.items())
+            before = state
+            if parallel.world().rank == 0:
+                torch.save(state, Path(folder) / f"{name}.pt")
+                for step in (16, 20):
+                    (run.checkpoints / f"step-{step:06d}.pt").unlink()
+            parallel.check_agreement(0, "nothing: a barrier")
+    check_shares(model, replace(config.train, shard=True))
+
+
+def check_shares(model, cfg):
+    """Each of the processes keeps its share of the blocks, and settings that do not go with that are refused."""
+    n_blocks = sum(p.numel() for name, p in model.named_parameters() if "resblocks" in name)
+    with sharding.sharded(model, cfg) as trained:
+        spread = [p for p in trained.parameters() if sharding.is_spread(p)]
+        if parallel.world().size > 1:
+            kept = sum(p.to_local().numel() for p in spread)
+            assert sum(p.numel() for p in spread) == n_blocks and abs(kept / n_blocks - 1 / 2) < 0.01
+            state = sharding.whole(trained.state_dict(), keep=parallel.world().rank == 0)
+            assert all(
+                (value is None) == (parallel.world().rank > 0) for key, value in state.items() if "blocks" in key
+            )
+            lite0 = build_model(ModelConfig(image_tower=LITE0, image_size_px=32, text_layers=1))  # channels last
+            with sharding.sharded(lite0, cfg) as trained:
+                assert all(map(sharding.is_spread, trained.visual.trunk.parameters()))
+            with (
+                pytest.raises(InputError, match=r"train\.compile"),
+                sharding.sharded(model, replace(cfg, compile=True)),
+            ):
+                pass
+        else:
+            assert trained is model and not spread
+
+
+def launch(folder, fault="none", timeout=120):
+    script = folder / "worker.py"
+    script.write_text(WORKER.format(tests=str(Path(__file__).parent)))
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.run(
+        [*command, str(script), str(folder), fault], env=env, capture_output=True, text=True, timeout=timeout
+    )
+
+
+def test_two_processes_train_as_one(tmp_path, catalog, monkeypatch):
+    for name in ("one", "two"):
+        write_pairs(tmp_path / name / "tars" / "0.tar", range(5))
+        write_pairs(tmp_path / name / "tars" / "1.tar", range(5, 14))
+        run = write_run(Run(tmp_path / name / "run"), catalog)
+        break_one(run)
+    done = launch(tmp_path / "two")
+    assert done.returncode == 0, done.stderr[-2000:]
+    train_all(tmp_path / "one")
+    train_shards(tmp_path / "one")
+    train_spread(tmp_path / "one")
+    for objective in ("multi_positive", "hierarchical_classification", "streamed", *SPREAD):
+        logs = [pd.read_csv(tmp_path / n / objective / "tables" / "train_log.csv") for n in ("one", "two")]
+        for column in ("loss", "val_loss", "grad_norm"):
+            one, two = (log[column].dropna() for log in logs)
+            np.testing.assert_allclose(one, two, atol=1e-5, rtol=1e-5)
+        if objective == "streamed":
+            assert logs[0]["unreadable"].tolist() == logs[1]["unreadable"].tolist() and logs[0]["unreadable"].sum() > 0
+        weights = [torch.load(tmp_path / n / f"{objective}.pt", weights_only=True) for n in ("one", "two")]
+        for name, value in weights[0].items():
+            torch.testing.assert_close(weights[1][name], value, atol=1e-5, rtol=0, msg=name)
+        assert not list((tmp_path / "two" / objective / "checkpoints").glob(".*"))
+    monkeypatch.setattr(optimizer, "INITIAL_SCALE", 2.0**20)
+    train_all(tmp_path / "one", objectives=["multi_positive"], precision="fp16", steps=8)
+    one, two = (pd.read_csv(tmp_path / n / "fp16" / "tables" / "train_log.csv") for n in ("one", "two"))
+    assert list(one["skipped"]) == list(two["skipped"]) and 0 < one["skipped"].iloc[-1] < 8
+    np.testing.assert_allclose(one["loss"], two["loss"], rtol=0.01)  # half precision keeps three digits
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("odd", "2 processes cannot share a batch of 7 pairs evenly"),
+        ("other data", "the processes differ in settings, data"),
+        ("dies", "another training process ended or fell silent"),
+    ],
+)
+def test_processes_that_cannot_go_on_together_say_so(tmp_path, fault, message):
+    launch(tmp_path, fault)
+    assert message in (tmp_path / "error-0.txt").read_text()
+
+
+def test_shares_cover_all_rows_once(monkeypatch):
+    for size in (1, 2, 3, 7):
+        for n in (0, 1, 5, 14):
+            rows = []
+            for rank in range(size):
+                monkeypatch.setattr(parallel, "world", lambda rank=rank, size=size: parallel.World(rank, size))
+                rows += range(n)[parallel.own_rows(n)]
+            assert rows == list(range(n))
