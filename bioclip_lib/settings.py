@@ -36,7 +36,7 @@ def absolute(key: str, value: str) -> str:
 
 def _absolute(key: str, value: str) -> str:
     """Make one path absolute."""
-    from .model.templates import TEMPLATES
+    from .model.text import TEMPLATES
 
     if key in _MODELS:
         scheme = next((scheme for scheme in _FOLDERS if value.startswith(scheme)), "")
@@ -64,7 +64,7 @@ def check_settings(config: Config) -> None:
     from .catalog import licences, splits
     from .evaluation import few_shot
     from .evaluation.benchmark_sets import survey_sets
-    from .model import load, templates, text, towers
+    from .model import load, text, towers
     from .shards import captions
     from .training import batches, data, loop, objectives, processes
 
@@ -74,7 +74,7 @@ def check_settings(config: Config) -> None:
     licences.check_licenses(config.data.licenses)
     splits.check_fractions(config.split)
     towers.model_config_dict(config.model)
-    text.autocast(config.train.precision, towers.default_device())
+    towers.autocast(config.train.precision, towers.default_device())
     loop.check_numbers(config.train)
     batches.check_drawing(config.train)
     objectives.check_objective(config.train)
@@ -82,7 +82,7 @@ def check_settings(config: Config) -> None:
     processes.check_gpus(config.train)
     captions.check_train_types(config.train.text_types)
     captions.check_text_type(config.evaluate.text_type)
-    templates.read_templates(config.evaluate.templates)
+    text.read_templates(config.evaluate.templates)
     few_shot.check_shots(config.evaluate.shots, config.evaluate.n_folds)
     for address in config.evaluate.models:
         load.check_address(address)

@@ -12,7 +12,9 @@ import torch
 from bioclip_lib.catalog import duplicates
 from bioclip_lib.catalog import table as catalog
 from bioclip_lib.config import load_config
-from bioclip_lib.model import encode, text
+from bioclip_lib.model import encode
+from bioclip_lib.model.text import tokenize
+from bioclip_lib.model.towers import build_model
 from bioclip_lib.run import Run
 from bioclip_lib.shards import captions
 from bioclip_lib.shards import write as shards
@@ -65,12 +67,12 @@ def training_rates(folder, config, table):
     texts = captions.caption_table(table).set_index("class_key")
     key = catalog.class_key(table).set_axis(table["image_id"])
     labels = texts.index.get_indexer(key.loc[image_ids])
-    tokens = torch.stack([text.tokenize(list(texts[t])) for t in config.train.text_types], dim=1)
+    tokens = torch.stack([tokenize(list(texts[t])) for t in config.train.text_types], dim=1)
     data = loop.TrainData(images, labels, tokens)
     rates = {}
     for objective in ("multi_positive", "clip"):
         settings = {"train.steps": 6, "train.objective": objective, "train.val_every_steps": 1_000}
-        clip = text.build_model(config.model)
+        clip = build_model(config.model)
         log = loop.fit(clip, data, data, load_config("mini", settings), Run(folder / objective), progress=False)
         rates[objective] = log["images_per_s"].iloc[1:].median()
     return rates
@@ -93,9 +95,9 @@ def main():
         load = lambda: shards.load_images(folder / "shards", splits, 48)  # noqa: E731
         rows.append(("decode shards", "images/s", measure(load, len(table))))
         images = load()[1][:256]
-        clip = text.build_model(config.model)
+        clip = build_model(config.model)
         rows.append(("embed, mini ViT", "images/s", measure(lambda: encode.encode_images(clip, images), len(images))))
-        lite0 = text.build_model(load_config("photos").model)
+        lite0 = build_model(load_config("photos").model)
         large = np.repeat(np.repeat(images[:64], 4, axis=1), 4, axis=2)
         rows.append(
             ("embed, Lite0 at 224 px", "images/s", measure(lambda: encode.trunk_features(lite0, large), len(large)))

@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 
 from bioclip_lib.config import load_config
-from bioclip_lib.model import encode, text
-from bioclip_lib.model.load import image_transform, load_model
+from bioclip_lib.model import encode
+from bioclip_lib.model.load import export_model, image_transform, load_model
+from bioclip_lib.model.towers import build_model
 
 PHOTOGRAPHS = Path(__file__).parents[2] / "shared" / "photos" / "birds100"
 BATCH, REPEATS, N_SMALL, N_LARGE = 8, 3, 16, 8
@@ -62,8 +63,8 @@ def main():
         folder = Path(folder)
         paths = write_files(folder)
         config = load_config("mini", SIZES).model
-        clip = text.build_model(config)
-        text.export_model(clip, config, folder / "model")
+        clip = build_model(config)
+        export_model(clip, config, folder / "model")
         classifier = CustomLabelsClassifier(["a"], model_str=f"local-dir:{folder / 'model'}")
         ways = {
             "ours": lambda files: encode.encode_images(clip, files, batch_size=BATCH),

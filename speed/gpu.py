@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from bioclip_lib.config import load_config
-from bioclip_lib.model.pixels import prepare_pixels
-from bioclip_lib.model.text import build_model, tokenize
+from bioclip_lib.model.encode import prepare_pixels
+from bioclip_lib.model.text import tokenize
+from bioclip_lib.model.towers import build_model
 from bioclip_lib.run import Run
 from bioclip_lib.training.batches import TrainData
 from bioclip_lib.training.costs import training_flops

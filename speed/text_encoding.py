@@ -14,7 +14,10 @@ import numpy as np
 import torch
 
 from bioclip_lib.config import load_config
-from bioclip_lib.model import encode, templates, text
+from bioclip_lib.model import encode
+from bioclip_lib.model.encode import normalised
+from bioclip_lib.model.text import read_templates, tokenize
+from bioclip_lib.model.towers import build_model
 
 TOWER = {"text_layers": 12, "text_width": 512, "text_heads": 8, "embed_dim": 512, "context_length": 77}
 
@@ -24,8 +27,8 @@ def class_by_class(clip, names, prompts):
     rows = []
     with encode.evaluating(clip):
         for name in names:
-            tokens = text.tokenize([prompt.format(name) for prompt in prompts])
-            rows.append(text.normalised(clip.encode_text(tokens)).numpy())
+            tokens = tokenize([prompt.format(name) for prompt in prompts])
+            rows.append(normalised(clip.encode_text(tokens)).numpy())
     return np.concatenate(rows)
 
 
@@ -44,8 +47,8 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(2)
-    clip = text.build_model(load_config("mini", {f"model.{key}": value for key, value in TOWER.items()}).model)
-    prompts = templates.read_templates("original")[: args.templates]
+    clip = build_model(load_config("mini", {f"model.{key}": value for key, value in TOWER.items()}).model)
+    prompts = read_templates("original")[: args.templates]
     kinds = ("Panthera onca", "Animalia Chordata Mammalia Carnivora Felidae Panthera onca with common name jaguar")
     names = [f"{kinds[i % 2]} {'abcdefghij'[i // 2 % 10]}{i}" for i in range(args.classes)]
     texts = [prompt.format(name) for name in names for prompt in prompts]

@@ -66,7 +66,7 @@ def our_config(size, seed, steps, stream=False):
 
 def train_ours(run_folder, model_folder, size, seed, steps, stream=False):
     """Train with `training.loop.fit`, images in memory or streamed; return losses and seconds of each step."""
-    from bioclip_lib.model import text as model
+    from bioclip_lib.model.load import load_model
     from bioclip_lib.run import Run
     from bioclip_lib.training import data as train_data
     from bioclip_lib.training import loop as train
@@ -74,7 +74,7 @@ def train_ours(run_folder, model_folder, size, seed, steps, stream=False):
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()
         config, run = our_config(size, seed, steps, stream), Run(run_folder)
-        clip = model.load_model(f"local-dir:{model_folder}").model
+        clip = load_model(f"local-dir:{model_folder}").model
         data, val = train_data.load_training_data(run, config, clip)
         log = train.fit(clip, data, val, config, Run(out), progress=False)
         wall = time.perf_counter() - start
@@ -97,7 +97,7 @@ def open_clip_arguments(run_folder, model_folder, out, seed, steps, workers=1):
 
 def train_open_clip(run_folder, model_folder, size, seed, steps):
     """Train with open_clip_train.main as installed; return losses and seconds of each step, from its log."""
-    from bioclip_lib.model import _torchvision_ops  # noqa: F401 (before open_clip)
+    import bioclip_lib.model  # noqa: F401 (before open_clip)
 
     # isort: split
     from open_clip_train.main import main as open_clip_main
@@ -184,7 +184,7 @@ def print_curves(results):
 
 def main():
     """Write shards and models, run everything, print the tables."""
-    from bioclip_lib.model.text import build_model, export_model
+    from bioclip_lib.model import build_model, export_model
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

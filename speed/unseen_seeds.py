@@ -16,7 +16,8 @@ from bioclip_lib.catalog import table as catalog
 from bioclip_lib.config import load_config
 from bioclip_lib.evaluation import contestants, few_shot_scores, zero_shot, zero_shot_scores
 from bioclip_lib.model import encode as embed
-from bioclip_lib.model import features, text
+from bioclip_lib.model import features
+from bioclip_lib.model.towers import build_model
 from bioclip_lib.run import Run
 from bioclip_lib.shards import write
 from bioclip_lib.training import data, loop
@@ -24,14 +25,14 @@ from bioclip_lib.training import data, loop
 
 def read_trunk(run, mirrored=False):
     """Return the frozen features of all images of a run, indexed by image; what is missing is computed."""
-    clip = text.build_model(load_config("photos").model)
+    clip = build_model(load_config("photos").model)
     table = features.trunk_table(run, clip, sorted(set(write.read_index(run.shards)["split"])), mirrored)
     return pd.DataFrame(table.values, index=table.image_ids)
 
 
 def score(table, trunk, mirrored, config):
     """Train and score one choice of held-out species; return the top1 rows."""
-    clip = text.build_model(config.model, seed=config.train.seed)
+    clip = build_model(config.model, seed=config.train.seed)
     training = table[table["split"].isin(["train", "val"])]
     labels, captioned = data.captioned_classes(training, config)
     parts = []

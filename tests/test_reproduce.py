@@ -130,12 +130,12 @@ def test_stock_open_clip_loads_the_model(smoke):
     import torch
 
     from bioclip_lib.model import encode
-    from bioclip_lib.model import text as model
+    from bioclip_lib.model.load import load_model
 
     import open_clip  # isort: skip (after bioclip_lib.model, which declares torchvision's missing operators)
 
     stock, _, _ = open_clip.create_model_and_transforms(f"local-dir:{smoke.model}")
-    ours = model.load_model(f"local-dir:{smoke.model}").model
+    ours = load_model(f"local-dir:{smoke.model}").model
     texts = ["a photo of Puma concolor.", "a photo of something else."]
     tokenizer = open_clip.get_tokenizer(f"local-dir:{smoke.model}")
     with torch.no_grad():

@@ -20,7 +20,7 @@ import torch
 from ..config import Config
 from ..errors import InputError
 from ..model import encode as embed
-from ..model import text as model
+from ..model.encode import normalised, pixel_features
 from ..model.features import (
     FeatureTable,
     cached_features,
@@ -31,8 +31,8 @@ from ..model.features import (
     trunk_table,
     write_features,
 )
-from ..model.load import is_vision_only, preprocess_digest
-from ..model.pixels import pixel_features
+from ..model.load import is_vision_only, load_model, preprocess_digest
+from ..model.towers import LITE0, build_model, project
 from ..run import Run
 from ..shards import write
 from ..training.objectives import CLASS_OBJECTIVES
@@ -77,7 +77,7 @@ class EvaluatedImages:
 
 def few_shot_contestants(config: Config) -> list[str]:
     """Return whom a run compares: ``frozen`` only where its image tower started from that pretrained tower."""
-    own = [name for name in CONTESTANTS if name != "frozen" or config.model.image_tower == model.LITE0]
+    own = [name for name in CONTESTANTS if name != "frozen" or config.model.image_tower == LITE0]
     return [*own, *config.evaluate.models]
 
 
@@ -111,7 +111,7 @@ def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, F
     Whatever was computed before is read, if it is of the same weights, layers, preprocessing and shards. All models see
     the square that the shards give at their size: the short edge resized, the centre cut out.
     """
-    unknown = sorted(name for name in set(names) - set(CONTESTANTS) if name != model.LITE0 and ":" not in name)
+    unknown = sorted(name for name in set(names) - set(CONTESTANTS) if name != LITE0 and ":" not in name)
     if unknown:
         raise InputError(
             f"unknown contestant {', '.join(unknown)}; choose from {', '.join(CONTESTANTS)}, or give a model's address"
@@ -205,7 +205,7 @@ def project_trunk(clip: torch.nn.Module, values: np.ndarray) -> np.ndarray:
     """Map trunk features (n, F) to unit-length image features (n, D) by the model's projection."""
     with torch.no_grad(), embed.evaluating(clip):
         inputs = torch.from_numpy(values).to(clip.logit_scale.device)
-        return model.normalised(model.project(clip, inputs)).cpu().numpy()
+        return normalised(project(clip, inputs)).cpu().numpy()
 
 
 def _table_path(run: Run, name: str) -> Path:
@@ -219,13 +219,13 @@ def _model_of(run: Run, config: Config, name: str) -> tuple[torch.nn.Module, Cal
         return _untrained(config), None
     if name == "trained" and not run.model.is_dir():
         raise InputError(f"{run.model} does not exist; run 03_training first")
-    loaded = model.load_model(f"local-dir:{run.model}" if name == "trained" else name)
+    loaded = load_model(f"local-dir:{run.model}" if name == "trained" else name)
     return loaded.model, loaded.tokenizer
 
 
 def _untrained(config: Config) -> torch.nn.Module:
     """Build the run's architecture with weights that no training has seen, and that no training starts from."""
-    return model.build_model(config.model, seed=config.train.seed + 10_000, weights=False)
+    return build_model(config.model, seed=config.train.seed + 10_000, weights=False)
 
 
 def _embedded(run: Run, config: Config, name: str, images: EvaluatedImages) -> np.ndarray:
@@ -248,4 +248,4 @@ def _pixels(run: Run, config: Config, name: str, images: EvaluatedImages) -> np.
 
 
 def _frozen(run: Run, config: Config, name: str, images: EvaluatedImages) -> np.ndarray:
-    return trunk_table(run, model.build_model(config.model), images.splits).values
+    return trunk_table(run, build_model(config.model), images.splits).values

@@ -14,7 +14,7 @@ from .. import RANKS, TEXT_TYPES
 from ..catalog.splits import class_rows
 from ..config import EvaluateConfig
 from ..errors import InputError
-from ..model.templates import read_templates
+from ..model.text import read_templates
 from . import metrics, zero_shot
 from .class_names import class_strings, report_strings
 from .tasks import Features, evaluated_images, rows_of, with_interval

@@ -18,10 +18,9 @@ import torch
 from ..errors import InputError
 from ..run import Run, atomic
 from ..shards.write import load_images, read_image_ids, read_index
-from .encode import trunk_features
-from .load import preprocess_digest
-from .pixels import height_width
-from .text import image_trunk, model_digest
+from .encode import height_width, trunk_features
+from .load import model_digest, preprocess_digest
+from .towers import image_trunk
 
 
 def write_features(
@@ -43,20 +42,7 @@ def write_features(
 
 
 def read_features(path: str | Path) -> tuple[list[str], np.ndarray, dict[str, str]]:
-    """Read a feature table.
-
-    Returns
-    -------
-    image_ids : list of str
-    features : ndarray of shape (n, D), float32
-    meta : dict
-        ``model_digest`` and ``preprocess_digest``.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or no feature table.
-    """
+    """Read a feature table: the ids, the features (n, D) float32, and the two digests."""
     try:
         table = pq.read_table(path, columns=["image_id", "features"])
         values = table["features"].combine_chunks()
@@ -70,22 +56,7 @@ def read_features(path: str | Path) -> tuple[list[str], np.ndarray, dict[str, st
 def cached_features(
     path: str | Path, image_ids: Sequence[str], digests: dict[str, str], compute: Callable[[], np.ndarray]
 ) -> np.ndarray:
-    """Return stored features, or compute and store them.
-
-    Parameters
-    ----------
-    path : str or Path
-        The table; used only if it holds exactly these ids, in this order, under exactly these digests.
-    image_ids : sequence of str
-    digests : dict
-        ``model_digest`` and ``preprocess_digest``.
-    compute : callable
-        Returns the features, (n, D).
-
-    Returns
-    -------
-    ndarray of shape (n, D), float32
-    """
+    """Return the features, (n, D), stored for exactly these ids and digests, or compute and store them."""
     features = stored_features(path, image_ids, digests)
     if features is None:
         features = np.asarray(compute(), dtype=np.float32)
@@ -111,22 +82,7 @@ class FeatureTable:
 
 
 def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str], mirrored: bool = False) -> FeatureTable:
-    """Return what a pretrained trunk gives for whole splits, before any projection; computed once a split and cached.
-
-    Parameters
-    ----------
-    run : Run
-    clip : open_clip model
-        With a pretrained image tower (`image_trunk`).
-    splits : sequence of str
-    mirrored : bool
-        Embed the images mirrored left to right.
-
-    Returns
-    -------
-    FeatureTable
-        float32 of shape (n, 1280) for Lite0.
-    """
+    """Return what a pretrained trunk gives for whole splits, maybe mirrored left to right; cached, a table a split."""
     with image_trunk(clip) as trunk:
         digest = digest_of_model(trunk)
     tables = []

@@ -1,7 +1,8 @@
 """Models by one string: open_clip's, the hub's, runs of ours, and towers that see but do not read.
 
-Takes an address; returns the model with its own preprocessing, and its tokenizer where it has a text tower. Refuses
-addresses that do not load, and checkpoints that would have to be unpickled.
+Takes an address; returns the model with its own preprocessing, and its tokenizer where it has a text tower; or takes a
+model and exports it as a folder that open_clip loads. Refuses addresses that do not load, and checkpoints that would
+have to be unpickled.
 """
 
 import difflib
@@ -11,21 +12,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import _torchvision_ops  # noqa: F401 (before open_clip and timm)
-
-# isort: split
 import open_clip
 import torch
-from open_clip.model import set_model_preprocess_cfg
+from open_clip.model import CLIP, set_model_preprocess_cfg
 from open_clip.transform import PreprocessCfg, image_transform_v2
+from safetensors.torch import save_file
 
 from ..config import ModelConfig
 from ..errors import InputError
+from ..run import atomic
 from .pretrained import create_pretrained, loading_error, split_address
-from .towers import LITE0, load_lite0_trunk, place, preprocess_config_dict
+from .towers import LITE0, feature_precision, load_lite0_trunk, model_config_dict, place, preprocess_config_dict
 
 _TIMM = "timm:"
 _RUN = "run:"
+_WEIGHTS = "open_clip_model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,7 @@ class VisionModel(torch.nn.Module):
 
 
 def is_vision_only(address: str) -> bool:
-    """Tell from its address whether a model has no text tower.
-
-    Examples
-    --------
-    >>> is_vision_only("timm:vit_small_patch14_dinov2.lvd142m"), is_vision_only("ViT-B-16:openai")
-    (True, False)
-    """
+    """Tell from its address whether a model has no text tower."""
     return address == LITE0 or address.startswith(_TIMM)
 
 
@@ -81,11 +76,17 @@ def load_model(address: str) -> LoadedModel:
     Raises
     ------
     InputError
-        As of `pretrained.create_pretrained`, or if there is no such model with weights.
+        If the address is of no such form or names nothing, if the weights cannot be downloaded or are of another
+        architecture, or if the checkpoint would have to be unpickled.
 
     Notes
     -----
     The short edge of an image becomes the size that the tower takes: timm's margin around the crop is left out.
+
+    Examples
+    --------
+    >>> load_model("efficientnet-lite0").tokenizer is None
+    True
     """
     model, tokenizer = (_vision_model if is_vision_only(address) else _clip_model)(address)
     return LoadedModel(place(model), image_transform(model), tokenizer, address, model_digest(model))
@@ -148,6 +149,34 @@ def _vision_model(address: str) -> tuple[VisionModel, None]:
     return VisionModel(trunk, {**cfg, "mode": "RGB", "resize_mode": "shortest", "fill_color": 0}), None
 
 
+def export_model(model: CLIP, config: ModelConfig, folder: str | Path) -> Path:
+    """Write a model in open_clip's local directory layout.
+
+    Parameters
+    ----------
+    model : open_clip.model.CLIP
+        Of the architecture that `config` describes.
+    config : ModelConfig
+    folder : str or Path
+        Written whole or not at all; an existing one is replaced.
+
+    Returns
+    -------
+    Path
+        The folder, for ``open_clip.create_model_and_transforms(f"local-dir:{folder}")`` anywhere.
+    """
+    folder = Path(folder)
+    content = {"model_cfg": model_config_dict(config), "preprocess_cfg": model.visual.preprocess_cfg}
+    if getattr(model, "logit_bias", None) is not None:  # of a sigmoid loss
+        content["model_cfg"]["init_logit_bias"] = model.logit_bias.item()
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    with atomic(folder) as tmp:
+        tmp.mkdir()
+        (tmp / "open_clip_config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        save_file(state, tmp / _WEIGHTS, metadata={"format": "pt"})
+    return folder
+
+
 def model_digest(model: torch.nn.Module) -> str:
     """Return the SHA-256 of a model's state: names, types, shapes and values."""
     digest = hashlib.sha256()
@@ -157,6 +186,8 @@ def model_digest(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def preprocess_digest(model: torch.nn.Module) -> str:
-    """Return the SHA-256 of a model's image preprocessing (size, interpolation, normalisation)."""
-    return hashlib.sha256(json.dumps(model.visual.preprocess_cfg, sort_keys=True).encode()).hexdigest()
+def preprocess_digest(model: torch.nn.Module, precision: str = "fp32") -> str:
+    """Return the SHA-256 of a model's image preprocessing (size, interpolation, normalisation) and lower precision."""
+    used = feature_precision(model, precision)
+    content = json.dumps(model.visual.preprocess_cfg, sort_keys=True) + (used if used != "fp32" else "")
+    return hashlib.sha256(content.encode()).hexdigest()

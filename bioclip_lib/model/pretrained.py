@@ -8,9 +8,6 @@ import difflib
 import os
 from pathlib import Path
 
-from . import _torchvision_ops  # noqa: F401 (before open_clip and timm)
-
-# isort: split
 import open_clip
 import torch
 from open_clip.factory import get_model_config
@@ -25,31 +22,10 @@ _SCHEMAS = ("local-dir", "hf-hub")
 
 
 def create_pretrained(address: str) -> torch.nn.Module:
-    """Create a model with its weights.
-
-    Parameters
-    ----------
-    address : str
-        ``local-dir:<folder>`` (open_clip's layout), ``hf-hub:<owner>/<name>`` or ``<open_clip name>:<pretrained tag>``.
-
-    Returns
-    -------
-    open_clip model
-        float32, on the CPU.
-
-    Raises
-    ------
-    InputError
-        If the address is of no such form, names nothing, cannot be downloaded, or its checkpoint is not plain tensors
-        or of another architecture.
-
-    Notes
-    -----
-    open_clip itself only warns where a hub model's weights cannot be fetched, and goes on with random ones; and where
-    weights were trained with QuickGELU, as OpenAI's, and the architecture of that name has GELU. Here the activation
-    is that of the weights.
-    """
+    """Create a model with its weights, float32 on the CPU, by any address of open_clip's."""
     name, tag = split_address(address)
+    # open_clip itself only warns where a hub model's weights cannot be fetched, and goes on with random ones; and where
+    # weights were trained with QuickGELU, as OpenAI's, and the architecture of that name has GELU
     try:
         quick = bool(_config(name, tag).get("quick_gelu"))
         return open_clip.create_model(name, tag, require_pretrained=True, force_quick_gelu=quick)
@@ -63,13 +39,7 @@ def loading_error(address: str, error: Exception) -> InputError:
 
 
 def named_config(config: ModelConfig) -> dict:
-    """Return open_clip's ``model_cfg`` of the architecture that `config` names.
-
-    Raises
-    ------
-    InputError
-        If the name is unknown, or captions cannot be prepared for the model: another tokenizer or context length.
-    """
+    """Return open_clip's ``model_cfg`` of the architecture that `config` names, if it reads our tokens."""
     name, tag = split_address(_address(config))
     try:
         found = _config(name, tag)

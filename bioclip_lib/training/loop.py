@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from ..config import Config, TrainConfig
 from ..errors import InputError
-from ..model.text import compact_vocabulary, model_digest
+from ..model.load import model_digest
+from ..model.text import compact_vocabulary
 from ..run import Run, atomic
 from ..shards.captions import HIGHER_RANKS
 from .batches import Pairs, TrainData, check_drawing

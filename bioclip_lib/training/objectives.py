@@ -18,7 +18,7 @@ import torch
 
 from ..config import TrainConfig
 from ..errors import InputError
-from ..model.text import normalised
+from ..model.encode import normalised
 from .batches import Batch, Pairs, TrainData
 from .losses import clip_loss, lineage_distance, rank_cross_entropy, sigmoid_loss, soft_target_clip_loss, tree_weights
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ..config import Config, TrainConfig, flat, load_config
 from ..errors import InputError
-from ..model import text
+from ..model.towers import build_model
 from ..run import Run, open_run
 from . import data, loop
 from .parallel import LOST
@@ -122,7 +122,7 @@ def main(root: str) -> int:
             raise InputError(f"{run.root} is no run; start it with 01_dataset_construction")
         settings = flat(json.loads(run.config_json.read_text(encoding="utf-8")))
         config = load_config(settings.pop("profile"), settings)
-        clip = text.build_model(config.model, seed=config.train.seed)
+        clip = build_model(config.model, seed=config.train.seed)
         training, validation = data.load_training_data(run, config, clip)
         if config.train.freeze_image_tower:
             data.start_projection(clip, training.inputs)

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 
 from ..config import TrainConfig
 from ..errors import InputError
-from ..model.encode import evaluating
-from ..model.pixels import normalise_pixels, prepare_pixels
-from ..model.text import autocast, encode_tokens, normalised, project
+from ..model.encode import evaluating, normalise_pixels, normalised, prepare_pixels
+from ..model.text import encode_tokens
+from ..model.towers import autocast, project
 from ..run import atomic
 from .accumulation import Encoded
 from .batches import Batch, Pairs, augment, draw_batch, draw_types

@@ -12,7 +12,8 @@ from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import contestants
 from bioclip_lib.model import load as loading
-from bioclip_lib.model import text
+from bioclip_lib.model.load import export_model, load_model
+from bioclip_lib.model.towers import build_model
 from bioclip_lib.run import Run
 from bioclip_lib.shards import write
 
@@ -40,7 +41,7 @@ def run(tmp_path, catalog):
     """A run of conftest's garden with an untrained tiny model as its model."""
     run = Run(tmp_path / "run")
     write.write_shards(catalogs.assign_splits(catalog, CONFIG.split), run.shards, CONFIG.shards)
-    text.export_model(text.build_model(CONFIG.model, seed=1), CONFIG.model, run.model)
+    export_model(build_model(CONFIG.model, seed=1), CONFIG.model, run.model)
     return run
 
 
@@ -93,10 +94,10 @@ def test_a_changed_weight_preprocessing_or_cut_table_is_computed_again(run, forw
 
     both = computes()
     assert both > 0 and computes() == 0
-    loaded = text.load_model(f"local-dir:{run.model}").model
+    loaded = load_model(f"local-dir:{run.model}").model
     with torch.no_grad():
         loaded.visual.conv1.weight[0, 0, 0, 0] += 1
-    text.export_model(loaded, CONFIG.model, run.model)
+    export_model(loaded, CONFIG.model, run.model)
     assert computes() == both and computes() == 0
     config = run.model / "open_clip_config.json"
     config.write_text(config.read_text().replace('"interpolation": "bicubic"', '"interpolation": "bilinear"'))
@@ -147,10 +148,10 @@ def test_who_is_compared_and_who_can_name(run):
 
 
 def test_a_vision_model_has_its_own_preprocessing_and_no_head(vision_folder):
-    loaded = text.load_model(f"timm:local-dir:{vision_folder}")
+    loaded = load_model(f"timm:local-dir:{vision_folder}")
     cfg = loaded.model.visual.preprocess_cfg
     assert (cfg["size"], cfg["mean"][0], loaded.tokenizer) == ((160, 160), 0.5, None)
-    assert loaded.digest == text.load_model(f"timm:local-dir:{vision_folder}").digest
+    assert loaded.digest == load_model(f"timm:local-dir:{vision_folder}").digest
     with torch.no_grad():
         assert loaded.model.visual.trunk(torch.zeros(1, 3, 160, 160)).shape == (1, 64)
 
@@ -165,5 +166,5 @@ def test_a_vision_model_has_its_own_preprocessing_and_no_head(vision_folder):
 )
 def test_wrong_addresses_say_what_to_do(address, message):
     with pytest.raises(InputError, match=message) as error:
-        text.load_model(address)
+        load_model(address)
     assert len(str(error.value).splitlines()) == 1

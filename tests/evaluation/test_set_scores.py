@@ -12,8 +12,9 @@ from bioclip_lib.evaluation import contestants as features
 from bioclip_lib.evaluation import few_shot, leaderboard, metrics, set_scores, zero_shot
 from bioclip_lib.model import encode as embed
 from bioclip_lib.model import load as loading
-from bioclip_lib.model import text
-from bioclip_lib.model.templates import TEMPLATES
+from bioclip_lib.model.load import export_model
+from bioclip_lib.model.text import TEMPLATES
+from bioclip_lib.model.towers import build_model
 from bioclip_lib.run import Run
 
 TINY = {"image_size_px": 16, "vision_layers": 1, "vision_width": 32, "text_layers": 1, "text_width": 32}
@@ -32,7 +33,7 @@ def run(tmp_path, config, write_image, catalog):
     """An untrained model; a set of three classes with seven images, one of them not there."""
     run = Run(tmp_path / "run")
     catalogs.write_catalog(catalogs.assign_splits(catalog, config.split), run.catalog)
-    text.export_model(text.build_model(config.model, seed=1), config.model, run.model)
+    export_model(build_model(config.model, seed=1), config.model, run.model)
     lines = ["FILE_NAME,CATEGORY"]
     for i in range(21):
         lines.append(f"{i}.png,{LABELS[i % 3]}")
@@ -88,7 +89,7 @@ def test_a_second_call_embeds_nothing_and_a_changed_file_is_seen(run, config, tm
 
 
 def test_models_share_one_decoding_of_the_files(run, config, tmp_path, monkeypatch):
-    text.export_model(text.build_model(config.model, seed=2), config.model, tmp_path / "other")
+    export_model(build_model(config.model, seed=2), config.model, tmp_path / "other")
     config = replace(config, evaluate=replace(config.evaluate, models=(f"local-dir:{tmp_path / 'other'}",)))
     opened, open_image = [], embed.open_image
     monkeypatch.setattr(embed, "open_image", lambda path, *asked: opened.append(path) or open_image(path, *asked))
@@ -106,8 +107,8 @@ def test_each_model_is_loaded_once_however_many_the_sets_and_nothing_is_embedded
 ):
     for i in range(21):
         write_image(tmp_path / "sets" / "birds525" / f"BIRD {i % 3}" / f"{i}.jpg", seed=50 + i)
-    loads, load = [], features.model.load_model
-    monkeypatch.setattr(features.model, "load_model", lambda address: loads.append(address) or load(address))
+    loads, load = [], features.load_model
+    monkeypatch.setattr(features, "load_model", lambda address: loads.append(address) or load(address))
     by_set, found = set_scores.score_sets(run, config)
     assert list(by_set) == ["birds525", "plankton"] and found["n_images"].sum() == 41 and len(loads) == 1
     assert "398 strings for 400 species" in found.loc["rare_species", "notes"]

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from bioclip_lib import RANKS
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import zero_shot
-from bioclip_lib.model.templates import read_templates
+from bioclip_lib.model.text import read_templates
 from bioclip_lib.taxonomy.ranks import correct_by_rank, rank_codes, tree_distance
 
 LIONS = pd.DataFrame(

@@ -24,7 +24,9 @@ from bioclip_lib.files.images import (
     to_rgb,
     upright_size,
 )
-from bioclip_lib.model._torchvision_ops import torchvision
+
+import bioclip_lib.model  # isort: skip  # noqa: F401 (before torchvision)
+import torchvision  # isort: skip
 from bioclip_lib.workers import map_threads
 
 GRADIENT = np.linspace(0, 255, 64 * 48 * 3).reshape(48, 64, 3).astype(np.uint8)

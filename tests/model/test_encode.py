@@ -10,7 +10,16 @@ from PIL import Image
 from bioclip_lib.config import ModelConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.model import encode
-from bioclip_lib.model.encode import encode_images, encode_images_by, encode_texts, evaluating, trunk_features
+from bioclip_lib.model.encode import (
+    encode_images,
+    encode_images_by,
+    encode_texts,
+    evaluating,
+    normalise_pixels,
+    pixel_features,
+    prepare_pixels,
+    trunk_features,
+)
 from bioclip_lib.model.features import cached_features, read_features, write_features
 from bioclip_lib.model.load import (
     PreprocessCfg,
@@ -18,10 +27,10 @@ from bioclip_lib.model.load import (
     image_transform,
     image_transform_v2,
     load_model,
+    model_digest,
     preprocess_digest,
 )
-from bioclip_lib.model.pixels import normalise_pixels, pixel_features, prepare_pixels
-from bioclip_lib.model.text import build_model, model_digest
+from bioclip_lib.model.towers import build_model
 
 TINY = ModelConfig(
     image_size_px=16, vision_layers=1, vision_width=32, text_layers=1, text_width=32, text_heads=2, embed_dim=16
@@ -145,9 +154,8 @@ def test_normalisation_is_the_models():
 def test_a_custom_transform_is_used(tiny, tmp_path):
     Image.fromarray(noise(1)[0]).save(tmp_path / "a.png")
     black = encode_images(tiny, [tmp_path / "a.png"], preprocess=lambda image: torch.zeros(3, 16, 16))
-    np.testing.assert_allclose(
-        black, encode_images(tiny, [tmp_path / "a.png"] * 2, lambda image: torch.zeros(3, 16, 16))[:1]
-    )
+    two = encode_images(tiny, [tmp_path / "a.png"] * 2, lambda image: torch.zeros(3, 16, 16))
+    np.testing.assert_allclose(two[:1], black, atol=1e-6)  # a batch of 2 may add up in another order than one of 1
     assert not np.allclose(black, encode_images(tiny, [tmp_path / "a.png"]))
 
 

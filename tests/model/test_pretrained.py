@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from bioclip_lib.model import _torchvision_ops  # noqa: F401 (before open_clip)
+import bioclip_lib.model  # noqa: F401 (before open_clip)
 
 # isort: split
 import numpy as np
@@ -16,7 +16,8 @@ from bioclip_lib.config import ModelConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation.contestants import project_trunk
 from bioclip_lib.model.encode import encode_images, trunk_features
-from bioclip_lib.model.text import build_model, export_model, load_model, model_config_dict, model_digest
+from bioclip_lib.model.load import export_model, load_model, model_digest
+from bioclip_lib.model.towers import build_model, model_config_dict
 from bioclip_lib.run import Run
 from bioclip_lib.training.data import load_training_data, start_projection
 from bioclip_lib.training.loop import fit

@@ -14,19 +14,16 @@ from safetensors.torch import load_file, save_file
 from bioclip_lib.config import ModelConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.files.images import open_image
-from bioclip_lib.model.load import PreprocessCfg, image_transform_v2
-from bioclip_lib.model.text import (
+from bioclip_lib.model.load import PreprocessCfg, export_model, image_transform_v2, load_model, model_digest
+from bioclip_lib.model.text import encode_tokens, tokenize
+from bioclip_lib.model.towers import (
     autocast,
     build_model,
     count_parameters,
-    encode_tokens,
-    export_model,
-    load_model,
+    load_lite0_trunk,
     model_config_dict,
-    model_digest,
-    tokenize,
+    preprocess_config_dict,
 )
-from bioclip_lib.model.towers import load_lite0_trunk, preprocess_config_dict
 
 # isort: split
 import open_clip  # only works after bioclip_lib.model where torchvision's operators are missing
@@ -49,7 +46,7 @@ def exported(tiny, tmp_path_factory):
 
 
 def test_torchvision_needs_no_compiled_operators():
-    code = "import bioclip_lib.model._torchvision_ops, open_clip, timm; from torchvision.transforms import Compose"
+    code = "import bioclip_lib.model, open_clip, timm; from torchvision.transforms import Compose"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -218,7 +215,7 @@ def test_export_replaces_the_folder_and_stays_whole_when_it_fails(tiny, tmp_path
     def fail(*args, **kwargs):
         raise OSError("disk full")
 
-    monkeypatch.setattr("bioclip_lib.model.text.save_file", fail)
+    monkeypatch.setattr("bioclip_lib.model.load.save_file", fail)
     with pytest.raises(OSError, match="disk full"):
         export_model(build_model(TINY, seed=1), TINY, folder)
     assert load_model(f"local-dir:{folder}").digest == before

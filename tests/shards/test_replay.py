@@ -11,7 +11,8 @@ from PIL import Image
 
 from bioclip_lib.errors import InputError
 from bioclip_lib.model.encode import encode_images, encode_texts
-from bioclip_lib.model.text import build_model, tokenize
+from bioclip_lib.model.text import tokenize
+from bioclip_lib.model.towers import build_model
 from bioclip_lib.run import Run
 from bioclip_lib.shards import replay, stream
 from bioclip_lib.shards.replay import ReplayPairs, ReplayStream

@@ -3,7 +3,7 @@
 import torch
 
 from bioclip_lib.config import load_config
-from bioclip_lib.model.text import build_model
+from bioclip_lib.model.towers import build_model
 from bioclip_lib.training.costs import training_flops
 from speed import gpu
 from tests.training.test_loop import TINY

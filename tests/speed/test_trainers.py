@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-from bioclip_lib.model import _torchvision_ops  # noqa: F401 (before open_clip)
+import bioclip_lib.model  # noqa: F401 (before open_clip)
 
 # isort: split
 import numpy as np
@@ -19,7 +19,8 @@ from bioclip_lib.catalog.table import assign_splits, write_catalog
 from bioclip_lib.config import ShardConfig, SplitConfig, load_config
 from bioclip_lib.evaluation.zero_shot import zero_shot_weights
 from bioclip_lib.model.encode import encode_images, encode_texts
-from bioclip_lib.model.text import build_model, export_model, load_model, model_config_dict
+from bioclip_lib.model.load import export_model, load_model
+from bioclip_lib.model.towers import build_model, model_config_dict
 from bioclip_lib.run import Run
 from bioclip_lib.shards.write import write_shards
 from bioclip_lib.training.data import load_training_data
@@ -33,9 +34,7 @@ SETTINGS = {
 }  # fmt: skip
 CONFIG = load_config("mini", SETTINGS)
 TEMPLATES = [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
-OPEN_CLIP = (
-    "import sys; import bioclip_lib.model._torchvision_ops; from open_clip_train.main import main; main(sys.argv[1:])"
-)
+OPEN_CLIP = "import sys; import bioclip_lib.model; from open_clip_train.main import main; main(sys.argv[1:])"
 
 
 @pytest.fixture(scope="module")

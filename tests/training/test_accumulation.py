@@ -9,7 +9,7 @@ import torch
 from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.model.encode import trunk_features
-from bioclip_lib.model.text import build_model
+from bioclip_lib.model.towers import build_model
 from bioclip_lib.training.accumulation import Encoded
 from bioclip_lib.training.batches import Pairs
 from bioclip_lib.training.loop import fit

@@ -8,7 +8,9 @@ from bioclip_lib.catalog import table as catalogs
 from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import contestants
-from bioclip_lib.model import features, text
+from bioclip_lib.model import features
+from bioclip_lib.model.load import model_digest
+from bioclip_lib.model.towers import build_model
 from bioclip_lib.run import Run
 from bioclip_lib.shards import write
 from bioclip_lib.training import data
@@ -29,7 +31,7 @@ def run(tmp_path_factory, catalog):
 
 @pytest.fixture(scope="module")
 def clip():
-    return text.build_model(CONFIG.model, seed=0)
+    return build_model(CONFIG.model, seed=0)
 
 
 def test_frozen_features_of_both_views_keep_their_labels(run, clip):
@@ -52,7 +54,7 @@ def test_frozen_features_of_both_views_keep_their_labels(run, clip):
 def test_a_mirrored_mirror_image_is_the_image(run, clip, monkeypatch):
     plain = features.trunk_table(run, clip, ["val"]).values
     images = write.load_images(run.shards, ["val"], 224)[1]
-    monkeypatch.setattr(write, "load_images", lambda *_: (None, images[:, :, ::-1]))
+    monkeypatch.setattr(features, "load_images", lambda *_: (None, images[:, :, ::-1]))
     assert np.allclose(features.trunk_table(run, clip, ["val"], mirrored=True).values, plain, atol=1e-4)
 
 
@@ -122,7 +124,7 @@ def test_the_projection_starts_from_half_whitened_principal_components(clip):
     rng = np.random.default_rng(0)
     spread = np.concatenate([[8.0, 4.0, 1.0], np.zeros(1277)])
     values = (rng.normal(size=(4_000, 1280)) * spread + 3).astype(np.float32)
-    head = text.build_model(CONFIG.model, seed=0)
+    head = build_model(CONFIG.model, seed=0)
     data.start_projection(head, values)
     out = values @ head.visual.head.proj.weight.detach().numpy().T + head.visual.head.proj.bias.detach().numpy()
     assert np.abs(out.mean(axis=0)).max() < 1e-2 * out.std(axis=0).max()
@@ -135,10 +137,10 @@ def test_the_projection_is_the_same_whatever_number_of_threads_a_process_has():
     values = np.random.default_rng(0).normal(size=(2_000, 1280)).astype(np.float32)
     digests = set()
     for n in (1, 2):
-        clip = text.build_model(CONFIG.model, seed=0)
+        clip = build_model(CONFIG.model, seed=0)
         with threadpool_limits(n):
             data.start_projection(clip, values)
-        digests.add(text.model_digest(clip))
+        digests.add(model_digest(clip))
     assert len(digests) == 1
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bioclip_lib.errors import InputError
-from bioclip_lib.model.text import model_digest
+from bioclip_lib.model.load import model_digest
 from bioclip_lib.training.checkpoints import list_checkpoints, write_checkpoint
 from bioclip_lib.training.trainer import Trainer
 from tests.training.test_loop import tiny_config, tiny_images, train_tiny

@@ -15,7 +15,8 @@ import torch
 from bioclip_lib.catalog.table import assign_splits, class_key, read_catalog, write_catalog
 from bioclip_lib.config import ShardConfig, SplitConfig, load_config
 from bioclip_lib.errors import InputError
-from bioclip_lib.model.text import build_model, model_digest
+from bioclip_lib.model.load import model_digest
+from bioclip_lib.model.towers import build_model
 from bioclip_lib.run import Run
 from bioclip_lib.shards import stream
 from bioclip_lib.shards.write import load_images, write_shards

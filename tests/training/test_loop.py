@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from bioclip_lib.config import TrainConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.model.encode import encode_images, trunk_features
-from bioclip_lib.model.text import build_model, encode_tokens, model_digest, tokenize
+from bioclip_lib.model.load import model_digest
+from bioclip_lib.model.text import encode_tokens, tokenize
+from bioclip_lib.model.towers import build_model
 from bioclip_lib.run import Run
 from bioclip_lib.training import loop as train
 from bioclip_lib.training.batches import TrainData, augment, draw_crops, draw_types

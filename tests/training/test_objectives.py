@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from bioclip_lib.model import _torchvision_ops  # noqa: F401 (before open_clip)
+import bioclip_lib.model  # noqa: F401 (before open_clip)
 
 # isort: split
 import numpy as np
@@ -18,7 +18,8 @@ from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import few_shot
 from bioclip_lib.evaluation.contestants import class_encoder
 from bioclip_lib.model.encode import encode_images
-from bioclip_lib.model.text import build_model, export_model, load_model
+from bioclip_lib.model.load import export_model, load_model
+from bioclip_lib.model.towers import build_model
 from bioclip_lib.training.batches import Batch, Pairs
 from bioclip_lib.training.losses import (
     clip_loss,

@@ -2,7 +2,7 @@
 
 import warnings
 
-from bioclip_lib.model import _torchvision_ops  # noqa: F401 (before open_clip)
+import bioclip_lib.model  # noqa: F401 (before open_clip)
 
 # isort: split
 import numpy as np
@@ -12,7 +12,8 @@ import torch
 
 from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
-from bioclip_lib.model.text import autocast, build_model, export_model, model_digest
+from bioclip_lib.model.load import export_model, model_digest
+from bioclip_lib.model.towers import autocast, build_model
 from bioclip_lib.training import compilation, optimizer
 from bioclip_lib.training.batches import Pairs
 from bioclip_lib.training.checkpoints import list_checkpoints

@@ -15,7 +15,7 @@ import torch
 from bioclip_lib.config import ModelConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.model.encode import trunk_features
-from bioclip_lib.model.text import LITE0, build_model
+from bioclip_lib.model.towers import LITE0, build_model
 from bioclip_lib.run import Run
 from bioclip_lib.shards import stream
 from bioclip_lib.shards.replay import ReplayPairs

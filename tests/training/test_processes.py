@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bioclip_lib.errors import InputError
-from bioclip_lib.model import text
+from bioclip_lib.model.towers import build_model
 from bioclip_lib.run import Run, open_run
 from bioclip_lib.training import data, loop, processes
 from bioclip_lib.training.checkpoints import list_checkpoints
@@ -30,7 +30,7 @@ def make_run(catalog, tmp_path):
 
 def finish(run, config):
     """Do what notebook 03 does; return its log and weights, and the rows that were watched."""
-    clip, rows = text.build_model(config.model, seed=config.train.seed), []
+    clip, rows = build_model(config.model, seed=config.train.seed), []
     processes.train_in_processes(run, config, rows.append)
     n_watched = len(rows)
     log = loop.fit(clip, *data.load_training_data(run, config, clip), config, run, True, False, on_step=rows.append)
