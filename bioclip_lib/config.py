@@ -132,7 +132,7 @@ class EvaluateConfig:
 
     text_type: str = "taxon_com"  # the one whose scores are reported as zero_shot/seen and zero_shot/unseen
     templates: str = "one"  # "none", "one", "original" (BioCLIP's 81), or a text file with a prompt template a line
-    sets: str = ""  # folder of published benchmark sets (`benchmark_sets`), asked as their published numbers were
+    sets: str = ""  # folder of published benchmark sets (`evaluation.sets`), asked as their published numbers were
     models: tuple[str, ...] = ()  # addresses of further models that the run's own is compared with (`load_model`)
     shots: tuple[int, ...] = (1, 5)
     n_folds: int = 5

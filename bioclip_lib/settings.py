@@ -62,8 +62,8 @@ def check_settings(config: Config) -> None:
         For an unknown word, a number out of range, or a file, folder or model that is not there.
     """
     from .catalog import licences, splits
-    from .evaluation import few_shot
-    from .evaluation.benchmark_sets import survey_sets
+    from .evaluation.few_shot import check_shots
+    from .evaluation.sets import survey_sets
     from .model import load, text, towers
     from .shards import captions
     from .training import batches, data, loop, objectives, processes
@@ -83,7 +83,7 @@ def check_settings(config: Config) -> None:
     captions.check_train_types(config.train.text_types)
     captions.check_text_type(config.evaluate.text_type)
     text.read_templates(config.evaluate.templates)
-    few_shot.check_shots(config.evaluate.shots, config.evaluate.n_folds)
+    check_shots(config.evaluate.shots, config.evaluate.n_folds)
     for address in config.evaluate.models:
         load.check_address(address)
     if config.evaluate.sets:

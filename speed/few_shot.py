@@ -16,7 +16,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from bioclip_lib.evaluation import few_shot
+from bioclip_lib.evaluation import classifiers, few_shot
 
 SIZES = {"Rare Species": (11_983, 512, 400), "NABirds": (48_562, 768, 555)}  # images, dimensions, classes
 SHOTS = (1, 5)
@@ -53,7 +53,7 @@ def classify(name, form, n_queries):
     features, labels = features_of(*SIZES[name])
     folds = few_shot.few_shot_folds(labels, SHOTS, N_FOLDS)
     parts = [(train, test[: n_queries or None]) for k in SHOTS for train, test in folds[k]]
-    predict = broadcast if form == "broadcast" else few_shot.simple_shot
+    predict = broadcast if form == "broadcast" else classifiers.simple_shot
     start_mib, seconds, cpu_seconds, hits = _peak_mib(), [], [], []
     for train, test in parts[-1:] if form == "broadcast" else parts:  # the last 5-shot fold; all folds
         start, start_cpu = time.perf_counter(), time.process_time()

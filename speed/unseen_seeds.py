@@ -14,7 +14,7 @@ import pandas as pd
 
 from bioclip_lib.catalog import table as catalog
 from bioclip_lib.config import load_config
-from bioclip_lib.evaluation import contestants, few_shot_scores, zero_shot, zero_shot_scores
+from bioclip_lib.evaluation import contestants, few_shot, zero_shot
 from bioclip_lib.model import encode as embed
 from bioclip_lib.model import features
 from bioclip_lib.model.towers import build_model
@@ -53,10 +53,10 @@ def score(table, trunk, mirrored, config):
     encode = functools.partial(embed.encode_texts, clip)
     weights = functools.partial(zero_shot.zero_shot_weights, encode)
     encoders = {"trained": zero_shot.ClassEncoder(weights, clip.logit_scale.exp().item())}
-    named, _ = zero_shot_scores.score_zero_shot(table, {"trained": tables["trained"]}, encoders, config.evaluate)
-    folds = few_shot_scores.draw_folds(table, config.evaluate)
-    few_shot, _ = few_shot_scores.score_few_shot(table, folds, tables, {}, config.evaluate)
-    scores = pd.concat([named, few_shot])
+    named, _ = zero_shot.score_zero_shot(table, {"trained": tables["trained"]}, encoders, config.evaluate)
+    folds = few_shot.draw_folds(table, config.evaluate)
+    shots, _ = few_shot.score_few_shot(table, folds, tables, {}, config.evaluate)
+    scores = pd.concat([named, shots])
     main = ["zero_shot/seen", "zero_shot/unseen", "few_shot/1", "few_shot/5"]
     return scores[(scores["metric"] == "top1") & scores["task"].isin(main)]
 

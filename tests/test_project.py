@@ -67,4 +67,4 @@ def test_readme_shows_the_results_that_are_committed():
 @pytest.mark.parametrize("stem", ["05_few_shot", "07_embedding_maps", "08_hierarchy_probes"])
 def test_further_models_are_asked_wherever_images_alone_are_needed(stem):
     source = (REPOSITORY / "notebooks" / f"{stem}.ipynb").read_text()
-    assert "features.few_shot_contestants(config)" in source or "*config.evaluate.models" in source
+    assert "few_shot_contestants(config)" in source or "*config.evaluate.models" in source

@@ -8,7 +8,7 @@ from .contestants import (
     text_encoder,
     zero_shot_contestants,
 )
-from .few_shot_scores import compare_few_shot, draw_folds, eligible_classes, fold_scores, score_few_shot
+from .few_shot import compare_few_shot, draw_folds, eligible_classes, fold_scores, score_few_shot
 from .leaderboard import (
     build_leaderboard,
     compare_zero_shot,
@@ -18,10 +18,10 @@ from .leaderboard import (
     read_results,
     write_leaderboard,
 )
-from .metrics import append_metrics, bootstrap_interval, read_metrics
-from .mistakes import mean_distances, mistake_distances, rank_accuracy
-from .set_scores import score_sets
-from .zero_shot_scores import score_zero_shot, string_reports
+from .metrics import append_metrics, read_metrics
+from .sets import score_sets
+from .statistics import bootstrap_interval
+from .zero_shot import mean_distances, mistake_distances, rank_accuracy, score_zero_shot, string_reports
 
 __all__ = [
     "append_metrics",

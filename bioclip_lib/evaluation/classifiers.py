@@ -1,9 +1,9 @@
-"""Few-shot classifiers beside SimpleShot: the nearest shot, a ridge probe, centroids blended with class texts.
+"""Few-shot classifiers: SimpleShot as BioCLIP uses it, the nearest shot, a ridge probe, centroids blended with texts.
 
-Takes features, labels, and the shots and queries of a fold; returns predicted labels. All see what SimpleShot sees:
-rows minus the mean of the shots, scaled to unit length. What they choose, they choose by leaving out shots, one of
-every class at a time; a query is looked at by itself and decides nothing. Refuses features that are not finite, and
-texts that do not fit the classes.
+Take features (n, D), labels (n,), and the indices of shots and queries of a fold; return a label a query, of equal
+ones the first in sorted order. All see the same: rows minus the mean of the shots, scaled to unit length. What they
+choose, they choose by leaving out shots, one of every class at a time; a query is looked at by itself and decides
+nothing. Refuses features that are not finite, and texts that do not fit the classes.
 
 One of every class: when a single shot is left out, its class has fewer shots than the others and loses to them, however
 good the features are. The worst choice then looks best (on the features of `mini`, 5 shots, penalty 1,000: 4 % of the
@@ -13,35 +13,28 @@ left-out shots came out right where 36 % of the queries did; with one of every c
 import numpy as np
 
 from ..errors import InputError
-from .few_shot import class_means, highest_score, shots_of
+from .tasks import unit_rows
 
 PENALTIES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)  # of the ridge probe; a shot has length 1
 BLENDS = tuple(np.linspace(0, 1, 11).round(1).tolist())  # weights of the text
 BLEND_OF_ONE_SHOT = 0.5
+_VALUES = 4_000_000  # numbers of a chunk of queries, features and scores together
+
+
+def simple_shot(features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Predict the class whose shots have the nearest average, CL2N (Wang et al. 2019, https://arxiv.org/abs/1911.04623).
+
+    A class is the average of its normalised shots, *not* normalised again; the distance is Euclidean. For a query x of
+    unit length the nearest centroid c maximises x.c - |c|^2 / 2, so a product of matrices does, in chunks: no (classes,
+    queries, D) array is built.
+    """
+    classes, index, mean, shots = shots_of(features, labels, train)
+    centroids = class_means(shots, index)  # (C, D)
+    return classes[highest_score(features, test, mean, centroids.T, 0.5 * (centroids**2).sum(axis=1))]
 
 
 def nearest_shot(features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Predict the class of the shot with the largest cosine (Cover & Hart 1967): kNN with one neighbour.
-
-    Parameters
-    ----------
-    features, labels, train, test
-        As of `few_shot.simple_shot`.
-
-    Returns
-    -------
-    ndarray of shape (n_queries,)
-        Labels; of equally near shots the first.
-
-    Notes
-    -----
-    With one shot a class this is SimpleShot.
-
-    Examples
-    --------
-    >>> nearest_shot(np.eye(2).repeat(2, axis=0), np.array(list("aabb")), np.array([0, 2]), np.array([1, 3])).tolist()
-    ['a', 'b']
-    """
+    """Predict the class of the shot with the largest cosine: kNN with one neighbour (Cover & Hart 1967)."""
     classes, index, mean, shots = shots_of(features, labels, train)
     return classes[index[highest_score(features, test, mean, shots.T)]]
 
@@ -49,28 +42,11 @@ def nearest_shot(features: np.ndarray, labels: np.ndarray, train: np.ndarray, te
 def ridge_probe(features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Predict by ridge regression onto one-hot classes, its penalty chosen by leaving out shots.
 
-    Parameters
-    ----------
-    features, labels, train, test
-        As of `few_shot.simple_shot`.
-
-    Returns
-    -------
-    ndarray of shape (n_queries,)
-        Labels; of equal scores the first in sorted order.
-
-    Notes
-    -----
     With the thin decomposition X = U S V' of the shots and the shrinkage D = S^2 / (S^2 + p) of a penalty p, the fits
     without shots B give these U_B D (I - U_B' U_B D)^-1 U_K' Y_K, where K are the shots kept (Woodbury; Hastie et al.
     2009, section 7.10, for one shot): no fit is repeated. The penalty with which most left-out shots come out right is
     taken, the strongest of equal ones, and the strongest where a class has one shot. The mean that is subtracted is
     that of all shots. There is no intercept: classes have equally many shots.
-
-    Examples
-    --------
-    >>> ridge_probe(np.eye(2).repeat(2, axis=0), np.array(list("aabb")), np.array([0, 2]), np.array([1, 3])).tolist()
-    ['a', 'b']
     """
     classes, index, mean, shots = shots_of(features, labels, train)
     u, s, vt = np.linalg.svd(shots.astype(np.float64), full_matrices=False)  # (n, r), (r,), (r, D)
@@ -107,44 +83,18 @@ def _one_of_every_class(index: np.ndarray) -> list[np.ndarray]:
 def text_anchored(
     features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray, text_features: np.ndarray
 ) -> np.ndarray:
-    """Predict the nearest of prototypes that lie between the centroid of a class and its text.
+    """Predict the nearest of prototypes between the centroid of a class and its text, (C, D) in sorted order.
 
-    Parameters
-    ----------
-    features, labels, train, test
-        As of `few_shot.simple_shot`.
-    text_features : ndarray of shape (C, D)
-        Of the classes of the shots, in sorted order, from the same model's text tower.
-
-    Returns
-    -------
-    ndarray of shape (n_queries,)
-        Labels; of equally near prototypes the first in sorted order.
-
-    Raises
-    ------
-    InputError
-        If the texts are not as many as the classes, of another width, or not finite; as of `few_shot.simple_shot`.
-
-    Notes
-    -----
     Texts are centred by their own mean and scaled to unit length, so that what all captions have in common and the gap
     between images and texts cancel out. The weight of the text is that of `BLENDS` with which most shots come out right
     when left out of the centroids, the smallest of equal ones: with 0 this is SimpleShot. Where a class has one shot,
     nothing remains when it is left out, and the weight is `BLEND_OF_ONE_SHOT`.
-
-    Examples
-    --------
-    >>> text_anchored(np.eye(2), np.array(list("ab")), np.arange(2), np.arange(2), np.eye(2)).tolist()
-    ['a', 'b']
     """
     classes, index, mean, shots = shots_of(features, labels, train)
     wanted = (len(classes), features.shape[1])
     if text_features.shape != wanted or not np.isfinite(text_features).all():
         raise InputError(f"text features of shape {text_features.shape} given, {wanted} wanted, all finite")
-    texts = text_features - text_features.mean(axis=0)
-    length = np.linalg.norm(texts, axis=1, keepdims=True)
-    texts = texts / np.where(length > 0, length, 1)
+    texts = unit_rows(text_features - text_features.mean(axis=0))
     blend = BLEND_OF_ONE_SHOT
     if np.bincount(index).min() > 1:
         blend = max(BLENDS, key=lambda b: _hits_of_prototypes(shots, index, texts, b))
@@ -161,3 +111,41 @@ def _hits_of_prototypes(shots: np.ndarray, index: np.ndarray, texts: np.ndarray,
         scores = shots[out] @ prototypes.T - 0.5 * (prototypes**2).sum(axis=1)  # (m, D) @ (D, C) -> (m, C)
         hits += int((scores.argmax(axis=1) == index[out]).sum())
     return hits
+
+
+def shots_of(
+    features: np.ndarray, labels: np.ndarray, train: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the classes, sorted, the class index of each shot, the mean of the shots, (D,), and the shots centred.
+
+    Centred rows have unit length, in the features' own precision.
+    """
+    classes, index = np.unique(np.asarray(labels)[train], return_inverse=True)
+    mean = features[train].mean(axis=0, dtype=np.float64)  # a sum of many float32 rows would lose digits
+    return classes, index, mean, _centred(features[train], mean)
+
+
+def class_means(shots: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Average the shots (n, D) of each class, given the class index of each (n,); (C, D), *not* normalised again."""
+    order, counts = np.argsort(index, kind="stable"), np.bincount(index)
+    return np.add.reduceat(shots[order], np.cumsum(counts) - counts) / counts[:, None].astype(shots.dtype)
+
+
+def highest_score(
+    features: np.ndarray, test: np.ndarray, mean: np.ndarray, weights: np.ndarray, offset: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """Return for each query, centred and of unit length, the column of weights (D, C) with the highest x.w - offset."""
+    best = np.empty(len(test), dtype=np.int64)
+    chunk = max(1, _VALUES // sum(weights.shape))
+    weights = weights.astype(np.result_type(features.dtype, np.float32), copy=False)
+    for start in range(0, len(test), chunk):
+        scores = _centred(features[test[start : start + chunk]], mean) @ weights  # (q, D) @ (D, C) -> (q, C)
+        scores -= offset  # in place: a new array of this size costs more than the sum
+        best[start : start + chunk] = scores.argmax(axis=1)
+    return best
+
+
+def _centred(rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Subtract the mean and scale rows to unit length, in their own precision; a row of zeros stays."""
+    mean = np.where(np.isfinite(mean), mean, np.nan)  # inf - inf would warn before the error
+    return unit_rows(rows - mean.astype(np.result_type(rows.dtype, np.float32)))

@@ -1,22 +1,31 @@
-"""Few-shot classification by SimpleShot (Wang et al. 2019, https://arxiv.org/abs/1911.04623), as BioCLIP uses it.
+"""Few-shot: the same folds for every model and method, fold by fold, and paired comparisons.
 
-Takes features and labels; returns folds, predictions and scores. Knows no model and no path. Two protocols are named:
-``cumulative``, the original evaluation's, and ``independent``. Refuses classes without k shots and a query, and a table
-of folds that does not fit the images.
+`draw_folds` takes the catalog and returns folds as image ids; `score_few_shot` takes them with tables of features and
+returns scores with n, interval and chance, and what each query got. Two protocols are named: ``cumulative``, the
+original evaluation's, and ``independent``. Refuses classes without k shots and a query, folds that do not fit the
+catalog, and features that do not cover the images. The methods are in `classifiers`.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from ..catalog.splits import class_rows
+from ..config import EvaluateConfig
 from ..errors import InputError
+from ..shards import captions
+from .classifiers import nearest_shot, ridge_probe, simple_shot, text_anchored
+from .statistics import detectable_difference, holm, paired_difference
+from .tasks import ASIS, SCORE_COLUMNS, Features, evaluated_images, rows_of, with_interval
 
 MODES = ("independent", "cumulative")
+METHODS = {"simple_shot": simple_shot, "nearest_shot": nearest_shot, "ridge": ridge_probe}
+PARTS = ("all", "cumulative", "unseen")
 FOLD_COLUMNS = ("k", "fold", "image_id", "class_key", "shot")
 Fold = tuple[np.ndarray, np.ndarray]
-_VALUES = 4_000_000  # numbers of a chunk of queries, features and scores together
+_QUERY_COLUMNS = ["image_id", "class_key", "fold", "correct", "model", "method", "dataset", "part", "k"]
 
 
 def check_shots(shots: Sequence[int], n_folds: int) -> None:
@@ -28,40 +37,11 @@ def check_shots(shots: Sequence[int], n_folds: int) -> None:
 def few_shot_folds(
     labels: np.ndarray, shots: Sequence[int], n_folds: int, mode: str = "independent", seed: int = 0
 ) -> dict[int, list[Fold]]:
-    """Draw shots and queries.
+    """Draw (shots, queries), index arrays, n_folds of each k: classes as first seen, k shots each.
 
-    Parameters
-    ----------
-    labels : ndarray of shape (n,)
-    shots : sequence of int
-        Numbers of shots k, in the order in which they are evaluated.
-    n_folds : int
-    mode : str
-        "independent": each fold shuffles the images of each class from their given order. "cumulative": as the original
-        code, which seeds a generator with the fold's number and shuffles each class's list in place. The lists keep
-        their order from fold to fold and from one k to the next, so 5-shot folds depend on the 1-shot folds before.
-    seed : int
-        0 gives the original's folds; any other one other shuffles in all folds.
-
-    Returns
-    -------
-    dict of int to list of (shots, queries)
-        For each k, n_folds pairs of index arrays; classes in the order in which they are first seen, k shots each.
-
-    Raises
-    ------
-    InputError
-        For an unknown mode, numbers below 1 or twice the same, or classes without k + 1 images; the message names them.
-
-    Notes
-    -----
-    `random.Random(n)` gives the stream that the original's ``random.seed(n)`` gives to the global generator, without
-    touching it. In the independent mode the shots of a smaller k are among those of a larger one in the same fold.
-
-    Examples
-    --------
-    >>> few_shot_folds(np.array(list("aab" "b")), [1], 1)[1][0][0].tolist()
-    [0, 2]
+    "independent": each fold shuffles the images of each class from their given order. "cumulative": as the original
+    code, which seeds a generator with the fold's number and shuffles each class's list in place: the lists keep their
+    order from fold to fold and from one k to the next. Seed 0 gives the original's folds.
     """
     if mode not in MODES:
         raise InputError(f"unknown few-shot mode {mode!r}; choose {' or '.join(MODES)}")
@@ -71,7 +51,8 @@ def few_shot_folds(
     for k in shots:
         folds[k] = []
         for fold in range(n_folds):
-            rng = random.Random(1_000 * seed + fold)  # no stream of one seed is another seed's, below 1,000 folds
+            # below 1,000 folds no stream of one seed is another's; those of seed 0 are of the original's `random.seed`
+            rng = random.Random(1_000 * seed + fold)
             order = images if mode == "cumulative" else [list(members) for members in images]
             for members in order:
                 rng.shuffle(members)
@@ -96,20 +77,7 @@ def _images_of_classes(labels: np.ndarray, k: int) -> list[list[int]]:
 
 
 def folds_table(folds: dict[int, list[Fold]], image_ids: Sequence[str], labels: np.ndarray) -> pd.DataFrame:
-    """Write folds down as image ids, so that they can be repeated elsewhere.
-
-    Parameters
-    ----------
-    folds : dict of int to list of (shots, queries)
-        Of `few_shot_folds`, from these labels.
-    image_ids : sequence of str
-    labels : ndarray of shape (n,)
-
-    Returns
-    -------
-    DataFrame
-        ``k, fold, image_id, class_key, shot``: a row an image and fold, in the folds' order.
-    """
+    """Write folds down as image ids, `FOLD_COLUMNS`, a row an image and fold in the folds' order."""
     image_ids, labels = np.asarray(image_ids), np.asarray(labels)
     rows = [
         pd.DataFrame({"k": k, "fold": n, "image_id": image_ids[index], "class_key": labels[index], "shot": is_shot})
@@ -121,35 +89,7 @@ def folds_table(folds: dict[int, list[Fold]], image_ids: Sequence[str], labels: 
 
 
 def folds_from_table(table: pd.DataFrame, image_ids: Sequence[str], labels: np.ndarray) -> dict[int, list[Fold]]:
-    """Read folds back from their image ids, whatever the order in which the images now stand.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of `folds_table`; of a run's ``few_shot_folds.csv`` the rows of one data set and part.
-    image_ids : sequence of str
-        Images that have features now; more than the folds hold do no harm.
-    labels : ndarray of shape (n,)
-        Their classes.
-
-    Returns
-    -------
-    dict of int to list of (shots, queries)
-        As of `few_shot_folds`: indices into image_ids, in the table's order.
-
-    Raises
-    ------
-    InputError
-        For missing columns, ids that occur twice, images that are not there or belong to another class now, a fold
-        that holds an image twice, or a fold without k shots of each class.
-
-    Examples
-    --------
-    >>> labels = np.array(list("aabb"))
-    >>> table = folds_table(few_shot_folds(labels, [1], 1), ["w", "x", "y", "z"], labels)
-    >>> folds_from_table(table, ["z", "y", "x", "w"], labels[::-1])[1][0][0].tolist()
-    [3, 1]
-    """
+    """Read the folds of one data set and part back as indices into image_ids, however these stand now."""
     missing = [column for column in FOLD_COLUMNS if column not in table]
     if missing:
         raise InputError(f"a table of folds lacks {', '.join(missing)}; it needs {', '.join(FOLD_COLUMNS)}")
@@ -192,80 +132,226 @@ def _check_fold(rows: pd.DataFrame, k: int, fold: int) -> None:
         )
 
 
-def simple_shot(features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Predict the queries of one fold: centre, normalise, nearest average of the shots (CL2N).
-
-    Parameters
-    ----------
-    features : ndarray of shape (n, D)
-    labels : ndarray of shape (n,)
-    train, test : ndarray of int
-        Shots and queries.
+def eligible_classes(table: pd.DataFrame, k: int) -> pd.DataFrame:
+    """Tell which classes have the images for k shots and a query.
 
     Returns
     -------
-    ndarray of shape (n_queries,)
-        Labels; of equally near classes the first in sorted order.
+    DataFrame
+        ``dataset, class_key, n_images, eligible``, one row a class.
+    """
+    counts = evaluated_images(table).groupby(["dataset", "class_key"]).size().rename("n_images").reset_index()
+    return counts.assign(eligible=counts["n_images"] > k)
+
+
+def draw_folds(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
+    """Draw the folds of every data set, as image ids: saved, they repeat the evaluation exactly.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The catalog.
+    config : EvaluateConfig
+
+    Returns
+    -------
+    DataFrame
+        ``dataset, part`` and `FOLD_COLUMNS`. Parts: ``all`` (independent folds over all classes
+        with an image more than the most shots), ``unseen`` (held-out species among themselves), ``cumulative`` (all
+        classes in the original's accumulating folds). Empty where no set has two such classes.
+    """
+    check_shots(config.shots, config.n_folds)
+    drawn = [pd.DataFrame(columns=["dataset", "part", *FOLD_COLUMNS])]
+    for dataset, group in evaluated_images(table).groupby("dataset"):
+        sizes = group.groupby("class_key")["part"].transform("size")
+        group = group[sizes > max(config.shots)]
+        for part in PARTS:
+            pool = group[group["part"] == "unseen"] if part == "unseen" else group
+            if pool["class_key"].nunique() < 2:
+                continue
+            labels, mode = pool["class_key"].to_numpy(), "cumulative" if part == "cumulative" else "independent"
+            folds = few_shot_folds(labels, config.shots, config.n_folds, mode, config.seed)
+            rows = folds_table(folds, pool.index, labels)
+            rows.insert(0, "dataset", dataset)
+            rows.insert(1, "part", part)
+            drawn.append(rows)
+    return pd.concat(drawn[1:] or drawn, ignore_index=True)
+
+
+def score_few_shot(
+    table: pd.DataFrame,
+    folds: pd.DataFrame,
+    tables: Features,
+    encoders: Mapping[str, Callable[[Sequence[str]], np.ndarray]],
+    config: EvaluateConfig,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Classify the queries of every fold by every model and method.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The catalog.
+    folds : DataFrame
+        Of `draw_folds`, or read from where they were saved.
+    tables : mapping of model to FeatureTable
+    encoders : mapping of model to callable
+        From n texts to text features, (n, D), of the models that have a text tower: only they blend in the captions of
+        the configured text type.
+    config : EvaluateConfig
+
+    Returns
+    -------
+    scores : DataFrame
+        Rows for `append_metrics`: top1 (mean over folds) and macro_top1 (mean over classes of their accuracy in
+        all folds); the intervals are bootstraps over classes. The task ``few_shot/<k>`` is SimpleShot on the folds of
+        ``all``; ``/unseen``, ``/cumulative`` and then the other methods are appended. Cumulative folds are asked of
+        SimpleShot only: they repeat the original's protocol.
+    queries : DataFrame
+        ``image_id, class_key, fold, correct, model, method, dataset, part, k``, a row an answer.
+    """
+    images = evaluated_images(table)
+    texts = _class_texts(table, config.text_type)
+    values = {name: rows_of(features, images) for name, features in tables.items()}
+    scores, queries = [], []
+    for (dataset, part), rows in folds.groupby(["dataset", "part"]):
+        pool = images[images["dataset"] == dataset]
+        labels = pool["class_key"].to_numpy()
+        splits = folds_from_table(rows, pool.index, labels)
+        classes = np.unique(rows["class_key"])
+        for name in tables:
+            features = values[name].loc[pool.index].to_numpy()
+            methods = _methods(part, list(texts[classes]), encoders.get(name))
+            for k, parts in splits.items():
+                for method, predict in methods.items():
+                    answers = fold_answers(features, labels, pool.index, parts, predict)
+                    keys = {"model": name, "method": method, "dataset": dataset, "part": part, "k": k}
+                    queries.append(answers.assign(**keys))
+                    scores += score_answers(keys, answers, config)
+    every = pd.concat(queries, ignore_index=True) if queries else pd.DataFrame(columns=_QUERY_COLUMNS)
+    return pd.DataFrame(scores, columns=SCORE_COLUMNS), every
+
+
+def _class_texts(table: pd.DataFrame, text_type: str) -> pd.Series:
+    """Return the caption of each class, or its label in the caption's template, indexed by class."""
+    classes = class_rows(table)
+    if text_type == ASIS:
+        return classes["verbatim_name"].map(captions.TEMPLATES_ONE[0].format)
+    texts = [captions.caption(row, text_type) for row in classes.to_dict("records")]
+    return pd.Series(texts, index=classes.index, dtype=object)
+
+
+def _methods(part: str, texts: list[str], encode: Callable | None) -> dict[str, Callable]:
+    """Return the methods of a part, from features, labels, shots and queries to labels; texts in order of classes."""
+    if part == "cumulative":
+        return {"simple_shot": simple_shot}
+    if encode is None:
+        return METHODS
+    encoded = encode(texts)
+    return {**METHODS, "text": lambda *fold: text_anchored(*fold, encoded)}
+
+
+def fold_answers(
+    features: np.ndarray, labels: np.ndarray, image_ids: pd.Index, parts: Sequence[Fold], predict: Callable
+) -> pd.DataFrame:
+    """Return the queries of every fold, with whether each is right."""
+    rows = []
+    for fold, (shots, queries) in enumerate(parts):
+        correct = predict(features, labels, shots, queries) == labels[queries]
+        keys = {"image_id": image_ids[queries], "class_key": labels[queries], "fold": fold}
+        rows.append(pd.DataFrame({**keys, "correct": correct}))
+    return pd.concat(rows, ignore_index=True)
+
+
+def task_of(part: str, k: int, method: str) -> str:
+    """Name a task of metrics.csv."""
+    words = ["few_shot", str(k), *([part] if part != "all" else []), *([method] if method != "simple_shot" else [])]
+    return "/".join(words)
+
+
+def score_answers(keys: dict, answers: pd.DataFrame, config: EvaluateConfig) -> list[dict]:
+    """Return the rows of top1 and macro_top1."""
+    per_class = answers.groupby("class_key")["correct"].mean()
+    row = {"model": keys["model"], "dataset": keys["dataset"]}
+    row["task"] = task_of(keys["part"], keys["k"], keys["method"])
+    counts = {"n": answers["image_id"].nunique(), "seeds": answers["fold"].nunique(), "chance": 1 / len(per_class)}
+    values, classes = answers["correct"].to_numpy(float), answers["class_key"].to_numpy()
+    top1 = with_interval(values, classes, config)
+    macro = with_interval(per_class.to_numpy(), per_class.index.to_numpy(), config)
+    return [{**row, "metric": "top1", **top1, **counts}, {**row, "metric": "macro_top1", **macro, **counts}]
+
+
+def fold_scores(scores: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
+    """Set the accuracy of each fold beside mean, spread, interval and chance.
+
+    Parameters
+    ----------
+    scores, queries : DataFrame
+        Of `score_few_shot`.
+
+    Returns
+    -------
+    DataFrame
+        ``dataset, part, k, model, method, mean, std, fold_0 ..., ci_low, ci_high, macro, n, chance``. ``std`` is that
+        of the population, over folds, as the original reports it: it tells how much the draw of shots matters, and is
+        no interval, because folds share their images.
+    """
+    keys = ["dataset", "part", "k", "model", "method"]
+    per_fold = queries.groupby([*keys, "fold"])["correct"].mean().unstack("fold").add_prefix("fold_")
+    table = per_fold.assign(mean=per_fold.mean(axis=1), std=per_fold.std(axis=1, ddof=0)).reset_index()
+    tasks = [task_of(row.part, row.k, row.method) for row in table.itertuples()]
+    table["task"] = pd.Series(tasks, index=table.index, dtype=object)  # text, of no rows too
+    shared = ["dataset", "model", "task"]
+    top1 = scores.loc[scores["metric"] == "top1", [*shared, "ci_low", "ci_high", "n", "chance"]]
+    macro = scores.loc[scores["metric"] == "macro_top1", [*shared, "value"]].rename(columns={"value": "macro"})
+    table = table.merge(top1, on=shared, validate="1:1").merge(macro, on=shared, validate="1:1")
+    return table[[*keys, "mean", "std", *per_fold.columns, "ci_low", "ci_high", "macro", "n", "chance"]]
+
+
+def compare_few_shot(queries: pd.DataFrame, column: str, reference: str, config: EvaluateConfig) -> pd.DataFrame:
+    """Compare a model, or a method, with each other one, paired on the same queries of the same folds.
+
+    Parameters
+    ----------
+    queries : DataFrame
+        Of `score_few_shot`.
+    column : str
+        What is compared: "model" within each method, or "method" within each model.
+    reference : str
+        A model or a method.
+    config : EvaluateConfig
+
+    Returns
+    -------
+    DataFrame
+        ``dataset, part, k``, the other of model and method, ``baseline, value, ci_low, ci_high, p_value, p_holm,
+        detectable, n``: accuracy of the reference minus the baseline's, with interval and p-value of a bootstrap over
+        classes (`paired_difference`); the p-value corrected over data sets and baselines of the same question;
+        the difference that would be found with a power of 80 % (`detectable_difference`); the number of
+        images, as in the scores, however many folds ask them.
 
     Raises
     ------
     InputError
-        If a feature is not finite.
-
-    Notes
-    -----
-    The mean of the shots is subtracted from all, rows are normalised, a class is the average of its normalised
-    shots, *not* normalised again; the distance is Euclidean. For a query x of unit length the nearest centroid c
-    maximises x.c - |c|^2 / 2, so a product of matrices does, in chunks: no (classes, queries, D) array is built.
-
-    Examples
-    --------
-    >>> simple_shot(np.eye(2).repeat(2, axis=0), np.array(list("aabb")), np.array([0, 2]), np.array([1, 3])).tolist()
-    ['a', 'b']
+        If the reference has no answers where others have.
     """
-    classes, index, mean, shots = shots_of(features, labels, train)
-    centroids = class_means(shots, index)  # (C, D)
-    return classes[highest_score(features, test, mean, centroids.T, 0.5 * (centroids**2).sum(axis=1))]
-
-
-def shots_of(
-    features: np.ndarray, labels: np.ndarray, train: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the classes, sorted, the class index of each shot, the mean of the shots, (D,), and the shots centred.
-
-    Centred rows have unit length, in the features' own precision.
-    """
-    classes, index = np.unique(np.asarray(labels)[train], return_inverse=True)
-    mean = features[train].mean(axis=0, dtype=np.float64)  # a sum of many float32 rows would lose digits
-    return classes, index, mean, _centred(features[train], mean)
-
-
-def class_means(shots: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Average the shots (n, D) of each class, given the class index of each (n,); (C, D), *not* normalised again."""
-    order, counts = np.argsort(index, kind="stable"), np.bincount(index)
-    return np.add.reduceat(shots[order], np.cumsum(counts) - counts) / counts[:, None].astype(shots.dtype)
-
-
-def highest_score(
-    features: np.ndarray, test: np.ndarray, mean: np.ndarray, weights: np.ndarray, offset: np.ndarray | float = 0.0
-) -> np.ndarray:
-    """Return for each query, centred and of unit length, the column of weights (D, C) with the highest x.w - offset."""
-    best = np.empty(len(test), dtype=np.int64)
-    chunk = max(1, _VALUES // sum(weights.shape))
-    weights = weights.astype(np.result_type(features.dtype, np.float32), copy=False)
-    for start in range(0, len(test), chunk):
-        scores = _centred(features[test[start : start + chunk]], mean) @ weights  # (q, D) @ (D, C) -> (q, C)
-        scores -= offset  # in place: a new array of this size costs more than the sum
-        best[start : start + chunk] = scores.argmax(axis=1)
-    return best
-
-
-def _centred(rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Subtract the mean and scale rows to unit length, in their own precision and in place; a row of zeros stays."""
-    rows = rows.astype(np.result_type(rows.dtype, np.float32), copy=False)
-    rows -= np.where(np.isfinite(mean), mean, np.nan).astype(rows.dtype)  # inf - inf would warn before the error
-    norm = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
-    if not np.isfinite(norm).all():
-        raise InputError("features hold NaN or infinity; compute them again")
-    rows /= np.where(norm > 0, norm, 1)
-    return rows
+    kept = "method" if column == "model" else "model"
+    question = ["part", "k", kept]
+    index = ["dataset", *question, "fold", "image_id", "class_key"]
+    wide = queries.assign(correct=queries["correct"].astype(float)).pivot(index=index, columns=column, values="correct")
+    if len(wide.columns) and reference not in wide.columns:
+        raise InputError(f"no answers of {reference}; there are those of {', '.join(map(str, wide.columns))}")
+    rows = []
+    for keys, group in wide.groupby(["dataset", *question]):
+        for baseline in wide.columns.drop(reference, errors="ignore"):
+            if group[[reference, baseline]].isna().any(axis=None):  # not asked here
+                continue
+            a, b = group[reference].to_numpy(), group[baseline].to_numpy()
+            image_ids, classes = (group.index.get_level_values(name) for name in ("image_id", "class_key"))
+            test = paired_difference(a, b, classes, config.n_bootstraps, config.seed)._asdict()
+            found = {"detectable": detectable_difference(a, b, classes), "n": image_ids.nunique()}
+            rows.append({**dict(zip(["dataset", *question], keys, strict=True)), "baseline": baseline, **test, **found})
+    columns = ["dataset", *question, "baseline", "value", "ci_low", "ci_high", "p_value", "detectable", "n"]
+    table = pd.DataFrame(rows, columns=columns)
+    p_holm = table.groupby(question)["p_value"].transform(lambda p: holm(p.to_numpy()))
+    table.insert(table.columns.get_loc("p_value") + 1, "p_holm", p_holm)
+    return table

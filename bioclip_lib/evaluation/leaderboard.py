@@ -13,7 +13,8 @@ import pandas as pd
 from ..config import EvaluateConfig
 from ..errors import InputError
 from ..run import REPOSITORY, write_json
-from . import comparisons, metrics
+from .metrics import KEYS, read_metrics
+from .statistics import detectable_difference, holm, mcnemar, paired_difference, rank_table
 
 PUBLISHED_CSV = REPOSITORY / "data" / "published_numbers.csv"
 PUBLISHED_COLUMNS = ("set", "model", "task", "metric", "value", "source")
@@ -32,9 +33,9 @@ def read_results(paths: Sequence[str | Path]) -> pd.DataFrame:
     """
     if not len(paths):
         raise InputError("no metrics.csv given; pass one of each run")
-    table = pd.concat([metrics.read_metrics(path) for path in paths], ignore_index=True)
-    if table.duplicated(metrics.KEYS).any():
-        twice = table[table.duplicated(metrics.KEYS)].iloc[0]
+    table = pd.concat([read_metrics(path) for path in paths], ignore_index=True)
+    if table.duplicated(KEYS).any():
+        twice = table[table.duplicated(KEYS)].iloc[0]
         raise InputError(f"run {twice['run']} occurs twice with {twice['task']} of {twice['model']}; rename one run")
     if table["run"].nunique() > 1:
         table["model"] = table["model"] + " (" + table["run"] + ")"
@@ -72,7 +73,7 @@ def build_leaderboard(results: pd.DataFrame, published: pd.DataFrame, differs: M
     published : DataFrame
         Of `read_published`; numbers of sets, tasks or metrics that are not among the results are left out.
     differs : mapping of data set to str
-        Of `set_scores.score_sets`: where a set is not the published one.
+        Of `score_sets`: where a set is not the published one.
 
     Returns
     -------
@@ -129,12 +130,12 @@ def ranks_over_sets(board: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``task, model, mean_rank, best, n_sets, p_friedman``; of `comparisons.rank_table`.
+        ``task, model, mean_rank, best, n_sets, p_friedman``; of `rank_table`.
     """
     ours = board[(board["metric"] == "top1") & ~board["published"]]
     tables = [pd.DataFrame(columns=["task", "model", "mean_rank", "best", "n_sets", "p_friedman"])]
     for task, rows in ours.groupby("task"):
-        table, p_value = comparisons.rank_table(rows.pivot(index="dataset", columns="model", values="value"))
+        table, p_value = rank_table(rows.pivot(index="dataset", columns="model", values="value"))
         if table["n_sets"].iloc[0]:
             tables.append(table.rename_axis("model").reset_index().assign(task=task, p_friedman=p_value))
     return pd.concat(tables[1:] or tables, ignore_index=True)[list(tables[0].columns)]
@@ -146,7 +147,7 @@ def compare_zero_shot(predictions: pd.DataFrame, reference: str, config: Evaluat
     Parameters
     ----------
     predictions : DataFrame
-        Of `zero_shot_scores.score_zero_shot`.
+        Of `score_zero_shot`.
     reference : str
         A model.
     config : EvaluateConfig
@@ -176,14 +177,14 @@ def compare_zero_shot(predictions: pd.DataFrame, reference: str, config: Evaluat
                 continue
             a, b = both[reference].to_numpy(), both[baseline].to_numpy()
             classes = both.index.get_level_values("class_key").to_numpy()
-            test = metrics.paired_difference(a, b, classes, config.n_bootstraps, config.seed)._asdict()
-            pairs = dict(zip(("only_reference", "only_baseline", "p_mcnemar"), comparisons.mcnemar(a, b), strict=True))
-            found = {"detectable": comparisons.detectable_difference(a, b, classes), "n": len(both)}
+            test = paired_difference(a, b, classes, config.n_bootstraps, config.seed)._asdict()
+            pairs = dict(zip(("only_reference", "only_baseline", "p_mcnemar"), mcnemar(a, b), strict=True))
+            found = {"detectable": detectable_difference(a, b, classes), "n": len(both)}
             rows.append({"dataset": dataset, "part": part, "baseline": baseline, **test, **pairs, **found})
     columns = ["dataset", "part", "baseline", "value", "ci_low", "ci_high", "p_value", "only_reference"]
     table = pd.DataFrame(rows, columns=[*columns, "only_baseline", "p_mcnemar", "detectable", "n"])
     for column, corrected in (("p_value", "p_holm"), ("p_mcnemar", "p_mcnemar_holm")):
-        adjusted = table.groupby("part")[column].transform(lambda p: comparisons.holm(p.to_numpy()))
+        adjusted = table.groupby("part")[column].transform(lambda p: holm(p.to_numpy()))
         table.insert(table.columns.get_loc(column) + 1, corrected, adjusted)
     return table
 

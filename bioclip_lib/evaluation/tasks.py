@@ -1,45 +1,48 @@
-"""The benchmarks of a run: which images are asked what, and hierarchy scores as rows of metrics.csv.
+"""What is asked: the evaluated images of a catalog, its classes, and the strings under which these are offered.
 
-Takes the catalog and tables of features; returns tidy scores with n, interval and chance, and what each image got.
 Each source is a data set of its own. *seen* are test images of species that were trained on, *unseen* all images of
-held-out species; the candidates are the classes of the same part. Refuses features that do not cover the images.
+held-out species; the candidates are the classes of the same part. Classes are keyed by taxon, never by their string.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from .. import RANKS
 from ..catalog import table as catalog
+from ..catalog.splits import class_rows
 from ..config import EvaluateConfig
 from ..errors import InputError
-from . import metrics
+from ..model.features import FeatureTable
+from ..shards.captions import SHARD_TEXTS, name_string
+from .statistics import bootstrap_interval
 
 PARTS = {"test": "seen", "heldout_species": "unseen"}
 SCORE_COLUMNS = ["model", "dataset", "task", "metric", "value", "ci_low", "ci_high", "n", "seeds", "chance"]
-Features = Mapping[str, "features.FeatureTable"]  # noqa: F821 (features is above this module)
+ASIS = "asis"
+"""The text type that takes the label as published (``Tomato___Late_blight``), untouched."""
+Features = Mapping[str, FeatureTable]
+
+
+class StringReport(NamedTuple):
+    """How classes and their strings fit: counts, the classes without a string, and those that share one."""
+
+    n_classes: int
+    n_strings: int
+    unnamed: list[str]
+    shared: dict[str, list[str]]
 
 
 def evaluated_images(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the images that are evaluated.
-
-    Parameters
-    ----------
-    table : DataFrame
-        The catalog.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``image_id``: ``dataset`` (the source), ``part`` ("seen" or "unseen"), ``class_key``, and the ranks.
-    """
+    """Return the evaluated images of a catalog by ``image_id``: ``dataset, part``, the ranks, ``rank, class_key``."""
     rows = table[catalog.usable(table) & table["split"].isin(list(PARTS))]
     columns = rows[["image_id", "source", *RANKS, "rank"]].rename(columns={"source": "dataset"})
     return columns.assign(part=rows["split"].map(PARTS), class_key=catalog.class_key(rows)).set_index("image_id")
 
 
-def rows_of(features, images: pd.DataFrame) -> pd.DataFrame:
+def rows_of(features: FeatureTable, images: pd.DataFrame) -> pd.DataFrame:
     """Return features as a frame indexed by image; refuse a table that lacks an evaluated image, or has one twice."""
     frame = pd.DataFrame(features.values, index=features.image_ids)
     if not frame.index.is_unique:
@@ -50,7 +53,39 @@ def rows_of(features, images: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Scale rows to unit length, in their own precision from float32 on; a row of zeros stays. Refuse NaN, infinity."""
+    rows = np.asarray(rows)
+    rows = rows.astype(np.result_type(rows.dtype, np.float32), copy=False)
+    length = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
+    if not np.isfinite(length).all():
+        raise InputError("features hold NaN or infinity; compute them again")
+    return rows / np.where(length > 0, length, 1)
+
+
 def with_interval(values: np.ndarray, groups: np.ndarray, config: EvaluateConfig) -> dict:
     """Return ``value, ci_low, ci_high``: a mean and its interval, a bootstrap over classes with all their images."""
-    low, high = metrics.bootstrap_interval(values, groups, n_bootstraps=config.n_bootstraps, seed=config.seed)
+    low, high = bootstrap_interval(values, groups, n_bootstraps=config.n_bootstraps, seed=config.seed)
     return {"value": float(np.mean(values)), "ci_low": low, "ci_high": high}
+
+
+def classes_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the names of each class of a catalog, indexed by class and sorted: those of its first usable image."""
+    return class_rows(table)[["verbatim_name", "scientific_name", "common_name", *RANKS, "rank"]]
+
+
+def class_strings(classes: pd.DataFrame, text_type: str) -> pd.Series:
+    """Return the string of each class (a row: ranks and names), '' where it has no such name (`name_string`)."""
+    if text_type == ASIS:
+        return classes["verbatim_name"].rename(text_type)
+    if text_type not in SHARD_TEXTS:
+        raise InputError(f"unknown text type {text_type!r}; choose one of {', '.join((ASIS, *SHARD_TEXTS))}")
+    strings = [name_string(row, text_type) for row in classes.to_dict("records")]
+    return pd.Series(strings, index=classes.index, name=text_type, dtype=object)
+
+
+def report_strings(strings: pd.Series) -> StringReport:
+    """Tell which classes have no string, and which share one: of these the first wins every image."""
+    named = strings[strings.str.strip() != ""]
+    shared = {text: list(group.index) for text, group in named.groupby(named, sort=False) if len(group) > 1}
+    return StringReport(len(strings), named.nunique(), list(strings.index.difference(named.index)), shared)

@@ -88,7 +88,7 @@ def plot_zero_shot(scores: pd.DataFrame) -> Figure:
     Parameters
     ----------
     scores : DataFrame
-        Of `zero_shot_scores.score_zero_shot`, or metrics.csv. The task without a text type is the reported one; it
+        Of `evaluation.score_zero_shot`, or metrics.csv. The task without a text type is the reported one; it
         stands where the others leave a gap, or as "reported".
     """
     rows = scores[(scores["metric"] == "top1") & scores["task"].str.startswith("zero_shot/")]
@@ -112,7 +112,7 @@ def plot_few_shot(scores: pd.DataFrame) -> Figure:
     Parameters
     ----------
     scores : DataFrame
-        Of `few_shot_scores.score_few_shot`, or metrics.csv. SimpleShot only; the cumulative folds are left out: they
+        Of `evaluation.score_few_shot`, or metrics.csv. SimpleShot only; the cumulative folds are left out: they
         repeat the protocol of the original, not another measurement.
     """
     main = scores["task"].str.fullmatch(r"few_shot/\d+(/unseen)?")
@@ -134,7 +134,7 @@ def plot_rank_accuracy(table: pd.DataFrame, model: str = "trained") -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Of `mistakes.rank_accuracy`.
+        Of `evaluation.rank_accuracy`.
     model : str
     """
     table = table[table["model"] == model]
@@ -165,7 +165,7 @@ def plot_mistakes(table: pd.DataFrame, model: str = "trained") -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Of `mistakes.mistake_distances`.
+        Of `evaluation.mistake_distances`.
     model : str
     """
     table = table[(table["model"] == model) & (table["n"] > 0)]

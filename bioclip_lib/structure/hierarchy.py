@@ -11,8 +11,7 @@ from scipy.stats import rankdata
 from .. import RANKS
 from ..config import EvaluateConfig
 from ..errors import InputError
-from ..evaluation import metrics
-from ..evaluation.metrics import LEVEL
+from ..evaluation.statistics import LEVEL, p_value_interval
 from ..evaluation.tasks import SCORE_COLUMNS, Features, evaluated_images, rows_of
 from ..taxonomy.ranks import tree_distance
 
@@ -227,7 +226,7 @@ def score_hierarchy(table: pd.DataFrame, tables: Features, config: EvaluateConfi
     Returns
     -------
     scores : DataFrame
-        Rows for `metrics.append_metrics`. Tasks ``hierarchy/seen`` and ``hierarchy/unseen``; metrics ``spearman``
+        Rows for `append_metrics`. Tasks ``hierarchy/seen`` and ``hierarchy/unseen``; metrics ``spearman``
         (interval: bootstrap over species; chance 0) and ``p_value`` (Mantel permutations; interval: Clopper-Pearson).
         Sets of fewer than `MIN_SPECIES`, or whose species are all equally related, are left out.
     details : dict
@@ -252,7 +251,7 @@ def score_hierarchy(table: pd.DataFrame, tables: Features, config: EvaluateConfi
             scores.append(
                 {**keys, "metric": "spearman", "value": observed, "ci_low": low, "ci_high": high, "chance": 0.0}
             )
-            low, high = metrics.p_value_interval(p_value, config.n_permutations)
+            low, high = p_value_interval(p_value, config.n_permutations)
             scores.append(
                 {**keys, "metric": "p_value", "value": p_value, "ci_low": low, "ci_high": high, "chance": 0.5}
             )

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from bioclip_lib.errors import InputError
-from bioclip_lib.evaluation import classifiers, few_shot, metrics
+from bioclip_lib.evaluation import classifiers, few_shot, statistics
 
 N_CLASSES = 8
 TEXTS = np.random.default_rng(9).normal(size=(N_CLASSES, 16))
@@ -15,7 +15,7 @@ def text_anchored(features, labels, train, test):
     return classifiers.text_anchored(features, labels, train, test, TEXTS)
 
 
-METHODS = [few_shot.simple_shot, classifiers.nearest_shot, classifiers.ridge_probe, text_anchored]
+METHODS = [classifiers.simple_shot, classifiers.nearest_shot, classifiers.ridge_probe, text_anchored]
 
 
 def world(noise=1.5, n_images=12, seed=0):
@@ -56,7 +56,7 @@ def test_rounds_by_hand():
 def test_ridge_without_refits_is_ridge_with_refits(n_images, n_dims, penalty):
     features, labels = world(n_images=n_images)
     features = features[:, :n_dims]
-    _, index, _, shots = few_shot.shots_of(features, labels, np.arange(len(labels)))
+    _, index, _, shots = classifiers.shots_of(features, labels, np.arange(len(labels)))
     targets, hits = np.eye(N_CLASSES)[index], 0
     for out in rounds(index):
         kept = np.setdiff1d(np.arange(len(index)), out)
@@ -71,7 +71,7 @@ def test_ridge_without_refits_is_ridge_with_refits(n_images, n_dims, penalty):
 def test_the_ridge_probe_is_scikit_learns_at_the_penalty_that_refits_choose(k):
     features, labels = world()
     train, test = fold_of(labels, k)
-    classes, index, mean, shots = few_shot.shots_of(features, labels, train)
+    classes, index, mean, shots = classifiers.shots_of(features, labels, train)
     targets, hits = np.eye(N_CLASSES)[index], []
     for penalty in classifiers.PENALTIES:
         right = 0
@@ -98,13 +98,13 @@ def test_the_nearest_shot_is_the_one_with_the_largest_cosine():
     cosine = [[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in centred[train]] for a in centred[test]]
     expected = labels[train][np.argmax(cosine, axis=1)]
     assert (classifiers.nearest_shot(features, labels, train, test) == expected).all()
-    assert (few_shot.simple_shot(features, labels, train, test) != expected).any()
+    assert (classifiers.simple_shot(features, labels, train, test) != expected).any()
 
 
 def test_with_one_shot_the_nearest_shot_is_simple_shot():
     features, labels = world()
     fold = fold_of(labels, 1)
-    assert (classifiers.nearest_shot(features, labels, *fold) == few_shot.simple_shot(features, labels, *fold)).all()
+    assert (classifiers.nearest_shot(features, labels, *fold) == classifiers.simple_shot(features, labels, *fold)).all()
 
 
 # Texts
@@ -117,12 +117,12 @@ def test_half_of_the_text_by_hand():
     labels, texts = np.array(list("ab?")), np.array([[0.0, 3.0], [0.0, 1.0]])  # the mean 2 taken off: one up, one down
     found = classifiers.text_anchored(features, labels, np.arange(2), np.array([2]), texts)
     assert found.tolist() == ["a"]
-    assert few_shot.simple_shot(features, labels, np.arange(2), np.array([2])).tolist() == ["b"]
+    assert classifiers.simple_shot(features, labels, np.arange(2), np.array([2])).tolist() == ["b"]
 
 
 def test_the_blend_is_chosen_by_shots_that_the_prototypes_do_not_hold():
     features, labels = world(noise=2.0)
-    _, index, _, shots = few_shot.shots_of(features, labels, fold_of(labels, 5)[0])
+    _, index, _, shots = classifiers.shots_of(features, labels, fold_of(labels, 5)[0])
     for blend in (0.0, 0.3, 1.0):
         hits = 0
         for out in rounds(index):
@@ -138,11 +138,13 @@ def test_good_texts_are_used_and_bad_ones_are_not():
     features, labels = world(noise=2.0)
     truth = np.stack([features[labels == name].mean(axis=0) for name in np.unique(labels)])
     fold = fold_of(labels, 3)
-    plain = (few_shot.simple_shot(features, labels, *fold) == labels[fold[1]]).mean()
+    plain = (classifiers.simple_shot(features, labels, *fold) == labels[fold[1]]).mean()
     good = (classifiers.text_anchored(features, labels, *fold, truth) == labels[fold[1]]).mean()
     assert good > plain + 0.05
     clear, labels = world(noise=0.5)
-    assert (classifiers.text_anchored(clear, labels, *fold, TEXTS) == few_shot.simple_shot(clear, labels, *fold)).all()
+    assert (
+        classifiers.text_anchored(clear, labels, *fold, TEXTS) == classifiers.simple_shot(clear, labels, *fold)
+    ).all()
 
 
 @pytest.mark.parametrize("texts", [TEXTS[1:], TEXTS[:, 1:], np.where(TEXTS > 1, np.nan, TEXTS)])
@@ -156,7 +158,7 @@ def test_equal_texts_decide_nothing():
     features, labels = world()
     fold = fold_of(labels, 1)
     same = classifiers.text_anchored(features, labels, *fold, np.ones((N_CLASSES, 16)))
-    assert (same == few_shot.simple_shot(features, labels, *fold)).all()
+    assert (same == classifiers.simple_shot(features, labels, *fold)).all()
 
 
 # All of them
@@ -196,7 +198,9 @@ def test_labels_that_mean_nothing_are_at_chance(method, k):
     folds = few_shot.few_shot_folds(labels, [k], 5)[k]
     hits = np.concatenate([method(features, labels, *fold) == labels[fold[1]] for fold in folds])
     groups = np.concatenate([labels[fold[1]] for fold in folds])
-    low, high = metrics.bootstrap_interval(hits.astype(float), groups, 500, level=0.99)  # eight cases: 0.95 misses one
+    low, high = statistics.bootstrap_interval(
+        hits.astype(float), groups, 500, level=0.99
+    )  # eight cases: 0.95 misses one
     assert low <= 1 / N_CLASSES <= high and high - low < 0.2
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bioclip_lib.errors import InputError
-from bioclip_lib.evaluation import few_shot
+from bioclip_lib.evaluation import classifiers, few_shot
 
 LABELS = np.array(list("babaabcccb"))
 
@@ -194,9 +194,9 @@ def test_it_is_the_nearest_centroid(k, dtype, monkeypatch):
     features = (rng.normal(size=(240, 16)) + 3).astype(dtype)
     (train, test), *_ = few_shot.few_shot_folds(labels, [k], 1)[k]
     expected = plain_simple_shot(features, labels, train, test)
-    assert (few_shot.simple_shot(features, labels, train, test) == expected).all()
-    monkeypatch.setattr(few_shot, "_VALUES", 100)  # three queries at a time
-    assert (few_shot.simple_shot(features, labels, train, test) == expected).all()
+    assert (classifiers.simple_shot(features, labels, train, test) == expected).all()
+    monkeypatch.setattr(classifiers, "_VALUES", 100)  # three queries at a time
+    assert (classifiers.simple_shot(features, labels, train, test) == expected).all()
 
 
 def test_centroids_are_not_normalised_again():
@@ -205,7 +205,7 @@ def test_centroids_are_not_normalised_again():
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     features[2:] *= np.cos(np.radians(70))
     query = np.array([[-0.1, 1.0]])
-    found = few_shot.simple_shot(np.vstack([features, query]), np.array(list("aabb?")), np.arange(4), np.array([4]))
+    found = classifiers.simple_shot(np.vstack([features, query]), np.array(list("aabb?")), np.arange(4), np.array([4]))
     unit, a, b = query[0] / np.linalg.norm(query), np.array([np.cos(np.radians(70)), 0]), np.array([-1.0, 0])
     assert np.linalg.norm(unit - a) < np.linalg.norm(unit - b)  # the short centroid is near everything
     assert unit @ a / np.linalg.norm(a) < unit @ b  # a normalised one would lose
@@ -214,7 +214,7 @@ def test_centroids_are_not_normalised_again():
 
 def test_the_mean_is_that_of_the_shots():
     features = np.array([[0.0, 1.0], [2.0, 1.0], [0.9, 1.0], [100.0, 1.0]])
-    found = few_shot.simple_shot(features, np.array(list("abab")), np.array([0, 1]), np.array([2, 3]))
+    found = classifiers.simple_shot(features, np.array(list("abab")), np.array([0, 1]), np.array([2, 3]))
     assert found.tolist() == [
         "a",
         "b",
@@ -227,9 +227,9 @@ def test_shift_and_scale_and_rotation_change_nothing():
     features = rng.normal(size=(60, 8))
     rotation = np.linalg.qr(rng.normal(size=(8, 8)))[0]
     (train, test), *_ = few_shot.few_shot_folds(labels, [2], 1)[2]
-    expected = few_shot.simple_shot(features, labels, train, test)
-    assert (few_shot.simple_shot(7 * features @ rotation + 3, labels, train, test) == expected).all()
-    assert (few_shot.simple_shot(features, labels + 10, train, test) == expected + 10).all()
+    expected = classifiers.simple_shot(features, labels, train, test)
+    assert (classifiers.simple_shot(7 * features @ rotation + 3, labels, train, test) == expected).all()
+    assert (classifiers.simple_shot(features, labels + 10, train, test) == expected + 10).all()
 
 
 def test_a_large_offset_costs_no_accuracy_in_float32():
@@ -238,14 +238,14 @@ def test_a_large_offset_costs_no_accuracy_in_float32():
     features = rng.normal(size=(200, 8))[labels] + 0.2 * rng.normal(size=(4_000, 8))
     (train, test), *_ = few_shot.few_shot_folds(labels, [10], 1)[10]
     far = (features + 1_000).astype(np.float32)  # steps of 6e-5 remain, a hundredth of which would not
-    agree = few_shot.simple_shot(far, labels, train, test) == few_shot.simple_shot(features, labels, train, test)
+    agree = classifiers.simple_shot(far, labels, train, test) == classifiers.simple_shot(features, labels, train, test)
     assert agree.mean() > 0.999
 
 
 def test_constant_features_are_a_tie_not_a_crash():
     labels = np.repeat(np.arange(3), 4)
     (train, test), *_ = few_shot.few_shot_folds(labels, [1], 1)[1]
-    assert set(few_shot.simple_shot(np.ones((12, 5)), labels, train, test)) == {0}
+    assert set(classifiers.simple_shot(np.ones((12, 5)), labels, train, test)) == {0}
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -255,7 +255,7 @@ def test_features_that_are_not_finite_are_refused(index):
     features = np.eye(6)
     features[fold[index][0], 0] = np.nan
     with pytest.raises(InputError, match="NaN or infinity"):
-        few_shot.simple_shot(features, labels, *fold)
+        classifiers.simple_shot(features, labels, *fold)
 
 
 # Scores
@@ -263,7 +263,7 @@ def test_features_that_are_not_finite_are_refused(index):
 
 def accuracy(features, labels, k):
     folds = few_shot.few_shot_folds(labels, [1, 5], 5)[k]
-    return np.mean([(few_shot.simple_shot(features, labels, *fold) == labels[fold[1]]).mean() for fold in folds])
+    return np.mean([(classifiers.simple_shot(features, labels, *fold) == labels[fold[1]]).mean() for fold in folds])
 
 
 def test_perfect_chance_and_more_shots():

@@ -10,7 +10,7 @@ import pytest
 from bioclip_lib import RANKS
 from bioclip_lib.config import EvaluateConfig
 from bioclip_lib.errors import InputError
-from bioclip_lib.evaluation import few_shot, few_shot_scores, metrics
+from bioclip_lib.evaluation import few_shot, metrics
 from bioclip_lib.model.features import FeatureTable
 from bioclip_lib.shards import captions
 
@@ -40,7 +40,7 @@ def catalog_of(sizes, source="zoo"):
 
 
 def features_of(table, noise, seed=0):
-    images = few_shot_scores.evaluated_images(table)
+    images = few_shot.evaluated_images(table)
     rng = np.random.default_rng(seed)
     values = np.eye(len(NAMES))[[NAMES.index(name) for name in images["class_key"]]]
     return FeatureTable(list(images.index), (values + noise * rng.normal(size=values.shape)).astype(np.float32))
@@ -60,17 +60,17 @@ def zoo():
 
 @pytest.fixture(scope="module")
 def scored(zoo):
-    folds = few_shot_scores.draw_folds(zoo, CONFIG)
+    folds = few_shot.draw_folds(zoo, CONFIG)
     tables = {"good": features_of(zoo, 0.05), "poor": features_of(zoo, 0.6), "noise": features_of(zoo, 1e6)}
     encoders = {"good": encoder_of(zoo), "poor": encoder_of(zoo)}
-    return tables, encoders, folds, *few_shot_scores.score_few_shot(zoo, folds, tables, encoders, CONFIG)
+    return tables, encoders, folds, *few_shot.score_few_shot(zoo, folds, tables, encoders, CONFIG)
 
 
 def test_the_folds_of_every_part_by_their_ids(zoo, scored):
     folds = scored[2]
-    assert set(folds["part"]) == set(few_shot_scores.PARTS) and set(folds["dataset"]) == {"zoo"}
+    assert set(folds["part"]) == set(few_shot.PARTS) and set(folds["dataset"]) == {"zoo"}
     assert set(folds.loc[folds["part"] == "unseen", "class_key"]) == set(UNSEEN)
-    images = few_shot_scores.evaluated_images(zoo)
+    images = few_shot.evaluated_images(zoo)
     labels = images["class_key"].to_numpy()
     for part, mode in (("all", "independent"), ("cumulative", "cumulative")):
         found = few_shot.folds_from_table(folds[folds["part"] == part], images.index, labels)
@@ -84,7 +84,7 @@ def test_the_folds_of_every_part_by_their_ids(zoo, scored):
 
 def test_no_shots_are_refused_by_name(zoo):
     with pytest.raises(InputError, match=r"evaluate\.shots \[\] and n_folds 3 must be distinct numbers from 1"):
-        few_shot_scores.draw_folds(zoo, replace(CONFIG, shots=()))
+        few_shot.draw_folds(zoo, replace(CONFIG, shots=()))
 
 
 def test_saved_folds_give_the_same_scores_and_a_changed_one_is_refused(zoo, scored, tmp_path):
@@ -92,16 +92,16 @@ def test_saved_folds_give_the_same_scores_and_a_changed_one_is_refused(zoo, scor
     folds.to_csv(tmp_path / "folds.csv", index=False)
     again = pd.read_csv(tmp_path / "folds.csv", keep_default_na=False)
     shuffled = zoo.sample(frac=1, random_state=0)
-    repeated, _ = few_shot_scores.score_few_shot(shuffled, again, tables, encoders, CONFIG)
+    repeated, _ = few_shot.score_few_shot(shuffled, again, tables, encoders, CONFIG)
     pd.testing.assert_frame_equal(repeated, scores)
     swapped = zoo.assign(
         image_id=zoo["image_id"].map({"zoo/Aa a/0": "zoo/Bb b/0", "zoo/Bb b/0": "zoo/Aa a/0"}).fillna(zoo["image_id"])
     )
     with pytest.raises(InputError, match="mixed up"):
-        few_shot_scores.score_few_shot(swapped, again, tables, encoders, CONFIG)
+        few_shot.score_few_shot(swapped, again, tables, encoders, CONFIG)
     trained_on = again.replace({"image_id": {"zoo/Aa a/0": "zoo/Aa a/9"}})
     with pytest.raises(InputError, match="are not here"):
-        few_shot_scores.score_few_shot(zoo, trained_on, tables, encoders, CONFIG)
+        few_shot.score_few_shot(zoo, trained_on, tables, encoders, CONFIG)
 
 
 def test_every_method_of_every_model_on_the_same_queries(scored):
@@ -127,7 +127,7 @@ def test_every_method_of_every_model_on_the_same_queries(scored):
 def test_rows_can_be_written_and_the_values_are_means_over_folds(scored, tmp_path):
     _, _, _, scores, queries = scored
     metrics.append_metrics(tmp_path / "m.csv", scores, run="r", profile="smoke", notebook="05")
-    table = few_shot_scores.fold_scores(scores, queries)
+    table = few_shot.fold_scores(scores, queries)
     assert len(table) == (scores["metric"] == "top1").sum()
     row = table[
         (table["model"] == "poor") & (table["method"] == "ridge") & (table["part"] == "all") & (table["k"] == 1)
@@ -146,7 +146,7 @@ def test_rows_can_be_written_and_the_values_are_means_over_folds(scored, tmp_pat
 def test_cumulative_accuracies_are_the_original_ones(zoo, scored):
     """The original's evaluation from protocol.md, "Few-shot": features shuffled in place, class by class."""
     tables, _, _, scores, queries = scored
-    images = few_shot_scores.evaluated_images(zoo)
+    images = few_shot.evaluated_images(zoo)
     order = list(images["class_key"])
     pooled = {name: [] for name in dict.fromkeys(order)}  # first-seen order
     for name, row in zip(order, tables["poor"].values.astype(float), strict=True):
@@ -171,14 +171,14 @@ def test_cumulative_accuracies_are_the_original_ones(zoo, scored):
                 hits.append(min(centroids, key=lambda c: np.linalg.norm(query - centroids[c])) == name)
             found.setdefault(k, []).append(np.mean(hits))
     random.setstate(state)
-    table = few_shot_scores.fold_scores(scores, queries)
+    table = few_shot.fold_scores(scores, queries)
     table = table[(table["part"] == "cumulative") & (table["model"] == "poor")].set_index("k")
     for k, accuracies in found.items():
         assert table.loc[k, ["fold_0", "fold_1", "fold_2"]].tolist() == pytest.approx(accuracies)
         assert 100 * table.loc[k, "mean"] == pytest.approx(100 * np.mean(accuracies))
         assert 100 * table.loc[k, "std"] == pytest.approx(100 * np.std(accuracies))
     assert 0.2 < np.mean(found[1]) < 0.95 and np.std(found[1]) > 0
-    independent = few_shot_scores.fold_scores(scores, queries).query("part == 'all' and model == 'poor' and k == 2")
+    independent = few_shot.fold_scores(scores, queries).query("part == 'all' and model == 'poor' and k == 2")
     simple = independent[independent["method"] == "simple_shot"]
     assert simple[["fold_0", "fold_1", "fold_2"]].to_numpy()[0].tolist() != pytest.approx(found[2])
 
@@ -189,16 +189,16 @@ def test_texts_are_those_of_every_text_type(zoo, scored, text_type, text):
     encoders = {"good": lambda texts: asked.extend(texts) or np.eye(len(NAMES))[: len(texts)]}
     zoo = zoo.assign(verbatim_name=zoo["scientific_name"], common_name="the " + zoo["scientific_name"])
     config = replace(CONFIG, text_type=text_type)
-    few_shot_scores.score_few_shot(zoo, scored[2], {"good": scored[0]["good"]}, encoders, config)
+    few_shot.score_few_shot(zoo, scored[2], {"good": scored[0]["good"]}, encoders, config)
     assert text in asked
     with pytest.raises(InputError, match="unknown text type 'latin'"):
-        few_shot_scores.score_few_shot(zoo, scored[2], {}, {}, replace(CONFIG, text_type="latin"))
+        few_shot.score_few_shot(zoo, scored[2], {}, {}, replace(CONFIG, text_type="latin"))
 
 
 def test_models_and_methods_are_compared_in_pairs(scored):
     _, _, _, scores, queries = scored
     top1 = scores[scores["metric"] == "top1"].set_index(["model", "task"])["value"]
-    models = few_shot_scores.compare_few_shot(queries, "model", "good", CONFIG)
+    models = few_shot.compare_few_shot(queries, "model", "good", CONFIG)
     row = models.set_index(["part", "k", "method", "baseline"]).loc[("all", 2, "ridge", "poor")]
     assert row["value"] == pytest.approx(top1["good", "few_shot/2/ridge"] - top1["poor", "few_shot/2/ridge"])
     assert row["detectable"] > 0 and row["p_holm"] >= row["p_value"]
@@ -206,37 +206,35 @@ def test_models_and_methods_are_compared_in_pairs(scored):
     assert row["n"] == n < len(queries.query("model == 'good' and k == 2 and method == 'ridge' and part == 'all'"))
     family = models[(models["part"] == "all") & (models["k"] == 2) & (models["method"] == "ridge")]
     assert family["p_holm"].max() <= 2 * family["p_value"].max()  # two baselines, one data set
-    methods = few_shot_scores.compare_few_shot(queries, "method", "simple_shot", CONFIG)
+    methods = few_shot.compare_few_shot(queries, "method", "simple_shot", CONFIG)
     row = methods.set_index(["part", "k", "model", "baseline"]).loc[("all", 1, "poor", "text")]
     assert row["value"] == pytest.approx(top1["poor", "few_shot/1"] - top1["poor", "few_shot/1/text"])
     assert not ((methods["model"] == "noise") & (methods["baseline"] == "text")).any()
-    assert few_shot_scores.compare_few_shot(queries[queries["model"] == "good"], "model", "good", CONFIG).empty
-    assert few_shot_scores.compare_few_shot(queries.iloc[:0], "model", "good", CONFIG).empty
+    assert few_shot.compare_few_shot(queries[queries["model"] == "good"], "model", "good", CONFIG).empty
+    assert few_shot.compare_few_shot(queries.iloc[:0], "model", "good", CONFIG).empty
     with pytest.raises(InputError, match="no answers of frozen; there are those of good, noise, poor"):
-        few_shot_scores.compare_few_shot(queries, "model", "frozen", CONFIG)
+        few_shot.compare_few_shot(queries, "model", "frozen", CONFIG)
 
 
 def test_small_classes_are_left_out_and_sets_are_scored_apart():
     sizes = {"Aa a": 4, "Bb b": 4, "Cc c": 2}
     table = pd.concat([catalog_of(sizes, source) for source in ("zoo", "park")])
-    eligible = few_shot_scores.eligible_classes(table, 2).set_index(["dataset", "class_key"])["eligible"]
+    eligible = few_shot.eligible_classes(table, 2).set_index(["dataset", "class_key"])["eligible"]
     assert eligible["zoo"].to_dict() == {"Aa a": True, "Bb b": True, "Cc c": False}
-    folds = few_shot_scores.draw_folds(table, CONFIG)
+    folds = few_shot.draw_folds(table, CONFIG)
     assert set(folds["class_key"]) == {"Aa a", "Bb b"} and set(folds["part"]) == {"all", "cumulative"}
-    scores, _ = few_shot_scores.score_few_shot(table, folds, {"m": features_of(table, 0.01)}, {}, CONFIG)
+    scores, _ = few_shot.score_few_shot(table, folds, {"m": features_of(table, 0.01)}, {}, CONFIG)
     assert set(scores["dataset"]) == {"zoo", "park"} and (scores["n"] <= 8).all()
     short = features_of(table, 0.01)
     with pytest.raises(InputError, match="have no features"):
-        few_shot_scores.score_few_shot(
-            table, folds, {"m": FeatureTable(short.image_ids[1:], short.values[1:])}, {}, CONFIG
-        )
+        few_shot.score_few_shot(table, folds, {"m": FeatureTable(short.image_ids[1:], short.values[1:])}, {}, CONFIG)
 
 
 @pytest.mark.parametrize("sizes", [{"Aa a": 2, "Bb b": 2}, {"Aa a": 9}])
 def test_too_few_images_or_one_class_are_no_score_and_no_crash(sizes):
     table = catalog_of(sizes)
-    folds = few_shot_scores.draw_folds(table, CONFIG)
-    scores, queries = few_shot_scores.score_few_shot(table, folds, {"m": features_of(table, 1)}, {}, CONFIG)
+    folds = few_shot.draw_folds(table, CONFIG)
+    scores, queries = few_shot.score_few_shot(table, folds, {"m": features_of(table, 1)}, {}, CONFIG)
     assert folds.empty and scores.empty and queries.empty
-    assert few_shot_scores.compare_few_shot(queries, "model", "m", CONFIG).empty
-    assert few_shot_scores.fold_scores(scores, queries).empty
+    assert few_shot.compare_few_shot(queries, "model", "m", CONFIG).empty
+    assert few_shot.fold_scores(scores, queries).empty

@@ -8,7 +8,7 @@ import pytest
 
 from bioclip_lib.config import EvaluateConfig
 from bioclip_lib.errors import InputError
-from bioclip_lib.evaluation import comparisons, leaderboard, metrics
+from bioclip_lib.evaluation import leaderboard, metrics, statistics
 
 CONFIG = EvaluateConfig(n_bootstraps=200)
 
@@ -124,7 +124,7 @@ def test_paired_tests_by_hand():
     assert table.loc["y", ["value", "only_reference", "only_baseline", "n"]].tolist() == pytest.approx([-0.1, 0, 4, 40])
     assert table.loc["y", "p_mcnemar"] == table.loc["y", "p_mcnemar_holm"] == 2 / 2**4  # the larger of two: as it is
     assert table.loc["x", "p_mcnemar_holm"] == 2 * table.loc["x", "p_mcnemar"] < 1e-6
-    assert table["p_holm"].tolist() == comparisons.holm(table["p_value"].to_numpy()).tolist()
+    assert table["p_holm"].tolist() == statistics.holm(table["p_value"].to_numpy()).tolist()
     with pytest.raises(InputError, match="no predictions of frozen"):
         leaderboard.compare_zero_shot(predictions(), "frozen", CONFIG)
 

@@ -8,8 +8,7 @@ import pytest
 from bioclip_lib.catalog import table as catalogs
 from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
-from bioclip_lib.evaluation import contestants as features
-from bioclip_lib.evaluation import few_shot, leaderboard, metrics, set_scores, zero_shot
+from bioclip_lib.evaluation import classifiers, contestants, few_shot, leaderboard, metrics, sets, zero_shot
 from bioclip_lib.model import encode as embed
 from bioclip_lib.model import load as loading
 from bioclip_lib.model.load import export_model
@@ -45,7 +44,7 @@ def run(tmp_path, config, write_image, catalog):
 
 def test_a_set_is_asked_as_published_and_stands_beside_the_published_numbers(run, config, tmp_path):
     (tmp_path / "sets" / "my_own").mkdir()
-    by_set, found = set_scores.score_sets(run, config)
+    by_set, found = sets.score_sets(run, config)
     assert list(by_set) == ["plankton"]
     assert found.loc["sets/my_own", ["title", "n_images", "differs", "notes"]].tolist() == ["", 0, "", ""]
     assert "rename it" in found.loc["sets/my_own", "to_do"]
@@ -65,7 +64,7 @@ def test_a_set_is_asked_as_published_and_stands_beside_the_published_numbers(run
     rows = by_set["plankton"].set_index(["task", "metric"])
     assert rows.loc[("zero_shot", "top1"), ["value", "n", "chance"]].tolist() == [right.mean(), 20, 1 / 3]
     for k, folds in few_shot.few_shot_folds(labels, (1, 5), 2, "cumulative").items():
-        hits = [(few_shot.simple_shot(features, labels, *fold) == labels[fold[1]]).mean() for fold in folds]
+        hits = [(classifiers.simple_shot(features, labels, *fold) == labels[fold[1]]).mean() for fold in folds]
         assert rows.loc[(f"few_shot/{k}", "top1"), "value"] == pytest.approx(np.mean(hits))
 
     metrics.append_metrics(run.metrics_csv, by_set["plankton"], run="r", profile="mini", notebook="04_zero_shot")
@@ -80,11 +79,11 @@ def test_a_set_is_asked_as_published_and_stands_beside_the_published_numbers(run
 def test_a_second_call_embeds_nothing_and_a_changed_file_is_seen(run, config, tmp_path, monkeypatch, write_image):
     calls, encode = [], embed.encode_images_by
     monkeypatch.setattr(embed, "encode_images_by", lambda *asked: calls.append(1) or encode(*asked))
-    first, _ = set_scores.score_sets(run, config)
-    again, _ = set_scores.score_sets(run, config)
+    first, _ = sets.score_sets(run, config)
+    again, _ = sets.score_sets(run, config)
     assert len(calls) == 1 and first["plankton"].equals(again["plankton"])
     write_image(tmp_path / "sets" / "PLK_Mini" / "images" / "1.png", seed=99)
-    set_scores.score_sets(run, config)
+    sets.score_sets(run, config)
     assert len(calls) == 2
 
 
@@ -93,11 +92,11 @@ def test_models_share_one_decoding_of_the_files(run, config, tmp_path, monkeypat
     config = replace(config, evaluate=replace(config.evaluate, models=(f"local-dir:{tmp_path / 'other'}",)))
     opened, open_image = [], embed.open_image
     monkeypatch.setattr(embed, "open_image", lambda path, *asked: opened.append(path) or open_image(path, *asked))
-    by_set, _ = set_scores.score_sets(run, config)
+    by_set, _ = sets.score_sets(run, config)
     assert len(opened) == len(set(opened)) == 20
     top1 = by_set["plankton"].query("metric == 'top1' and task == 'few_shot/1'").set_index("model")["value"]
     config = replace(config, evaluate=replace(config.evaluate, models=()))
-    alone, _ = set_scores.score_sets(run, config)
+    alone, _ = sets.score_sets(run, config)
     assert list(top1.index) == ["trained", f"local-dir:{tmp_path / 'other'}"] and len(opened) == 20
     assert alone["plankton"].query("metric == 'top1' and task == 'few_shot/1'")["value"].tolist() == [top1["trained"]]
 
@@ -107,15 +106,15 @@ def test_each_model_is_loaded_once_however_many_the_sets_and_nothing_is_embedded
 ):
     for i in range(21):
         write_image(tmp_path / "sets" / "birds525" / f"BIRD {i % 3}" / f"{i}.jpg", seed=50 + i)
-    loads, load = [], features.load_model
-    monkeypatch.setattr(features, "load_model", lambda address: loads.append(address) or load(address))
-    by_set, found = set_scores.score_sets(run, config)
+    loads, load = [], contestants.load_model
+    monkeypatch.setattr(contestants, "load_model", lambda address: loads.append(address) or load(address))
+    by_set, found = sets.score_sets(run, config)
     assert list(by_set) == ["birds525", "plankton"] and found["n_images"].sum() == 41 and len(loads) == 1
     assert "398 strings for 400 species" in found.loc["rare_species", "notes"]
     assert {"zero_shot", "few_shot/1", "few_shot/5"} == set(by_set["birds525"]["task"])
     (tmp_path / "sets" / "PLK_Mini" / "labels.csv").write_text("FILE_NAME,CATEGORY\n1.png,one\n")
     with pytest.raises(InputError, match="Plankton has no two classes"):
-        set_scores.score_sets(run, config)
+        sets.score_sets(run, config)
     assert len(loads) == 1
 
 
@@ -124,17 +123,17 @@ def test_a_data_set_of_the_run_with_the_name_of_a_published_one_is_refused(run, 
     own = catalogs.assign_splits(catalog, config.split).assign(source="plankton")
     catalogs.write_catalog(own, run.catalog)
     with pytest.raises(InputError, match=r"^plankton: this run has a data set of the same name"):
-        set_scores.score_sets(run, config)
+        sets.score_sets(run, config)
 
 
 def test_without_a_text_tower_only_shots_are_asked_and_without_sets_nothing(run, config, tmp_path):
     trained_by_class = replace(config, train=replace(config.train, objective="classification"))
-    tasks = set_scores.score_sets(run, trained_by_class)[0]["plankton"]["task"]
+    tasks = sets.score_sets(run, trained_by_class)[0]["plankton"]["task"]
     assert set(tasks) == {"few_shot/1", "few_shot/5"}
     with pytest.raises(InputError, match=r"evaluate\.shots"):
-        set_scores.score_sets(run, replace(config, evaluate=replace(config.evaluate, shots=())))
-    none, found = set_scores.score_sets(run, replace(config, evaluate=replace(config.evaluate, sets="")))
+        sets.score_sets(run, replace(config, evaluate=replace(config.evaluate, shots=())))
+    none, found = sets.score_sets(run, replace(config, evaluate=replace(config.evaluate, sets="")))
     assert none == {} and found.empty
     (tmp_path / "sets" / "PLK_Mini" / "labels.csv").write_text("FILE_NAME,CATEGORY\n1.png,one\n0.png,two\n")
     with pytest.raises(InputError, match=r"Plankton has no two classes with readable images \(.*file not found\)"):
-        set_scores.score_sets(run, config)
+        sets.score_sets(run, config)

@@ -10,8 +10,8 @@ import pytest
 from bioclip_lib import RANKS, TEXT_TYPES
 from bioclip_lib.config import EvaluateConfig
 from bioclip_lib.errors import InputError
-from bioclip_lib.evaluation import metrics, mistakes, tasks, zero_shot_scores
-from bioclip_lib.evaluation.class_names import class_strings
+from bioclip_lib.evaluation import metrics, tasks, zero_shot
+from bioclip_lib.evaluation.tasks import class_strings
 from bioclip_lib.evaluation.zero_shot import ClassEncoder
 from bioclip_lib.figures import scores as score_figures
 from bioclip_lib.model.features import FeatureTable
@@ -53,7 +53,7 @@ def one_hot(names, order=None):
 
 def encoder_of(directions, table):
     """A text tower that knows each class string's species."""
-    classes = zero_shot_scores.classes_of(table)
+    classes = zero_shot.classes_of(table)
     strings = [class_strings(classes, text_type) for text_type in (*TEXT_TYPES, "asis")]
     known = {text: directions[name] for series in strings for name, text in series.items()}
     return ClassEncoder(lambda names, templates: np.stack([known[name] for name in names]), logit_scale=100.0)
@@ -77,7 +77,7 @@ def test_a_perfect_model_and_one_that_mixes_up_two_species(zoo):
     mixed = one_hot(SPECIES, [1, 0, 2, 3, 4])  # takes lions for jaguars and jaguars for lions
     tables = {"right": features_of(zoo, right), "mixed": features_of(zoo, mixed)}
     encoders = dict.fromkeys(tables, encoder_of(right, zoo))
-    scores, predictions = zero_shot_scores.score_zero_shot(zoo, tables, encoders, CONFIG)
+    scores, predictions = zero_shot.score_zero_shot(zoo, tables, encoders, CONFIG)
     top1 = scores[scores["metric"] == "top1"].set_index(["model", "task"])
     assert len(top1) == 2 * 2 * len(TEXT_TYPES)
     assert (top1.loc["right", "value"] == 1).all()
@@ -86,13 +86,13 @@ def test_a_perfect_model_and_one_that_mixes_up_two_species(zoo):
     top5 = scores[(scores["metric"] == "top5") & (scores["task"] == "zero_shot/seen")]
     assert (top5["chance"] == 1).all() and (top5["value"] == 1).all()
 
-    by_rank = mistakes.rank_accuracy(predictions, zoo, CONFIG).set_index(["model", "part", "rank"])
+    by_rank = zero_shot.rank_accuracy(predictions, zoo, CONFIG).set_index(["model", "part", "rank"])
     assert by_rank.loc[("mixed", "seen", "genus"), ["value", "n"]].tolist() == [1, 12]
     # of three candidates a random one has the genus of a lion or a jaguar in 2 of 3 cases, that of a puma in 1 of 3
     assert by_rank.loc[("mixed", "seen", "genus"), "chance"] == pytest.approx(5 / 9)
     assert by_rank.loc[("mixed", "seen", "species"), ["value", "chance"]].tolist() == pytest.approx([1 / 3, 1 / 3])
 
-    distances = mistakes.mistake_distances(predictions, zoo).set_index(["model", "part", "distance"])
+    distances = zero_shot.mistake_distances(predictions, zoo).set_index(["model", "part", "distance"])
     assert distances.loc[("mixed", "seen", 1), ["share", "n"]].tolist() == [1, 8]
     assert distances.loc[("mixed", "seen", 1), "chance"] == distances.loc[("mixed", "seen", 2), "chance"] == 0.5
     assert distances.loc[("right", "seen", 1), "n"] == 0
@@ -101,10 +101,8 @@ def test_a_perfect_model_and_one_that_mixes_up_two_species(zoo):
 def test_distance_and_calibration_of_mistakes_by_hand(zoo):
     """Lions are taken for jaguars and back: distance 1; a random wrong one of three is at 1 or 2."""
     mixed = features_of(zoo, one_hot(SPECIES, [1, 0, 2, 3, 4]))
-    scores, predictions = zero_shot_scores.score_zero_shot(
-        zoo, {"m": mixed}, {"m": encoder_of(one_hot(SPECIES), zoo)}, CONFIG
-    )
-    far = mistakes.mean_distances(predictions, zoo, CONFIG)
+    scores, predictions = zero_shot.score_zero_shot(zoo, {"m": mixed}, {"m": encoder_of(one_hot(SPECIES), zoo)}, CONFIG)
+    far = zero_shot.mean_distances(predictions, zoo, CONFIG)
     assert far[["task", "value", "chance", "n"]].to_numpy().tolist() == [["zero_shot/seen", 1.0, 1.5, 8]]
     ece = scores[scores["metric"] == "ece"].set_index("task")
     assert set(ece.index) == {"zero_shot/seen", "zero_shot/unseen"}
@@ -120,13 +118,13 @@ def test_classes_without_a_name_or_with_anothers_are_candidates_and_reported(zoo
     """By common name: the lion has none, jaguar and puma share one; only a third of the images can be right."""
     cat = {"Panthera leo": "", "Panthera onca": "cat", "Puma concolor": "cat"}
     zoo = zoo.assign(common_name=zoo["scientific_name"].map(cat).fillna(zoo["common_name"]))
-    reports = zero_shot_scores.string_reports(zoo, CONFIG).set_index(["part", "text_type"])
+    reports = zero_shot.string_reports(zoo, CONFIG).set_index(["part", "text_type"])
     assert reports.loc[("seen", "com"), ["n_classes", "n_strings", "unnamed", "shared"]].tolist() == [3, 1, 1, "cat"]
     assert reports.loc[("seen", "sci"), ["n_classes", "n_strings", "unnamed", "shared"]].tolist() == [3, 3, 0, ""]
     right = one_hot(SPECIES)
     encoder = encoder_of(right, zoo)
     onca = ClassEncoder(lambda names, _: encoder.weights(["Panthera onca" if n == "cat" else n for n in names], _), 1.0)
-    scores, _ = zero_shot_scores.score_zero_shot(zoo, {"m": features_of(zoo, right)}, {"m": onca}, CONFIG)
+    scores, _ = zero_shot.score_zero_shot(zoo, {"m": features_of(zoo, right)}, {"m": onca}, CONFIG)
     top1 = scores[scores["metric"] == "top1"].set_index("task")
     assert top1.loc["zero_shot/seen/com", ["value", "chance", "n"]].tolist() == pytest.approx([1 / 3, 1 / 3, 12])
     assert top1.loc["zero_shot/seen", "value"] == 1
@@ -135,10 +133,10 @@ def test_classes_without_a_name_or_with_anothers_are_candidates_and_reported(zoo
 def test_a_text_type_that_names_nobody_has_no_scores_and_asked_for_it_is_one_clear_error(zoo):
     zoo, right = zoo.assign(common_name=""), one_hot(SPECIES)
     asked = (zoo, {"m": features_of(zoo, right)}, {"m": encoder_of(right, zoo)})
-    scores, _ = zero_shot_scores.score_zero_shot(*asked, CONFIG)
+    scores, _ = zero_shot.score_zero_shot(*asked, CONFIG)
     assert "zero_shot/seen/sci" in set(scores["task"]) and "zero_shot/seen/com" not in set(scores["task"])
     with pytest.raises(InputError, match=r"name for evaluate\.text_type=com; .* choose another evaluate\.text_type"):
-        zero_shot_scores.score_zero_shot(*asked, replace(CONFIG, text_type="com"))
+        zero_shot.score_zero_shot(*asked, replace(CONFIG, text_type="com"))
 
 
 def test_only_classes_that_are_candidates_are_encoded(zoo):
@@ -147,7 +145,7 @@ def test_only_classes_that_are_candidates_are_encoded(zoo):
     table, asked = zoo.assign(split=zoo["split"].mask(trained_on, "train")), set()
     encoder = encoder_of(one_hot(SPECIES), zoo)
     spy = ClassEncoder(lambda names, templates: asked.update(names) or encoder.weights(names, templates), 1.0)
-    zero_shot_scores.score_zero_shot(table, {"m": features_of(table, one_hot(SPECIES))}, {"m": spy}, CONFIG)
+    zero_shot.score_zero_shot(table, {"m": features_of(table, one_hot(SPECIES))}, {"m": spy}, CONFIG)
     assert "Panthera leo" in asked and "Puma concolor" not in asked
 
 
@@ -156,7 +154,7 @@ def test_templates_and_the_labels_as_they_are_reach_the_text_tower(zoo):
     encoder = encoder_of(one_hot(SPECIES), zoo)
     spy = ClassEncoder(lambda names, templates: asked.append((names[0], templates)) or encoder.weights(names, ()), 1.0)
     config = replace(CONFIG, text_type="asis", templates="none")
-    scores, _ = zero_shot_scores.score_zero_shot(zoo, {"m": features_of(zoo, one_hot(SPECIES))}, {"m": spy}, config)
+    scores, _ = zero_shot.score_zero_shot(zoo, {"m": features_of(zoo, one_hot(SPECIES))}, {"m": spy}, config)
     assert {templates for _, templates in asked} == {("{}",)}
     assert "zero_shot/seen/taxon_com" in set(scores["task"]) and "zero_shot/seen/asis" not in set(scores["task"])
     taxon = "Plantae Tracheophyta Magnoliopsida Sapindales Sapindaceae Acer rubrum"
@@ -177,7 +175,7 @@ def test_an_epithet_that_occurs_twice_is_not_the_same_species():
     swapped = images["class_key"].map({a: b, b: a})
     keys = {"model": "m", "dataset": "zoo", "part": "unseen"}
     predictions = images[["image_id", "class_key"]].assign(predicted=swapped, **keys)
-    assert (mistakes.rank_accuracy(predictions, table, CONFIG)["value"] == 0).all()
+    assert (zero_shot.rank_accuracy(predictions, table, CONFIG)["value"] == 0).all()
 
 
 def test_morphotypes_have_no_tree_distance_and_classes_without_ranks_no_rank():
@@ -185,9 +183,9 @@ def test_morphotypes_have_no_tree_distance_and_classes_without_ranks_no_rank():
     images = tasks.evaluated_images(table).reset_index()
     keys = {"model": "m", "dataset": "zoo", "part": "seen", "predicted": "Puma concolor"}
     predictions = images[["image_id", "class_key"]].assign(**keys)
-    distances = mistakes.mistake_distances(predictions, table)
+    distances = zero_shot.mistake_distances(predictions, table)
     assert distances.empty and {"model", "dataset", "distance"} <= set(distances)
-    ranks = mistakes.rank_accuracy(predictions, table, CONFIG)
+    ranks = zero_shot.rank_accuracy(predictions, table, CONFIG)
     assert ranks.empty and {"model", "rank"} <= set(ranks)
     assert score_figures.plot_mistakes(distances) and score_figures.plot_rank_accuracy(ranks)
 
@@ -199,7 +197,7 @@ def test_the_interval_of_the_calibration_error_holds_the_true_one():
     for _ in range(40):
         confidence = rng.uniform(0.2, 1, 400)
         correct = rng.random(400) < confidence - 0.05
-        row = zero_shot_scores._calibration(confidence, correct, np.repeat(np.arange(20), 20), config)
+        row = zero_shot._calibration(confidence, correct, np.repeat(np.arange(20), 20), config)
         assert 0 <= row["ci_low"] <= row["value"] <= row["ci_high"] <= 1
         held += row["ci_low"] <= 0.05 <= row["ci_high"]
     assert held >= 30  # of 40; 89 % in the long run, and 17 % by percentiles as they are
@@ -215,21 +213,21 @@ def test_ranks_of_many_classes_need_no_table_of_all_pairs(monkeypatch):
     predictions = pd.DataFrame({"class_key": classes, "predicted": np.roll(classes, 1)})
     predictions = predictions.assign(model="m", dataset="x", part="seen")
     tracemalloc.start()
-    found = mistakes.rank_accuracy(predictions, table, CONFIG)
+    found = zero_shot.rank_accuracy(predictions, table, CONFIG)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100 * 2**20  # all pairs at once took 196 MiB, and grew with the square of the classes
     shares = [table[rank].value_counts(normalize=True) for rank in RANKS]  # each rank here says those above it
     assert found["chance"].tolist() == pytest.approx([(share**2).sum() for share in shares])
-    monkeypatch.setattr(mistakes, "_PAIRS", len(names) * 7)
-    pd.testing.assert_frame_equal(found, mistakes.rank_accuracy(predictions, table, CONFIG))
+    monkeypatch.setattr(zero_shot, "_PAIRS", len(names) * 7)
+    pd.testing.assert_frame_equal(found, zero_shot.rank_accuracy(predictions, table, CONFIG))
 
 
 def test_sets_are_scored_apart():
     table = pd.concat([catalog_of({"Panthera leo": 4, "Puma concolor": 4}, s) for s in ("zoo", "park")])
     directions = one_hot(["Panthera leo", "Puma concolor"])
     features = {"m": features_of(table, directions)}
-    scores, _ = zero_shot_scores.score_zero_shot(table, features, {"m": encoder_of(directions, table)}, CONFIG)
+    scores, _ = zero_shot.score_zero_shot(table, features, {"m": encoder_of(directions, table)}, CONFIG)
     assert scores.groupby("dataset")["n"].max().to_dict() == {"park": 8, "zoo": 8}
 
 
@@ -237,10 +235,10 @@ def test_images_without_features_are_named(zoo):
     whole = features_of(zoo, one_hot(SPECIES))
     short = FeatureTable(whole.image_ids[1:], whole.values[1:])
     with pytest.raises(InputError, match=r"1 evaluated images have no features .*Panthera leo/0"):
-        zero_shot_scores.score_zero_shot(zoo, {"m": short}, {"m": encoder_of(one_hot(SPECIES), zoo)}, CONFIG)
+        zero_shot.score_zero_shot(zoo, {"m": short}, {"m": encoder_of(one_hot(SPECIES), zoo)}, CONFIG)
     twice = FeatureTable([*whole.image_ids, whole.image_ids[0]], np.concatenate([whole.values, whole.values[:1]]))
     with pytest.raises(InputError, match=r"Panthera leo/0 has two rows of features"):
-        zero_shot_scores.score_zero_shot(zoo, {"m": twice}, {"m": encoder_of(one_hot(SPECIES), zoo)}, CONFIG)
+        zero_shot.score_zero_shot(zoo, {"m": twice}, {"m": encoder_of(one_hot(SPECIES), zoo)}, CONFIG)
 
 
 def tree_like(table, noise=0.0, seed=0):

@@ -15,7 +15,7 @@ from open_clip.model import CLIP
 
 from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
-from bioclip_lib.evaluation import few_shot
+from bioclip_lib.evaluation import classifiers, few_shot
 from bioclip_lib.evaluation.contestants import class_encoder
 from bioclip_lib.model.encode import encode_images
 from bioclip_lib.model.load import export_model, load_model
@@ -146,7 +146,7 @@ def test_a_resnet_is_trained_on_classes():
 def few_shot_accuracy(model, data):
     features = encode_images(model, data.inputs)
     folds = few_shot.few_shot_folds(data.labels, [1], 20)[1]
-    hits = [few_shot.simple_shot(features, data.labels, *fold) == data.labels[fold[1]] for fold in folds]
+    hits = [classifiers.simple_shot(features, data.labels, *fold) == data.labels[fold[1]] for fold in folds]
     return float(np.mean(np.concatenate(hits)))
 
 

@@ -1,22 +1,32 @@
-"""The published benchmark sets: what there is, how to get it, and what it must hold.
+"""The published benchmark sets: what there is, how to get it, what it must hold, and scores as they were published.
 
-Takes a folder of sets; returns the table of images of each set that is there, and says of the others what to do.
-The facts are a table: ``data/benchmark_sets.csv``, a set a row.
-Refuses unknown sets, sets of which nothing is there, and label files without a path or a label.
+The facts are a table: ``data/benchmark_sets.csv``, a set a row. `score_sets` takes a run and a folder of sets
+(``evaluate.sets``) and returns rows of metrics.csv whose data set and task are those of the published numbers. The
+run's model and those of ``evaluate.models`` see the files themselves, each by its own preprocessing. Sets that are
+absent are listed with what to do. Refuses unknown sets, label files without a path or a label, a set without two
+classes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from .. import RANKS
-from ..config import DataConfig
+from ..catalog import table as catalog
+from ..config import Config, DataConfig
 from ..errors import InputError
 from ..files.tables import find_column, read_strings, verbatim_names
-from ..run import REPOSITORY
+from ..run import REPOSITORY, Run
 from ..sources.read import PATH_COLUMNS, read_source
+from . import few_shot, zero_shot
+from .classifiers import simple_shot
+from .contestants import Contestant, file_contestants, file_features
+from .tasks import SCORE_COLUMNS, class_strings
 
+TEMPLATES = "original"
 _LABEL_FILES = ("labels.csv", "metadata.csv")  # as Meta-Album and the original's evaluation name them
 _OWN_PROTOCOL = "has a protocol of its own, which is not implemented"
 _UNKNOWN = "not asked: rename it to the folder of a set in data/benchmark_sets.csv, or take it away"
@@ -32,39 +42,98 @@ class BenchmarkSet:
     differences: list[str]
 
 
-def read_registry() -> pd.DataFrame:
-    """Read the registry of benchmark sets.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``set``; strings, '' where not known: ``title, group`` (bioclip or bioclip2), ``folder`` (its name in
-        a folder of sets), ``layout`` (meta_album, rare_species, nabirds, any), ``label_form, text_type`` (of the
-        published zero-shot numbers; '' where there are none), ``n_images, n_classes, licence, source, how_to_get,
-        notes``.
-    """
-    return read_strings(REPOSITORY / "data" / "benchmark_sets.csv").set_index("set")
-
-
-def survey_sets(root: str | Path) -> pd.DataFrame:
-    """Tell which sets of the registry a folder holds.
+def score_sets(run: Run, config: Config) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    """Score the run's model, and those of ``evaluate.models``, on the sets that lie in ``evaluate.sets``.
 
     Parameters
     ----------
-    root : str or Path
-        A folder with a folder, or a label file, a set, named as in the registry: ``PLK_Mini/`` or ``PLK_Mini.csv``.
+    run : Run
+        With a catalog and a trained model.
+    config : Config
 
     Returns
     -------
-    DataFrame
-        Indexed by ``set``: ``title``, ``path`` ('' where absent) and ``to_do`` ('' where the set can be asked). Other
-        folders and tables that lie there follow, ``<root>/<name>``.
+    scores : dict of set to DataFrame
+        Rows for `append_metrics`: ``zero_shot`` (the text type of the set, the 81 templates of the original,
+        all images) of models with a text tower, ``few_shot/<k>`` (SimpleShot on the original's cumulative folds, of
+        classes with more than the most shots). Empty where ``evaluate.sets`` is.
+    found : DataFrame
+        Indexed by set: ``title, n_images`` that were asked, ``differs`` from what was published (a score beside a
+        published number is worth what is empty here), ``notes`` (where published numbers were asked otherwise, among
+        others), ``to_do`` to get an absent set, or so that one that lies there can be asked.
 
     Raises
     ------
     InputError
-        If `root` is not a folder.
+        If a set has no two classes with readable images, or the name of a data set of the run; as of
+        `load_set`. Nothing is embedded before.
     """
+    if not config.evaluate.sets:
+        return {}, pd.DataFrame(columns=["title", "n_images", "differs", "notes", "to_do"])
+    few_shot.check_shots(config.evaluate.shots, config.evaluate.n_folds)
+    survey = survey_sets(config.evaluate.sets)
+    survey = survey.join(read_registry()[["layout", "notes"]]).fillna({"notes": ""})
+    survey = survey.query("layout != '' or path != ''")
+    found = survey.assign(n_images=0, differs="")[["title", "n_images", "differs", "notes", "to_do"]]
+    sets = {name: _readable(name, config) for name in survey.index[survey["to_do"] == ""]}
+    if not sets:
+        return {}, found
+    own = sorted(set(catalog.read_catalog(run.catalog)["source"]) & set(sets))
+    if own:
+        raise InputError(
+            f"{', '.join(own)}: this run has a data set of the same name, and their few-shot scores would replace each "
+            "other; rename the folder of photographs and build again, or take the published set away"
+        )
+    contestants, scores = file_contestants(run, config, ("trained", *config.evaluate.models)), {}
+    for name, loaded in sets.items():
+        scores[name] = _score_set(run, config, loaded, contestants)
+        found.loc[name, ["n_images", "differs"]] = [len(loaded.images), "; ".join(loaded.differences)]
+    return scores, found
+
+
+def _readable(name: str, config: Config) -> BenchmarkSet:
+    """Load a set without the images that cannot be read or have no label."""
+    loaded = load_set(name, config.evaluate.sets)
+    images = loaded.images[(loaded.images["problem"] == "") & (loaded.images["class_label"] != "")]
+    if images["class_key"].nunique() < 2:
+        lines = "; ".join(loaded.differences)
+        raise InputError(f"{loaded.facts['title']} has no two classes with readable images ({lines}); complete it")
+    return replace(loaded, images=images)
+
+
+def _score_set(run: Run, config: Config, loaded: BenchmarkSet, contestants: Mapping[str, Contestant]) -> pd.DataFrame:
+    """Return the zero- and few-shot rows of all models on one set; a set without text type is asked few-shot alone."""
+    name, images, text_type = loaded.name, loaded.images, loaded.facts["text_type"]
+    labels, candidates = images["class_key"].to_numpy(), np.unique(images["class_key"])
+    rows = []
+    by_model = file_features(run, config, contestants, name, list(images["filepath"]))
+    for model, values in by_model.items():
+        encoder = contestants[model].encoder
+        if text_type and encoder:
+            strings = class_strings(class_table(images), text_type)
+            weights = zero_shot.class_weights(strings, encoder, TEMPLATES)
+            keys = {"model": model, "dataset": name, "task": "zero_shot"}
+            found = (values, labels, candidates, weights, encoder.logit_scale, config.evaluate)
+            rows += zero_shot.score_candidates(keys, *found)[0]
+        enough = images.groupby("class_key")["class_key"].transform("size").to_numpy() > max(config.evaluate.shots)
+        if len(np.unique(labels[enough])) < 2:
+            continue
+        pool, ids = values[enough], pd.Index(images["filepath"][enough], name="image_id")
+        asked = (labels[enough], config.evaluate.shots, config.evaluate.n_folds, "cumulative", config.evaluate.seed)
+        for k, folds in few_shot.few_shot_folds(*asked).items():
+            answers = few_shot.fold_answers(pool, labels[enough], ids, folds, simple_shot)
+            keys = {"model": model, "dataset": name, "part": "all", "k": k, "method": "simple_shot"}
+            rows += few_shot.score_answers(keys, answers, config.evaluate)
+    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
+
+
+def read_registry() -> pd.DataFrame:
+    """Read the registry, indexed by ``set``; strings, '' where not known (its columns: data/README.md)."""
+    return read_strings(REPOSITORY / "data" / "benchmark_sets.csv").set_index("set")
+
+
+def survey_sets(root: str | Path) -> pd.DataFrame:
+    """Tell which sets a folder holds, by ``set``: ``title, path`` ('' if absent), ``to_do`` ('' if it can be asked)."""
     root = Path(root).expanduser()
     if not root.is_dir():
         raise InputError(f"{root} is not a folder; give one with a folder a benchmark set (data/benchmark_sets.csv)")
@@ -86,27 +155,11 @@ def _path(root: Path, folder: str) -> Path | None:
 
 
 def load_set(name: str, root: str | Path) -> BenchmarkSet:
-    """Load a set of the registry.
+    """Load a set of the registry from a folder of sets.
 
-    Parameters
-    ----------
-    name : str
-        A name of the registry (``rare_species``).
-    root : str or Path
-        As of `survey_sets`.
-
-    Returns
-    -------
-    BenchmarkSet
-        ``images`` has a row an image: ``filepath`` (a location that `images.open_image` reads), ``class_label`` (as
-        published), ``class_key``, ``common_name``, the seven ranks ('' where the set gives none), and ``problem`` (''
-        or why the image cannot be read). The key is the taxon where the set gives one: two species with one common name
-        are two classes.
-
-    Raises
-    ------
-    InputError
-        If the set is unknown, absent, of a protocol that is not zero- or few-shot, or without paths or labels.
+    ``images`` has a row an image: ``filepath`` (as `open_image` reads it), ``class_label`` (as published),
+    ``class_key``, ``common_name``, the seven ranks ('' where the set gives none), and ``problem`` ('' or why the image
+    cannot be read). The key is the taxon where the set gives one: two species with one common name are two classes.
     """
     registry = read_registry()
     if name not in registry.index:
@@ -188,19 +241,7 @@ def _image_table(files, labels, said: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def class_table(images: pd.DataFrame) -> pd.DataFrame:
-    """Return the classes of a set, sorted, as `class_names.class_strings` takes them.
-
-    Parameters
-    ----------
-    images : DataFrame
-        Of `load_set`.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``class_key``: ``verbatim_name`` (the label), ``common_name``, the ranks, and ``rank``, "species"
-        also of a genus with a common name, so that this is asked and not the label (`captions.name_string`).
-    """
+    """Return the classes of `load_set`'s images, sorted, as `class_strings` takes them."""
     classes = images.drop_duplicates("class_key").set_index("class_key").sort_index()
     rank = ((classes["species"] != "") | (classes["common_name"] != "")).map({True: "species", False: ""})
     return classes.assign(verbatim_name=classes["class_label"], rank=rank)[

@@ -8,9 +8,9 @@ import pytest
 
 from bioclip_lib import RANKS
 from bioclip_lib.errors import InputError
-from bioclip_lib.evaluation.benchmark_sets import class_table, load_set, read_registry, survey_sets
-from bioclip_lib.evaluation.class_names import class_strings, report_strings
 from bioclip_lib.evaluation.leaderboard import read_published
+from bioclip_lib.evaluation.sets import class_table, load_set, read_registry, survey_sets
+from bioclip_lib.evaluation.tasks import class_strings, report_strings
 
 BIOCLIP = "birds525 plankton insects insects2 plantnet fungi plantvillage medicinal_leaf plantdoc rare_species".split()
 
