@@ -15,6 +15,7 @@ from bioclip_lib import RANKS, taxonomy
 from bioclip_lib.config import DataConfig
 from bioclip_lib.taxonomy import open_backbones
 
+PENDING = pytest.mark.xfail(strict=False, reason="the one resolver is being built")
 CASES = Path(__file__).parent / "cases"
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 REAL = {"cycads": "cycads_coldp", "irmng": "irmng_genus_homonyms_A-L.tsv"}

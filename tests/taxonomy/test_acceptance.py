@@ -9,10 +9,19 @@ import pytest
 
 from bioclip_lib import RANKS
 
-from .acceptance import avilist_lines, context_of, ncbi_line, one, open_named, read_cases, resolved, write_checklists
+from .acceptance import (
+    PENDING,
+    avilist_lines,
+    context_of,
+    ncbi_line,
+    one,
+    open_named,
+    read_cases,
+    resolved,
+    write_checklists,
+)
 
 ROWS = read_cases()
-PENDING = pytest.mark.xfail(strict=False, reason="the one resolver is being built")
 
 
 def label(case: dict[str, str]) -> str:
