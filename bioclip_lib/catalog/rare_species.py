@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import InputError
-from ..files.tables import find_column, normal_name, read_strings
+from ..files.tables import read_strings
+from ..sources.columns import find_column
 from .splits import class_key, seeded_order, usable
 
 CATEGORIES = {
@@ -50,7 +51,6 @@ def read_red_list(path: str | Path) -> pd.Series:
     if not path.is_file():
         raise InputError(f"{path} does not exist; give an export of the IUCN Red List, as CSV")
     table = read_strings(path)
-    table.columns = [normal_name(column) for column in table.columns]
     name = find_column(path, "scientific name", table, _NAMES)
     category = find_column(path, "Red List category", table, _STATUS)
     if "scopes" in table:

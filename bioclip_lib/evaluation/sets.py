@@ -18,9 +18,10 @@ from .. import RANKS
 from ..catalog import table as catalog
 from ..config import Config, DataConfig
 from ..errors import InputError
-from ..files.tables import find_column, read_strings, verbatim_names
+from ..files.tables import read_strings
 from ..run import REPOSITORY, Run
-from ..sources.read import PATH_COLUMNS, read_source
+from ..sources.columns import PATH_COLUMNS, find_column, read_known, verbatim_names
+from ..sources.read import read_source
 from . import few_shot, zero_shot
 from .classifiers import simple_shot
 from .contestants import Contestant, file_contestants, file_features
@@ -198,7 +199,7 @@ def _read_labels(path: Path) -> pd.DataFrame:
     file = next((name for name in names if name.is_file()), None)
     if file is None:
         return _read_any(path)
-    table = read_strings(file).rename(columns={"category": "class_name"})  # Meta-Album's word
+    table = read_known(file).rename(columns={"category": "class_name"})  # Meta-Album's word
     column = find_column(file, "path", table, PATH_COLUMNS)
     folder = next((f for f in (file.parent / "images", file.with_suffix("")) if f.is_dir()), file.parent)
     ranks = table if "genus" in table else None  # without ranks beside it, "class" is the label

@@ -5,23 +5,27 @@ random access, from several threads. Refuses (`ArchiveError`) links, devices, en
 that leave the archive, and what is truncated or corrupt. Members before a damage stay readable.
 """
 
+import functools
+import io
 import stat
 import tarfile
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from .arrow import ARROW_SUFFIX, read_arrow_image
 from .gzips import GzipPass, GzipReader
 from .members import ArchiveError, Member, checked_name
-from .zips import read_zip_member, zip_members
+from .zips import DAMAGED, open_zip_member, zip_members
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 ARCHIVE_SUFFIXES = (*TAR_SUFFIXES, ".zip")
 _SUFFIXES = (*ARCHIVE_SUFFIXES, ARROW_SUFFIX)
 SEPARATOR = "::"
 MAX_ARCHIVES = 128  # indices kept: TreeOfLife-10M has 63, BIOSCAN-1M 113
+_WINDOW_BYTES = 2**22
 _MAX_HEADER_BYTES = 2**20  # of one tar header, long names and pax records included
 
 
@@ -258,30 +262,74 @@ def read_member(path: str | Path, name: str, max_bytes: int) -> bytes:
     """
     if str(path).lower().endswith(ARROW_SUFFIX):
         return read_arrow_image(path, name, max_bytes)
+    archive, member = _usable_member(path, name)
+    if max(member.size, member.packed) > max_bytes:
+        raise ArchiveError(f"member of {member.size / 2**30:.1f} GiB (limit {max_bytes / 2**30:.0f})")
+    try:
+        with _opened(archive, member) as file:
+            data = file.read(member.size)
+    except DAMAGED as error:
+        raise _damage_of(error) from None
+    if len(data) != member.size:
+        raise ArchiveError("archive is truncated within this member")
+    return data
+
+
+def open_member(path: str | Path, name: str) -> BinaryIO:
+    """Open a member for reading from front to end, a few bytes of it in memory; `ArchiveError` as `read_member`."""
+    archive, member = _usable_member(path, name)
+    try:
+        return _opened(archive, member)
+    except OSError as error:
+        raise _damage_of(error) from None
+
+
+def _usable_member(path: str | Path, name: str) -> tuple[Archive, Member]:
+    """Return an archive and the member of a name; `ArchiveError` where there is none or it is not to be read."""
     archive = open_archive(path)
     member = archive.members.get(name)
     if member is None:
         raise ArchiveError(f"not in the archive; {archive.damage}" if archive.damage else "not in the archive")
     if member.problem:
         raise ArchiveError(member.problem)
-    if max(member.size, member.packed) > max_bytes:
-        raise ArchiveError(f"member of {member.size / 2**30:.1f} GiB (limit {max_bytes / 2**30:.0f})")
-    try:
-        data = (
-            read_zip_member(archive.path, member)
-            if archive.path.suffix.lower() == ".zip"
-            else _read_tar(archive, member)
-        )
-    except OSError as error:
-        raise ArchiveError(f"archive unreadable ({error.strerror})") from None
-    if len(data) != member.size:
-        raise ArchiveError("archive is truncated within this member")
-    return data
+    return archive, member
 
 
-def _read_tar(archive: Archive, member: Member) -> bytes:
-    if archive.gzip is not None:
-        return archive.gzip.read(member.offset, member.size)
-    with archive.path.open("rb") as file:
-        file.seek(member.offset)
-        return file.read(member.size)
+def _opened(archive: Archive, member: Member) -> BinaryIO:
+    if archive.path.suffix.lower() == ".zip":
+        return open_zip_member(archive.path, member)
+    read_at = archive.gzip.read if archive.gzip is not None else functools.partial(_read_tar, archive.path)
+    return io.BufferedReader(_Window(read_at, member), min(max(member.size, 1), _WINDOW_BYTES))
+
+
+def _read_tar(path: Path, position: int, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(position)
+        return file.read(size)
+
+
+def _damage_of(error: Exception) -> ArchiveError:
+    """Say why a member cannot be read."""
+    if isinstance(error, OSError):
+        return ArchiveError(f"archive unreadable ({error.strerror or error})")
+    if isinstance(error, EOFError):
+        return ArchiveError("archive is truncated within this member")
+    return ArchiveError("zip member is corrupt (checksum)" if "CRC" in str(error) else "zip member is corrupt")
+
+
+class _Window(io.RawIOBase):
+    """The bytes of a tar's member, by a function that reads at any place."""
+
+    def __init__(self, read_at: Callable[[int, int], bytes], member: Member) -> None:
+        self._read_at, self._at, self._end = read_at, member.offset, member.offset + member.size
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def readinto(self, buffer) -> int:
+        """Read on."""
+        data = self._read_at(self._at, min(len(buffer), self._end - self._at))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)

@@ -6,6 +6,7 @@ Takes a member's name; returns one that a table can hold, and '' or the reason w
 import zipfile
 from typing import NamedTuple
 
+LEAVES = "member name leaves the archive"
 MAX_RATIO = 100  # photographs hardly shrink; deflate reaches 1,032
 
 
@@ -31,5 +32,5 @@ def checked_name(name: str) -> tuple[str, str]:
         return text, "member name is not UTF-8"
     path = name.replace("\\", "/")
     if path.startswith("/") or path[1:3] == ":/" or ".." in path.split("/"):
-        return name, "member name leaves the archive"
+        return name, LEAVES
     return name, ""

@@ -1,225 +1,270 @@
-"""Tables that users write: CSV in whatever encoding and delimiter their spreadsheet chose, or Parquet.
+"""Tables: CSV in whatever encoding and dialect, Parquet, JSON lines; alone, in a folder, an archive, or a meta.xml.
 
-Takes a path; returns text columns under normalised names, the column of names, and what else is said of them. Refuses
-what cannot be parsed, has no rows, or no column of names.
+Takes a path; returns `TableFile` objects, and the wanted columns of one as strings: '' where there is nothing, ``NA``
+and ``None`` as they stand, for there are taxa of such names. A row that lacks only fields at its end is read; one with
+more fields than the header is never shifted: it goes to a list of problems, or the table is refused at that row.
+Refuses what is not encoded as it says. Nothing is extracted from an archive.
 """
 
 import csv
 import io
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import csv as arrow_csv
 
-from .. import RANKS
 from ..errors import InputError
+from .archives import ARCHIVE_SUFFIXES, open_archive, open_member
+from .dialect import PARQUET_SUFFIXES, TableFile, dialect_of, found_encoding, normal_name, table_at, told
+from .images import IMAGE_SUFFIXES
+from .members import LEAVES, ArchiveError
 
-PARQUET_SUFFIXES = (".parquet", ".pq")
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt", *PARQUET_SUFFIXES)
-OPTIONAL_COLUMNS = (*RANKS, "scientific_name", "common_name", "license", "rights_holder", "source_url")
-NAME_COLUMNS = ("name", "class_name", "verbatim_name", "label", "scientific_name", "species", "class", "common_name")
-_ALIASES = {
-    **{"licence": "license", "url": "source_url", "vernacular_name": "common_name"},
-    **{"common": "common_name", "sciname": "scientific_name"},  # Rare Species, on the hub
-}
+_TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".tab")
+TABLE_SUFFIXES = (*_TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in _TEXT_SUFFIXES), ".jsonl", *PARQUET_SUFFIXES)
+_MAX_KEPT = 100  # of the rows that cannot be read
+_BLOCK_BYTES = 1 << 24
+
+
+def list_files(path: Path) -> dict[str, TableFile]:
+    """Return the files of a folder or archive, the images of an archive left out, by name in lower case; or the one.
+
+    Of ``taxa.tsv.gz`` the name is ``taxa.tsv``. Of an archive those of its top folder that holds any are taken.
+    """
+    if path.is_dir():
+        return {_key(p.name): table_at(p) for p in sorted(path.iterdir()) if p.is_file()}
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give a folder, an archive or a table")
+    if not path.name.lower().endswith(ARCHIVE_SUFFIXES):
+        return {_key(path.name): table_at(path)}
+    try:
+        archive = open_archive(path)
+    except ArchiveError as error:
+        raise InputError(f"{path} cannot be opened ({error}); download it again") from None
+    if archive.damage:
+        raise InputError(
+            f"{path} cannot be opened as a {path.suffix[1:].lower()} ({archive.damage}); download it again"
+        )
+    members = [m for m, member in archive.members.items() if member.problem != LEAVES and _may_be_table(m)]
+    depth = min((m.count("/") for m in members), default=0)  # some archives wrap all files into a folder
+    members = [m for m in members if m.count("/") == depth]
+    names = [_key(PurePosixPath(m).name) for m in members]
+    if len(set(names)) < len(names):
+        raise InputError(f"{path} has several files {max(names, key=names.count)}; keep one")
+    files = [TableFile(f"{path}::{m}", lambda m=m: open_member(path, m)) for m in members]
+    return dict(zip(names, files, strict=True))
+
+
+def _key(name: str) -> str:
+    return name.lower().removesuffix(".gz")
+
+
+def _may_be_table(member: str) -> bool:
+    hidden = any(part.startswith((".", "__MACOSX")) for part in member.split("/"))
+    return not hidden and not member.lower().endswith(IMAGE_SUFFIXES)
+
+
+class _Rows:
+    """How arrow is to read one file, and the rows that it had to skip: mended, or beyond that."""
+
+    def __init__(self, file: TableFile, wanted: Collection[str] | None) -> None:
+        self.file, fields = dialect_of(file)
+        columns = dict(file.columns or {})
+        for i, column in enumerate([] if columns else fields):
+            columns.setdefault(file.name(column), i)
+        self.places = {name: i for name, i in columns.items() if wanted is None or name in wanted}
+        self.names = [str(i) for i in range(len(fields))]
+        self.mended: dict[int, list[str]] = {}
+        self.bad: dict[int, str] = {}
+
+    def options(self) -> tuple:
+        """Return arrow's options; rows in one thread, else they have no numbers."""
+        used = sorted({*self.places.values(), len(self.names) - 1})  # an open quote shows in the last
+        return (
+            arrow_csv.ReadOptions(
+                use_threads=False,
+                encoding=self.file.encoding,
+                column_names=self.names,
+                skip_rows=self.file.n_header_lines,
+                block_size=_BLOCK_BYTES,
+            ),
+            arrow_csv.ParseOptions(
+                delimiter=self.file.delimiter,
+                quote_char=self.file.quote or False,
+                newlines_in_values=bool(self.file.quote),
+                invalid_row_handler=self._mend,
+            ),
+            arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(self.names, pa.string()),
+                include_columns=[self.names[i] for i in used],
+                strings_can_be_null=False,
+            ),
+        )
+
+    def _mend(self, row: arrow_csv.InvalidRow) -> str:
+        """Keep a row that lacks fields at its end, or has blank ones too many; note any other."""
+        number = row.number - self.file.n_header_lines - 1
+        quote = self.file.quote
+        options = {"quotechar": quote, "strict": True} if quote else {"quoting": csv.QUOTE_NONE}
+        try:
+            parsed = list(csv.reader(io.StringIO(row.text, newline=""), delimiter=self.file.delimiter, **options))
+            cells = [cell for part in parsed for cell in part]
+            if len(parsed) == 1 and not any(cell.strip() for cell in cells[len(self.names) :]):
+                self.mended[number] = (cells + [""] * len(self.names))[: len(self.names)]
+                return "skip"
+        except csv.Error:
+            pass
+        fields = f"{row.actual_columns} fields in place of {row.expected_columns}"
+        self.bad[number] = f"row {number + 1}: {fields}: {row.text[:80]}"
+        return "skip"
+
+    def named(self, table: pa.Table) -> pa.Table:
+        """Name the columns of what arrow read, and write the defaults where they are empty or not there at all."""
+        columns = {name: table[self.names[i]] for name, i in self.places.items()}
+        for term, value in self.file.defaults.items():
+            if term in columns:
+                columns[term] = pc.if_else(pc.equal(columns[term], ""), value, columns[term])
+            else:
+                columns[term] = pa.chunked_array([pa.array([value] * table.num_rows, pa.string())])
+        return pa.table(columns)
+
+    def mended_rows(self) -> pa.Table:
+        """Return the rows that were mended."""
+        rows = self.mended.values()
+        used = sorted(set(self.places.values()))
+        return self.named(pa.table({self.names[i]: pa.array([row[i] for row in rows], pa.string()) for i in used}))
+
+
+def _read_rows(rows: _Rows) -> pa.Table:
+    """Read one file whole, mended rows in their places."""
+    with told(rows.file), rows.file.open() as stream:
+        read = arrow_csv.read_csv(stream, *rows.options())
+    last = read.slice(max(read.num_rows - 1, 0)).to_pylist()
+    if any("\n" in value for row in last for value in row.values()):
+        _check_closed(rows.file)
+    table = rows.named(read)
+    if not rows.mended:
+        return table
+    n_rows = table.num_rows + len(rows.mended) + len(rows.bad)
+    kept = np.setdiff1d(np.arange(n_rows), [*rows.mended, *rows.bad])
+    order = np.argsort(np.concatenate([kept, [*rows.mended]]), kind="stable")
+    return pa.concat_tables([table, rows.mended_rows()]).take(pa.array(order))
+
+
+def _check_closed(file: TableFile) -> None:
+    """Refuse a table that ends within quotes: its last row may have swallowed others."""
+    with told(file), io.TextIOWrapper(file.open(), file.encoding, newline="") as stream:
+        reader = csv.reader(stream, delimiter=file.delimiter, quotechar=file.quote, strict=True)
+        while True:
+            try:
+                next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if "end of data" in str(error):
+                    raise InputError(
+                        f"{file.where} cannot be read as a table: a quotation mark is never closed; put fields into "
+                        "matching quotes"
+                    ) from None
+
+
+def read_table(
+    file: TableFile, wanted: Collection[str] | None, problems: list[dict[str, str]] | None = None
+) -> pa.Table:
+    """Read the wanted columns (None: all) of a table as strings; broken rows go to `problems`, or are refused."""
+    parts = []
+    for part in (file, *file.rest):
+        if part.where.lower().endswith((*PARQUET_SUFFIXES, ".jsonl")):
+            parts.append(_read_typed(part, wanted))
+            continue
+        rows = _Rows(part, wanted)
+        parts.append(_read_rows(rows))
+        _note_bad(rows, parts[-1].num_rows, problems)
+    return pa.concat_tables(parts)
+
+
+def read_batches(file: TableFile, wanted: Collection[str], problems: list[dict[str, str]]) -> Iterator[pa.Table]:
+    """Read a table like `read_table`, in parts of some 16 MB, in any order."""
+    for part in (file, *file.rest):
+        rows, n_rows = _Rows(part, wanted), 0
+        with told(part), part.open() as stream:
+            for batch in arrow_csv.open_csv(stream, *rows.options()):
+                n_rows += batch.num_rows
+                yield rows.named(pa.Table.from_batches([batch]))
+        if rows.mended:
+            yield rows.mended_rows()
+        _note_bad(rows, n_rows + len(rows.mended), problems)
+
+
+def _note_bad(rows: _Rows, n_rows: int, problems: list[dict[str, str]] | None) -> None:
+    where, bad = rows.file.where, [*rows.bad.values()]
+    if bad and problems is None:
+        raise InputError(
+            f"{where} cannot be read as a table: {bad[0]} ({len(bad)} such); put quotes around a field that holds "
+            f"{rows.file.delimiter!r}"
+        )
+    if len(bad) > n_rows:
+        raise InputError(f"{where}: {len(bad)} rows are broken ({bad[0]}); check its delimiter and quotes")
+    if bad:
+        problems += [{"id": "", "name": "", "reason": f"{where}: {reason}"} for reason in bad[:_MAX_KEPT]]
+
+
+def _read_typed(file: TableFile, wanted: Collection[str] | None) -> pa.Table:
+    """Read a table whose columns have types."""
+    with told(file), file.open() as stream:
+        try:
+            if file.where.lower().endswith(".jsonl"):
+                table = pa.Table.from_pandas(pd.read_json(stream, lines=True, dtype=False, convert_dates=False))
+            else:
+                table = pq.ParquetFile(stream)
+                names = [n for n in table.schema_arrow.names if wanted is None or file.name(n) in wanted]
+                table = table.read(columns=names)
+        except ValueError as error:  # pandas' and Arrow's errors are of this kind
+            raise csv.Error(str(error)) from None
+    chosen: dict[str, str] = {}
+    for column in table.column_names:
+        chosen.setdefault(file.name(column), column)
+    return pa.table({name: _text(table[old]) for name, old in chosen.items() if wanted is None or name in wanted})
+
+
+def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Write values as strings."""
+    try:
+        column = column.cast(pa.string())
+    except pa.ArrowException:
+        texts = [None if value is None else str(value) for value in column.to_pylist()]
+        column = pa.chunked_array([pa.array(texts, pa.string())])
+    return pc.fill_null(column, "")
 
 
 def read_strings(path: Path) -> pd.DataFrame:
-    """Read a CSV or Parquet file as text.
-
-    Parameters
-    ----------
-    path : Path
-        Of a suffix in `TABLE_SUFFIXES`; a CSV's encoding and delimiter are found out.
-
-    Returns
-    -------
-    pd.DataFrame
-        Stripped strings, '' where missing; columns in lower-case snake_case.
-
-    Raises
-    ------
-    InputError
-        If it cannot be parsed, or has no rows.
-
-    Notes
-    -----
-    ``NA`` and ``None`` are text like any other: there are taxa of such names.
-    """
-    try:
-        if path.suffix.lower() in PARQUET_SUFFIXES:
-            table = pd.read_parquet(path)
-            table = table.astype(object).where(table.notna(), "").astype(str)
-        else:
-            text = _decode_text(path)
-            # index_col=False: no column is taken for an index
-            table = pd.read_csv(
-                io.StringIO(text), sep=_delimiter(text), dtype=str, keep_default_na=False, index_col=False
-            ).fillna("")
-    except (OSError, ValueError) as error:  # pandas' and Arrow's errors are of these kinds
-        raise InputError(
-            f"{path} cannot be read as a table ({str(error).strip()}); save it again as UTF-8 CSV"
-        ) from None
+    """Read all of a table that a user wrote: stripped strings, columns in lower-case snake_case, never no row."""
+    file = found_encoding(replace(table_at(path, normal_name), quote='"'))
+    table = as_frame(read_table(file, None))
     if table.empty:
         raise InputError(f"{path} has no rows; give a table with one row an image, or a class")
-    columns = [column_name(column) for column in table.columns]
-    if "cls" in columns and "class" in columns:  # Rare Species: cls is the rank, class the label
-        columns = [{"class": "class_name", "cls": "class"}.get(column, column) for column in columns]
-    table.columns = pd.Index(columns)
-    return table.loc[:, ~table.columns.duplicated()].map(str.strip)
+    return table
 
 
-def read_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read some columns of a large table that a data set comes with, as text.
-
-    Parameters
-    ----------
-    path : Path
-        CSV, or tab-separated without quotes (``.tsv``, ``.tab``, ``.txt``); or Parquet.
-    columns : sequence of str
-        In lower-case snake_case; those that the file lacks are left out.
-
-    Returns
-    -------
-    pd.DataFrame
-        Stripped strings, '' where missing.
-
-    Raises
-    ------
-    InputError
-        If it cannot be parsed.
-
-    Notes
-    -----
-    `read_strings` looks closer at encoding and delimiter, and holds the whole file in memory as text several times.
-    Here a file that is not UTF-8 is taken for Windows-1252.
-    """
-    try:
-        table = (
-            _parquet_columns(path, columns) if path.suffix.lower() in PARQUET_SUFFIXES else _csv_columns(path, columns)
-        )
-    except (OSError, ValueError) as error:  # pandas' and Arrow's errors are of these kinds
-        raise InputError(f"{path} cannot be read as a table ({str(error).strip()}); download it again") from None
-    return table.apply(lambda column: column.str.strip())
+def read_columns(path: Path, columns: Collection[str]) -> pd.DataFrame:
+    """Read the columns that there are of a data set's table, as stripped strings; quotes between tabs are text."""
+    return as_frame(read_table(found_encoding(table_at(path, normal_name)), columns))
 
 
-def normal_name(column: object) -> str:
-    """Write the name of a column in lower-case snake_case.
-
-    Examples
-    --------
-    >>> normal_name(" EOL content ID")
-    'eol_content_id'
-    """
-    return str(column).strip().lower().replace(" ", "_").replace("-", "_")
+def as_frame(table: pa.Table) -> pd.DataFrame:
+    """Turn a table of strings into one of pandas, stripped."""
+    columns = {name: pc.utf8_trim_whitespace(table[name]) for name in table.column_names}
+    return pa.table(columns).to_pandas().astype(object)
 
 
-def column_name(column: object) -> str:
-    """Write the name of a column as `normal_name`, and as this project calls it where it has another name elsewhere.
-
-    Examples
-    --------
-    >>> column_name("sciName")
-    'scientific_name'
-    """
-    name = normal_name(column)
-    return _ALIASES.get(name, name)
-
-
-def _parquet_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    names = {normal_name(name): name for name in pq.read_schema(path).names}
-    table = pd.read_parquet(path, columns=[names[column] for column in columns if column in names])
-    table = table.astype(object).where(table.notna(), "").astype(str)
-    return table.rename(columns=normal_name)
-
-
-def _csv_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    tabs = path.suffix.lower() in (".tsv", ".tab", ".txt")
-    wanted = set(columns)
-    options = {
-        "sep": "\t" if tabs else ",",
-        "quoting": csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
-        "usecols": lambda name: normal_name(name) in wanted,
-        "dtype": str,
-        "keep_default_na": False,
-        "index_col": False,
-    }
-    try:
-        table = pd.read_csv(path, encoding="utf-8-sig", **options)
-    except UnicodeDecodeError:
-        table = pd.read_csv(path, encoding="cp1252", encoding_errors="replace", **options)
-    return table.fillna("").rename(columns=normal_name)
-
-
-def _decode_text(path: Path) -> str:
-    """Decode a text file: UTF-8 with or without BOM, UTF-16 with one, else Windows-1252 (what old Excel writes)."""
-    data = path.read_bytes()
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")
-
-
-def _delimiter(text: str) -> str:
-    """Return the delimiter of a CSV: the one that splits the header into most fields, outside quotes."""
-    header = text.lstrip().split("\n", 1)[0]
-    return max(",;\t", key=lambda delimiter: len(next(csv.reader([header], delimiter=delimiter), [])))
-
-
-def verbatim_names(path: Path, table: pd.DataFrame) -> pd.Series:
-    """Return the column of names; ``genus`` and a one-word ``species`` are joined."""
-    candidates = table.drop(columns="class", errors="ignore") if _has_ranks(table) else table
-    # numbers are class indices; a column of words beside them is the name
-    words = [name for name in NAME_COLUMNS if name in candidates and not table[name].str.fullmatch(r"[\d.]*").all()]
-    column = words[0] if words else find_column(path, "name", candidates, NAME_COLUMNS)
-    return _binomials(table) if column == "species" else table[column]
-
-
-def _has_ranks(table: pd.DataFrame) -> bool:
-    """Tell whether ``class`` stands among other ranks (then it is a rank, not a label)."""
-    return bool({"phylum", "order", "family"} & set(table.columns))
-
-
-def _binomials(table: pd.DataFrame) -> pd.Series:
-    """Return "Genus epithet" of the columns ``genus`` and ``species``, whichever there are."""
-    blank = pd.Series("", index=table.index, dtype=object)
-    genus, species = table.get("genus", blank), table.get("species", blank)
-    return species.where(species.str.contains(" "), genus + " " + species).str.strip()
-
-
-def said_of_names(table: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
-    """Return the `OPTIONAL_COLUMNS` of a table, as far as they say more than the name itself.
-
-    Ranks are a lineage only in rows where one above the genus is given; ``genus`` and ``species`` alone are a name, to
-    be looked up, and one word (``Blue_Jay``) without a genus is no epithet.
-    """
-    said = table[[column for column in OPTIONAL_COLUMNS if column in table]].copy()
-    if not _has_ranks(table):
-        said = said.drop(columns=["class"], errors="ignore")
-    if "species" in said and "genus" not in said:
-        first, _, rest = (said["species"].str.partition(" ")[i] for i in range(3))
-        said["genus"], said["species"] = first.where(rest != "", ""), rest
-    above = said[[rank for rank in ("kingdom", "phylum", "class", "order", "family") if rank in said]]
-    alone = (above == "").all(axis=1)
-    if alone.any():
-        said["scientific_name"] = table.get("scientific_name", _binomials(table).where(alone, ""))
-        said.loc[alone, said.columns.intersection(["genus", "species"])] = ""
-    if not len(above.columns):
-        said = said.drop(columns=["genus", "species"], errors="ignore")
-    if "scientific_name" in said and said["scientific_name"].where(said["scientific_name"] != "", names).equals(names):
-        said = said.drop(columns="scientific_name")
-    return said
-
-
-def find_column(path: Path, what: str, table: pd.DataFrame, accepted: Sequence[str]) -> str:
-    """Return the first accepted column that a table has; `InputError`, which lists those found, where it has none."""
-    column = next((column for column in accepted if column in table), None)
-    if column is None:
-        raise InputError(
-            f"{path} has no column for the {what}: found {', '.join(table.columns)}; "
-            f"name one of them {' or '.join(repr(name) for name in accepted)}"
-        )
-    return column
+def first_column(table: pa.Table, *names: str) -> pa.ChunkedArray:
+    """Return the first of some columns that there is, stripped; '' everywhere if none is."""
+    for name in names:
+        if name in table.column_names:
+            return pc.utf8_trim_whitespace(table[name])
+    return pa.chunked_array([pa.array([""] * table.num_rows, pa.string())])

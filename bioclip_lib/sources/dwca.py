@@ -5,7 +5,6 @@ path that ends their URL: nothing is downloaded. Refuses a meta.xml with a docum
 there), files outside the archive, and a core that is not of occurrences.
 """
 
-import csv
 import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,10 +13,11 @@ import pandas as pd
 
 from .. import RANKS
 from ..errors import InputError
-from ..files.table_files import DAMAGED, TableFile, described, list_files, term_of
+from ..files.dialect import TableFile, found_encoding, term_of
+from ..files.meta import META, described
+from ..files.tables import as_frame, list_files, read_table
 from .match import check_some_image, find_images, lineage, match_images, missing_reason
 
-META = "meta.xml"
 _IMAGE_TYPES = ("", "stillimage", "image", "photo")
 _TAILS = (3, 2, 1)  # components of a URL's path that name its image, the most telling first
 _SAID_TWICE = ("license", "rightsHolder", "references")  # of the occurrence, and of its image
@@ -65,8 +65,8 @@ def read_dwca(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path).expanduser().resolve()
     core, media = _tables(path)
-    occurrences = _read(core, _CORE_TERMS).rename(columns={"_id": "id"})
-    images = _read(media, _MEDIA_TERMS) if media else pd.DataFrame(columns=["_id", *_MEDIA_TERMS], dtype=object)
+    occurrences = _read(core, _CORE_TERMS)
+    images = _read(media, _MEDIA_TERMS) if media else pd.DataFrame(columns=["id", *_MEDIA_TERMS], dtype=object)
     rows = _joined(occurrences, images).reset_index(drop=True)
     files, damaged = _images_of(path)
     keys = pd.DataFrame({str(n): rows["url"].map(lambda url, n=n: _tail(urlsplit(url).path, n)) for n in _TAILS})
@@ -100,54 +100,23 @@ def _tables(path: Path) -> tuple[TableFile, TableFile | None]:
     if path.is_dir():
         files = {name: file for name, file in files.items() if (path / file.where).resolve().is_relative_to(path)}
     core = described(files)
-    if core.row_type != "occurrence" or core.id_column is None:
+    if core.row_type != "occurrence" or "id" not in core.columns:
         problem = "has no id" if core.row_type == "occurrence" else f"is {core.row_type}, not occurrence"
         raise InputError(f"{path}: the core of the archive {problem}; export occurrences with their media")
     media = (described(files, row_type) for row_type in ("multimedia", "image"))
-    return core, next((table for table in media if table and table.id_column is not None), None)
+    return core, next((table for table in media if table and "id" in table.columns), None)
 
 
 def _read(table: TableFile, terms: tuple[str, ...]) -> pd.DataFrame:
-    """Read ``_id`` and the wanted terms of one file, '' where missing."""
-    places = {term: table.columns.index(term.casefold()) for term in terms if term.casefold() in table.columns}
-    columns = {"_id": table.id_column, **places}
-    quote = '"' if table.quote is None else table.quote
-    options = {
-        "sep": table.delimiter,
-        "quoting": csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
-        "quotechar": quote or '"',
-        "skiprows": table.n_header_lines,
-        "usecols": sorted(set(columns.values())),
-    }
-    try:
-        try:
-            read = _read_text(table, encoding=table.encoding, **options)
-        except UnicodeDecodeError:  # another encoding than meta.xml states
-            read = _read_text(table, encoding="cp1252", encoding_errors="replace", **options)
-    except pd.errors.EmptyDataError:
-        read = pd.DataFrame(columns=options["usecols"], dtype=object)
-    except (ValueError, LookupError, *DAMAGED) as error:
-        raise InputError(
-            f"{table.where} cannot be read as {META} describes it ({error}); download the archive again"
-        ) from None
-    result = pd.DataFrame({name: read[index] for name, index in columns.items()}, dtype=object)
-    for term in terms:
-        default = table.defaults.get(term.casefold(), "")
-        result[term] = result[term].where(result[term] != "", default) if term in result else default
-    return result.astype(object)
-
-
-def _read_text(table: TableFile, **options) -> pd.DataFrame:
-    """Read the wanted columns of one text file by their index."""
-    with table.open() as file:
-        read = pd.read_csv(file, header=None, dtype=str, keep_default_na=False, **options)
-    return read.fillna("").apply(lambda column: column.str.strip())
+    """Read ``id`` and the wanted terms of a table, '' where missing."""
+    read = as_frame(read_table(found_encoding(table), {"id", *(term.casefold() for term in terms)}))
+    return pd.DataFrame({term: read.get(term.casefold(), "") for term in ("id", *terms)}, dtype=object)
 
 
 def _joined(occurrences: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     """Join images to occurrences: a row an image, a row an occurrence without one, in the order of the occurrences."""
     twice = occurrences["id"].duplicated()
-    of_media = {name: f"{name}_media" for name in _SAID_TWICE}
+    of_media = {"id": "_id", **{name: f"{name}_media" for name in _SAID_TWICE}}
     images = images.rename(columns=of_media).assign(is_media="yes", problem="")
     first = occurrences[~twice].merge(images, how="left", left_on="id", right_on="_id")
     orphans = images[~images["_id"].isin(occurrences["id"])]

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from ..errors import InputError
 from ..files.archives import SEPARATOR
 from ..files.arrow import image_places
-from ..files.tables import PARQUET_SUFFIXES, column_name, said_of_names, verbatim_names
+from ..files.dialect import PARQUET_SUFFIXES
+from .columns import known_columns, said_of_names, verbatim_names
 from .match import SPLIT_COLUMN, check_some_image, ordered
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -150,7 +151,7 @@ def _split_rows(split: str, data, path: str, roots: list[Path]) -> pd.DataFrame:
         if isinstance(data.features[name], datasets.ClassLabel):
             names = data.features[name].names
             table[name] = [names[i] if 0 <= i < len(names) else "" for i in table[name].fillna(-1).astype(int)]
-    table = table.astype(object).where(table.notna(), "").astype(str).rename(columns=column_name)
+    table = known_columns(table.astype(object).where(table.notna(), "").astype(str))
     name = verbatim_names(Path(path), table)
     said = said_of_names(table, name)
     location, problem = zip(*_locations(data, images[0], roots), strict=True) if len(data) else ((), ())

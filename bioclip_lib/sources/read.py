@@ -15,8 +15,9 @@ from .. import RANKS
 from ..config import DataConfig
 from ..errors import InputError
 from ..files.images import IMAGE_SUFFIXES
-from ..files.tables import TABLE_SUFFIXES, find_column, read_strings, said_of_names, verbatim_names
+from ..files.tables import TABLE_SUFFIXES
 from .bioscan import find_metadata, read_bioscan
+from .columns import PATH_COLUMNS, find_column, read_known, said_of_names, verbatim_names
 from .dwca import is_dwca, read_dwca
 from .eol import FILE_NAME, find_manifests, read_eol
 from .hub import HUB_NAME, has_metadata, is_saved, parquet_files, read_dataset
@@ -24,7 +25,6 @@ from .inat21 import is_inat21, read_inat21
 from .match import RAW_COLUMNS, SPLIT_COLUMN, escape, is_unicode, link_problem
 from .treeoflife import find_catalog, read_treeoflife
 
-PATH_COLUMNS = ("path", "file", "filename", "filepath", "file_path", "file_name", "image", "image_path")
 LAYOUTS = (
     "the folder of TreeOfLife-10M (metadata/catalog.csv), EOL media (a media manifest), iNat21 (train.json), BIOSCAN "
     "(BIOSCAN*metadata*), a Darwin Core Archive (meta.xml) or a data set of the library datasets"
@@ -221,7 +221,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     ``class`` is a rank where the table has the other ranks beside it, else a name.
     """
     path = Path(path).expanduser().resolve()
-    table = read_strings(path)
+    table = read_known(path)
     path_column = find_column(path, "path", table, PATH_COLUMNS)
     names = verbatim_names(path, table)
     files = table[path_column].str.replace("\\", "/", regex=False) if os.sep == "/" else table[path_column]
@@ -267,7 +267,7 @@ def read_names_csv(path: str | Path) -> pd.DataFrame:
     path = Path(path).expanduser()
     if not path.is_file():
         raise InputError(f"{path} is not a file; give a CSV with class_name and scientific_name, common_name or ranks")
-    table = read_strings(path)
+    table = read_known(path)
     names = verbatim_names(path, table)
     said = said_of_names(table, names)
     find_column(path, "meaning of a name", table, NAMES_COLUMNS[1:])

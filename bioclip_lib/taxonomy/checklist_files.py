@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InputError
-from ..files.table_files import described, first_column, list_files, read_table
+from ..files.meta import described
+from ..files.tables import first_column, list_files, read_table
 from .names import MAX_CHARS
 
 HIGHER_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")

@@ -15,7 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..files.table_files import TableFile, described, first_column, list_files, read_batches
+from ..files.dialect import TableFile
+from ..files.meta import described
+from ..files.tables import first_column, list_files, read_batches
 from .names import clean_label
 
 MAX_CHARS = 80

@@ -41,14 +41,13 @@ def test_name_that_is_none_is_left_out(tmp_path, name):
     ("content", "message"),
     [
         ('taxonID,scientificName\n1,"Parus\n2,Pica\n3,Sula\n', "matching quotes"),
-        (TABLE.replace("\n", "\r"), "new-line character"),
         (TABLE.encode() + b"3\t1\tPar\xffus\tgenus\n", "save it as UTF-8"),
         (TABLE.encode("utf-16"), "save it as UTF-8"),
         (TABLE.encode("utf-16-le"), "UTF-16"),
         ("taxonID\ttaxonRank\n1\tgenus\n", "no columns taxonID"),
         ("scientificName\ttaxonRank\nParus\tgenus\n", "no columns taxonID"),
     ],
-    ids=["open quote", "carriage returns", "one bad byte", "UTF-16", "UTF-16 without mark", "no name", "no id"],
+    ids=["open quote", "one bad byte", "UTF-16", "UTF-16 without mark", "no name", "no id"],
 )
 def test_unusable_table_is_refused(tmp_path, content, message):
     with pytest.raises(InputError, match=message):
@@ -57,8 +56,14 @@ def test_unusable_table_is_refused(tmp_path, content, message):
 
 @pytest.mark.parametrize(
     "content",
-    [b"\xef\xbb\xbf" + TABLE.encode(), TABLE.replace("\n", "\r\n"), TABLE + "\n\n", TABLE.replace("Parus", "Pa\0rus")],
-    ids=["byte order mark", "CRLF", "blank lines", "NUL"],
+    [
+        b"\xef\xbb\xbf" + TABLE.encode(),
+        TABLE.replace("\n", "\r\n"),
+        TABLE.replace("\n", "\r"),
+        TABLE + "\n\n",
+        TABLE.replace("Parus", "Pa\0rus"),
+    ],
+    ids=["byte order mark", "CRLF", "CR", "blank lines", "NUL"],
 )
 def test_odd_table_is_read(tmp_path, content):
     checklist = write(tmp_path / "taxa.tsv", content)
@@ -103,7 +108,7 @@ def test_zip_that_claims_to_unpack_to_gigabytes_is_refused(tmp_path):
     data = bytearray((tmp_path / "list.zip").read_bytes())
     i = data.index(b"PK\x01\x02") + 24  # the unpacked size in the directory
     data[i : i + 4] = (3_000_000_000).to_bytes(4, "little")
-    with pytest.raises(InputError, match="unpacks to 3,000,000,000 bytes"):
+    with pytest.raises(InputError, match="decompression bomb"):
         write(tmp_path / "list.zip", bytes(data))
 
 

@@ -287,7 +287,7 @@ GOOD = "taxonID\tparentNameUsageID\tscientificName\ttaxonRank\n1\t\tAnimalia\tki
         (b"name,label\n1,2\n", "no columns taxonID"),
         (b"taxonID\tscientificName\n", "has no rows with a name"),
         (b"taxonID\tscientificName\n1\tN.N.\n", "no usage that can be looked up"),
-        (b"taxonID\tscientificName\n1\n2\n3\tParus\n", "1 fields in place of 2"),
+        (b"taxonID\tscientificName\n1\ta\tb\n2\ta\tb\n3\tParus\n", "3 fields in place of 2"),
     ],
 )
 def test_unusable_table_is_refused(tmp_path, content, message):

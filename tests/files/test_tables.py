@@ -1,0 +1,175 @@
+"""The one reader of tables: dialects, encodings, broken rows, containers; nothing shifted, nothing lost in silence."""
+
+import csv
+import gzip
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bioclip_lib.errors import InputError
+from bioclip_lib.files import tables
+from bioclip_lib.files.dialect import table_at
+from bioclip_lib.files.tables import list_files, read_batches, read_columns, read_strings, read_table
+
+TWO_ROWS = {"path": ["a", "b"], "name": ["1", "2"]}
+
+
+def write(folder: Path, content: str | bytes, name: str = "t.csv") -> Path:
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder / name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,name\na,1\nb,2\n",
+        "path,name\r\na,1\r\nb,2",
+        "path,name\ra,1\rb,2\r",
+        "\ufeffpath;name\na;1\nb;2\n",
+        "path\tname\na\t1\nb\t2\n",
+        "path|name\na|1\nb|2\n",
+        "sep=;\npath;name\na;1\nb;2\n",
+        '"sep=\t"\npath\tname\na\t1\nb\t2\n',
+        "My birds of 2020\npath,name\na,1\nb,2\n",
+        "My birds,\npath,name\na,1\nb,2\n",
+        "\n\npath,name\na,1\n\nb,2\n\n",
+        ' Path ,"NAME"\n" a ","1"\nb,2\n',
+        "path,name,path\na,1,x\nb,2,y\n",
+        "path,name\na,1\nb,2\n".encode("utf-16"),
+        "path,name\na,1,,\nb,2,\n",
+    ],
+)
+def test_dialects(tmp_path, text):
+    read = read_strings(write(tmp_path, text))
+    assert read[["path", "name"]].to_dict("list") == TWO_ROWS
+    assert len(read.columns) == 2
+
+
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.parquet", "t.jsonl"])
+def test_containers(tmp_path, name):
+    path, table = tmp_path / name, pd.DataFrame(TWO_ROWS)
+    if name == "t.csv.gz":
+        path.write_bytes(gzip.compress(table.to_csv(index=False).encode()))
+    elif name == "t.parquet":
+        table.to_parquet(path)
+    else:
+        table.to_json(path, orient="records", lines=True)
+    assert read_strings(path).to_dict("list") == TWO_ROWS
+    assert read_columns(path, ["name", "none"]).to_dict("list") == {"name": ["1", "2"]}
+
+
+def test_types_become_text(tmp_path):
+    table = pd.DataFrame({"i": [1, None], "f": [0.5, 2.0], "b": [True, None], "s": [["x"], None]})
+    table.astype({"i": "Int64"}).to_parquet(tmp_path / "t.parquet")
+    read = read_strings(tmp_path / "t.parquet")
+    assert read[["i", "f", "s"]].to_numpy().tolist() == [["1", "0.5", "['x']"], ["", "2", ""]]
+
+
+def test_old_excel_is_windows_1252(tmp_path):
+    assert read_strings(write(tmp_path, "n\nAñil “x”\n".encode("cp1252")))["n"].tolist() == ["Añil “x”"]
+    late = "n\n" + "a\n" * 10**6 + "Añil\n"
+    assert read_columns(write(tmp_path, late.encode("cp1252")), ["n"])["n"].iloc[-1] == "Añil"
+
+
+def test_commas_belong_to_the_only_column(tmp_path):
+    names = ["Parus major (Linnaeus, 1758)", "Parus ater Linnaeus, 1758"]
+    assert read_strings(write(tmp_path, "name\n" + "\n".join(names)))["name"].tolist() == names
+
+
+def test_rows_without_their_trailing_blanks_stay_in_their_places(tmp_path):
+    rows = [["1", "x", "y"], ["2"], ["3", "a\nb"], ["4", "", "z"], ["5", "q,r"]]
+    text = io.StringIO()
+    csv.writer(text).writerows([["id", "b", "c"], *rows])
+    path = write(tmp_path, text.getvalue())
+    expected = [[*row, "", ""][:3] for row in rows]
+    assert read_strings(path).to_numpy().tolist() == expected
+    batches = [batch for batch in read_batches(table_at(path), {"id", "b", "c"}, [])]
+    assert sorted(row for batch in batches for row in zip(*batch.to_pydict().values(), strict=True)) == sorted(
+        map(tuple, expected)
+    )
+
+
+@pytest.mark.parametrize("place", [0, 1, 5000])
+def test_an_unquoted_comma_is_refused_at_its_row(tmp_path, place):
+    rows = [f"{i}.jpg,(Linnaeus),tit" for i in range(5001)]
+    rows[place] = f"{place}.jpg,(Linnaeus, 1758),tit"
+    path = write(tmp_path, "path,author,label\n" + "\n".join(rows))
+    with pytest.raises(InputError, match=rf"row {place + 1}: 4 fields in place of 3: {place}\.jpg.*put quotes"):
+        read_strings(path)
+    problems = []
+    assert read_table(table_at(path), {"path"}, problems).num_rows == 5000
+    assert len(problems) == 1 and f"row {place + 1}:" in problems[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        (" \n\n", "is empty"),
+        ("a,b\n", "has no rows"),
+        ('a,b\n1,"2\n3,4\n', "never closed"),
+        ('a,b\n"1,2\n3,4\n', "fields in place of"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "looks like UTF-16"),
+    ],
+)
+def test_what_is_no_table(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        read_strings(write(tmp_path, text))
+
+
+def test_what_is_not_there_or_damaged(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_columns(tmp_path / "none.csv", ["a"])
+    cut = gzip.compress(b"a,b\n" + b"1,2\n" * 10_000)[:40]
+    with pytest.raises(InputError, match="download it again"):
+        read_strings(write(tmp_path, cut, "t.csv.gz"))
+
+
+CELLS = st.text(st.sampled_from("ab \t,;|\"'\né#"), max_size=5).map(lambda text: text.replace("\n", " "))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=6), st.sampled_from(",;\t|"))
+def test_what_was_written_is_read(tmp_path_factory, rows, delimiter):
+    path = tmp_path_factory.mktemp("t") / "t.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows([("x", "y", "z"), *rows])
+    assert read_strings(path).to_numpy().tolist() == [[cell.strip() for cell in row] for row in rows]
+
+
+def packed(path: Path, files: dict[str, bytes]) -> Path:
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+        return path
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+@pytest.mark.parametrize("top", ["", "export-1/"])
+def test_tables_of_an_archive(tmp_path, suffix, top):
+    files = {"Taxon.tsv": b"id\tname\n1\tParus\n", "list.csv.gz": gzip.compress(b"id\n7\n"), "more/x.csv": b"y"}
+    files |= {"1.JPG": b"x", "__MACOSX/._Taxon.tsv": b"x"}
+    found = list_files(packed(tmp_path / f"a{suffix}", {f"{top}{name}": data for name, data in files.items()}))
+    assert set(found) == {"taxon.tsv", "list.csv"}
+    assert read_table(found["taxon.tsv"], None).to_pydict() == {"id": ["1"], "name": ["Parus"]}
+
+
+def test_a_table_over_several_blocks_is_read_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_BLOCK_BYTES", 1000)
+    lines = [f'{i},"x\n{i}"' if i % 7 else str(i) for i in range(2000)]
+    read = read_strings(write(tmp_path, "n,text\n" + "\n".join(lines)))
+    assert read["n"].tolist() == [str(i) for i in range(2000)]
+    assert read["text"].tolist() == [f"x\n{i}" if i % 7 else "" for i in range(2000)]
