@@ -23,29 +23,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def write_checkpoint(folder: Path, step: int, settings: dict, state: dict, keep: int) -> Path:
-    """Write ``step-%06d.pt`` and delete all but the newest `keep`.
-
-    Parameters
-    ----------
-    folder : Path
-    step : int
-        Number of steps done.
-    settings : dict
-        What decides the result; a later `read_checkpoint` must give the same.
-    state : dict
-        Tensors, numbers, strings, and lists and dicts of these.
-    keep : int
-        At least 1.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    InputError
-        If the disk is full; the checkpoints before it stay.
-    """
+    """Write ``step-%06d.pt`` after a number of steps, with what decides the result; keep the newest `keep`."""
     path = folder / f"step-{step:06d}.pt"
     with atomic(path) as tmp, open(tmp, "wb") as file:
         try:
@@ -58,29 +36,7 @@ def write_checkpoint(folder: Path, step: int, settings: dict, state: dict, keep:
 
 
 def read_checkpoint(folder: Path, settings: dict) -> tuple[int, dict] | None:
-    """Read the newest checkpoint that is whole.
-
-    Parameters
-    ----------
-    folder : Path
-        May be missing.
-    settings : dict
-
-    Returns
-    -------
-    tuple of int and dict, or None
-        Number of steps done, and the state on the CPU; None where there is no whole checkpoint.
-
-    Raises
-    ------
-    InputError
-        If it was written under other settings.
-
-    Warns
-    -----
-    UserWarning
-        For each damaged file that is passed over.
-    """
+    """Read the newest checkpoint that is whole: the steps done, and the state on the CPU; None where there is none."""
     for path in reversed(list_checkpoints(folder)):
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)

@@ -22,7 +22,7 @@ from ..model.text import tokenize
 from ..shards.replay import ReplayPairs, ReplayStream
 from ..shards.stream import Batch, ShardStream
 from ..shards.write import read_index
-from .parallel import gather_rows, own_rows, world
+from .distributed import gather_rows, own_rows, world
 
 
 class Drawn(NamedTuple):

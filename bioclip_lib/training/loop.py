@@ -12,7 +12,10 @@ encodes its share, and all compare it with the features of the others.
 import contextlib
 import dataclasses
 import math
+import signal
+import threading
 from collections.abc import Callable
+from types import FrameType
 
 import numpy as np
 import pandas as pd
@@ -26,15 +29,12 @@ from ..model.load import model_digest
 from ..model.text import compact_vocabulary
 from ..run import Run, atomic
 from ..shards.captions import HIGHER_RANKS
+from .adapt import compiled, low_rank
 from .batches import Pairs, TrainData, check_drawing
 from .checkpoints import delete_checkpoints, read_checkpoint, write_checkpoint
-from .compilation import compiled
-from .lora import low_rank
+from .distributed import check_agreement, joined, own_rows, sharded, world
 from .objectives import CLASS_OBJECTIVES, Objective
-from .parallel import check_agreement, joined, own_rows, world
-from .schedule import with_steps
-from .sharding import sharded
-from .stopping import StopRequest
+from .optimizer import with_steps
 from .trainer import Trainer
 
 __all__ = ["TrainData", "fit"]
@@ -106,7 +106,7 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
 
     In several processes (``torchrun --nproc-per-node 2 script.py``, all with the same data and run directory) the
     first one writes the log and checkpoints; what follows `fit` in a script, such as the export, is for it too:
-    ``if parallel.world().rank == 0``.
+    ``if distributed.world().rank == 0``.
     """
     check_numbers(config.train)
     config = with_steps(config, len(train.labels))
@@ -139,6 +139,29 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
         with atomic(run.tables / "train_log.csv") as tmp:
             log.to_csv(tmp, index=False)
     return log
+
+
+class StopRequest:
+    """Within the context SIGTERM, as of a scheduler's time limit, does not end the process but sets `made`.
+
+    Python takes signals in the main thread alone; in another one nothing is noted, and SIGTERM ends the process.
+    """
+
+    def __init__(self) -> None:
+        self.made = False
+
+    def __enter__(self) -> "StopRequest":
+        self._in_main = threading.current_thread() is threading.main_thread()
+        if self._in_main:
+            self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._in_main:
+            signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.made = True
 
 
 def _load_newest(trainer: Trainer, run: Run, settings: dict) -> None:
@@ -210,7 +233,7 @@ def _check(model: torch.nn.Module, train: TrainData, val: TrainData, cfg: TrainC
         if cfg.objective.startswith("hierarchical") and len(data.labels) and data.lineages is None:
             raise InputError(
                 f"train.objective={cfg.objective} needs the ranks of each class; give the {name} data lineages, as "
-                "train_data.load_training_data does"
+                "training.load_training_data does"
             )
     if cfg.freeze_image_tower != train.holds_features:
         raise InputError(
@@ -238,7 +261,7 @@ def _check_validation(train: TrainData, val: TrainData, cfg: TrainConfig) -> Non
         what = "their classes are numbered apart" if numbered_apart else f"the inputs are {shapes[0]} and {shapes[1]}"
         raise InputError(
             f"training and validation data do not fit together: {what}; load both by "
-            "train_data.load_training_data, under this configuration"
+            "training.load_training_data, under this configuration"
         )
 
 

@@ -30,19 +30,8 @@ SIGLIP_SCALE, SIGLIP_BIAS = math.log(10), -10.0
 class Objective(torch.nn.Module):
     """An objective and its own weights: linear classifiers, which start from 0; none with texts.
 
-    Parameters
-    ----------
-    model : open_clip model
-        Gives the logit scale. For ``siglip`` a model without a logit bias gets one, in place, and starts from the scale
-        10 and the bias -10 as in the paper; open_clip stores the bias with the model.
-    cfg : TrainConfig
-    train : TrainData
-        Its number of classes, or of taxa a rank, decides the sizes of the classifiers.
-
-    Raises
-    ------
-    InputError
-        For an unknown objective, or a temperature that is not positive.
+    For ``siglip`` a model without a logit bias gets one, in place, and starts from the scale 10 and the bias -10 as in
+    the paper; open_clip stores the bias with the model.
     """
 
     def __init__(self, model: torch.nn.Module, cfg: TrainConfig, train: TrainData) -> None:
@@ -73,23 +62,7 @@ class Objective(torch.nn.Module):
     def forward(
         self, images: torch.Tensor, texts: torch.Tensor | None, data: Pairs, batch: Batch, rows: slice
     ) -> torch.Tensor:
-        """Compute the loss of the pairs at `rows` among all of a batch.
-
-        Parameters
-        ----------
-        images : Tensor of shape (B, D), float32
-            Not normalised.
-        texts : Tensor of shape (B, D), float32, or None
-            L2-normalised.
-        data : Pairs
-        batch : Batch
-        rows : slice
-
-        Returns
-        -------
-        Tensor of shape ()
-            The mean over equal shares of a batch is the loss of the batch.
-        """
+        """Compute the loss of the pairs at `rows`: of image features, (B, D), and normalised texts, (B, D), if any."""
         device = images.device
         if texts is None:
             taxa = batch.labels[:, None] if self.name == "classification" else data.lineages[batch.labels]  # (B, R)

@@ -1,54 +1,150 @@
-"""From gradients to weights: AdamW over the groups of `schedule.parameter_groups`, clipping, fp16's scaled loss, and a
-moving average of the weights.
+"""From gradients to weights: the recipe's steps and rates, gradients of batches in parts, AdamW, moving averages.
 
 Takes a model and `TrainConfig`; changes the trained parameters in place. With fp16 a step whose gradient is not finite
 is left out and counted, and the scale halved; with the other precisions nothing is scaled.
 """
 
 import contextlib
-from collections.abc import Iterator
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterator
 
 import torch
 
-from ..config import TrainConfig
+from ..config import Config, TrainConfig
 from ..errors import InputError
-from .parallel import add_up
-from .schedule import parameter_groups
-from .sharding import alike, is_spread
+from .adapt import BLOCK
+from .distributed import add_up, alike, is_spread
 
 INITIAL_SCALE = 2.0**16
+_TOWERS = ("visual", "text")
+_STEM = re.compile(
+    r"\b(conv1|bn1|conv_stem|patch_embed|class_embedding|cls_token|positional_embedding|pos_embed|ln_pre|norm_pre"
+    r"|token_embedding)\b"
+)
+
+
+def with_steps(config: Config, n_images: int) -> Config:
+    """Return a configuration whose ``train.steps`` follows from ``train.epochs``, where that is positive."""
+    if config.train.epochs <= 0:
+        return config
+    steps = max(1, round(config.train.epochs * n_images / min(config.train.batch_size, max(1, n_images))))
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, steps=steps))
+
+
+def learning_rate(step: int, cfg: TrainConfig) -> float:
+    """Return the learning rate of a step (from 0): a linear rise over `warmup_steps`, then half a cosine down to 0."""
+    if step < cfg.warmup_steps:
+        return cfg.lr * (step + 1) / cfg.warmup_steps
+    done = (step - cfg.warmup_steps) / max(1, cfg.steps - cfg.warmup_steps)
+    return cfg.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def parameter_groups(
+    model: torch.nn.Module,
+    weight_decay: float,
+    features: bool = False,
+    heads: torch.nn.Module | None = None,
+    layer_decay: float = 1.0,
+) -> list[dict]:
+    """Split what is trained into matrices, which decay, and the rest, which does not; by layer, and by what is spread.
+
+    With `features` the image tower's head alone is trained; with `heads`, classifiers on the image features, no text
+    tower. Gains, biases, positional embeddings and the logit scale do not decay.
+    """
+    classifiers = [] if heads is None else list(heads.named_parameters())
+    named = [*model.named_parameters(), *classifiers]
+    scales = layer_scales([name for name, _ in named], layer_decay)
+    groups = {}
+    for name, parameter in named:
+        if features and name.startswith("visual.") and not name.startswith(("visual.head.", "visual.proj")):
+            continue
+        if classifiers and not name.startswith(("visual.", "heads.")):
+            continue
+        if not parameter.requires_grad:
+            continue
+        matrix = parameter.ndim >= 2 and "positional_embedding" not in name
+        groups.setdefault((scales[name], matrix, is_spread(parameter)), {})[name] = parameter
+    return [
+        {
+            "params": list(groups[key].values()),
+            "names": list(groups[key]),
+            "weight_decay": weight_decay if key[1] else 0.0,
+            "lr_scale": key[0],
+        }
+        for key in sorted(groups, reverse=True)
+    ]
+
+
+def layer_scales(names: list[str], decay: float) -> dict[str, float]:
+    """Return the factor of each parameter's learning rate, lower towards the input of its tower.
+
+    In a tower of n blocks, block i (from 0) has ``decay ** (n - i)``, what comes before the blocks
+    ``decay ** (n + 1)``, and what comes after them, such as the projection and the logit scale, 1: as in ELECTRA and
+    BEiT (Clark et al. 2020, https://arxiv.org/abs/2003.10555, Bao et al. 2022, https://arxiv.org/abs/2106.08254).
+    """
+    if not 0 < decay <= 1:
+        raise InputError(f"train.layer_decay is {decay:g}; give a number above 0, at most 1")
+    if decay == 1:
+        return dict.fromkeys(names, 1.0)
+    block = {name: int(match[1]) for name in names if (match := BLOCK.search(name))}
+    depth = {tower: 1 + max((i for n, i in block.items() if _tower(n) == tower), default=-1) for tower in _TOWERS}
+    if not all(depth[_tower(name)] for name in names if name not in block and _STEM.search(name)):
+        raise InputError("train.layer_decay needs towers of blocks, such as a ViT's; set it to 1")
+    scales = {}
+    for name in names:
+        n = depth[_tower(name)]
+        power = n - block[name] if name in block else (n + 1 if _STEM.search(name) else 0)
+        scales[name] = decay**power
+    return scales
+
+
+def _tower(name: str) -> str:
+    return "visual" if name.startswith("visual.") else "text"
+
+
+class Encoded:
+    """The features of some rows of a batch, encoded in parts of `part_size`, with the gradient of the whole batch.
+
+    A contrastive loss compares all pairs of a batch, so it cannot be summed over parts of it. But it needs the features
+    alone: they are computed part by part without a graph (`values`, (n, D)), the loss gives their gradient, and a
+    second pass over the parts brings that into the parameters. Memory holds the activations of one part (Gao et al.
+    2021, https://arxiv.org/abs/2101.06983). With a `part_size` of 0 all rows are one part, whose graph is kept.
+
+    `encode` maps a slice of the batch to features; called again for the same slice, it must see the same crops and
+    dropped tokens. Processes have to encode equally often: up to `n_parts` row 0 is encoded, with a gradient of 0.
+    """
+
+    def __init__(self, encode: Callable[[slice], torch.Tensor], rows: slice, part_size: int, n_parts: int = 1) -> None:
+        self.encode, self.graph = encode, None
+        n = rows.stop - rows.start
+        step = part_size or max(1, n)
+        starts = range(rows.start, rows.stop, step)
+        self.parts = [slice(start, min(start + step, rows.stop)) for start in starts]
+        self.n_idle = max(0, n_parts - len(self.parts))
+        self.parts += [slice(0, 1)] * self.n_idle
+        if len(self.parts) == 1:
+            self.graph = encode(self.parts[0])
+            self.values = self.graph.detach()[:n]
+        else:
+            with torch.no_grad():
+                self.values = torch.cat([encode(part) for part in self.parts])[:n]
+
+    def backward(self, gradient: torch.Tensor) -> None:
+        """Add the parameters' gradients, given that of the features of the whole batch, (B, D)."""
+        for i, part in enumerate(self.parts, start=1):
+            features = self.encode(part) if self.graph is None else self.graph
+            idle = i > len(self.parts) - self.n_idle
+            features.backward(torch.zeros_like(features) if idle else gradient[part])
 
 
 class Optimizer:
     """AdamW with its gradient scaler and, with ``train.ema_decay``, the average of what it trains.
 
-    Parameters
-    ----------
-    model : open_clip model
-    cfg : TrainConfig
-    features : bool
-        Of the image tower train its head alone.
-    heads : torch.nn.Module
-        Classifiers on the image features, maybe none.
+    `parameters` are what is trained: those `spread` over the processes, and each process's `own`. `average` holds their
+    moving average, from their values at the start; `n_skipped` counts the steps left out for a gradient in fp16.
 
-    Raises
-    ------
-    InputError
-        For a decay, of layers or of the average, out of its range.
-
-    Attributes
-    ----------
-    parameters : list of Parameter
-        What is trained.
-    spread, own : list of Parameter
-        Those of it that are spread over the processes, and those that each process has.
-    n_skipped : int
-        Steps left out because a gradient in fp16 was not finite.
-    average : list of Tensor
-        The moving average of `parameters`, from their values at the start; empty without.
-
-    Notes
-    -----
     fp16 ends at 65,504 and rounds what is under 6e-8 to 0. The loss is therefore multiplied by a power of two, 65,536
     at first, and the gradients are divided by it before they are used (Micikevicius et al. 2018,
     https://arxiv.org/abs/1710.03740). Gradients that overflow halve it; 2,000 steps without double it.

@@ -1,6 +1,6 @@
 """Training of a run in several processes, one a GPU: started from a notebook, or by `torchrun` on several machines.
 
-Takes a run that has its shards; leaves its checkpoints: `train.fit` with ``resume=True`` loads what they trained. By
+Takes a run that has its shards; leaves its checkpoints: `loop.fit` with ``resume=True`` loads what they trained. By
 hand, ``torchrun --nproc-per-node 8 -m bioclip_lib.training.processes <run>`` does the same; with its ``--nnodes``
 and ``--rdzv-endpoint``, and one folder of the run that all see, on several machines.
 """
@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..model.towers import build_model
 from ..run import Run, open_run
 from . import data, loop
-from .parallel import LOST
+from .distributed import LOST
 
 Hook = Callable[[dict[str, float]], None]
 
@@ -37,13 +37,13 @@ def train_in_processes(run: Run, config: Config, on_step: Hook | None = None) ->
     config : Config
         That of the run's ``config.json``, which the processes read.
     on_step : callable, optional
-        As of `train.fit`.
+        As of `loop.fit`.
 
     Raises
     ------
     InputError
         If the run has another configuration, or there are fewer GPUs than processes (without a GPU they share the
-        CPU); what `train.fit` raises in one of the processes; or with the log of processes that end otherwise.
+        CPU); what `loop.fit` raises in one of the processes; or with the log of processes that end otherwise.
 
     Notes
     -----

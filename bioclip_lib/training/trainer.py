@@ -18,14 +18,11 @@ from ..model.encode import evaluating, normalise_pixels, normalised, prepare_pix
 from ..model.text import encode_tokens
 from ..model.towers import autocast, project
 from ..run import atomic
-from .accumulation import Encoded
 from .batches import Batch, Pairs, augment, draw_batch, draw_types
+from .distributed import add_up, add_up_gradients, alike, gather_rows, own_rows, whole, world
 from .loaders import Drawn, MemoryLoader, ReplayLoader, ShardImages, ShardLoader
 from .objectives import Objective
-from .optimizer import Optimizer
-from .parallel import add_up, add_up_gradients, gather_rows, own_rows, world
-from .schedule import learning_rate
-from .sharding import alike, whole
+from .optimizer import Encoded, Optimizer, learning_rate
 
 MAX_LOGIT_SCALE = math.log(100)
 MAX_VALIDATION_PAIRS = 2_048  # a seeded choice; the loss only has to show over-fitting
@@ -73,22 +70,7 @@ class Trainer:
         self.step, self.log = step, state["log"]
 
     def train_step(self, bad_batch: Path, stop: bool = False) -> tuple[dict[str, float], bool]:
-        """Do one step.
-
-        Parameters
-        ----------
-        bad_batch : Path
-            Takes the pairs of a batch whose loss or gradient is not finite.
-        stop : bool
-            Whether this process was asked to stop.
-
-        Returns
-        -------
-        row : dict
-            Of the log, to which it is also appended.
-        stopping : bool
-            Whether any process was asked to stop; the same in all.
-        """
+        """Do one step; return its row of the log, and whether any process was asked to stop, as this one by `stop`."""
         start, cfg = time.perf_counter(), self.cfg
         generator = torch.Generator().manual_seed(cfg.seed * 1_000_003 + self.step)
         drawn = self.loader.draw(self.step)

@@ -17,7 +17,7 @@ from bioclip_lib.run import Run
 from bioclip_lib.shards import replay, stream
 from bioclip_lib.shards.replay import ReplayPairs, ReplayStream
 from bioclip_lib.training import data as train_data
-from bioclip_lib.training import loop, parallel
+from bioclip_lib.training import distributed, loop
 from bioclip_lib.training.loaders import MemoryLoader, ReplayLoader
 from bioclip_lib.training.loop import fit
 from tests.training.test_loop import tiny_config, tiny_images
@@ -77,8 +77,8 @@ def test_what_is_no_tar_or_no_count_is_passed_over(pairs, folder, tmp_path):
 
 
 def test_processes_have_to_share_what_a_small_set_gives(folder, tmp_path, monkeypatch):
-    for module in (loop, parallel):
-        monkeypatch.setattr(module, "world", lambda: parallel.World(0, 3))
+    for module in (loop, distributed):
+        monkeypatch.setattr(module, "world", lambda: distributed.World(0, 3))
     data = replace(tiny_images(16), replay=ReplayPairs(folder, 15, SIZE, tmp_path / "counts.json"))
     config = tiny_config(objective="clip", batch_size=9, replay_batch=15)
     with pytest.raises(InputError, match="3 processes cannot share 14 replayed pairs evenly"):  # two would train on 14

@@ -10,10 +10,10 @@ from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.model.encode import trunk_features
 from bioclip_lib.model.towers import build_model
-from bioclip_lib.training.accumulation import Encoded
 from bioclip_lib.training.batches import Pairs
 from bioclip_lib.training.loop import fit
 from bioclip_lib.training.objectives import OBJECTIVES, Objective
+from bioclip_lib.training.optimizer import Encoded
 from bioclip_lib.training.trainer import Trainer
 from tests.training.test_loop import TINY, tiny_config, tiny_images, train_tiny
 

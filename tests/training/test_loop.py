@@ -23,8 +23,7 @@ from bioclip_lib.training.batches import TrainData, augment, draw_crops, draw_ty
 from bioclip_lib.training.checkpoints import list_checkpoints
 from bioclip_lib.training.loaders import batch_indices
 from bioclip_lib.training.loop import compact_vocabulary, fit
-from bioclip_lib.training.optimizer import Optimizer
-from bioclip_lib.training.schedule import learning_rate, parameter_groups
+from bioclip_lib.training.optimizer import Optimizer, learning_rate, parameter_groups
 from bioclip_lib.training.trainer import MAX_LOGIT_SCALE, Trainer
 
 TINY = {

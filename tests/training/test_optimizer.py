@@ -14,12 +14,12 @@ from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.model.load import export_model, model_digest
 from bioclip_lib.model.towers import autocast, build_model
-from bioclip_lib.training import compilation, optimizer
+from bioclip_lib.training import adapt, optimizer
+from bioclip_lib.training.adapt import low_rank
 from bioclip_lib.training.batches import Pairs
 from bioclip_lib.training.checkpoints import list_checkpoints
-from bioclip_lib.training.lora import low_rank
 from bioclip_lib.training.objectives import Objective
-from bioclip_lib.training.schedule import layer_scales, learning_rate
+from bioclip_lib.training.optimizer import layer_scales, learning_rate
 from bioclip_lib.training.trainer import Trainer
 from tests.training.test_accumulation import data_with_lineages, gradients_of_a_step
 from tests.training.test_loop import TINY, _StopError, interrupt, tiny_config, train_tiny
@@ -213,7 +213,7 @@ def test_compiled_towers_train_as_plain_ones_and_what_fails_is_said_once(tmp_pat
         return graph.forward
 
     plain, log = train_tiny(tmp_path / "plain", tiny_config(steps=2))
-    monkeypatch.setattr(compilation, "BACKEND", backend)
+    monkeypatch.setattr(adapt, "COMPILER", backend)
     torch.compiler.reset()
     compiled, compiled_log = train_tiny(tmp_path / "compiled", tiny_config(steps=2, compile=True))
     assert len(graphs) >= 2
@@ -224,7 +224,7 @@ def test_compiled_towers_train_as_plain_ones_and_what_fails_is_said_once(tmp_pat
     def fails(graph, inputs):
         raise RuntimeError("no compiler")
 
-    monkeypatch.setattr(compilation, "BACKEND", fails)
+    monkeypatch.setattr(adapt, "COMPILER", fails)
     torch.compiler.reset()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

@@ -127,6 +127,6 @@ def test_what_is_no_run_is_said_so(tmp_path, capsys):
 def test_the_run_of_the_processes_has_the_notebooks_configuration(make_run, monkeypatch):
     run, config = make_run(processes=2, text_types=("sci", "com"), crop_area=(0.5, 0.75))
     seen = []
-    monkeypatch.setattr(processes.train, "fit", lambda *args, **_: seen.append(args[3]))
+    monkeypatch.setattr(processes.loop, "fit", lambda *args, **_: seen.append(args[3]))
     assert processes.main(str(run.root)) == 0
     assert dataclasses.asdict(seen[0]) == dataclasses.asdict(config) and Run(run.root).name == run.name

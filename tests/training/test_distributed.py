@@ -19,7 +19,7 @@ from bioclip_lib.model.towers import LITE0, build_model
 from bioclip_lib.run import Run
 from bioclip_lib.shards import stream
 from bioclip_lib.shards.replay import ReplayPairs
-from bioclip_lib.training import optimizer, parallel, sharding
+from bioclip_lib.training import distributed, optimizer
 from bioclip_lib.training.loop import fit
 from tests.shards.test_replay import write_pairs
 from tests.training.test_accumulation import data_with_lineages
@@ -32,8 +32,8 @@ warnings.simplefilter("ignore")
 sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
-from tests.training.test_parallel import train_all, train_shards, train_spread
-from bioclip_lib import optimizer, parallel
+from tests.training.test_distributed import train_all, train_shards, train_spread
+from bioclip_lib.training import distributed, optimizer
 from bioclip_lib.errors import InputError
 from bioclip_lib.training.trainer import Trainer
 rank, fault = int(os.environ["RANK"]), sys.argv[2]
@@ -76,7 +76,7 @@ def train_all(folder, seed=0, batch_size=8, objectives=OBJECTIVES, precision="fp
         model = build_model(config.model)
         run = Run(Path(folder) / (objective if precision == "fp32" else precision))
         fit(model, data, tiny_images(12, seed=1) if "class" not in objective else data, config, run, progress=False)
-        if parallel.world().rank == 0:
+        if distributed.world().rank == 0:
             torch.save(model.state_dict(), Path(folder) / f"{run.name}.pt")
 
 
@@ -87,7 +87,7 @@ def train_shards(folder):
         patch.setattr(stream, "MAX_UNREADABLE", 0.05)
         warnings.filterwarnings("ignore", message=".*cannot be read")
         model, _ = train_streamed(Run(Path(folder) / "run"), Path(folder) / "streamed", config)
-    if parallel.world().rank == 0:
+    if distributed.world().rank == 0:
         torch.save(model.state_dict(), Path(folder) / "streamed.pt")
 
 
@@ -108,7 +108,7 @@ def train_spread(folder):
         config = tiny_config(batch_size=8, steps=20, checkpoint_every_steps=8, keep_checkpoints=3, **values)
         data = images
         if name == "replay":
-            counts = Path(folder) / f"counts-{parallel.world().rank}.json"
+            counts = Path(folder) / f"counts-{distributed.world().rank}.json"
             data = replace(images, replay=ReplayPairs(Path(folder) / "tars", 4, 20, counts))
         if config.train.freeze_image_tower:
             data = replace(images, inputs=trunk_features(build_model(config.model), images.inputs))
@@ -119,32 +119,32 @@ def train_spread(folder):
             state = model.state_dict()
             assert resume is False or all(torch.equal(before[key], value) for key, value in state.items())
             before = state
-            if parallel.world().rank == 0:
+            if distributed.world().rank == 0:
                 torch.save(state, Path(folder) / f"{name}.pt")
                 for step in (16, 20):
                     (run.checkpoints / f"step-{step:06d}.pt").unlink()
-            parallel.check_agreement(0, "nothing: a barrier")
+            distributed.check_agreement(0, "nothing: a barrier")
     check_shares(model, replace(config.train, shard=True))
 
 
 def check_shares(model, cfg):
     """Each of the processes keeps its share of the blocks, and settings that do not go with that are refused."""
     n_blocks = sum(p.numel() for name, p in model.named_parameters() if "resblocks" in name)
-    with sharding.sharded(model, cfg) as trained:
-        spread = [p for p in trained.parameters() if sharding.is_spread(p)]
-        if parallel.world().size > 1:
+    with distributed.sharded(model, cfg) as trained:
+        spread = [p for p in trained.parameters() if distributed.is_spread(p)]
+        if distributed.world().size > 1:
             kept = sum(p.to_local().numel() for p in spread)
             assert sum(p.numel() for p in spread) == n_blocks and abs(kept / n_blocks - 1 / 2) < 0.01
-            state = sharding.whole(trained.state_dict(), keep=parallel.world().rank == 0)
+            state = distributed.whole(trained.state_dict(), keep=distributed.world().rank == 0)
             assert all(
-                (value is None) == (parallel.world().rank > 0) for key, value in state.items() if "blocks" in key
+                (value is None) == (distributed.world().rank > 0) for key, value in state.items() if "blocks" in key
             )
             lite0 = build_model(ModelConfig(image_tower=LITE0, image_size_px=32, text_layers=1))  # channels last
-            with sharding.sharded(lite0, cfg) as trained:
-                assert all(map(sharding.is_spread, trained.visual.trunk.parameters()))
+            with distributed.sharded(lite0, cfg) as trained:
+                assert all(map(distributed.is_spread, trained.visual.trunk.parameters()))
             with (
                 pytest.raises(InputError, match=r"train\.compile"),
-                sharding.sharded(model, replace(cfg, compile=True)),
+                distributed.sharded(model, replace(cfg, compile=True)),
             ):
                 pass
         else:
@@ -208,6 +208,6 @@ def test_shares_cover_all_rows_once(monkeypatch):
         for n in (0, 1, 5, 14):
             rows = []
             for rank in range(size):
-                monkeypatch.setattr(parallel, "world", lambda rank=rank, size=size: parallel.World(rank, size))
-                rows += range(n)[parallel.own_rows(n)]
+                monkeypatch.setattr(distributed, "world", lambda rank=rank, size=size: distributed.World(rank, size))
+                rows += range(n)[distributed.own_rows(n)]
             assert rows == list(range(n))

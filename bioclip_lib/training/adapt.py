@@ -1,19 +1,22 @@
-"""Low-rank adaptation: instead of a weight matrix, a product of two thin ones is trained and added to it.
+"""Other ways to train the same towers: through low-rank factors of their matrices, and compiled.
 
-Takes a model; within `low_rank` its attention and MLP matrices carry factors, afterwards plain weights again. Refuses a
-tower without such matrices.
+Takes a model; within `low_rank` its attention and MLP matrices carry factors, within `compiled` its towers are called
+through `torch.compile`; afterwards it is as it was, with trained weights. Refuses a tower without such matrices.
 """
 
 import contextlib
 import re
+import warnings
 from collections.abc import Iterator
 
 import torch
+from torch._dynamo.exc import TorchDynamoException
 from torch.nn.utils import parametrize
 
 from ..errors import InputError
 
 BLOCK = re.compile(r"\b(?:resblocks|blocks)\.(\d+)\.")  # of open_clip's, and of timm's towers
+COMPILER = "inductor"
 _TRAINED = ("logit_scale", "logit_bias", "text_projection", "text.text_projection", "visual.proj", "visual.head.")
 
 
@@ -37,25 +40,7 @@ class LowRank(torch.nn.Module):
 def low_rank(model: torch.nn.Module, rank: int, seed: int, frozen_image_tower: bool = False) -> Iterator[None]:
     """Train a model through factors of its attention and MLP matrices; merge them into the weights at the end.
 
-    Parameters
-    ----------
-    model : open_clip model
-        Changed in place. Within the context ``state_dict`` has the factors; beside them only the projections
-        (``visual.proj`` or ``visual.head``, ``text_projection``) and the logit scale and bias are trained.
-    rank : int
-        0 changes nothing.
-    seed : int
-        Decides the factors ``down``.
-    frozen_image_tower : bool
-        Leave the image tower as it is.
-
-    Raises
-    ------
-    InputError
-        If a tower that is to be trained has no such matrices.
-
-    Notes
-    -----
+    Beside the factors only the projections and the logit scale and bias are trained. With a rank of 0 nothing changes.
     Hu et al. 2021, https://arxiv.org/abs/2106.09685, with their factor alpha / r at 1. The matrix that gives queries,
     keys and values in one product counts as one matrix.
     """
@@ -91,3 +76,43 @@ def _matrices(model: torch.nn.Module, frozen_image_tower: bool) -> Iterator[tupl
             yield module, name
     if not found["text"] or not (found["image"] or frozen_image_tower):
         raise InputError("train.lora_rank needs towers of transformer blocks; set it to 0, or choose a ViT")
+
+
+@contextlib.contextmanager
+def compiled(model: torch.nn.Module, enabled: bool) -> Iterator[None]:
+    """Compile both towers for the time of the context; where that fails, warn once and go on without.
+
+    Compiled products are rounded differently, and which kernels are chosen may depend on the first shapes seen: a run
+    that is resumed with it agrees with an uninterrupted one to rounding, not always to the bit.
+    """
+    if not enabled:
+        yield
+        return
+    towers = [model.visual, model.text if hasattr(model, "text") else model.transformer]
+
+    def undo() -> None:
+        for tower in towers:
+            tower._compiled_call_impl = None
+
+    for tower in towers:
+        tower.compile(backend=COMPILER)
+        tower._compiled_call_impl = _or_eager(tower, tower._compiled_call_impl, undo)
+    try:
+        yield
+    finally:
+        undo()
+
+
+def _or_eager(tower: torch.nn.Module, call, undo):
+    """Return a call of a compiled tower that, where compiling fails, undoes it for all towers and goes on."""
+
+    def guarded(*args, **kwargs):
+        try:
+            return call(*args, **kwargs)
+        except TorchDynamoException as error:
+            undo()
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+            warnings.warn(f"torch.compile failed ({reason}); training goes on without it", stacklevel=2)
+            return tower(*args, **kwargs)
+
+    return guarded
