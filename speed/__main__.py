@@ -17,6 +17,7 @@ from bioclip_lib.model.text import tokenize
 from bioclip_lib.model.towers import build_model
 from bioclip_lib.run import Run
 from bioclip_lib.shards import captions
+from bioclip_lib.shards import read as shard_reader
 from bioclip_lib.shards import write as shards
 from bioclip_lib.sources import read
 from bioclip_lib.synthetic import tree as synthetic
@@ -63,7 +64,7 @@ def names_per_second():
 
 def training_rates(folder, config, table):
     """Return images per second of training steps: multi-positive loss, and plain CLIP, on the mini model."""
-    image_ids, images = shards.load_images(folder / "shards", ["train"], config.shards.image_size_px)
+    image_ids, images = shard_reader.load_images(folder / "shards", ["train"], config.shards.image_size_px)
     texts = captions.caption_table(table).set_index("class_key")
     key = catalog.class_key(table).set_axis(table["image_id"])
     labels = texts.index.get_indexer(key.loc[image_ids])
@@ -92,7 +93,7 @@ def main():
         write = lambda: shards.write_shards(table, folder / "shards", config.shards)  # noqa: E731
         rows.append(("write shards", "images/s", measure(write, len(table))))
         splits = ["train", "val", "test", "heldout_species"]
-        load = lambda: shards.load_images(folder / "shards", splits, 48)  # noqa: E731
+        load = lambda: shard_reader.load_images(folder / "shards", splits, 48)  # noqa: E731
         rows.append(("decode shards", "images/s", measure(load, len(table))))
         images = load()[1][:256]
         clip = build_model(config.model)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import webdataset as wds
 
-from bioclip_lib.shards import stream, write
+from bioclip_lib.shards import read, stream
 
 SIZE_PX, BATCH, ROUNDS = 48, 128, 3
 WORKERS = 2
@@ -20,7 +20,7 @@ WORKERS = 2
 
 def in_memory(folder):
     """Load the split as arrays; return the number of images."""
-    return len(write.load_images(folder, ["train"], SIZE_PX)[0])
+    return len(read.load_images(folder, ["train"], SIZE_PX)[0])
 
 
 def streamed(source):
@@ -38,7 +38,7 @@ def by_webdataset(folder):
         wds.tarfile_to_samples(),
         wds.shuffle(bufsize=5_000, initial=1_000),
         wds.to_tuple("jpg", "json", "__key__"),
-        wds.map_tuple(lambda data: stream._pixels(data, SIZE_PX)),
+        wds.map_tuple(lambda data: read.decode_pixels(data, SIZE_PX)),
         wds.batched(BATCH),
     )
     loader = wds.WebLoader(data, batch_size=None, num_workers=WORKERS)
@@ -57,9 +57,9 @@ def rows(folder):
     in_memory(folder), streamed(source)
     rates = {name: [] for name in readers}
     for _ in range(ROUNDS):
-        for name, read in readers.items():
+        for name, reader in readers.items():
             start = time.perf_counter()
-            n = read()
+            n = reader()
             rates[name].append(n / (time.perf_counter() - start))
     return [(name, "images/s", statistics.median(found)) for name, found in rates.items()]
 

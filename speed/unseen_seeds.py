@@ -19,14 +19,14 @@ from bioclip_lib.model import encode as embed
 from bioclip_lib.model import features
 from bioclip_lib.model.towers import build_model
 from bioclip_lib.run import Run
-from bioclip_lib.shards import write
+from bioclip_lib.shards import read
 from bioclip_lib.training import data, loop
 
 
 def read_trunk(run, mirrored=False):
     """Return the frozen features of all images of a run, indexed by image; what is missing is computed."""
     clip = build_model(load_config("photos").model)
-    table = features.trunk_table(run, clip, sorted(set(write.read_index(run.shards)["split"])), mirrored)
+    table = features.trunk_table(run, clip, sorted(set(read.read_index(run.shards)["split"])), mirrored)
     return pd.DataFrame(table.values, index=table.image_ids)
 
 

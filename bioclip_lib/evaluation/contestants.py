@@ -34,7 +34,7 @@ from ..model.features import (
 from ..model.load import is_vision_only, load_model, preprocess_digest
 from ..model.towers import LITE0, build_model, project
 from ..run import Run
-from ..shards import write
+from ..shards import read
 from ..training.objectives import CLASS_OBJECTIVES
 from .zero_shot import ClassEncoder, zero_shot_weights
 
@@ -56,21 +56,21 @@ class EvaluatedImages:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.splits = [split for split in EVALUATED_SPLITS if split in set(write.read_index(run.shards)["split"])]
+        self.splits = [split for split in EVALUATED_SPLITS if split in set(read.read_index(run.shards)["split"])]
         if not self.splits:
             raise InputError(
                 f"{run.root} has no image to test on, of species seen or held out; build it again with "
                 "split.test_fraction or split.heldout_fraction above 0, and data.published_splits=false where the "
                 "makers' splits leave none"
             )
-        self.image_ids = [i for split in self.splits for i in write.read_image_ids(run.shards, split)]
+        self.image_ids = [i for split in self.splits for i in read.read_image_ids(run.shards, split)]
         self._size_px, self._pixels = 0, None
 
     def pixels(self, size_px: int) -> np.ndarray:
         """Return the images at a size, uint8 (n, size_px, size_px, 3); those of another size are forgotten."""
         if self._size_px != size_px:
             self._pixels = None
-            self._pixels = write.load_images(self.run.shards, self.splits, size_px)[1]
+            self._pixels = read.load_images(self.run.shards, self.splits, size_px)[1]
             self._size_px = size_px
         return self._pixels
 

@@ -17,7 +17,7 @@ import torch
 
 from ..errors import InputError
 from ..run import Run, atomic
-from ..shards.write import load_images, read_image_ids, read_index
+from ..shards.read import load_images, read_image_ids, read_index
 from .encode import height_width, trunk_features
 from .load import model_digest, preprocess_digest
 from .towers import image_trunk

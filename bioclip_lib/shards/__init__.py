@@ -1,7 +1,13 @@
-"""From the catalog to tars, and back."""
+"""From the catalog to tars, and back.
+
+A catalog with splits goes in (`write`), and comes out as batches of training images (`stream`), as arrays or samples
+(`read`), and as the texts that a model reads (`captions`). `samples` has the form of one sample; `replay` reads pairs
+of another collection beside them.
+"""
 
 from .captions import SHARD_TEXTS, caption, caption_table, sample_text_types, shared_words_by_rank
-from .write import read_shards, write_shards
+from .read import read_shards
+from .write import write_shards
 
 __all__ = [
     "SHARD_TEXTS",

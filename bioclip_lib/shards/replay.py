@@ -17,34 +17,19 @@ from ..files.archives import MAX_ARCHIVES, SEPARATOR, Archive, ArchiveError, ope
 from ..files.images import MAX_BYTES, ImageError
 from ..run import write_json
 from ..workers import map_threads
-from .stream import ShardStream, decode_pixels
+from .read import decode_pixels
+from .stream import SampleStream
 
 _IMAGES = ("jpg", "jpeg", "png", "webp")
 _MAX_TEXT_BYTES = 2**16
 
 
 class ReplayPairs:
-    """The pairs in the tars of a folder, which stay there until a step needs them.
+    """The pairs in the tars of a folder, which stay there until a step needs them; `InputError` if there are none.
 
-    Parameters
-    ----------
-    folder : str or Path
-    batch_size : int
-        Pairs a step, of all processes together.
-    size_px : int
-        Height and width at which images are read; short edge resized, centre cropped.
-    counts : Path
-        JSON file that keeps how many pairs each tar holds, so that its headers are read once only.
-
-    Attributes
-    ----------
-    sizes : dict of Path to int
-        Pairs of each tar.
-
-    Raises
-    ------
-    InputError
-        If the folder has no pairs.
+    `batch_size` pairs a step, of all processes together; images are read with `size_px` on a side: short edge resized,
+    centre cropped. The JSON file `counts` keeps how many pairs each tar holds (``sizes``), so that headers are read
+    once.
     """
 
     def __init__(self, folder: str | Path, batch_size: int, size_px: int, counts: Path) -> None:
@@ -73,20 +58,14 @@ class ReplayPairs:
         return hashlib.sha256(repr((content, self.batch_size, self.size_px)).encode()).hexdigest()
 
 
-class ReplayStream(ShardStream):
-    """`stream.ShardStream` over the tars of `ReplayPairs`; of a batch, ``class_keys`` are the texts.
-
-    Parameters
-    ----------
-    pairs : ReplayPairs
-    seed, rank, world_size
-        As of `ShardStream`.
-    """
+class ReplayStream(SampleStream):
+    """A stream of the tars of `ReplayPairs`; of a batch, ``class_keys`` are the texts."""
 
     remedy = "mend or remove those tars"
 
     def __init__(self, pairs: ReplayPairs, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
-        self._open(pairs.sizes, str(pairs.folder), pairs.batch_size, pairs.size_px, seed, (rank, world_size))
+        self._paths, sizes = list(pairs.sizes), list(pairs.sizes.values())
+        super().__init__(sizes, str(pairs.folder), pairs.batch_size, pairs.size_px, seed, (rank, world_size))
 
     def _read(self, number: int) -> tuple[np.ndarray, str, str] | None:
         """Read and decode one pair; None, and it is counted, where that is not possible."""
@@ -97,9 +76,9 @@ class ReplayStream(ShardStream):
             pixels = decode_pixels(read_member(path, name, MAX_BYTES), self.size_px)
             return pixels, name, read_member(path, text, _MAX_TEXT_BYTES).decode().strip()
         except (ArchiveError, ImageError, UnicodeDecodeError) as error:
-            self._pass_over(f"{path}{SEPARATOR}{name}", str(error), 1)
+            self._pass_over(f"{path}{SEPARATOR}{name}", str(error))
         except IndexError:
-            self._pass_over(f"{path}{SEPARATOR}{name}", "the tar has changed", 1)
+            self._pass_over(f"{path}{SEPARATOR}{name}", "the tar has changed")
         return None
 
 

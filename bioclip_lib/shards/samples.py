@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from math import ceil
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, features
 
@@ -25,24 +26,13 @@ _JSON_FIELDS = (
     *("image_id", "source", "source_id", "verbatim_name", "class_key", *RANKS, "scientific_name", "common_name"),
     *("rank", "name_status", "backbone", "taxon_id", "license", "rights_holder", "source_url", "split"),
 )
-_OVERSIZE = 1.5
+OVERSIZE = 1.5  # a large JPEG is decoded at 1/2, 1/4 or 1/8 scale, to no less than so many times the size wanted
 _BLOCK = tarfile.BLOCKSIZE
 _HEADER = tarfile.TarInfo().tobuf(tarfile.USTAR_FORMAT)
 
 
 def text_members(row: Mapping[str, str]) -> dict[str, bytes]:
-    """Return the members of a sample other than its image, suffix -> bytes.
-
-    Parameters
-    ----------
-    row : mapping
-        A row of the catalog, with ``class_key``.
-
-    Returns
-    -------
-    dict of str to bytes
-        One a text type of `shards.captions.SHARD_TEXTS`, ``txt`` and ``json``.
-    """
+    """Return the members of a sample other than its image, suffix -> bytes: its texts, ``txt`` and ``json``."""
     texts = {suffix: caption(row, text_type) for text_type, suffix in SHARD_TEXTS.items()}
     texts["txt"] = caption(row, DEFAULT_TEXT)
     texts["json"] = json.dumps({field: row[field] for field in _JSON_FIELDS}, ensure_ascii=False)
@@ -50,24 +40,7 @@ def text_members(row: Mapping[str, str]) -> dict[str, bytes]:
 
 
 def image_member(row: Mapping[str, str], config: ShardConfig) -> bytes:
-    """Read and encode the image of a row.
-
-    Parameters
-    ----------
-    row : mapping
-        With ``location`` and ``sha256``.
-    config : ShardConfig
-
-    Returns
-    -------
-    bytes
-        Of `encode_image`.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or is not the one that the catalog describes.
-    """
+    """Read and encode the image of a row; `InputError` if it is not the one that the catalog describes."""
     try:
         data = read_bytes(row["location"])
         if sha256(data).hexdigest() != row["sha256"]:
@@ -78,22 +51,18 @@ def image_member(row: Mapping[str, str], config: ShardConfig) -> bytes:
 
 
 def encode_image(data: bytes, image_size_px: int, jpeg_quality: int) -> bytes:
-    """Return an image file as JPEG whose short side is at most `image_size_px`.
+    """Return an image file as JPEG whose short side is at most `image_size_px`; no image is scaled up.
 
-    A small upright baseline RGB JPEG is returned as it is, without another loss; others are scaled down (never up) and
-    encoded again.
-
-    Notes
-    -----
-    A large JPEG is decoded at 1/2, 1/4 or 1/8 scale, to no less than `_OVERSIZE` times the size wanted, the rest is
-    Lanczos's: 4 times as fast for 12 megapixels, and 33 dB or more (peak signal to noise) from the full decode of
-    images with a natural spectrum, 45 dB for most sizes. Down to the very size wanted it would be 28 dB.
+    A small upright baseline RGB JPEG is returned as it is, without another loss. A large JPEG is decoded at a fraction
+    of its size, to no less than `OVERSIZE` times the size wanted, the rest is Lanczos's: 4 times as fast for 12
+    megapixels, and 33 dB or more (peak signal to noise) from the full decode of images with a natural spectrum, 45 dB
+    for most sizes. Down to the very size wanted it would be 28 dB.
     """
     image = identify(data)
     plain = image.format == "JPEG" and image.mode == "RGB" and not image.info.get("progressive")
     if plain and min(image.size) <= image_size_px and orientation(image) == 1:
         return data
-    image = to_rgb(image, short_side_px=ceil(_OVERSIZE * image_size_px))
+    image = to_rgb(image, short_side_px=ceil(OVERSIZE * image_size_px))
     short = min(image.size)
     if short > image_size_px:
         size = tuple(max(1, round(side * image_size_px / short)) for side in image.size)
@@ -110,19 +79,7 @@ def settings_digest(config: ShardConfig) -> str:
 
 
 def recipe(samples: Iterable[tuple[str, Mapping[str, bytes]]], config: ShardConfig) -> str:
-    """Return a SHA-256 of all that a tar is made of, without its images being read.
-
-    Parameters
-    ----------
-    samples : iterable of (str, mapping)
-        The SHA-256 of the image file, and `text_members` (the image id is in its json).
-    config : ShardConfig
-
-    Returns
-    -------
-    str
-        Hexadecimal digits.
-    """
+    """Return a SHA-256 of all that a tar is made of: the SHA-256 of each image's file, and its `text_members`."""
     digest = sha256(settings_digest(config).encode())
     for file_sha256, texts in samples:
         for value in (
@@ -152,17 +109,26 @@ def tar_member(name: str, data: bytes) -> bytes:
     return bytes(header) + data + bytes(-len(data) % _BLOCK)
 
 
-def read_samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Yield (image_id, suffix -> bytes) of one tar that `tar_member` wrote, in order."""
-    key, members = "", {}
+class Sample(NamedTuple):
+    """A sample in a tar: suffix -> bytes of its members, and the offset of its image."""
+
+    image_id: str
+    offset: int
+    members: dict[str, bytes]
+
+
+def read_samples(path: Path) -> Iterator[Sample]:
+    """Yield the samples of one tar that `tar_sample` wrote, in order; it is known to be whole."""
+    sample = Sample("", 0, {})
     with path.open("rb") as tar:
         while name := (header := tar.read(_BLOCK))[:100].rstrip(b"\0").decode("ascii"):
-            stem, _, suffix = name.partition(".")
-            if stem != key and members:
-                yield key, members
-                members = {}
+            image_id, _, suffix = name.partition(".")
+            if image_id != sample.image_id:
+                if sample.members:
+                    yield sample
+                sample = Sample(image_id, tar.tell(), {})
             size = int(header[124:135], 8)
-            key, members[suffix] = stem, tar.read(size)
+            sample.members[suffix] = tar.read(size)
             tar.seek(-size % _BLOCK, os.SEEK_CUR)
-    if members:
-        yield key, members
+    if sample.members:
+        yield sample

@@ -1,41 +1,96 @@
 """Training samples streamed from shards, for sets that do not fit in memory.
 
-Takes a folder of shards (`shards.write.write_shards`); returns batches of pixels with image ids and class keys.
-Refuses shards without samples, and stops where too many samples cannot be read.
+Takes a folder of shards; returns batches of pixels with image ids and class keys. Refuses shards without samples, and
+stops where too many samples cannot be read.
 
 Which samples make the batch of a step is a function of (index, seed, batch size, step) alone. Hence an interrupted run
 goes on at any step without reading what came before, and each of several processes finds its own slice.
 """
 
-import json
-import os
-import tarfile
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, count
-from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
-from ..files.images import MAX_BYTES, ImageError, identify, resize_and_crop, to_rgb
-from .sample_order import WINDOW_SHARDS, SampleOrder
-from .write import read_index
+from ..files.images import ImageError
+from .read import RERUN, SplitImages, decode_pixels, size_problem
 
 MAX_UNREADABLE = 0.01  # of the samples of the split; more stops the stream
-_BLOCK = tarfile.BLOCKSIZE
-_OVERSIZE = 1.5  # as in `shards.samples.encode_image`
+WINDOW_SHARDS = 32  # shuffled together: 64,000 samples of the default shards, some hundred megabytes
+_TRIES = 64  # samples drawn instead of an unreadable one
 _CHUNK = 32  # samples a thread decodes at a time
+
+
+class SampleOrder:
+    """An endless sequence of epochs, each a permutation of the samples of shards of these sizes, numbered through.
+
+    Shards are permuted, and within each window of `window_shards` of them their samples: a read is random among some
+    shards, not among all, which a disk or a network file system can serve from its cache. A window of numbers is all
+    that is held, nothing of the past is needed. The random bits are those of PCG64, which NumPy does not change.
+
+    Examples
+    --------
+    >>> order = SampleOrder([3, 2, 4], seed=0, window_shards=2)
+    >>> sorted(order.numbers(0, 9).tolist()) == sorted(order.numbers(9, 18).tolist()) == list(range(9))
+    True
+    >>> order.numbers(7, 12).tolist() == order.numbers(0, 18)[7:12].tolist()
+    True
+    """
+
+    def __init__(self, sizes: Sequence[int], seed: int, window_shards: int = WINDOW_SHARDS) -> None:
+        self.sizes, self.seed, self.window_shards = np.asarray(sizes, np.int64), seed, window_shards
+        self.first = np.concatenate([[0], np.cumsum(self.sizes)])  # number of each shard's first sample
+        self.n = int(self.first[-1])
+        self._kept: tuple[tuple[int, int], np.ndarray] = ((-1, -1), np.zeros(0, np.int64))
+
+    def numbers(self, start: int, stop: int) -> np.ndarray:
+        """Return the samples at the places `start` to `stop` of the sequence, int64."""
+        parts = [np.zeros(0, np.int64)]
+        while start < stop:
+            window, place = self._window(start)
+            parts.append(window[place : place + stop - start])
+            start += len(parts[-1])
+        return np.concatenate(parts)
+
+    def others(self, place: int) -> Iterator[int]:
+        """Yield samples to take instead of one at `place` that cannot be read: drawn from its window."""
+        window, _ = self._window(place)
+        for draw in self._bits(*divmod(place, self.n), purpose=2).random_raw(_TRIES):
+            yield int(window[int(draw) % len(window)])
+
+    def locate(self, number: int) -> tuple[int, int]:
+        """Return the shard of a sample, and its position in there."""
+        shard = int(np.searchsorted(self.first, number, side="right")) - 1
+        return shard, int(number - self.first[shard])
+
+    def _window(self, place: int) -> tuple[np.ndarray, int]:
+        """Return the samples of the window around a place of the sequence, in their order, and the place in there."""
+        epoch, place = divmod(place, self.n)
+        shards = np.argsort(self._bits(epoch, 0, purpose=0).random_raw(len(self.sizes)), kind="stable")
+        ends = np.cumsum(self.sizes[shards])[self.window_shards - 1 :: self.window_shards]
+        i = int(np.searchsorted(ends, place, side="right"))
+        key, window = self._kept
+        if key != (epoch, i):
+            members = shards[i * self.window_shards : (i + 1) * self.window_shards]
+            numbers = np.concatenate([np.arange(self.first[s], self.first[s + 1]) for s in members])
+            window = numbers[np.argsort(self._bits(epoch, i, purpose=1).random_raw(len(numbers)), kind="stable")]
+            self._kept = (epoch, i), window
+        return window, place - (int(ends[i - 1]) if i else 0)
+
+    def _bits(self, epoch: int, i: int, purpose: int) -> np.random.PCG64:
+        return np.random.PCG64(np.random.SeedSequence([self.seed, epoch, purpose, i]))
 
 
 class Batch(NamedTuple):
     """What one process sees of a batch: uint8 (B, size_px, size_px, 3); of each image its id, class and number.
 
-    The number is that of `ShardStream.numbers`, or of the readable sample that stands in for it.
+    The number is that of `SampleStream.numbers`, or of the readable sample that stands in for it.
     """
 
     images: np.ndarray
@@ -44,84 +99,35 @@ class Batch(NamedTuple):
     numbers: np.ndarray
 
 
-class ShardStream:
-    """The batches of one process, decoded as they are needed.
+class SampleStream:
+    """The batches of one process, decoded as they are needed, from `sizes` samples a tar; `_read` is the subclass's.
 
-    Parameters
-    ----------
-    folder : str or Path
-        The shards folder, with index.json.
-    split : str
-    batch_size : int
-        Of all processes together, a multiple of `world_size`. A set smaller than a batch is one batch.
-    size_px : int
-        Height and width of the images: short edge resized, centre cropped.
-    seed : int
-        Not negative.
-    rank, world_size : int
-        This process takes the `rank`-th of `world_size` equal slices of every batch.
+    `batch_size` is of all processes together, a multiple of their number; a set smaller than a batch is one batch.
+    Images have `size_px` pixels on a side: short edge resized, centre cropped. `place` = (rank, world_size): this
+    process takes the rank-th of equal slices of every batch.
 
-    Attributes
-    ----------
-    unreadable : dict of str to str
-        What was passed over so far, and why: ``shard.tar::member``, or whole shards.
-    n_unreadable : int
-        The same as a number of samples.
+    ``unreadable`` has what was passed over so far, and why: ``shard.tar::member``, or whole shards; ``n_unreadable`` is
+    that as a number of samples. Raises `InputError` where the numbers do not fit together; at any time, if more than
+    `MAX_UNREADABLE` of the samples cannot be read.
 
-    Raises
-    ------
-    InputError
-        If there are no samples, or the numbers do not fit together; at any time, if more than `MAX_UNREADABLE` of the
-        samples cannot be read.
-
-    Notes
-    -----
     An epoch has each sample once. Where the batch size does not divide it, a batch holds the end of one epoch and the
     beginning of the next. In place of an unreadable sample another of its window is taken, the same one in every run.
-
-    The sizes of all tars are compared with the index, their digests are not. A tar's headers are read once, when its
-    first sample is asked for; 4 bytes a sample are kept. Nothing is written.
     """
 
-    remedy = "rerun 01_dataset_construction"
+    remedy = RERUN
 
     def __init__(
-        self,
-        folder: str | Path,
-        split: str,
-        batch_size: int,
-        size_px: int,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
+        self, sizes: Sequence[int], source: str, batch_size: int, size_px: int, seed: int, place: tuple[int, int]
     ) -> None:
-        index = read_index(folder)
-        index = index[(index["split"] == split) & (index["n_samples"] > 0)]
-        if any(Path(name).name != name for name in [split, *index["shard"]]):
-            raise InputError(f"{folder}/index.json names files in other folders; {self.remedy}")
-        paths = [Path(folder) / split / name for name in index["shard"]]
-        tars = dict(zip(paths, index["n_samples"], strict=True))
-        self._open(tars, f"split {split!r} in {folder}", batch_size, size_px, seed, (rank, world_size))
-        for shard, n_bytes in enumerate(index["bytes"]):
-            if found := _size_problem(paths[shard], n_bytes):
-                self._pass_over_shard(shard, found)
-
-    def _open(
-        self, tars: dict[Path, int], source: str, batch_size: int, size_px: int, seed: int, place: tuple[int, int]
-    ) -> None:
-        """Prepare to read tars that hold so many samples each, in the `place[0]`-th of `place[1]` processes."""
         rank, world_size = place
         if not 0 <= rank < world_size or batch_size < 1 or batch_size % world_size or size_px < 1 or seed < 0:
             raise InputError(
                 f"batch_size={batch_size}, size_px={size_px}, seed={seed}, rank={rank} and world_size={world_size} "
                 "do not fit; batch_size is a multiple of world_size, rank less than it, the seed not negative"
             )
-        self.order = SampleOrder(list(tars.values()), seed)
+        self.order = SampleOrder(sizes, seed)
         if self.order.n < world_size:
             raise InputError(f"{self.order.n} samples of {source} for {world_size} processes; {self.remedy}")
-        self._paths = list(tars)
-        self._starts: list[np.ndarray | None] = [None] * len(self._paths)
-        self._indexing = [threading.Lock() for _ in self._paths]
         self._counting = threading.Lock()
         self.size_px, self.rank, self.world_size = size_px, rank, world_size
         self.batch_size = min(batch_size, self.order.n // world_size * world_size)
@@ -141,21 +147,7 @@ class ShardStream:
         return _joined(self._decode(*chunk) for chunk in self._chunks(step))
 
     def batches(self, start_step: int = 0, workers: int = 2, ahead: int = 2) -> Iterator[Batch]:
-        """Yield the batches from a step on, without end.
-
-        Parameters
-        ----------
-        start_step : int
-        workers : int
-            Threads that decode; Pillow releases the interpreter lock.
-        ahead : int
-            Batches that are decoded before they are asked for.
-
-        Yields
-        ------
-        Batch
-            The same as `batch` returns.
-        """
+        """Yield what `batch` returns from a step on, without end; `workers` threads decode `ahead` batches before."""
         with ThreadPoolExecutor(workers, thread_name_prefix="stream") as pool:
             waiting: deque[list[Future]] = deque()
             try:
@@ -192,48 +184,16 @@ class ShardStream:
             number, sample = other, self._read(other)
         return *sample, number
 
+    def _read(self, number: int) -> tuple[np.ndarray, str, str] | None:
+        """Return pixels, id and class of a sample; None, and `_pass_over` is called, where it cannot be read."""
+        raise NotImplementedError
+
     def image_ids(self, numbers: Iterable[int]) -> list[str]:
-        """Read the image ids of samples; '' where one cannot be read."""
+        """Return the ids of samples; '' where one has to be read for it and cannot."""
         samples = (self._read(int(number)) for number in numbers)
         return [sample[1] if sample else "" for sample in samples]
 
-    def _read(self, number: int) -> tuple[np.ndarray, str, str] | None:
-        """Read and decode one sample; None, and it is counted, where that is not possible."""
-        shard, i = self.order.locate(number)
-        starts = self._index(shard)
-        if not len(starts):
-            return None
-        name = f"sample {i}"
-        try:
-            data = _read_bytes(self._paths[shard], int(starts[i]) * _BLOCK, int(starts[i + 1]) * _BLOCK)
-            members = dict(_members(data))
-            name = next(iter(members))
-            pixels = decode_pixels(next(data for key, data in members.items() if key.endswith(".jpg")), self.size_px)
-            record = json.loads(next(data for key, data in members.items() if key.endswith(".json")))
-            return pixels, str(record["image_id"]), str(record["class_key"])
-        except OSError as error:
-            self._pass_over(f"{self._paths[shard]}::{name}", error.strerror or "unreadable", 1)
-        except (ImageError, ValueError, RecursionError) as error:
-            self._pass_over(f"{self._paths[shard]}::{name}", str(error), 1)
-        except (StopIteration, KeyError, TypeError):
-            self._pass_over(f"{self._paths[shard]}::{name}", "no image, or no image_id and class_key", 1)
-        return None
-
-    def _index(self, shard: int) -> np.ndarray:
-        """Return `_sample_starts` of a shard, empty where it cannot be read."""
-        with self._indexing[shard]:  # threads that ask for one shard wait for one index
-            if self._starts[shard] is None:
-                try:
-                    self._starts[shard] = _sample_starts(self._paths[shard], int(self.order.sizes[shard]))
-                except (OSError, ValueError) as error:
-                    self._pass_over_shard(shard, getattr(error, "strerror", None) or str(error))
-            return self._starts[shard]
-
-    def _pass_over_shard(self, shard: int, reason: str) -> None:
-        self._starts[shard] = np.zeros(0, np.uint32)
-        self._pass_over(str(self._paths[shard]), reason, int(self.order.sizes[shard]))
-
-    def _pass_over(self, location: str, reason: str, n_samples: int) -> None:
+    def _pass_over(self, location: str, reason: str, n_samples: int = 1) -> None:
         """Count what cannot be read; stop where it is too much."""
         with self._counting:
             if location not in self.unreadable:
@@ -258,67 +218,40 @@ def _joined(chunks: Iterator[Batch]) -> Batch:
     return Batch(np.concatenate(images), list(chain(*image_ids)), list(chain(*class_keys)), np.concatenate(numbers))
 
 
-def decode_pixels(data: bytes, size_px: int) -> np.ndarray:
-    """Decode one image: uint8 (size_px, size_px, 3). A large JPEG is decoded at a fraction of its size."""
-    image = to_rgb(identify(data), short_side_px=ceil(_OVERSIZE * size_px))
-    return np.asarray(resize_and_crop(image, size_px))
+class ShardStream(SampleStream):
+    """The batches of a split of a shards folder; of all tars the size is compared with the index, of images the CRC."""
 
+    def __init__(
+        self,
+        folder: str | Path,
+        split: str,
+        batch_size: int,
+        size_px: int,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.images = SplitImages(folder, split)
+        sizes = self.images.tars["n_samples"].tolist()
+        super().__init__(sizes, f"split {split!r} in {folder}", batch_size, size_px, seed, (rank, world_size))
+        self._lost = dict(self.images.damaged)
+        for tar, n_bytes in enumerate(self.images.tars["bytes"]):
+            if reason := size_problem(Path(self.images.paths[tar]), n_bytes):
+                self._lost[tar] = reason
+        for tar, reason in self._lost.items():
+            self._pass_over(self.images.paths[tar], reason, sizes[tar])
 
-def _size_problem(path: Path, n_bytes: int) -> str:
-    """Return why a tar cannot be the one that the index lists, '' where it can."""
-    try:
-        found = path.stat().st_size
-    except OSError as error:
-        return error.strerror or "unreadable"
-    return "" if found == n_bytes else f"{found} bytes, {n_bytes} listed"
+    def _read(self, number: int) -> tuple[np.ndarray, str, str] | None:
+        """Read and decode one image; None, and it is counted, where that is not possible."""
+        if self._lost and self.order.locate(number)[0] in self._lost:
+            return None
+        try:
+            pixels = decode_pixels(self.images.read(number), self.size_px)
+        except ImageError as error:
+            self._pass_over(self.images.location(number), str(error))
+            return None
+        return pixels, self.images.image_id(number), self.images.class_key(number)
 
-
-def _sample_starts(path: Path, n_samples: int) -> np.ndarray:
-    """Read the headers of a tar: the block at which each sample begins, and the last ends, uint32 (n_samples + 1,)."""
-    starts, key, offset = [], None, 0
-    with path.open("rb", buffering=2**20) as file:
-        n_bytes = os.fstat(file.fileno()).st_size
-        while (member := _header(file.read(_BLOCK))) is not None:
-            name, size = member
-            stem = name.partition(".")[0]
-            if stem != key:
-                starts.append(offset // _BLOCK)
-                key = stem
-            offset += _BLOCK + size + -size % _BLOCK
-            if offset > n_bytes or offset - starts[-1] * _BLOCK > MAX_BYTES:
-                raise ValueError("damaged tar: a member larger than can be")
-            file.seek(offset)
-    if len(starts) != n_samples:
-        raise ValueError(f"damaged tar: {len(starts)} samples, {n_samples} listed")
-    return np.array([*starts, offset // _BLOCK], np.uint32)
-
-
-def _header(block: bytes) -> tuple[str, int] | None:
-    """Return name and size of a tar member; None at the end of the tar, `ValueError` for anything else."""
-    if block == bytes(_BLOCK):
-        return None
-    if len(block) < _BLOCK or block[257:262] != b"ustar" or block[156:157] not in (b"0", b"\0"):
-        raise ValueError("damaged tar: no header of a plain file where one is due")
-    digits = block[124:135]
-    if not digits.isdigit():
-        raise ValueError("damaged tar: a size that is no number")
-    return block[:100].rstrip(b"\0").decode("ascii"), int(digits, 8)
-
-
-def _read_bytes(path: Path, start: int, stop: int) -> bytes:
-    """Read a part of a file."""
-    with path.open("rb", buffering=0) as file:
-        file.seek(start)
-        data = file.read(stop - start)
-    if len(data) < stop - start:
-        raise ValueError("truncated")
-    return data
-
-
-def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of the members of one sample."""
-    offset = 0
-    while offset < len(data):
-        name, size = _header(data[offset : offset + _BLOCK]) or ("", 0)
-        yield name, data[offset + _BLOCK : offset + _BLOCK + size]
-        offset += _BLOCK + size + -size % _BLOCK
+    def image_ids(self, numbers: Iterable[int]) -> list[str]:
+        """Return the ids of samples; nothing is read."""
+        return [self.images.image_id(int(number)) for number in numbers]

@@ -1,34 +1,42 @@
-"""WebDataset tars: written from the catalog, read back by any stock loader.
+"""WebDataset tars, written from the catalog for any stock loader.
 
-Takes a catalog with splits; writes ``<split>/shard-%06d.tar`` and ``index.json``. A sample is ``<image_id>.jpg``, a
-text member per text type, a plain ``.txt`` and a ``.json``. Refuses shards that do not match their index.
+Takes a catalog with splits; writes ``<split>/shard-%06d.tar``, and last index.parquet and index.json (`shards.read`). A
+sample is ``<image_id>.jpg``, a text member per text type, a plain ``.txt`` and a ``.json``. Refuses images that are not
+those of the catalog, and a folder in which another process writes.
 """
 
+import contextlib
 import itertools
 import json
+import os
+import struct
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from ..catalog.splits import SPLITS, class_key, seeded_order, usable
 from ..config import ShardConfig
 from ..errors import InputError
 from ..files.archives import in_compressed_tar, reading_order
-from ..files.images import identify, resize_and_crop, to_rgb
-from ..run import atomic, full_disk_named
+from ..run import atomic, file_sha256, full_disk_named, remove, write_json
 from ..workers import map_threads, progress
-from .captions import SHARD_TEXTS, check_text_type
-from .samples import image_member, read_samples, recipe, settings_digest, tar_sample, text_members
-from .spool import Spool
-from .unfinished import INDEX_COLUMNS, PlannedTar, UnfinishedShards
+from .read import INDEX_COLUMNS, image_row, image_table, table_of_tar, write_image_index
+from .samples import image_member, recipe, settings_digest, tar_sample, text_members
 
-_RERUN = "rerun 01_dataset_construction"
+try:
+    import fcntl
+except ImportError:  # Windows: two builds in one folder are not noticed there
+    fcntl = None
+
+_RECORD = struct.Struct("<32sQI")  # SHA-256 of the image's file; size and CRC-32 of the encoded image, which follows
 
 
 def write_shards(
@@ -63,8 +71,8 @@ def write_shards(
     Notes
     -----
     The bytes depend on catalog and configuration alone. Tars lie in ``.unfinished`` until all are written; then they
-    are moved to their splits and index.json follows: without it nothing is read. After an interruption the same call
-    checks the finished tars and writes the others (`shards.unfinished`).
+    are moved to their splits, and index.parquet and index.json follow: without the latter nothing is read. After an
+    interruption the same call checks the finished tars and writes the others (`UnfinishedShards`).
 
     Within a split the order is pseudo-random, so that a tar is a mixed sample. A compressed tar cannot be read in such
     an order: its images are first encoded in the order of the archive, into a file that needs as much space again as
@@ -91,6 +99,14 @@ def write_shards(
         return unfinished.publish(tars)
 
 
+class PlannedTar(NamedTuple):
+    """A tar that a catalog and a configuration ask for, and its rows of the catalog."""
+
+    split: str
+    shard: str
+    table: pd.DataFrame
+
+
 def _plan(catalog: pd.DataFrame, samples_per_shard: int) -> list[PlannedTar]:
     """Return the tars of a catalog, each with its rows, in the order of splits and shards."""
     kept = catalog[usable(catalog)]
@@ -103,6 +119,191 @@ def _plan(catalog: pd.DataFrame, samples_per_shard: int) -> list[PlannedTar]:
     return tars
 
 
+class _Sample(NamedTuple):
+    """An encoded sample, its class, and the digest of the file that it was made of."""
+
+    image_id: str
+    class_key: str
+    file_sha256: str
+    image: bytes
+    texts: Mapping[str, bytes]
+
+
+def _encode_sample(item: tuple[dict[str, str], bytes | None], config: ShardConfig) -> _Sample:
+    """Encode a row of the catalog, unless its image is already encoded."""
+    row, image = item
+    image = image or image_member(row, config)
+    return _Sample(row["image_id"], row["class_key"], row["sha256"], image, text_members(row))
+
+
+def _write_tar(
+    unfinished: "UnfinishedShards", tar: PlannedTar, samples: Iterable[_Sample], config: ShardConfig
+) -> None:
+    """Write a tar under a temporary name, rename it when whole, and record it."""
+    digest, n_bytes, made_of, images = sha256(), 0, [], []
+    with atomic(unfinished.path(tar)) as tmp, tmp.open("wb") as file:
+        for sample in samples:
+            made_of.append((sample.file_sha256, sample.texts))
+            images.append(image_row(sample.image_id, sample.class_key, n_bytes + tarfile.BLOCKSIZE, sample.image))
+            data = tar_sample(sample.image_id, sample.image, sample.texts)
+            n_bytes += file.write(data)
+            digest.update(data)
+        data = bytes(2 * tarfile.BLOCKSIZE)
+        n_bytes += file.write(data)
+        digest.update(data)
+    unfinished.add(tar, n_bytes, digest.hexdigest(), recipe(made_of, config), image_table(images))
+
+
+class UnfinishedShards:
+    """A build in progress: the folder ``.unfinished`` in a folder of shards; as a context, which locks the build.
+
+    Entering removes what an earlier build published, the index first; `InputError` if another process builds there. A
+    line of ``finished.jsonl`` is the index row of a finished tar and its ``recipe``, a digest of all it was made of. A
+    tar is used again where recipe and bytes are the same, so that a build that goes on ends in the same bytes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.published, self.folder = folder, folder / ".unfinished"
+        self.rows: dict[tuple[str, str], dict] = {}
+        self.images: dict[tuple[str, str], pa.Table] = {}
+        self._journal = self.folder / "finished.jsonl"
+
+    def __enter__(self) -> "UnfinishedShards":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.folder / "lock").open("w")
+        try:
+            if fcntl is not None:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise InputError(f"another process writes shards in {self.published}; wait for it or stop it") from None
+        left = self.published.glob(".*.tmp")  # of a killed process
+        for path in (self.published / "index.json", self.published / "index.parquet", *left):
+            remove(path)
+        for split in SPLITS:
+            remove(self.published / split)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
+
+    def path(self, tar: PlannedTar) -> Path:
+        """Return where a tar is written."""
+        return self.folder / tar.split / tar.shard
+
+    def reuse(self, tars: Sequence[PlannedTar], config: ShardConfig) -> list[PlannedTar]:
+        """Keep the finished tars that this build asks for, delete the others; return the tars to be written."""
+        recorded = self._recorded()
+        for tar in tars:
+            row = recorded.get((tar.split, tar.shard), {})
+            if row and self._is_whole(tar, row) and row.get("recipe") == _recipe(tar, config):
+                self.rows[tar.split, tar.shard] = row
+                self.images[tar.split, tar.shard] = table_of_tar(self.path(tar))
+        kept = {self.folder / split / shard for split, shard in self.rows}
+        for path in [path for split in SPLITS for path in (self.folder / split).glob("*") if path not in kept]:
+            remove(path)
+        with atomic(self._journal) as tmp:
+            tmp.write_text("".join(json.dumps(row) + "\n" for row in self.rows.values()), encoding="utf-8")
+        return [tar for tar in tars if (tar.split, tar.shard) not in self.rows]
+
+    def _recorded(self) -> dict[tuple[str, str], dict]:
+        """Read the journal, as far as it can be read."""
+        rows = {}
+        with contextlib.suppress(FileNotFoundError):
+            for line in self._journal.read_text(encoding="utf-8", errors="replace").splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # a line cut short by the end of its process
+                    row = json.loads(line)
+                    rows[row["split"], row["shard"]] = row
+        return rows
+
+    def _is_whole(self, tar: PlannedTar, row: dict) -> bool:
+        path = self.path(tar)
+        return path.is_file() and path.stat().st_size == row.get("bytes") and file_sha256(path) == row.get("sha256")
+
+    def add(self, tar: PlannedTar, n_bytes: int, digest: str, made_of: str, images: pa.Table) -> None:
+        """Record a finished tar, and where its images lie."""
+        values = (tar.split, tar.shard, len(tar.table), n_bytes, digest)
+        row = dict(zip(INDEX_COLUMNS, values, strict=True)) | {"recipe": made_of}
+        with self._journal.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        self.rows[tar.split, tar.shard], self.images[tar.split, tar.shard] = row, images
+
+    def publish(self, tars: Sequence[PlannedTar]) -> pd.DataFrame:
+        """Move the tars to their place and write the indices, index.json last; return it."""
+        keys = [(tar.split, tar.shard) for tar in tars]
+        rows = [{column: self.rows[key][column] for column in INDEX_COLUMNS} for key in keys]
+        index = pd.DataFrame(rows, columns=list(INDEX_COLUMNS))
+        for split in dict.fromkeys(tar.split for tar in tars):
+            (self.folder / split).rename(self.published / split)
+        write_image_index(self.published, index, [self.images[key] for key in keys])
+        write_json(self.published / "index.json", rows)
+        remove(self.folder)
+        return index
+
+
+def _recipe(tar: PlannedTar, config: ShardConfig) -> str:
+    """Return what a tar is to be made of."""
+    return recipe(((row["sha256"], text_members(row)) for row in tar.table.to_dict("records")), config)
+
+
+class Spool:
+    """A file of encoded images, between the order in which archives are read and the order of the shards.
+
+    Takes images by the SHA-256 of their file; what a killed process left is used again as far as it is whole, unless it
+    is of other `settings` (`samples.settings_digest`). In memory lie place and size of each image, about 300 bytes.
+    """
+
+    def __init__(self, path: Path, settings: str) -> None:
+        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+        self._places: dict[bytes, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+        header = bytes.fromhex(settings)
+        if self._file.read(len(header)) == header:
+            self._scan(path.stat().st_size)
+        else:
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(header)
+
+    def _scan(self, n_bytes: int) -> None:
+        """Find the whole records, cut off what comes after them."""
+        while True:
+            start = self._file.tell()
+            record = self._file.read(_RECORD.size)
+            key, size, crc = _RECORD.unpack(record) if len(record) == _RECORD.size else (b"", n_bytes, 0)
+            place = start + _RECORD.size
+            if place + size > n_bytes or zlib.crc32(self._file.read(size)) != crc:
+                break
+            self._places[key] = (place, size)
+        self._file.seek(start)
+        self._file.truncate()
+
+    def __enter__(self) -> "Spool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __contains__(self, sha256: str) -> bool:
+        return bytes.fromhex(sha256) in self._places
+
+    def add(self, sha256: str, image: bytes) -> None:
+        """Append an image."""
+        with self._lock:
+            place = self._file.seek(0, os.SEEK_END) + _RECORD.size
+            self._file.write(_RECORD.pack(bytes.fromhex(sha256), len(image), zlib.crc32(image)) + image)
+            self._places[bytes.fromhex(sha256)] = (place, len(image))
+
+    def get(self, sha256: str) -> bytes | None:
+        """Return an image, None where it is not here."""
+        place = self._places.get(bytes.fromhex(sha256))
+        if place is None:
+            return None
+        with self._lock:
+            self._file.seek(place[0])
+            return self._file.read(place[1])
+
+
 def _fill_spool(spool: Spool, tars: Sequence[PlannedTar], config: ShardConfig, mapper: Callable) -> None:
     """Encode the images that lie in compressed tars, in the order of these."""
     tables = [tar.table.loc[tar.table["location"].map(in_compressed_tar), ["location", "sha256"]] for tar in tars]
@@ -113,149 +314,3 @@ def _fill_spool(spool: Spool, tars: Sequence[PlannedTar], config: ShardConfig, m
         images = progress("shards: compressed archives", "images", len(rows), images)
         for row, image in zip(rows, images, strict=True):
             spool.add(row["sha256"], image)
-
-
-class _Sample(NamedTuple):
-    """An encoded sample, and the digest of the file that it was made of."""
-
-    image_id: str
-    file_sha256: str
-    image: bytes
-    texts: Mapping[str, bytes]
-
-
-def _encode_sample(item: tuple[dict[str, str], bytes | None], config: ShardConfig) -> _Sample:
-    """Encode a row of the catalog, unless its image is already encoded."""
-    row, image = item
-    return _Sample(row["image_id"], row["sha256"], image or image_member(row, config), text_members(row))
-
-
-def _write_tar(unfinished: UnfinishedShards, tar: PlannedTar, samples: Iterable[_Sample], config: ShardConfig) -> None:
-    """Write a tar under a temporary name, rename it when whole, and record it."""
-    digest, n_bytes, made_of = sha256(), 0, []
-    with atomic(unfinished.path(tar)) as tmp, tmp.open("wb") as file:
-        for sample in samples:
-            made_of.append((sample.file_sha256, sample.texts))
-            data = tar_sample(sample.image_id, sample.image, sample.texts)
-            n_bytes += file.write(data)
-            digest.update(data)
-        data = bytes(2 * tarfile.BLOCKSIZE)
-        n_bytes += file.write(data)
-        digest.update(data)
-    unfinished.add(tar, n_bytes, digest.hexdigest(), recipe(made_of, config))
-
-
-def read_index(folder: str | Path) -> pd.DataFrame:
-    """Read the index of a shards folder; `InputError` where there is none (nothing written, or not finished)."""
-    path = Path(folder) / "index.json"
-    if not path.is_file():
-        raise InputError(f"{path} is missing: no shards, or their writing was interrupted; {_RERUN}")
-    return pd.DataFrame(json.loads(path.read_text(encoding="utf-8")), columns=list(INDEX_COLUMNS))
-
-
-def _checked_tars(folder: Path) -> pd.DataFrame:
-    """Return the index rows of one split after comparing them with what is on disk."""
-    index = read_index(folder.parent)
-    index = index[index["split"] == folder.name]
-    found = {path.name: path.stat().st_size for path in folder.glob("*.tar")}
-    listed = dict(zip(index["shard"], index["bytes"], strict=True))
-    if set(found) != set(listed):
-        odd = ", ".join(sorted(set(found) ^ set(listed))[:5])
-        raise InputError(f"{len(listed)} shards listed, {len(found)} on disk in {folder} ({odd}); {_RERUN}")
-    changed = [name for name in listed if found[name] != listed[name]]
-    if changed:
-        raise InputError(f"{folder / changed[0]} has {found[changed[0]]} bytes, {listed[changed[0]]} listed; {_RERUN}")
-    return index
-
-
-def read_shards(folder: str | Path, text_type: str | None = None) -> Iterator[dict]:
-    """Read the samples of one split.
-
-    Parameters
-    ----------
-    folder : str or Path
-        ``shards/<split>``.
-    text_type : str, optional
-        A key of `shards.captions.SHARD_TEXTS`; the plain ``.txt`` if not given.
-
-    Yields
-    ------
-    dict
-        ``image_id``, ``image`` (PIL, decoded when first used), ``json`` (dict), ``text``.
-
-    Raises
-    ------
-    InputError
-        If tars are missing, too many, or of another size than the index lists; for an unknown text type.
-    """
-    folder, suffix = Path(folder), "txt"
-    if text_type is not None:
-        check_text_type(text_type)
-        suffix = SHARD_TEXTS[text_type]
-    for shard in _checked_tars(folder)["shard"]:
-        for image_id, members in read_samples(folder / shard):
-            yield {
-                "image_id": image_id,
-                "image": identify(members["jpg"]),
-                "json": json.loads(members["json"]),
-                "text": members[suffix].decode(),
-            }
-
-
-def read_image_ids(folder: str | Path, split: str) -> list[str]:
-    """Read the image ids of one split, in the order of `load_images`, without its images."""
-    folder = Path(folder) / split
-    names = []
-    for shard in _checked_tars(folder)["shard"]:
-        with tarfile.open(folder / shard, "r:") as tar:
-            names += [name for name in tar.getnames() if name.endswith(".jpg")]
-    return [name.removesuffix(".jpg") for name in names]
-
-
-def load_images(folder: str | Path, splits: Sequence[str], size_px: int) -> tuple[list[str], np.ndarray]:
-    """Load whole splits into memory, at one size.
-
-    Parameters
-    ----------
-    folder : str or Path
-        The shards folder, with index.json.
-    splits : sequence of str
-    size_px : int
-        The short edge is resized to this (bicubic, antialiased), then the centre is cropped: the geometry of CLIP's
-        evaluation transform.
-
-    Returns
-    -------
-    image_ids : list of str
-        In the order of splits and shards.
-    images : ndarray of shape (n, size_px, size_px, 3), uint8
-
-    Raises
-    ------
-    InputError
-        As in `read_shards`, and for an unknown split.
-
-    Notes
-    -----
-    For sets that fit in memory: 10,000 images of 224 pixels take 1.5 GB.
-    """
-    folder = Path(folder)
-    index = read_index(folder)
-    unknown = set(splits) - set(index["split"])
-    if unknown:
-        raise InputError(f"no shards for split {sorted(unknown)} in {folder}; there are {sorted(set(index['split']))}")
-    tars = [folder / split / shard for split in splits for shard in _checked_tars(folder / split)["shard"]]
-    n = int(index.set_index("split").loc[list(splits), "n_samples"].sum())
-    images = np.empty((n, size_px, size_px, 3), np.uint8)
-    image_ids: list[str] = []
-    samples = (sample for tar in tars for sample in read_samples(tar))
-    for image_id, pixels in map_threads(partial(_decode, size_px=size_px), samples):
-        images[len(image_ids)] = pixels
-        image_ids.append(image_id)
-    return image_ids, images
-
-
-def _decode(sample: tuple[str, dict[str, bytes]], size_px: int) -> tuple[str, np.ndarray]:
-    """Decode, resize and crop one sample: (image_id, uint8 (size_px, size_px, 3))."""
-    image_id, members = sample
-    return image_id, np.asarray(resize_and_crop(to_rgb(identify(members["jpg"])), size_px))

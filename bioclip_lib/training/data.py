@@ -23,7 +23,7 @@ from ..model.features import trunk_table
 from ..model.text import tokenize
 from ..model.towers import LITE0
 from ..run import Run
-from ..shards import captions, write
+from ..shards import captions, read
 from ..shards.replay import ReplayPairs
 from ..shards.stream import ShardStream
 from .loaders import ShardImages
@@ -178,14 +178,14 @@ def _one_split(
     run: Run, config: Config, clip: torch.nn.Module, split: str, labels: pd.Series, captioned: TrainData
 ) -> TrainData:
     """Load the inputs of one split; an empty val is no error."""
-    if split not in set(write.read_index(run.shards)["split"]):
+    if split not in set(read.read_index(run.shards)["split"]):
         return captioned
     if config.train.freeze_image_tower:
         views = [trunk_table(run, clip, [split], mirrored) for mirrored in (False, True)[: 1 + (split == "train")]]
         image_ids = [i for view in views for i in view.image_ids]
         inputs = np.concatenate([view.values for view in views])
     else:
-        image_ids, inputs = write.load_images(run.shards, [split], config.shards.image_size_px)
+        image_ids, inputs = read.load_images(run.shards, [split], config.shards.image_size_px)
     return replace(captioned, inputs=inputs, labels=labels.loc[image_ids].to_numpy())
 
 

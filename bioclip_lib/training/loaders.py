@@ -19,9 +19,9 @@ import torch
 from ..config import TrainConfig
 from ..errors import InputError
 from ..model.text import tokenize
+from ..shards.read import read_index
 from ..shards.replay import ReplayPairs, ReplayStream
 from ..shards.stream import Batch, ShardStream
-from ..shards.write import read_index
 from .distributed import gather_rows, own_rows, world
 
 

@@ -15,7 +15,8 @@ from bioclip_lib.model import load as loading
 from bioclip_lib.model.load import export_model, load_model
 from bioclip_lib.model.towers import build_model
 from bioclip_lib.run import Run
-from bioclip_lib.shards import write
+from bioclip_lib.shards import read
+from bioclip_lib.shards.write import write_shards
 
 TINY = {"image_size_px": 16, "vision_layers": 1, "vision_width": 32, "text_layers": 1, "text_width": 32}
 SETTINGS = {f"model.{key}": value for key, value in {**TINY, "text_heads": 2, "embed_dim": 16}.items()}
@@ -40,7 +41,7 @@ def vision_folder(tmp_path_factory):
 def run(tmp_path, catalog):
     """A run of conftest's garden with an untrained tiny model as its model."""
     run = Run(tmp_path / "run")
-    write.write_shards(catalogs.assign_splits(catalog, CONFIG.split), run.shards, CONFIG.shards)
+    write_shards(catalogs.assign_splits(catalog, CONFIG.split), run.shards, CONFIG.shards)
     export_model(build_model(CONFIG.model, seed=1), CONFIG.model, run.model)
     return run
 
@@ -121,15 +122,15 @@ def test_another_activation_with_the_same_weights_is_computed_again(run):
 def test_other_images_under_the_same_ids_are_computed_again(run, catalog):
     before = ask(run, CONFIG, ["trained", "pixels"])
     smaller = replace(CONFIG.shards, image_size_px=24)
-    write.write_shards(catalogs.assign_splits(catalog, CONFIG.split), run.shards, smaller)
+    write_shards(catalogs.assign_splits(catalog, CONFIG.split), run.shards, smaller)
     after = ask(run, CONFIG, ["trained", "pixels"])
     assert not np.array_equal(before[0], after[0]) and not np.array_equal(before[1], after[1])
     assert np.array_equal(before[2], after[2])  # class weights
 
 
 def test_models_of_one_size_share_the_decoded_images(run, monkeypatch):
-    sizes, load = [], write.load_images
-    monkeypatch.setattr(write, "load_images", lambda *a: sizes.append(a[2]) or load(*a))
+    sizes, load = [], read.load_images
+    monkeypatch.setattr(read, "load_images", lambda *a: sizes.append(a[2]) or load(*a))
     contestants.load_features(run, CONFIG, ["trained", "random_init", f"run:{run.root}", "pixels"])
     assert sizes == [16, 64]
 

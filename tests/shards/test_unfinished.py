@@ -18,21 +18,20 @@ from bioclip_lib.errors import InputError
 from bioclip_lib.files.archives import in_compressed_tar
 from bioclip_lib.files.gzips import GzipReader
 from bioclip_lib.shards import write
-from bioclip_lib.shards.samples import settings_digest
-from bioclip_lib.shards.spool import Spool
-from bioclip_lib.shards.unfinished import UnfinishedShards
-from bioclip_lib.shards.write import load_images, read_index, read_shards, write_shards
+from bioclip_lib.shards.read import load_images, read_index, read_shards
+from bioclip_lib.shards.samples import read_samples, settings_digest
+from bioclip_lib.shards.write import Spool, UnfinishedShards, write_shards
 from bioclip_lib.workers import map_threads
 
 CONFIG = ShardConfig(image_size_px=24, samples_per_shard=5)
-N_EVENTS = 1 + 40 + 10 + 4 + 1  # journal begun, samples, tars, splits moved, index
+N_EVENTS = 1 + 40 + 10 + 4 + 2  # journal begun, samples, tars, splits moved, indices
 
 BUILD = """
 import os, signal, sys
 from pathlib import Path
 from bioclip_lib.catalog import read_catalog
 from bioclip_lib.config import ShardConfig
-from bioclip_lib.files.images import map_threads
+from bioclip_lib.workers import map_threads
 from bioclip_lib.shards import write_shards
 
 catalog, folder, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -198,7 +197,7 @@ def test_a_changed_catalog_or_configuration_does_not_reuse_tars(interrupted, fin
 
 
 def read_shards_of(tar: Path):
-    return (image_id for image_id, _ in write.read_samples(tar))
+    return (sample.image_id for sample in read_samples(tar))
 
 
 def test_two_builds_in_one_folder_are_refused(finished, tmp_path):

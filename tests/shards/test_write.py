@@ -23,8 +23,9 @@ from bioclip_lib.files.images import resize_and_crop
 from bioclip_lib.run import REPOSITORY, file_sha256
 from bioclip_lib.shards import write
 from bioclip_lib.shards.captions import DEFAULT_TEXT, SHARD_TEXTS, caption
+from bioclip_lib.shards.read import load_images, read_index, read_shards
 from bioclip_lib.shards.samples import encode_image, tar_member
-from bioclip_lib.shards.write import load_images, read_index, read_shards, write_shards
+from bioclip_lib.shards.write import write_shards
 
 CONFIG = ShardConfig(image_size_px=24, samples_per_shard=5)
 SPLIT = SplitConfig(heldout_fraction=0.25)  # 3 classes x (7 train, 1 val, 2 test), 1 class x 10 held out
@@ -51,7 +52,10 @@ def test_the_index_counts_what_is_there(written, finished):
         path = written / row.split / row.shard
         assert path.stat().st_size == row.bytes
         assert file_sha256(path) == row.sha256
-    assert {path.name for path in written.iterdir()} == {"index.json", "train", "val", "test", "heldout_species"}
+    assert {path.name for path in written.iterdir()} == {
+        *("index.json", "index.parquet"),
+        *("train", "val", "test", "heldout_species"),
+    }
 
 
 def test_every_tar_is_a_plain_tar_with_every_member(written):
@@ -302,7 +306,7 @@ def test_a_split_that_is_no_more_leaves_no_tars(finished, tmp_path):
     write_shards(finished, tmp_path / "s", CONFIG)
     (tmp_path / "s" / ".test.12345.tmp").mkdir()  # of a process that was killed
     write_shards(finished[finished["split"] == "train"], tmp_path / "s", CONFIG)
-    assert {path.name for path in (tmp_path / "s").iterdir()} == {"index.json", "train"}
+    assert {path.name for path in (tmp_path / "s").iterdir()} == {"index.json", "index.parquet", "train"}
 
 
 def test_an_image_that_changed_since_the_catalog_is_refused(finished, tmp_path, write_image):

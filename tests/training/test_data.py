@@ -12,7 +12,8 @@ from bioclip_lib.model import features
 from bioclip_lib.model.load import model_digest
 from bioclip_lib.model.towers import build_model
 from bioclip_lib.run import Run
-from bioclip_lib.shards import write
+from bioclip_lib.shards import read
+from bioclip_lib.shards.write import write_shards
 from bioclip_lib.training import data
 
 CONFIG = load_config("photos", {"split.seed": 1, "shards.image_size_px": 224})
@@ -25,7 +26,7 @@ def run(tmp_path_factory, catalog):
     run = Run(tmp_path_factory.mktemp("run"))
     table = catalogs.assign_splits(catalog, CONFIG.split)
     catalogs.write_catalog(table, run.catalog)
-    write.write_shards(table, run.shards, CONFIG.shards)
+    write_shards(table, run.shards, CONFIG.shards)
     return run
 
 
@@ -36,13 +37,13 @@ def clip():
 
 def test_frozen_features_of_both_views_keep_their_labels(run, clip):
     training, validation = data.load_training_data(run, CONFIG, clip)
-    image_ids = write.read_image_ids(run.shards, "train")
+    image_ids = read.read_image_ids(run.shards, "train")
     n = len(image_ids)
     assert training.inputs.shape == (2 * n, 1280) and training.labels.shape == (2 * n,)
     assert (training.labels[:n] == training.labels[n:]).all()
     plain = features.trunk_table(run, clip, ["train"]).values
     assert (training.inputs[:n] == plain).all() and not np.allclose(training.inputs[n:], plain, atol=1e-3)
-    assert len(validation.inputs) == len(validation.labels) == len(write.read_image_ids(run.shards, "val"))
+    assert len(validation.inputs) == len(validation.labels) == len(read.read_image_ids(run.shards, "val"))
     table = catalogs.read_catalog(run.catalog).set_index("image_id")
     keys = catalogs.class_key(table)
     by_label = {label: set(keys[np.array(image_ids)[training.labels[:n] == label]]) for label in training.labels}
@@ -53,7 +54,7 @@ def test_frozen_features_of_both_views_keep_their_labels(run, clip):
 
 def test_a_mirrored_mirror_image_is_the_image(run, clip, monkeypatch):
     plain = features.trunk_table(run, clip, ["val"]).values
-    images = write.load_images(run.shards, ["val"], 224)[1]
+    images = read.load_images(run.shards, ["val"], 224)[1]
     monkeypatch.setattr(features, "load_images", lambda *_: (None, images[:, :, ::-1]))
     assert np.allclose(features.trunk_table(run, clip, ["val"], mirrored=True).values, plain, atol=1e-4)
 
@@ -154,6 +155,6 @@ def test_a_run_without_training_images_is_refused(tmp_path, catalog, clip):
 
 def test_a_run_without_images_to_test_on_says_so(tmp_path, catalog):
     run, config = Run(tmp_path), load_config("photos", {"split.test_fraction": 0, "split.heldout_fraction": 0})
-    write.write_shards(catalogs.assign_splits(catalog, config.split), run.shards, config.shards)
+    write_shards(catalogs.assign_splits(catalog, config.split), run.shards, config.shards)
     with pytest.raises(InputError, match="has no image to test on"):
         contestants.load_features(run, config, ["pixels"])

@@ -19,12 +19,13 @@ from bioclip_lib.model.load import model_digest
 from bioclip_lib.model.towers import build_model
 from bioclip_lib.run import Run
 from bioclip_lib.shards import stream
-from bioclip_lib.shards.write import load_images, write_shards
+from bioclip_lib.shards.read import load_images
+from bioclip_lib.shards.write import write_shards
 from bioclip_lib.training import data as train_data
 from bioclip_lib.training import loaders
 from bioclip_lib.training.checkpoints import list_checkpoints
 from bioclip_lib.training.loop import fit
-from tests.shards.test_stream import BREAKS, damage, first_member
+from tests.shards.test_stream import BROKEN, damage, first_member
 from tests.training.test_faults import start, wait_for_checkpoints
 from tests.training.test_loop import TINY, interrupt
 from tests.training.test_loop import _StopError as StopError
@@ -140,10 +141,10 @@ def test_a_killed_streamed_training_resumes_with_the_same_bits(run, tmp_path):
     assert resumed_log[COLUMNS].equals(log[COLUMNS])
 
 
-def break_one(run, suffix=".jpg"):
+def break_one(run):
     path = run.shards / "train" / "shard-000002.tar"
-    name = first_member(path, suffix)
-    damage(path, name, BREAKS[suffix][0])
+    name = first_member(path, ".jpg")
+    damage(path, name, BROKEN)
     return path, name.partition(".")[0]
 
 
