@@ -1,11 +1,15 @@
 """Profiles are differences from the defaults; what is not known is refused with what there is."""
 
+import dataclasses
+import inspect
 import json
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bioclip_lib import config
 from bioclip_lib.config import PROFILES, load_config, setting_names
 from bioclip_lib.errors import InputError
 from bioclip_lib.run import atomic, open_run, write_json
@@ -41,8 +45,8 @@ def test_unknown_profiles_and_settings_are_refused(text):
         ("train.freeze_image_tower", "true", True),
         ("train.text_types", "com,sci", ("com", "sci")),
         ("evaluate.shots", "1,2", (1, 2)),
-        ("train.text_weights", "1,0.5", (1.0, 0.5)),
-        ("train.text_weights", [2, 1], (2.0, 1.0)),
+        ("train.text_weights", "1,0.5,1,0,0", (1.0, 0.5, 1.0, 0.0, 0.0)),
+        ("train.text_weights", [2, 1, 0, 0, 0], (2.0, 1.0, 0.0, 0.0, 0.0)),
         ("train.text_weights", "", ()),
         ("train.crop_area", "0.9,1", (0.9, 1.0)),
         ("data.licenses", "cc0,cc-by", ("cc0", "cc-by")),
@@ -73,6 +77,101 @@ def test_strings_become_the_type_of_the_field(key, value, result):
 def test_values_of_another_type_are_refused(key, value):
     with pytest.raises(InputError, match=r"train|data\.(photos|licenses)"):
         load_config("mini", {key: value})
+
+
+IMPOSSIBLE = [
+    ("data.source", "photo", "choose synthetic or photos"),
+    ("data.max_unreadable", "nan", "give a number from 0 to 1"),
+    ("data.max_unreadable", 1.5, "give a number from 0 to 1"),
+    ("data.synthetic.n_species", 3, "give a number from 4 to 1e6"),
+    ("data.synthetic.n_images", 100, "take at least 2 a species"),
+    ("data.synthetic.image_size_px", 0, "give a number from 8"),
+    ("data.synthetic.convergence", -0.1, "give a number from 0 to 1"),
+    ("data.synthetic.noise", "inf", "give a number from 0 to 100"),
+    ("split.val_fraction", 1, "give a number from 0 up, below 1"),
+    ("split.test_fraction", 0.95, "make their sum less than 1"),
+    ("split.heldout_fraction", -1, "give a number from 0 up, below 1"),
+    ("split.min_images", 0, "give a number from 1"),
+    ("split.seed", -1, "give a number from 0"),
+    ("shards.jpeg_quality", 101, "give a number from 1 to 100"),
+    ("shards.image_size_px", -1, "give a number from 1"),
+    ("shards.samples_per_shard", 0, "give a number from 1"),
+    ("model.image_tower", "resnet", "choose vit or efficientnet-lite0"),
+    ("model.normalisation", "clip", "choose imagenet, or leave it out"),
+    ("model.embed_dim", 0, "give a number from 1"),
+    ("model.vision_layers", 0, "give a number from 1"),
+    ("model.text_layers", -2, "give a number from 1"),
+    ("model.text_heads", 0, "give a number from 1"),
+    ("model.context_length", 1, "give a number from 3"),
+    ("model.text_width", 129, "is not a multiple of model.text_heads=4"),
+    ("model.image_size_px", 50, "is not a multiple of model.patch_size_px=8"),
+    ("model.vision_width", 400, "is not a multiple of its head width, 64"),
+    ("train.steps", 0, "give a number from 1"),
+    ("train.epochs", "nan", "give a number from 0"),
+    ("train.batch_size", 10**14, "give a number from 1 to 1e7"),
+    ("train.micro_batch_size", -1, "give a number from 0"),
+    ("train.lr", "inf", "give a number from 0 up"),
+    ("train.beta2", 1, "give a number from 0 up, below 1"),
+    ("train.objective", "clipp", "choose clip, multi_positive"),
+    ("train.tree_temperature", 0, "give a number above 0"),
+    ("train.crop_area", "0,1", "give a number above 0, at most 1"),
+    ("train.crop_area", "0.9,0.5", "first <= second"),
+    ("train.crop_area", "0.5", "give two shares"),
+    ("train.text_types", "common", "choose com, sci"),
+    ("train.text_types", [], "is empty"),
+    ("train.text_weights", "1,1", "do not fit 5"),
+    ("train.text_weights", "0,0,0,0,0", "not all 0"),
+    ("train.text_weights", "1,1,1,1,nan", "give a number from 0 up"),
+    ("train.text_mixture", "pair", "choose sample or batch"),
+    ("train.token_dropout", 1.1, "give a number from 0 to 1"),
+    ("train.precision", "half", "choose auto, fp32, bf16 or fp16"),
+    ("train.layer_decay", 0, "give a number above 0, at most 1"),
+    ("train.ema_decay", 1, "give a number from 0 up, below 1"),
+    ("train.keep_checkpoints", 0, "give a number from 1"),
+    ("train.seed", 2**32, "give a number from 0 up, below 4,294,967,296"),
+    ("evaluate.text_type", "latin", "choose com, sci"),
+    ("evaluate.shots", "0", "give a number from 1"),
+    ("evaluate.shots", "1,1", "give distinct numbers"),
+    ("evaluate.shots", [], "give distinct numbers"),
+    ("evaluate.n_folds", 0, "give a number from 1"),
+    ("evaluate.n_bootstraps", 0, "give a number from 1"),
+    ("evaluate.n_permutations", -5, "give a number from 1"),
+    ("evaluate.batch_size", 0, "give a number from 1"),
+    ("evaluate.seed", -1, "give a number from 0"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "action"), IMPOSSIBLE, ids=lambda part: str(part)[:30])
+def test_an_impossible_value_is_refused_by_its_name_with_the_next_action(key, value, action):
+    with pytest.raises(InputError, match=rf"{re.escape(key.partition('.')[0])}.*{key.rpartition('.')[2]}") as told:
+        load_config("mini", {key: value})
+    assert action in str(told.value) and "\n" not in str(told.value)
+
+
+def test_a_section_cannot_be_made_with_an_impossible_value():
+    config = load_config("mini").train
+    for change in ({"steps": -1}, {"objective": "x"}, {"crop_area": (2.0, 3.0)}):
+        with pytest.raises(InputError, match=r"train\."):
+            dataclasses.replace(config, **change)
+
+
+def test_values_that_fit_only_together_are_set_together():
+    config = load_config("mini", {"model.text_width": 130, "model.text_heads": 5, "split.test_fraction": 0.95,
+                                  "split.val_fraction": 0.01})  # fmt: skip
+    assert (config.model.text_width, config.split.test_fraction) == (130, 0.95)
+
+
+@pytest.mark.parametrize("section", [getattr(config, name) for name in dir(config) if name.endswith("Config")])
+def test_help_of_a_section_shows_meaning_default_and_limits(section):
+    shown = inspect.getdoc(section)
+    for f in dataclasses.fields(section):
+        if f.name != "profile" and not dataclasses.is_dataclass(f.type):
+            assert f.metadata["meaning"], f.name
+            (line,) = [line for line in shown.splitlines() if line.startswith(f"{f.name} : ")]
+            assert f"default {f.default!r}" in line
+            limits = f.metadata["limits"]
+            assert all(repr(word) in line for word in limits) if isinstance(limits, tuple) else limits in line
+            assert f.type in (bool, str, tuple[str, ...]) or limits, f"{f.name} is a number without limits"
 
 
 def test_a_misspelt_setting_is_answered_with_the_nearest():

@@ -217,8 +217,8 @@ def test_the_split_does_not_depend_on_the_hash_seed_of_python():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"test_fraction": 1.0}, r"split.test_fraction=1.0 is outside \[0, 1\)"),
-        ({"heldout_fraction": -0.1}, "split.heldout_fraction=-0.1 is outside"),
+        ({"test_fraction": 1.0}, "split.test_fraction is 1; give a number from 0 up, below 1"),
+        ({"heldout_fraction": -0.1}, "split.heldout_fraction is -0.1; give a number from 0"),
         ({"val_fraction": 0.5, "test_fraction": 0.5}, "leave nothing to train on"),
     ],
 )

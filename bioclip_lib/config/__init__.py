@@ -1,0 +1,39 @@
+"""Configuration of a run: every setting with its meaning, default and limits, and profiles as differences from them.
+
+``load_config("mini", {"train.steps": 100})`` returns a `Config`; ``help(TrainConfig)`` shows a section's settings.
+An unknown profile, key or type, and a value out of its limits, is an `InputError` that says what there is.
+`sections` holds the settings, `limits` how their limits are kept, `profiles` the profiles and how one is loaded.
+"""
+
+from .profiles import PROFILES, flat, load_config, setting_names
+from .sections import (
+    BARE_NAMES,
+    CAPTIONS,
+    OBJECTIVES,
+    Config,
+    DataConfig,
+    EvaluateConfig,
+    ModelConfig,
+    ShardConfig,
+    SplitConfig,
+    SyntheticConfig,
+    TrainConfig,
+)
+
+__all__ = [
+    "BARE_NAMES",
+    "CAPTIONS",
+    "OBJECTIVES",
+    "PROFILES",
+    "Config",
+    "DataConfig",
+    "EvaluateConfig",
+    "ModelConfig",
+    "ShardConfig",
+    "SplitConfig",
+    "SyntheticConfig",
+    "TrainConfig",
+    "flat",
+    "load_config",
+    "setting_names",
+]
