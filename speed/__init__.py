@@ -1,1 +1,1 @@
-"""Benchmarks: `make bench` prints a table; numbers depend on the machine, ratios less so."""
+"""How fast the library is, and how well it does beside its peers: a script a question; README.md has what was found."""

@@ -1,12 +1,10 @@
 """Measure the stages of the path on this machine: ``python -m speed``. Medians of repeats, one table."""
 
-import statistics
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
 from bioclip_lib.catalog import duplicates
@@ -19,47 +17,29 @@ from bioclip_lib.run import Run
 from bioclip_lib.shards import captions
 from bioclip_lib.shards import read as shard_reader
 from bioclip_lib.shards import write as shards
-from bioclip_lib.sources import read
 from bioclip_lib.synthetic import tree as synthetic
 from bioclip_lib.taxonomy import labels as taxonomy
-from bioclip_lib.taxonomy import resolution
 from bioclip_lib.training import loop
 
-from . import photographs
+from . import photographs, streaming, world
+from .measuring import print_head, print_row, rate, shown
 
-N_IMAGES = 2_000
-
-
-def measure(function, n_items, repeats=3):
-    """Return the median of items per second over repeats, after one call to warm up."""
-    function()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return n_items / statistics.median(seconds)
-
-
-def build(folder):
-    """Write a synthetic world; return its catalog."""
-    config = load_config("mini", {"data.synthetic.n_images": N_IMAGES, "data.synthetic.n_species": 40})
-    tree = synthetic.grow_tree(config.data.synthetic)
-    raw = synthetic.write_images(tree, folder / "raw" / "synthetic")
-    names = resolution.resolve_raw_names(raw, read.read_names_csv(folder / "raw" / "synthetic" / "classes.csv"))
-    table = catalog.build_catalog(raw, names, duplicates.inspect_images(raw))
-    return config, tree, raw, catalog.assign_splits(duplicates.mark_exact_duplicates(table), config.split)
+N_IMAGES, N_SPECIES = 2_000, 40
+N_NAMES = 500
+TRAIN_STEPS, N_LARGE = 6, 64
+SPLITS = ("train", "val", "test", "heldout_species")
+GENERA = ("Parus", "Turdus", "Quercus", "Solanum", "Salvia", "Astragalus")
 
 
 def names_per_second():
-    """Return the rate of first resolutions of 500 names of birds and plants, and of the same names again."""
+    """Return the rate of first resolutions of names of birds and plants, and of the same names again."""
     backbone = taxonomy.ncbi_backbone()
-    genera = [backbone.find(name)[0] for name in ("Parus", "Turdus", "Quercus", "Solanum", "Salvia", "Astragalus")]
-    names = [name for genus in genera for name in backbone.species_of(genus)][:500]
+    genera = [backbone.find(name)[0] for name in GENERA]
+    names = [name for genus in genera for name in backbone.species_of(genus)][:N_NAMES]
     start = time.perf_counter()
     taxonomy.resolve_names(names, backbone)
     first = len(names) / (time.perf_counter() - start)
-    return first, measure(lambda: taxonomy.resolve_names(names, backbone), len(names))
+    return first, rate(lambda: taxonomy.resolve_names(names, backbone), len(names))
 
 
 def training_rates(folder, config, table):
@@ -72,50 +52,48 @@ def training_rates(folder, config, table):
     data = loop.TrainData(images, labels, tokens)
     rates = {}
     for objective in ("multi_positive", "clip"):
-        settings = {"train.steps": 6, "train.objective": objective, "train.val_every_steps": 1_000}
+        settings = {"train.steps": TRAIN_STEPS, "train.objective": objective, "train.val_every_steps": 1_000}
         clip = build_model(config.model)
         log = loop.fit(clip, data, data, load_config("mini", settings), Run(folder / objective), progress=False)
         rates[objective] = log["images_per_s"].iloc[1:].median()
     return rates
 
 
+def rows(folder):
+    """Measure the stages; yield (stage, unit, rate)."""
+    config, tree, raw, table = world.build(folder, N_IMAGES, N_SPECIES)
+    table = catalog.assign_splits(table, config.split)
+    species = np.arange(min(512, N_IMAGES)) % len(tree.taxa)
+    yield "render 64 px", "images/s", rate(lambda: synthetic.render_images(tree, species, 0), len(species))
+    yield "decode and check files", "images/s", rate(lambda: duplicates.inspect_images(raw), len(raw))
+    write = lambda: shards.write_shards(table, folder / "shards", config.shards)  # noqa: E731
+    yield "write shards", "images/s", rate(write, len(table))
+    load = lambda: shard_reader.load_images(folder / "shards", SPLITS, 48)  # noqa: E731
+    yield "decode shards", "images/s", rate(load, len(table))
+    images, clip = load()[1][:256], build_model(config.model)
+    yield "embed, mini ViT", "images/s", rate(lambda: encode.encode_images(clip, images), len(images))
+    lite0 = build_model(load_config("photos").model)
+    large = np.repeat(np.repeat(images[:N_LARGE], 4, axis=1), 4, axis=2)
+    yield "embed, Lite0 at 224 px", "images/s", rate(lambda: encode.trunk_features(lite0, large), len(large))
+    for objective, found in training_rates(folder, config, table).items():
+        yield f"training step, mini ViT, {objective}", "images/s", found
+    texts = list(captions.caption_table(table)["taxon_com"])
+    yield "encode captions", "texts/s", rate(lambda: encode.encode_texts(clip, texts), len(texts))
+    first, again = names_per_second()
+    yield "resolve names, first time", "names/s", first
+    yield "resolve names, again", "names/s", again
+
+
 def main():
-    """Print the table."""
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        config, tree, raw, table = build(folder)
-        species = np.arange(512) % len(tree.taxa)
-        rows.append(
-            ("render 64 px", "images/s", measure(lambda: synthetic.render_images(tree, species, 0), len(species)))
-        )
-        rows.append(("decode and check files", "images/s", measure(lambda: duplicates.inspect_images(raw), len(raw))))
-        write = lambda: shards.write_shards(table, folder / "shards", config.shards)  # noqa: E731
-        rows.append(("write shards", "images/s", measure(write, len(table))))
-        splits = ["train", "val", "test", "heldout_species"]
-        load = lambda: shard_reader.load_images(folder / "shards", splits, 48)  # noqa: E731
-        rows.append(("decode shards", "images/s", measure(load, len(table))))
-        images = load()[1][:256]
-        clip = build_model(config.model)
-        rows.append(("embed, mini ViT", "images/s", measure(lambda: encode.encode_images(clip, images), len(images))))
-        lite0 = build_model(load_config("photos").model)
-        large = np.repeat(np.repeat(images[:64], 4, axis=1), 4, axis=2)
-        rows.append(
-            ("embed, Lite0 at 224 px", "images/s", measure(lambda: encode.trunk_features(lite0, large), len(large)))
-        )
-        for objective, rate in training_rates(folder, config, table).items():
-            rows.append((f"training step, mini ViT, {objective}", "images/s", rate))
-        texts = list(captions.caption_table(table)["taxon_com"])
-        rows.append(("encode captions", "texts/s", measure(lambda: encode.encode_texts(clip, texts), len(texts))))
-        first, again = names_per_second()
-        rows.append(("resolve names, first time", "names/s", first))
-        rows.append(("resolve names, again", "names/s", again))
-    rows += photographs.rows()
-    frame = pd.DataFrame(rows, columns=["stage", "unit", "rate"])
-    print(f"{torch.get_num_threads()} threads")
-    print(
-        frame.to_string(index=False, formatters={"rate": lambda rate: f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"})
-    )
+    """Print the table of the stages, and those of photographs and of streaming."""
+    print(f"{torch.get_num_threads()} threads\n")
+    print_head("stage", "rate")
+    with tempfile.TemporaryDirectory() as folder:
+        for stage, unit, found in rows(Path(folder)):
+            print_row(stage, f"{shown(found)} {unit}")
+    for script in (photographs, streaming):
+        print()
+        script.main()
 
 
 if __name__ == "__main__":

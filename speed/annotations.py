@@ -13,6 +13,8 @@ import pandas as pd
 from bioclip_lib import RANKS
 from bioclip_lib.taxonomy import labels
 
+from .measuring import print_table
+
 SETS = {"INS": "insects", "INS_2": "insects 2", "PLT_NET": "PlantNet", "FNG": "fungi", "PLK": "plankton"}
 
 
@@ -46,11 +48,11 @@ def disagreements(species, resolved):
     return pd.concat(pairs)[["rank", "given", "found", "species"]]
 
 
-def main():
+def main(argv=None):
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("../shared/annotations"))
-    folder = parser.parse_args().folder
+    folder = parser.parse_args(argv).folder
     species = pd.read_csv(folder / "rare_species.csv", index_col=0)
     species = species.drop(columns="class").rename(columns={"cls": "class"}).drop_duplicates(["genus", "species"])
     names = (species["genus"] + " " + species["species"]).tolist()
@@ -59,9 +61,9 @@ def main():
     for key, title in SETS.items():
         classes = pd.read_csv(folder / f"{key}_Mini.csv")["class"].dropna().unique().tolist()
         rows.append(outcome(title, classes)[0])
-    print(pd.DataFrame(rows).fillna(0).astype({"set": str}).set_index("set").astype(int).to_string())
-    print(agreement(species, resolved).round(3).to_string(index=False))
-    print(disagreements(species, resolved).to_string(index=False))
+    for table in (pd.DataFrame(rows).fillna(0), agreement(species, resolved), disagreements(species, resolved)):
+        print_table(table)
+        print()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ trained tower, EfficientNet-Lite0.
 
 import statistics
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,11 @@ from bioclip_lib.model import encode
 from bioclip_lib.model.load import export_model, image_transform, load_model
 from bioclip_lib.model.towers import build_model
 
+from .measuring import in_turn, print_head, print_row
+
 PHOTOGRAPHS = Path(__file__).parents[2] / "shared" / "photos" / "birds100"
 BATCH, REPEATS, N_SMALL, N_LARGE = 8, 3, 16, 8
+LARGE, TILE = (4_000, 3_000), 250  # a large file is a mosaic of tiles, px
 SIZES = {"model.image_size_px": 224, "model.patch_size_px": 16, "model.vision_layers": 12, "model.vision_width": 768,
          "model.text_layers": 12, "model.text_width": 512, "model.text_heads": 8, "model.embed_dim": 512}  # fmt: skip
 
@@ -30,19 +33,19 @@ def write_files(folder):
     sources = sorted(PHOTOGRAPHS.rglob("*.jpg"))
     rng = np.random.default_rng(0)
     if sources:
-        tiles = [Image.open(sources[i]).convert("RGB").resize((250, 250)) for i in rng.integers(0, len(sources), 200)]
+        tiles = [Image.open(sources[i]).convert("RGB").resize((TILE, TILE)) for i in rng.integers(0, len(sources), 200)]
     else:
-        tiles = [Image.fromarray(rng.integers(0, 256, (250, 250, 3), dtype=np.uint8)) for _ in range(200)]
-    paths = {"small": [], "12 megapixels": []}
+        tiles = [Image.fromarray(rng.integers(0, 256, (TILE, TILE, 3), dtype=np.uint8)) for _ in range(200)]
+    paths = {"small": [], "large": []}
     for i in range(N_SMALL):
         paths["small"].append(str(folder / f"small{i}.jpg"))
         tiles[i].resize((300, 224)).save(paths["small"][-1], quality=90)
     for i in range(N_LARGE):
-        mosaic = Image.new("RGB", (4_000, 3_000))
-        for j, tile in enumerate(rng.integers(0, len(tiles), 192)):
-            mosaic.paste(tiles[tile], (250 * (j % 16), 250 * (j // 16)))
-        paths["12 megapixels"].append(str(folder / f"large{i}.jpg"))
-        mosaic.save(paths["12 megapixels"][-1], quality=90)
+        mosaic, columns = Image.new("RGB", LARGE), LARGE[0] // TILE
+        for j, tile in enumerate(rng.integers(0, len(tiles), columns * (LARGE[1] // TILE))):
+            mosaic.paste(tiles[tile], (TILE * (j % columns), TILE * (j // columns)))
+        paths["large"].append(str(folder / f"large{i}.jpg"))
+        mosaic.save(paths["large"][-1], quality=90)
     return paths
 
 
@@ -66,27 +69,19 @@ def main():
         clip = build_model(config)
         export_model(clip, config, folder / "model")
         classifier = CustomLabelsClassifier(["a"], model_str=f"local-dir:{folder / 'model'}")
+        preprocess = image_transform(clip)
         ways = {
             "ours": lambda files: encode.encode_images(clip, files, batch_size=BATCH),
             "ours, all pixels decoded": lambda files: encode.encode_images(clip, files, preprocess, BATCH),
             "pybioclip": lambda files: theirs(classifier, files),
         }
-        preprocess = image_transform(clip)
-        print("| files | way | images/s | over pybioclip |")
-        print("| --- | --- | ---: | ---: |")
+        print_head("files", "way", "images/s", "over pybioclip")
         for kind, files in paths.items():
-            seconds = {way: [] for way in ways}
-            for _ in range(REPEATS):
-                for way, embedded in ways.items():
-                    start = time.perf_counter()
-                    embedded(files)
-                    seconds[way].append(time.perf_counter() - start)
-            for way in ways:
-                ratio = statistics.median(t / s for t, s in zip(seconds["pybioclip"], seconds[way], strict=True))
-                print(
-                    f"| {kind} | {way} | {len(files) / statistics.median(seconds[way]):.1f} | {ratio:.2f} |", flush=True
-                )
-        print(f"Lite0's features, scaled to full decoding, least cosine: {scaled_cosine(paths['12 megapixels']):.4f}")
+            rates = in_turn({way: partial(embedded, files) for way, embedded in ways.items()}, len(files), REPEATS)
+            for way, found in rates.items():
+                ratios = [ours / theirs for ours, theirs in zip(found, rates["pybioclip"], strict=True)]
+                print_row(kind, way, statistics.median(found), f"{statistics.median(ratios):.2f}")
+        print(f"Lite0's features, scaled to full decoding, least cosine: {scaled_cosine(paths['large']):.4f}")
 
 
 def scaled_cosine(files):

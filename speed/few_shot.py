@@ -9,18 +9,18 @@ import hashlib
 import json
 import resource
 import statistics
-import subprocess
 import sys
 import time
 
 import numpy as np
-import pandas as pd
 
 from bioclip_lib.evaluation import classifiers, few_shot
 
+from .measuring import in_a_process, print_head, print_row
+
 SIZES = {"Rare Species": (11_983, 512, 400), "NABirds": (48_562, 768, 555)}  # images, dimensions, classes
 SHOTS = (1, 5)
-N_FOLDS = 5
+N_FOLDS, N_RUNS = 5, 3
 FREE_SHARE = 0.8  # of the memory that is free, the most that the broadcast form is given
 
 
@@ -48,11 +48,11 @@ def broadcast(features, labels, train, test):
     return classes[distance.argmin(axis=0)]
 
 
-def classify(name, form, n_queries):
+def classify(name, form, n_queries=0):
     """Print as JSON the seconds of each fold, top-1, a digest of the last predictions, and the memory at its peak."""
     features, labels = features_of(*SIZES[name])
     folds = few_shot.few_shot_folds(labels, SHOTS, N_FOLDS)
-    parts = [(train, test[: n_queries or None]) for k in SHOTS for train, test in folds[k]]
+    parts = [(train, test[: int(n_queries) or None]) for k in SHOTS for train, test in folds[k]]
     predict = broadcast if form == "broadcast" else classifiers.simple_shot
     start_mib, seconds, cpu_seconds, hits = _peak_mib(), [], [], []
     for train, test in parts[-1:] if form == "broadcast" else parts:  # the last 5-shot fold; all folds
@@ -76,8 +76,7 @@ def _free_mib():
 
 
 def _in_a_process(name, form, n_queries):
-    command = [sys.executable, "-m", "speed.few_shot", name, form, str(n_queries)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return json.loads(in_a_process("few_shot", name, form, n_queries))
 
 
 def main():
@@ -87,25 +86,25 @@ def main():
     needed = 2 * n_classes * n_queries * dimensions * 4 / 2**20  # the differences and their squares, MiB
     share = min(1.0, FREE_SHARE * _free_mib() / needed)
     asked = int(share * n_queries)
-    runs = [{form: _in_a_process("Rare Species", form, asked) for form in ("broadcast", "product")} for _ in range(3)]
-    print(f"one 5-shot fold of Rare Species size, {asked:,} of {n_queries:,} queries, three alternating runs")
-    rows = []
-    for run in runs:
+    runs = [
+        {form: _in_a_process("Rare Species", form, asked) for form in ("broadcast", "product")} for _ in range(N_RUNS)
+    ]
+    print(f"one 5-shot fold of Rare Species size, {asked:,} of {n_queries:,} queries, alternating runs\n")
+    print_head("run", "broadcast, s", "product of matrices, s", "ratio", "MiB", "MiB", "ratio", "same predictions")
+    for number, run in enumerate(runs, 1):
         fold, ours = run["broadcast"]["seconds"][-1], statistics.median(run["product"]["seconds"][-N_FOLDS:])
         peaks = run["broadcast"]["mib"], run["product"]["mib"]
         same = run["broadcast"]["digest"] == run["product"]["digest"]
-        rows.append((fold, ours, fold / ours, *peaks, peaks[0] / max(1, peaks[1]), same))
-    columns = ["broadcast s", "product s", "times", "broadcast MiB", "product MiB", "times", "same predictions"]
-    print(pd.DataFrame(rows, columns=columns).to_string(index=False, float_format="{:,.3f}".format))
-    print(f"all folds, k = {SHOTS}, {N_FOLDS} folds: classification, peak of the whole process with its features")
+        print_row(number, fold, ours, fold / ours, *peaks, peaks[0] / max(1, peaks[1]), same)
+    print(f"\nall folds, k = {SHOTS}, {N_FOLDS} folds: classification, peak of the whole process with its features\n")
+    print_head("set", "s", "s of processor time", "MiB", "top-1")
     for name in SIZES:
         found = _in_a_process(name, "product", 0)
-        times = f"{sum(found['seconds']):.2f} s, {sum(found['cpu_seconds']):.2f} s of processor time"
-        print(f"{name}: {times}, {found['total_mib']:,.0f} MiB, top-1 {found['top1']:.3f}")
+        print_row(name, sum(found["seconds"]), sum(found["cpu_seconds"]), found["total_mib"], found["top1"])
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        classify(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+        classify(*sys.argv[1:])
     else:
         main()

@@ -5,8 +5,6 @@ class weights lie in files. Prints seconds and the growth of peak memory beyond 
 """
 
 import argparse
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,6 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from bioclip_lib.evaluation import zero_shot
+
+from .measuring import in_a_process, print_head, print_row
 
 DIM = 128
 
@@ -32,7 +32,7 @@ def unit_rows(n, seed):
 
 
 def measure(folder, n_images):
-    """Print seconds, memory, and whether eight images agree with a full sort."""
+    """Print a row: seconds, memory, and whether eight images agree with a full sort."""
     features, weights = np.load(folder / f"{n_images}.npy", mmap_mode="r"), np.load(folder / "weights.npy")
     before, start = peak_mib(), time.perf_counter()
     ranked = zero_shot.zero_shot_predict(features, weights)
@@ -40,27 +40,25 @@ def measure(folder, n_images):
     asked = np.linspace(0, len(features) - 1, 8).astype(int)
     expected = np.argsort(-(features[asked] @ weights.T), axis=1, kind="stable")[:, :5]
     exact = "exact" if (ranked[asked] == expected).all() else "NOT exact"
-    print(
-        f"{n_images:,} images, {len(weights):,} classes: {seconds:.1f} s, {grown:.0f} MiB beyond the weights, {exact}"
-    )
+    print_row(n_images, len(weights), seconds, grown, exact)
 
 
-def main():
+def main(argv=None):
     """Run both sizes, each in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--classes", type=int, default=450_000)
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.folder:
         measure(args.folder, args.images)
         return
+    print_head("images", "classes", "s", "MiB beyond the weights", "the top five")
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "weights.npy", unit_rows(args.classes, 1))
         for n in (args.images, 4 * args.images):
             np.save(Path(folder) / f"{n}.npy", unit_rows(n, 0))
-            command = [sys.executable, "-m", "speed.many_classes", "--images", str(n), "--folder", folder]
-            subprocess.run(command, check=True)
+            print(in_a_process("many_classes", "--images", n, "--folder", folder), end="", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import io
 import statistics
 import tarfile
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 
@@ -22,13 +21,18 @@ from bioclip_lib.catalog import table as catalog
 from bioclip_lib.catalog.splits import class_key
 from bioclip_lib.config import ShardConfig
 from bioclip_lib.shards import samples, write
+from bioclip_lib.taxonomy import resolution
 from bioclip_lib.workers import map_threads
 
+from .measuring import in_turn, print_head, print_row, shown
+
 CONFIG = ShardConfig(image_size_px=224, jpeg_quality=92)
-N_IMAGES = 12
+N_IMAGES, SIZE = 12, (4_000, 3_000)
+REPEATS = 5
+N_HASHES = 512
 
 
-def write_photographs(folder, n_images=N_IMAGES, size=(4000, 3000)):
+def write_photographs(folder, n_images, size):
     """Write JPEGs (quality 90) with the spectrum of natural images, amplitude 1/f; return their catalog."""
     rng = np.random.default_rng(0)
     frequency = np.hypot(np.fft.fftfreq(size[1])[:, None], np.fft.rfftfreq(size[0])[None, :])
@@ -44,7 +48,7 @@ def write_photographs(folder, n_images=N_IMAGES, size=(4000, 3000)):
     paths = sorted(map(str, (folder / "photographs").glob("*.jpg")))
     raw = pd.DataFrame({"source": "bench", "source_id": [Path(p).name for p in paths], "location": paths})
     raw = raw.assign(verbatim_name="grey noise", problem="")
-    names = catalog.resolve_raw_names(raw, None)
+    names = resolution.resolve_raw_names(raw)
     return catalog.build_catalog(raw, names, duplicates.inspect_images(raw)).assign(split="train")
 
 
@@ -65,43 +69,36 @@ def write_plainly(table, path):
                 tar.addfile(info, io.BytesIO(data))
 
 
-def alternate(functions, n_items, repeats=5):
-    """Return the median of items per second of each function, run in turn."""
-    seconds = [[] for _ in functions]
-    for _ in range(repeats):
-        for function, times in zip(functions, seconds, strict=True):
-            start = time.perf_counter()
-            function()
-            times.append(time.perf_counter() - start)
-    return [n_items / statistics.median(times) for times in seconds]
-
-
 def shard_rates(folder):
-    """Return images per second of `write_shards` and of the plain loop, both on one thread."""
-    table = write_photographs(folder)
-    ours = lambda: write.write_shards(table, folder / "shards", CONFIG, mapper=partial(map_threads, workers=1))  # noqa: E731
-    return alternate([ours, lambda: write_plainly(table, folder / "plain.tar")], len(table))
+    """Return images per second of `write_shards` and of the plain loop, run by run, both on one thread."""
+    table = write_photographs(folder, N_IMAGES, SIZE)
+    one_thread = partial(map_threads, workers=1)
+    ways = {
+        "ours": lambda: write.write_shards(table, folder / "shards", CONFIG, mapper=one_thread),
+        "plain": lambda: write_plainly(table, folder / "plain.tar"),
+    }
+    return in_turn(ways, len(table), REPEATS)
 
 
-def hash_rate(size_px=224, n_images=512):
-    """Return perceptual hashes per second and core of grey images in memory."""
-    images = np.random.default_rng(0).integers(0, 256, (n_images, size_px, size_px), dtype=np.uint8)
+def hash_rates(size_px=224):
+    """Return perceptual hashes per second of grey images in memory, on one thread, run by run."""
+    images = np.random.default_rng(0).integers(0, 256, (N_HASHES, size_px, size_px), dtype=np.uint8)
     with threadpool_limits(1):
-        return alternate([lambda: perceptual.perceptual_hashes(images)], n_images)[0]
+        return in_turn({"": lambda: perceptual.perceptual_hashes(images)}, N_HASHES, REPEATS)[""]
 
 
-def rows():
-    """Return the rows of the table of `speed`."""
-    with tempfile.TemporaryDirectory() as name:
-        ours, plain = shard_rates(Path(name))
-    return [
-        ("write shards, 12-megapixel JPEGs, 1 thread", "images/s", ours),
-        ("the same by a loop of Pillow and tarfile", "images/s", plain),
-        ("ratio of the two", "times", ours / plain),
-        ("hash by look, 224 px, 1 thread", "images/s", hash_rate()),
-    ]
+def main():
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        rates = shard_rates(Path(folder))
+    ours, plain, hashed = map(statistics.median, (rates["ours"], rates["plain"], hash_rates()))
+    ratios = sorted(a / b for a, b in zip(rates["ours"], rates["plain"], strict=True))
+    print_head("stage", "rate")
+    print_row(f"write shards, JPEGs of {SIZE[0]} x {SIZE[1]}, 1 thread", f"{shown(ours)} images/s")
+    print_row("the same by a loop of Pillow and tarfile", f"{shown(plain)} images/s")
+    print_row("ratio of the two, run by run", f"{ratios[0]:.1f} to {ratios[-1]:.1f} times")
+    print_row("hash by look, 224 px, 1 thread", f"{shown(hashed)} images/s")
 
 
 if __name__ == "__main__":
-    for stage, unit, rate in rows():
-        print(f"{stage}: {rate:,.1f} {unit}")
+    main()

@@ -7,7 +7,6 @@ a process each, so that their peak memory is their own.
 
 import re
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,8 +21,11 @@ from bioclip_lib.catalog import parts
 from bioclip_lib.config import DataConfig, SplitConfig
 from bioclip_lib.taxonomy.ncbi import ncbi_backbone
 
+from .measuring import in_a_process, print_head, print_row
+
 SIZES = (10**5, 10**6, 10**7)
 BATCH = 200_000
+LEAST_NAMES = 1_000
 SOURCES = np.array(["eol", "inat21", "bioscan"])
 BINOMIAL = re.compile(r"[A-Z][a-z]+ [a-z]{3,}")
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")
@@ -44,7 +46,7 @@ def species_names(n):
 def write_rows(path, n):
     """Write n raw rows with what an inspection of their files would have found."""
     rng = np.random.default_rng(0)
-    names = species_names(min(450_000, max(1_000, n // 25)))
+    names = species_names(min(450_000, max(LEAST_NAMES, n // 25)))
     weights = 1.0 / np.arange(1, len(names) + 1) ** 0.6  # a long tail
     weights /= weights.sum()
     order, writer = rng.permutation(len(names)), None
@@ -96,30 +98,33 @@ def measure(n, folder):
     stage("write", raw, str(n))
     n_names, names_s, names_gib = stage("resolve", raw, names)
     n_excluded, build_s, build_gib = stage("build", raw, names, out)
-    row = [n, n_names, n_excluded, names_s, build_s, 1e6 * (names_s + build_s) / n]
-    print("| " + " | ".join(f"{value:,.0f}" for value in row) + f" | {names_gib:.2f} | {build_gib:.2f} |", flush=True)
+    us_a_row = 1e6 * (names_s + build_s) / n
+    print_row(n, int(n_names), int(n_excluded), names_s, build_s, us_a_row, names_gib, build_gib)
 
 
 def stage(*arguments):
     """Run a stage in a process of its own; return the numbers that it prints."""
-    command = [sys.executable, "-m", "speed.scale", *arguments]
-    return [float(x) for x in subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()]
+    return [float(x) for x in in_a_process("scale", *arguments).split()]
 
 
 def main():
     """Measure the sizes, the smallest first."""
     head = ["rows", "distinct names", "excluded", "CPU s names", "CPU s catalog", "CPU us a row"]
-    head += ["peak GiB names", "peak GiB catalog"]
-    print("| " + " | ".join(head) + " |\n" + "| ---: " * len(head) + "|", flush=True)
+    print_head(*head, "peak GiB names", "peak GiB catalog")
     for n in SIZES:
         with tempfile.TemporaryDirectory() as folder:
             measure(n, Path(folder))
+
+
+def run_stage(name, *arguments):
+    """Run a stage in this process."""
+    STAGES[name](*arguments)
 
 
 STAGES = {"write": lambda path, n: write_rows(path, int(n)), "resolve": resolve, "build": build}
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        STAGES[sys.argv[1]](*sys.argv[2:])
+        run_stage(*sys.argv[1:])
     else:
         main()

@@ -7,14 +7,16 @@ rounds; a stream's first round also reads the headers of its tars. The files lie
 import itertools
 import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import webdataset as wds
 
 from bioclip_lib.shards import read, stream
 
-SIZE_PX, BATCH, ROUNDS = 48, 128, 3
+from . import world
+from .measuring import in_turn, print_head, print_row, shown
+
+N_IMAGES, SIZE_PX, BATCH, ROUNDS = 6_000, 48, 128, 3
 WORKERS = 2
 
 
@@ -24,7 +26,7 @@ def in_memory(folder):
 
 
 def streamed(source):
-    """Read an epoch; return the number of images."""
+    """Read an epoch of whole batches; return the number of images."""
     return sum(len(batch.image_ids) for batch in itertools.islice(source.batches(workers=WORKERS), len(source)))
 
 
@@ -45,32 +47,27 @@ def by_webdataset(folder):
     return sum(len(images) for images, *_ in loader)
 
 
-def rows(folder):
-    """Measure on the train split of a folder of shards; return (stage, unit, rate) rows."""
+def rates(folder):
+    """Return images per second of each reader of the train split of a folder of shards, run by run."""
     source = stream.ShardStream(folder, "train", BATCH, SIZE_PX)
     readers = {
-        "decode shards into memory": lambda: in_memory(folder),
-        "stream shards": lambda: streamed(source),
-        "stream shards, first time": lambda: streamed(stream.ShardStream(folder, "train", BATCH, SIZE_PX)),
-        "the same by webdataset, 2 processes": lambda: by_webdataset(folder),
+        "into memory (`load_images`)": lambda: in_memory(folder),
+        "streamed (`ShardStream`)": lambda: streamed(source),
+        "streamed, first time": lambda: streamed(stream.ShardStream(folder, "train", BATCH, SIZE_PX)),
+        f"webdataset, shuffled as open_clip does, {WORKERS} processes": lambda: by_webdataset(folder),
     }
-    in_memory(folder), streamed(source)
-    rates = {name: [] for name in readers}
-    for _ in range(ROUNDS):
-        for name, reader in readers.items():
-            start = time.perf_counter()
-            n = reader()
-            rates[name].append(n / (time.perf_counter() - start))
-    return [(name, "images/s", statistics.median(found)) for name, found in rates.items()]
+    epochs_per_s = in_turn(readers, 1, ROUNDS)
+    n_images = {name: reader() for name, reader in readers.items()}  # a stream leaves out what fills no batch
+    return {name: [n_images[name] * each for each in found] for name, found in epochs_per_s.items()}
 
 
 def main():
     """Print the rates for shards of synthetic images."""
-    from .trainers import write_shards
-
-    with tempfile.TemporaryDirectory() as name:
-        for row in rows(write_shards(Path(name), n_images=6_000)):
-            print(f"| {row[0]} | {row[2]:,.0f} {row[1]} |")
+    with tempfile.TemporaryDirectory() as folder:
+        found = rates(world.write_shards(Path(folder), N_IMAGES))
+    print_head("reader", "rate")
+    for reader, runs in found.items():
+        print_row(reader, f"{shown(statistics.median(runs))} images/s")
 
 
 if __name__ == "__main__":

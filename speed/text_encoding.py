@@ -8,16 +8,16 @@ texts per second (medians), their ratio, and the largest difference between the 
 
 import argparse
 import statistics
-import time
 
 import numpy as np
-import torch
 
 from bioclip_lib.config import load_config
 from bioclip_lib.model import encode
 from bioclip_lib.model.encode import normalised
 from bioclip_lib.model.text import read_templates, tokenize
 from bioclip_lib.model.towers import build_model
+
+from .measuring import in_turn, print_head, print_row
 
 TOWER = {"text_layers": 12, "text_width": 512, "text_heads": 8, "embed_dim": 512, "context_length": 77}
 
@@ -32,37 +32,30 @@ def class_by_class(clip, names, prompts):
     return np.concatenate(rows)
 
 
-def seconds(function):
-    """Return the seconds of a call, and what it gave."""
-    start = time.perf_counter()
-    value = function()
-    return time.perf_counter() - start, value
-
-
-def main():
+def main(argv=None):
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--classes", type=int, default=32)
     parser.add_argument("--templates", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
-    args = parser.parse_args()
-    torch.set_num_threads(2)
+    args = parser.parse_args(argv)
     clip = build_model(load_config("mini", {f"model.{key}": value for key, value in TOWER.items()}).model)
     prompts = read_templates("original")[: args.templates]
     kinds = ("Panthera onca", "Animalia Chordata Mammalia Carnivora Felidae Panthera onca with common name jaguar")
     names = [f"{kinds[i % 2]} {'abcdefghij'[i // 2 % 10]}{i}" for i in range(args.classes)]
     texts = [prompt.format(name) for name in names for prompt in prompts]
-    rates = {"class by class": [], "encode_texts": []}
-    for _ in range(args.repeats):
-        spent, theirs = seconds(lambda: class_by_class(clip, names, prompts))
-        rates["class by class"].append(len(texts) / spent)
-        spent, ours = seconds(lambda: encode.encode_texts(clip, texts))
-        rates["encode_texts"].append(len(texts) / spent)
-    middle = {way: statistics.median(found) for way, found in rates.items()}
-    for way, rate in middle.items():
-        print(f"{way}: {rate:.1f} texts/s")
-    print(f"ratio {middle['encode_texts'] / middle['class by class']:.1f}, of {len(texts)} texts; ", end="")
-    print(f"features differ by {np.abs(ours - theirs).max():.1e} at most")
+    found = {}  # the features of each way
+    ways = {
+        "class by class": lambda: found.update(theirs=class_by_class(clip, names, prompts)),
+        "`encode_texts`": lambda: found.update(ours=encode.encode_texts(clip, texts)),
+    }
+    theirs, ours = in_turn(ways, len(texts), args.repeats).values()
+    print_head("way", "texts/s", "ratio, run by run")
+    print_row("class by class", statistics.median(theirs), "1")
+    print_row(
+        "`encode_texts`", statistics.median(ours), ", ".join(f"{a / b:.1f}" for a, b in zip(ours, theirs, strict=True))
+    )
+    print(f"\n{len(texts)} texts; features differ by {np.abs(found['ours'] - found['theirs']).max():.1e} at most")
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@ import json
 import re
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+
+from .measuring import in_a_process, print_head, print_row
 
 SPEED = {"steps": 25, "seeds": (0, 1, 2), "px": 64, "vision_layers": 6, "vision_width": 192, "text_layers": 3,
          "text_width": 192, "text_heads": 6, "embed_dim": 192}  # fmt: skip
@@ -25,28 +26,6 @@ BATCH, N_IMAGES = 128, 25 * 128
 LR, WARMUP, WEIGHT_DECAY, BETAS, EPS = 5e-4, 20, 0.2, (0.9, 0.98), 1e-6
 SKIPPED = 2  # first steps, left out of medians
 LOG_LINE = re.compile(r"Data \(t\): ([\d.]+) Batch \(t\): ([\d.]+),.* Loss: ([\d.]+)")
-
-
-def write_shards(folder, n_images=N_IMAGES):
-    """Write synthetic images as shards, all of them for training; return their folder."""
-    from bioclip_lib.catalog import duplicates
-    from bioclip_lib.catalog import table as catalog
-    from bioclip_lib.config import load_config
-    from bioclip_lib.run import Run
-    from bioclip_lib.shards import write
-    from bioclip_lib.sources import read
-    from bioclip_lib.synthetic import tree
-    from bioclip_lib.taxonomy import resolution
-
-    run = Run(folder)
-    config = load_config("mini", {"data.synthetic.n_images": n_images + 200, "shards.samples_per_shard": 400})
-    raw = tree.write_images(tree.grow_tree(config.data.synthetic), folder / "raw" / "synthetic")
-    names = resolution.resolve_raw_names(raw, read.read_names_csv(folder / "raw" / "synthetic" / "classes.csv"))
-    table = duplicates.mark_exact_duplicates(catalog.build_catalog(raw, names, duplicates.inspect_images(raw)))
-    table = table[table["excluded"] == ""].sample(n_images, random_state=0).assign(split="train")
-    catalog.write_catalog(table, run.catalog)
-    write.write_shards(table, run.shards, config.shards)
-    return run.shards
 
 
 def our_config(size, seed, steps, stream=False):
@@ -139,11 +118,8 @@ def alternate(folder, sizes):
     results = {name: [] for name in TRAINERS}
     for seed in {"speed": SPEED, "curves": CURVES}[sizes]["seeds"]:
         for name in TRAINERS:
-            command = [sys.executable, "-m", "speed.trainers", name, str(folder), sizes, str(seed)]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                raise RuntimeError(f"{name} failed:\n{done.stderr[-2_000:]}")
-            line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
+            printed = in_a_process("trainers", name, folder, sizes, seed)
+            line = next(line for line in printed.splitlines() if line.startswith("RESULT "))
             results[name].append(json.loads(line.removeprefix("RESULT ")))
             print(name, sizes, seed, line, file=sys.stderr, flush=True)
     return results
@@ -160,39 +136,40 @@ def print_speed(results, size):
         "peak memory of the trainer, MiB": lambda r: r["peak_mib"],
         "peak memory of its worker, MiB": lambda r: r["worker_peak_mib"],
     }
-    print("| | ours | streamed | open_clip_train | ours / open_clip_train, run by run | streamed / open_clip_train |")
-    print("| --- " + "| ---: " * 5 + "|")
+    print_head("", "ours", "streamed", "open_clip_train", "ours / open_clip_train", "streamed / open_clip_train")
     for label, value in rows.items():
         found = {name: [value(result) for result in results[name]] for name in TRAINERS}
-        cells = [f"{statistics.median(values):,.1f}" for values in found.values()]
+        ratios = []
         for name in ("ours", "streamed"):
             pairs = zip(found[name], found["open_clip"], strict=True)
-            cells.append(", ".join(f"{a / b:.2f}" for a, b in pairs if b))
-        print(f"| {label} | " + " | ".join(cells) + " |")
+            ratios.append(", ".join(f"{a / b:.2f}" for a, b in pairs if b))
+        print_row(label, *map(statistics.median, found.values()), *ratios)
 
 
 def print_curves(results):
     """Print the mean loss of each quarter of the steps, run by run."""
     quarters = np.array_split(np.arange(CURVES["steps"]), 4)
-    print("| trainer, seed | " + " | ".join(f"steps {q[0] + 1}-{q[-1] + 1}" for q in quarters) + " |")
-    print("| --- " + "| ---: " * 4 + "|")
+    print_head("trainer, seed", *(f"steps {q[0] + 1}-{q[-1] + 1}" for q in quarters))
     for name, runs in results.items():
         for seed, run in zip(CURVES["seeds"], runs, strict=True):
             loss = np.array(run["loss"])
-            print(f"| {name}, {seed} | " + " | ".join(f"{loss[q].mean():.3f}" for q in quarters) + " |")
+            print_row(f"{name}, {seed}", *(f"{loss[q].mean():.3f}" for q in quarters))
 
 
 def main():
     """Write shards and models, run everything, print the tables."""
     from bioclip_lib.model import build_model, export_model
 
+    from . import world
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_shards(folder)
+        world.write_shards(folder, N_IMAGES)
         for sizes, size in (("speed", SPEED), ("curves", CURVES)):
             config = our_config(size, 0, size["steps"]).model
             export_model(build_model(config), config, folder / f"model-{sizes}")
         print_speed(alternate(folder, "speed"), SPEED)
+        print()
         print_curves(alternate(folder, "curves"))
 
 

@@ -22,6 +22,8 @@ from bioclip_lib.run import Run
 from bioclip_lib.shards import read
 from bioclip_lib.training import data, loop
 
+from .measuring import print_table
+
 
 def read_trunk(run, mirrored=False):
     """Return the frozen features of all images of a run, indexed by image; what is missing is computed."""
@@ -61,12 +63,12 @@ def score(table, trunk, mirrored, config):
     return scores[(scores["metric"] == "top1") & scores["task"].isin(main)]
 
 
-def main():
+def main(argv=None):
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", default="runs/photos")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2, 3, 4])
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     run = Run(args.run)
     table, trunk, mirrored = catalog.read_catalog(run.catalog), read_trunk(run), read_trunk(run, mirrored=True)
     rows = []
@@ -78,7 +80,7 @@ def main():
     keys = ["dataset", "task", "model"]
     wide = scores.pivot_table(index=keys, columns="split_seed", values="value")
     wide = wide.assign(mean=wide.mean(axis=1), std=wide.std(axis=1), chance=scores.groupby(keys)["chance"].mean())
-    print((100 * wide).round(1).to_string())
+    print_table((100 * wide).round(1).reset_index()[["task", "model", *args.seeds, "mean", "std", "chance"]])
 
 
 if __name__ == "__main__":

@@ -80,12 +80,12 @@ def test_the_benchmark_runs_both_trainers_and_prints_its_tables(monkeypatch, cap
                   "cpu_s": 2.0, "peak_mib": 100.0, "worker_peak_mib": 0.0}  # fmt: skip
         return {name: [result, result] for name in trainers.TRAINERS}
 
-    monkeypatch.setattr(trainers, "write_shards", lambda folder: None)
+    monkeypatch.setattr("speed.world.write_shards", lambda folder, n_images: None)
     monkeypatch.setattr(trainers, "alternate", alternate)
     trainers.main()
     printed = capsys.readouterr().out
     rate = trainers.SPEED["steps"] * trainers.BATCH / 4.0
-    assert f"| whole job, images/s | {rate:.1f} | {rate:.1f} | {rate:.1f} | 1.00, 1.00 | 1.00, 1.00 |" in printed
+    assert f"| whole job, images/s | {rate:,.0f} | {rate:,.0f} | {rate:,.0f} | 1.00, 1.00 | 1.00, 1.00 |" in printed
     assert "| open_clip, 1 | 1.000 | 1.000 | 1.000 | 1.000 |" in printed
 
 

@@ -1,0 +1,193 @@
+"""Every script of speed/ at toy size: it runs to its end, and its table holds numbers above 0."""
+
+import contextlib
+import importlib
+import io
+import logging
+import pkgutil
+import re
+
+import pandas as pd
+import pytest
+
+import speed
+from bioclip_lib.catalog.table import assign_splits, write_catalog
+from bioclip_lib.config import ShardConfig, load_config
+from bioclip_lib.run import Run
+from bioclip_lib.shards.write import write_shards
+from speed import __main__ as stages
+from speed import (
+    annotations,
+    embedding,
+    few_shot,
+    many_classes,
+    measuring,
+    photographs,
+    scale,
+    streaming,
+    text_encoding,
+    trainers,
+    unseen_seeds,
+)
+
+TINY = {"vision_layers": 1, "vision_width": 32, "text_layers": 1, "text_width": 32, "text_heads": 1, "embed_dim": 16}
+TESTED = {"annotations", "embedding", "few_shot", "gpu", "many_classes", "measuring", "photographs", "scale",
+          "streaming", "text_encoding", "trainers", "unseen_seeds", "world", "__main__"}  # fmt: skip
+
+
+def rows_of(printed):
+    """Return the cells of the Markdown rows below the heads."""
+    lines = [line for line in printed.splitlines() if line.startswith("|")]
+    heads = [i for i, line in enumerate(lines) if line.startswith("| ---")]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return [row for i, row in enumerate(cells) if i not in heads and i + 1 not in heads]
+
+
+def numbers_of(row):
+    """Return the numbers in a row's cells after the first."""
+    return [float(n.replace(",", "")) for n in re.findall(r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?", " ".join(row[1:]))]
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """What a script starts as a process of its own runs here."""
+
+    def run(module, *arguments):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            started = importlib.import_module(f"speed.{module}")
+            if module == "many_classes":
+                started.main(list(map(str, arguments)))
+            else:
+                starts = {"few_shot": "classify", "trainers": "child", "scale": "run_stage"}[module]
+                getattr(started, starts)(*arguments)
+        return printed.getvalue()
+
+    for module in (few_shot, many_classes, scale, trainers):
+        monkeypatch.setattr(module, "in_a_process", run)
+    root = logging.getLogger()  # open_clip's trainer adds handlers to it, whose stream is gone after this test
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def change(monkeypatch, module, **constants):
+    for name, value in constants.items():
+        assert hasattr(module, name)
+        monkeypatch.setattr(module, name, value)
+
+
+def test_no_script_is_left_out():
+    named = {module.name for module in pkgutil.iter_modules(speed.__path__)}
+    assert named <= TESTED, f"give {named - TESTED} a run at toy size here"
+
+
+def test_the_stages(monkeypatch, capsys):
+    change(monkeypatch, stages, N_IMAGES=64, N_SPECIES=8, N_NAMES=5, TRAIN_STEPS=2, N_LARGE=2)
+    change(monkeypatch, photographs, N_IMAGES=2, SIZE=(400, 300), REPEATS=1, N_HASHES=4)
+    change(monkeypatch, streaming, N_IMAGES=40, BATCH=8, ROUNDS=1)
+    monkeypatch.setattr(stages, "load_config", lambda profile, settings=None: load_config(profile, settings)
+                        if settings is None else load_config(profile, settings | {"train.batch_size": 16}))  # fmt: skip
+    stages.main()
+    rows = rows_of(capsys.readouterr().out)
+    assert [row[0] for row in rows][:3] == ["render 64 px", "decode and check files", "write shards"]
+    assert len(rows) == 11 + 4 + 4 and all(min(numbers_of(row)) > 0 for row in rows)
+
+
+def test_image_files_beside_pybioclip(monkeypatch, capsys):
+    sizes = {f"model.{name}": value for name, value in TINY.items()} | {"model.image_size_px": 16}
+    change(monkeypatch, embedding, BATCH=2, REPEATS=1, N_SMALL=2, N_LARGE=1, LARGE=(500, 500), SIZES=sizes)
+    embedding.main()
+    printed = capsys.readouterr().out
+    rows = rows_of(printed)
+    assert [row[:2] for row in rows[:3]] == [
+        ["small", "ours"],
+        ["small", "ours, all pixels decoded"],
+        ["small", "pybioclip"],
+    ]
+    assert len(rows) == 6 and [row[3] for row in rows if row[1] == "pybioclip"] == ["1.00", "1.00"]
+    assert 0.9 < float(printed.split()[-1]) <= 1.0001
+
+
+def test_few_shot_beside_its_broadcast_form(monkeypatch, capsys, in_this_process):
+    change(monkeypatch, few_shot, SIZES={"Rare Species": (120, 8, 10), "NABirds": (80, 8, 5)}, N_RUNS=1)
+    few_shot.main()
+    first, *sets = rows_of(capsys.readouterr().out)
+    assert first[-1] == "True" and [row[0] for row in sets] == ["Rare Species", "NABirds"]
+
+
+def test_many_classes_are_ranked_exactly(capsys, in_this_process):
+    many_classes.main(["--classes", "50", "--images", "8"])
+    rows = rows_of(capsys.readouterr().out)
+    assert [row[:2] + row[-1:] for row in rows] == [["8", "50", "exact"], ["32", "50", "exact"]]
+
+
+def test_class_names_both_ways(monkeypatch, capsys):
+    change(monkeypatch, text_encoding, TOWER={name: TINY[name] for name in TINY if name.startswith(("text", "embed"))})
+    text_encoding.main(["--classes", "3", "--templates", "2", "--repeats", "1"])
+    printed = capsys.readouterr().out
+    assert [row[0] for row in rows_of(printed)] == ["class by class", "`encode_texts`"]
+    assert float(re.search(r"differ by (\S+)", printed)[1]) < 1e-5
+
+
+def test_a_catalog_out_of_core(monkeypatch, capsys, in_this_process):
+    change(monkeypatch, scale, SIZES=(500,), LEAST_NAMES=20)
+    scale.main()
+    (row,) = rows_of(capsys.readouterr().out)
+    assert row[0] == "500" and 20 <= int(row[1]) <= 60 and 0 < int(row[2]) < 100
+
+
+def test_both_trainers(monkeypatch, capsys, in_this_process):
+    for sizes in (trainers.SPEED, trainers.CURVES):
+        change_of = {"steps": 4, "seeds": (0,), "px": 16, **TINY}
+        for name, value in change_of.items():
+            monkeypatch.setitem(sizes, name, value)
+    change(monkeypatch, trainers, BATCH=4, N_IMAGES=16, SKIPPED=1)
+    trainers.main()
+    rows = rows_of(capsys.readouterr().out)
+    assert len(rows) == 6 + 3
+    assert [row[0] for row in rows[-3:]] == ["ours, 0", "streamed, 0", "open_clip, 0"]
+    assert all(0 < number < 20 for row in rows[-3:] for number in numbers_of(row))
+
+
+def test_class_names_of_published_sets(monkeypatch, capsys, tmp_path):
+    change(monkeypatch, annotations, SETS={"INS": "insects"})
+    ranks = {"kingdom": "Animalia", "phylum": "Chordata", "cls": "Aves", "class": "0", "order": "Passeriformes",
+             "family": "Paridae", "genus": "Parus", "species": "major"}  # fmt: skip
+    pd.DataFrame([ranks]).to_csv(tmp_path / "rare_species.csv")
+    pd.DataFrame({"class": ["Apis mellifera", "no such beast at all"]}).to_csv(tmp_path / "INS_Mini.csv")
+    annotations.main(["--folder", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert "insects" in printed and "Rare Species" in printed
+
+
+def test_choices_of_the_heldout_species(monkeypatch, capsys, tmp_path, catalog):
+    settings = {"model.text_layers": 1, "model.text_width": 32, "model.text_heads": 1, "model.embed_dim": 16,
+                "train.epochs": 1, "model.image_size_px": 32, "evaluate.n_bootstraps": 20, "evaluate.shots": (1,),
+                "split.heldout_fraction": 0.5}  # fmt: skip
+    monkeypatch.setattr(
+        unseen_seeds, "load_config", lambda profile, more=None: load_config(profile, settings | (more or {}))
+    )
+    run = Run(tmp_path)
+    table = assign_splits(catalog, load_config("photos", settings).split)
+    write_catalog(table, run.catalog)
+    write_shards(table, run.shards, ShardConfig(image_size_px=32, samples_per_shard=20))
+    unseen_seeds.main(["--run", str(run.root), "--seeds", "0", "1"])
+    rows = rows_of(capsys.readouterr().out)
+    assert {row[0] for row in rows} >= {"zero_shot/seen", "zero_shot/unseen", "few_shot/1"}
+    assert all(0 <= number <= 100 for row in rows for number in numbers_of(row))
+
+
+def test_ways_take_turns_and_their_rates_are_of_all_runs(monkeypatch):
+    called, clock = [], iter(range(100))
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: next(clock))
+    ways = {"a": lambda: called.append("a"), "b": lambda: (called.append("b"), next(clock))}
+    assert measuring.in_turn(ways, 6, 2) == {"a": [6, 6], "b": [3, 3]}
+    assert called == ["a", "b", "a", "b"]
+    assert measuring.rate(ways["a"], 5) == 5
+
+
+def test_a_process_that_fails_is_told():
+    with pytest.raises(RuntimeError, match="nowhere"):
+        measuring.in_a_process("nowhere")
