@@ -323,7 +323,7 @@ def test_an_image_that_changed_since_the_catalog_is_refused(finished, tmp_path, 
 
 @pytest.mark.parametrize("field", ["image_size_px", "samples_per_shard", "jpeg_quality"])
 def test_impossible_settings_are_refused(finished, tmp_path, field):
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match=rf"shards\.{field} is 0; give a number from 1"):
         write_shards(finished, tmp_path / "s", replace(CONFIG, **{field: 0}))
     assert list(tmp_path.iterdir()) == []
 

@@ -65,11 +65,15 @@ def in_this_process(monkeypatch):
 
     for module in (few_shot, many_classes, scale, trainers):
         monkeypatch.setattr(module, "in_a_process", run)
-    root = logging.getLogger()  # open_clip's trainer adds handlers to it, whose stream is gone after this test
-    handlers, level = root.handlers[:], root.level
+    root = logging.getLogger()  # open_clip's trainer gives it handlers, and every logger its level
+    loggers = [root, *map(logging.getLogger, list(root.manager.loggerDict))]
+    handlers, levels = root.handlers[:], [logger.level for logger in loggers]
     yield
     root.handlers[:] = handlers
-    root.setLevel(level)
+    for logger in map(logging.getLogger, list(root.manager.loggerDict)):
+        logger.setLevel(logging.NOTSET)
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 def change(monkeypatch, module, **constants):

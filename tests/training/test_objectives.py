@@ -216,5 +216,5 @@ def test_ranks_are_asked_for_where_they_are_needed(tmp_path, name):
         train_tiny(tmp_path, tiny_config(objective=name), data=data_with_lineages(), val=tiny_images(8))
     with pytest.raises(ValueError, match="lineages"):
         dataclasses.replace(tiny_images(), lineages=np.zeros((4, 6), int))
-    with pytest.raises(InputError, match=r"tree_temperature is 0; give a positive number"):
+    with pytest.raises(InputError, match=r"tree_temperature is 0; give a number above 0"):
         train_tiny(tmp_path, load_config("smoke", {"train.tree_temperature": 0}))
