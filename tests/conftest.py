@@ -18,7 +18,7 @@ from bioclip_lib import RANKS
 from bioclip_lib.catalog.duplicates import inspect_images
 from bioclip_lib.catalog.table import build_catalog, read_catalog
 from bioclip_lib.run import REPOSITORY
-from bioclip_lib.sources.read import read_image_folder
+from bioclip_lib.sources.folders import read_image_folder
 from bioclip_lib.taxonomy.resolution import KEY, context_of
 
 LINEAGES = {

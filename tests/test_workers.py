@@ -11,7 +11,7 @@ from bioclip_lib.catalog.table import assign_splits, build_catalog
 from bioclip_lib.config import ShardConfig, SplitConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.shards.write import write_shards
-from bioclip_lib.sources.read import read_image_folder
+from bioclip_lib.sources.folders import read_image_folder
 from bioclip_lib.workers import CHUNK, map_ray
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")

@@ -1,9 +1,11 @@
 """What the columns of a table of photographs are called, and what they say.
 
 Takes a table; returns it under the names that this project uses, the column of names, and what else is said of them.
-Refuses a table without a column that is needed; the message lists those found and those accepted.
+The names are those of Darwin Core, Audubon Core, iNaturalist, GBIF, LILA, Kaggle, Wildlife Insights, Timelapse,
+CamtrapR and PlantCLEF. Refuses a table without a column that is needed; the message lists those found.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,13 +16,62 @@ from ..errors import InputError
 from ..files.dialect import normal_name
 from ..files.tables import read_strings
 
+GROUP_COLUMN = "group"  # an observation, occurrence, sequence or individual: never on two sides of a split
+SPLIT_COLUMN = "source_split"  # the split that the data set's makers assigned
 OPTIONAL_COLUMNS = (*RANKS, "scientific_name", "common_name", "license", "rights_holder", "source_url")
-NAME_COLUMNS = ("name", "class_name", "verbatim_name", "label", "scientific_name", "species", "class", "common_name")
-PATH_COLUMNS = ("path", "file", "filename", "filepath", "file_path", "file_name", "image", "image_path")
-_ALIASES = {
-    **{"licence": "license", "url": "source_url", "vernacular_name": "common_name"},
-    **{"common": "common_name", "sciname": "scientific_name"},  # Rare Species, on the hub
+NAME_COLUMNS = (
+    *("name", "class_name", "verbatim_name", "label", "scientific_name", "species", "class", "common_name"),
+    *("category", "folder"),
+)
+PATH_COLUMNS = ("path", "file", "filename", "filepath", "file_path", "file_name", "image", "image_path", "photo_id")
+_KNOWN = {
+    "path": "path filepath filepaths filename filenames file imagepath imagefile imagefilename imagename image images "
+    "imgpath imgfile imgname img photopath photofile photofilename photoname photo picturepath picturefile "
+    "picturename picture pic mediafile mediapath medianame localpath localfile fullpath fullfilename relativefile "
+    "filelocation imagelocation pathtoimage pathtofile sourcefile jpg jpeg imagefilepath imageurllocal",
+    "folder": "relativepath directory folder dir subfolder imagefolder imagedirectory foldername filedirectory",
+    "photo_id": "photoid imageid imgid pictureid mediaid assetid photouuid imageuuid fileid id uuid",
+    "address": "accessuri imageurl photourl mediaurl pictureurl imgurl urlgcp urlaws urlazure largeurl originalurl "
+    "imagelink downloadurl urlimage urlphoto imagebackupurl imageaddress identifier associatedmedia",
+    "label": "label labels labelname truelabel groundtruth target targetname categoryname annotation tag "
+    "breed identification identifiedas determination originallabel classlabel speciesguess organism",
+    "scientific_name": "scientificname sciname acceptedname latinname latin binomial binomialname binomen "
+    "taxonomicname taxonname taxon taxa scientific speciesscientificname verbatimscientificname canonicalname "
+    "acceptedscientificname acceptednameusage scientificnames speciesname questionspecies nomenclature",
+    "common_name": "commonname vernacularname englishname common vernacular commonnames englishcommonname",
+    "class_name": "classname classnames",
+    "epithet": "specificepithet speciesepithet epithet",
+    "license": "license licence licensename licencename licenseurl rights usageterms webstatement imagelicense "
+    "medialicense licensetype",
+    "rights_holder": "rightsholder owner copyrightholder copyrightowner holder creator photographer author credit "
+    "attribution copyright userlogin username recordedby observer",
+    "source_url": "sourceurl url references occurrenceurl observationurl pageurl weblink link",
+    "split": "split splits datasplit sourcesplit subset partition set dataset learntag usage phase traintestsplit "
+    "splitset splitname stage trainvaltest",
+    "group": "group groupid observationid obsid observationuuid occurrenceid eventid sequenceid seqid captureid "
+    "burstid specimenid individualid individual animalid organismid eolpageid videoid trackid trackletid "
+    "gbifid catalognumber episodeid",
 }
+_CANONICAL = {word: name for name, words in _KNOWN.items() for word in words.split()}
+_PRIORITY = {word: i for i, word in enumerate(word for words in _KNOWN.values() for word in words.split())}
+_SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training", "tr", "trn", "learn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "validate", "eval"), "val"),
+    **dict.fromkeys(("test", "testing", "tst", "tests", "holdout", "heldout"), "test"),
+}
+_RANK_WORDS = {**{f"{rank}name": rank for rank in RANKS if rank != "class"}, **{rank: rank for rank in RANKS}}
+
+
+def split_word(text: str) -> str:
+    """Return the split that a word means, '' where it means none.
+
+    Examples
+    --------
+    >>> split_word("Training"), split_word("images_val"), split_word("test2017"), split_word("Testudo")
+    ('train', 'val', 'test', '')
+    """
+    words = [word for word in re.split(r"[\W_\d]+", text.lower()) if word not in ("", "images", "image", "set", "data")]
+    return _SPLIT_WORDS.get(words[0], "") if len(words) == 1 else ""
 
 
 def read_known(path: Path) -> pd.DataFrame:
@@ -29,33 +80,55 @@ def read_known(path: Path) -> pd.DataFrame:
 
 
 def known_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """Name columns as this project calls them; of two that become one the first is kept."""
-    columns = [column_name(column) for column in table.columns]
-    if "cls" in columns and "class" in columns:  # Rare Species: cls is the rank, class the label
-        columns = [{"class": "class_name", "cls": "class"}.get(column, column) for column in columns]
-    table = table.set_axis(columns, axis=1)
-    return table.loc[:, ~table.columns.duplicated()]
+    """Name columns as this project calls them; of several for one thing the best known is kept, under that name."""
+    names = [normal_name(column) for column in table.columns]
+    if "cls" in names and "class" in names:  # Rare Species: cls is the rank, class the label
+        names = [{"class": "class_name", "cls": "class"}.get(name, name) for name in names]
+    squeezed = [re.sub(r"[\W_]", "", name.rpartition(":")[2]) for name in names]
+    found: dict[str, int] = {}
+    for i in sorted(range(len(names)), key=lambda i: _PRIORITY.get(squeezed[i], 0)):
+        blank = (table.iloc[:, i] == "").all()
+        name = names[i] if names[i] in RANKS else _RANK_WORDS.get(squeezed[i], _CANONICAL.get(squeezed[i], names[i]))
+        if name == "split" and not table.iloc[:, i].map(lambda value: not value or split_word(value)).all():
+            name = names[i] if names[i] != "split" else SPLIT_COLUMN  # a set of another kind; unknown words are kept
+        if name not in found or (blank_of(table, found[name]) and not blank):
+            found[name] = i
+    kept = {i: name for name, i in found.items()}
+    chosen = [i for i in range(len(names)) if i in kept]
+    result = table.iloc[:, chosen].set_axis([kept[i] for i in chosen], axis=1)
+    return result.rename(columns={"split": SPLIT_COLUMN})
 
 
-def column_name(column: object) -> str:
-    """Write the name of a column as `normal_name`, and as this project calls it where it has another name elsewhere.
+def blank_of(table: pd.DataFrame, i: int) -> bool:
+    """Tell whether a column says nothing."""
+    return bool((table.iloc[:, i] == "").all())
 
-    Examples
-    --------
-    >>> column_name("sciName")
-    'scientific_name'
-    """
-    name = normal_name(column)
-    return _ALIASES.get(name, name)
+
+def find_column(path: Path, what: str, table: pd.DataFrame, accepted: Sequence[str]) -> str:
+    """Return the first accepted column that a table has; `InputError`, which lists those found, where it has none."""
+    column = next((column for column in accepted if column in table), None)
+    if column is None:
+        raise InputError(
+            f"{path} has no column for the {what}: found {', '.join(table.columns)}; "
+            f"name one of them {' or '.join(repr(name) for name in accepted)}"
+        )
+    return column
 
 
 def verbatim_names(path: Path, table: pd.DataFrame) -> pd.Series:
-    """Return the column of names; ``genus`` and a one-word ``species`` are joined."""
+    """Return the column of names; parts of a name are joined, and a row without one has its deepest rank."""
     candidates = table.drop(columns="class", errors="ignore") if _has_ranks(table) else table
     # numbers are class indices; a column of words beside them is the name
     words = [name for name in NAME_COLUMNS if name in candidates and not table[name].str.fullmatch(r"[\d.]*").all()]
+    in_parts = "genus" in table and ("epithet" in table or "species" in table)
+    if not words and in_parts:
+        words = ["species"]
     column = words[0] if words else find_column(path, "name", candidates, NAME_COLUMNS)
-    return _binomials(table) if column == "species" else table[column]
+    names = _binomials(table) if column == "species" else table[column]
+    if column in ("species", "scientific_name"):
+        for rank in ("genus", *(reversed(RANKS[:5]) if _has_ranks(table) else ())):
+            names = names.where(names != "", table.get(rank, ""))
+    return names
 
 
 def _has_ranks(table: pd.DataFrame) -> bool:
@@ -64,9 +137,10 @@ def _has_ranks(table: pd.DataFrame) -> bool:
 
 
 def _binomials(table: pd.DataFrame) -> pd.Series:
-    """Return "Genus epithet" of the columns ``genus`` and ``species``, whichever there are."""
+    """Return "Genus epithet" of the columns ``genus`` and ``species`` or ``epithet``, whichever there are."""
     blank = pd.Series("", index=table.index, dtype=object)
     genus, species = table.get("genus", blank), table.get("species", blank)
+    species = species.where(species != "", table.get("epithet", blank))
     return species.where(species.str.contains(" "), genus + " " + species).str.strip()
 
 
@@ -79,9 +153,8 @@ def said_of_names(table: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
     said = table[[column for column in OPTIONAL_COLUMNS if column in table]].copy()
     if not _has_ranks(table):
         said = said.drop(columns=["class"], errors="ignore")
-    if "species" in said and "genus" not in said:
-        first, _, rest = (said["species"].str.partition(" ")[i] for i in range(3))
-        said["genus"], said["species"] = first.where(rest != "", ""), rest
+    if "species" in said:
+        said = _in_parts(said)
     above = said[[rank for rank in ("kingdom", "phylum", "class", "order", "family") if rank in said]]
     alone = (above == "").all(axis=1)
     if alone.any():
@@ -94,12 +167,27 @@ def said_of_names(table: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
     return said
 
 
-def find_column(path: Path, what: str, table: pd.DataFrame, accepted: Sequence[str]) -> str:
-    """Return the first accepted column that a table has; `InputError`, which lists those found, where it has none."""
-    column = next((column for column in accepted if column in table), None)
-    if column is None:
-        raise InputError(
-            f"{path} has no column for the {what}: found {', '.join(table.columns)}; "
-            f"name one of them {' or '.join(repr(name) for name in accepted)}"
-        )
-    return column
+def _in_parts(said: pd.DataFrame) -> pd.DataFrame:
+    """Split a species of two words, "Parus major", into its genus and the epithet, unless another genus is given."""
+    first, _, rest = (said["species"].str.partition(" ")[i] for i in range(3))
+    if "genus" not in said:
+        return said.assign(genus=first.where(rest != "", ""), species=rest)
+    whole = (rest != "") & ((said["genus"] == "") | (said["genus"] == first))
+    return said.assign(genus=said["genus"].where(~whole, first), species=said["species"].where(~whole, rest))
+
+
+def _is_of_records(table: pd.DataFrame) -> bool:
+    """Tell an id of observations (iNaturalist's export calls it "id") from one of images."""
+    ids = table.loc[table["photo_id"] != "", "photo_id"]
+    return "observed_on" in table or ids.duplicated().any()
+
+
+def beside_the_name(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the user's split and groups, where a table has them."""
+    columns = [column for column in (SPLIT_COLUMN, GROUP_COLUMN) if column in table]
+    said = table[columns].copy()
+    if GROUP_COLUMN not in said and "photo_id" in table and _is_of_records(table):
+        said[GROUP_COLUMN] = table["photo_id"]
+    if SPLIT_COLUMN in said:
+        said[SPLIT_COLUMN] = said[SPLIT_COLUMN].map({word: split_word(word) or word for word in said[SPLIT_COLUMN]})
+    return said

@@ -21,7 +21,6 @@ from .columns import known_columns, said_of_names, verbatim_names
 from .match import SPLIT_COLUMN, check_some_image, ordered
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _ACTION = "give a data set whose image column holds images"
 
 
@@ -30,20 +29,6 @@ def is_saved(root: Path) -> bool:
     return (root / "dataset_dict.json").is_file() or (
         (root / "state.json").is_file() and (root / "dataset_info.json").is_file()
     )
-
-
-def has_metadata(root: Path) -> bool:
-    """Tell an imagefolder: a metadata file with a column file_name in the folder, or in a folder of it."""
-    return any(_names_files(path) for name in _METADATA for path in (root / name, *root.glob(f"*/{name}")))
-
-
-def _names_files(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    if path.suffix == ".parquet":
-        return "file_name" in _image_columns(path, any_type=True)
-    with path.open("rb") as file:
-        return b"file_name" in file.readline(65536)
 
 
 def parquet_files(path: Path) -> list[Path]:
@@ -107,8 +92,6 @@ def _load(path: str | Path) -> dict:
     try:
         if root.is_dir() and is_saved(root):
             loaded = datasets.load_from_disk(str(root))
-        elif root.is_dir() and has_metadata(root):
-            loaded = datasets.load_dataset("imagefolder", data_dir=str(root.resolve()))
         elif root.exists():
             files = [str(file.resolve()) for file in parquet_files(root)]
             loaded = datasets.load_dataset("parquet", data_files=_by_split(files))

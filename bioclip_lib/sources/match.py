@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from .. import RANKS
@@ -16,9 +17,9 @@ from ..errors import InputError
 from ..files.archives import ARCHIVE_SUFFIXES, SEPARATOR, open_archive
 from ..files.images import IMAGE_SUFFIXES
 from ..files.members import ArchiveError
+from .columns import SPLIT_COLUMN  # noqa: F401  # the catalog looks for it here
 
 RAW_COLUMNS = ("source", "source_id", "location", "verbatim_name", "problem")
-SPLIT_COLUMN = "source_split"  # the split that the data set's makers assigned
 NOT_PUBLISHED = "image not in the published archives"
 BY_DESIGN = (
     *(NOT_PUBLISHED, "listed again", "image that the table does not list", "second image of this id"),
@@ -157,7 +158,12 @@ def match_images(
         lookup = pd.Series(first.index, index=first.to_numpy()).drop("", errors="ignore")
         found = keys[column].map(lookup).fillna(-1).astype(int)
         place = place.where(place >= 0, found)
-    there, at = (place >= 0).to_numpy(), place.to_numpy()
+    return placed(table, place.to_numpy(), files, missing)
+
+
+def placed(table: pd.DataFrame, place: np.ndarray, files: pd.DataFrame, missing: str) -> pd.DataFrame:
+    """Give each row of a data set's table the file at its place (-1: none), and each file without a row a row."""
+    there, at = place >= 0, place
     raw = table.assign(location="", problem=table.get("problem", "")).astype(object)
     own = raw["problem"].to_numpy() != ""
     raw.loc[there, "location"] = files["location"].to_numpy()[at[there]]

@@ -1,40 +1,48 @@
-"""Readers of raw data, by the layout that is found: class folders, tables, and the sets that TreeOfLife is made of.
+"""Which layout lies at an address, and its reader.
 
-Takes a path; returns the raw table, one row an image: ``source, source_id, location, verbatim_name, problem`` and
-whatever of `OPTIONAL_COLUMNS` the source gives, all strings. ``problem`` is '' or the reason why a row cannot be read.
-Refuses what is not there, what holds no image, and a table without a path or name column. Names are kept verbatim.
+Takes the settings of the data; returns the raw table, one row an image: ``source, source_id, location, verbatim_name,
+problem`` and whatever of `columns.OPTIONAL_COLUMNS`, ``source_split`` and ``group`` the source gives, all strings.
+``problem`` is '' or the reason why a row cannot be read. Names are kept verbatim. Refuses what is not there, what
+holds no image, what two readers would read differently, and names that are numbers or codes without a meaning.
 """
 
-import os
+import unicodedata
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from .. import RANKS
 from ..config import DataConfig
 from ..errors import InputError
-from ..files.images import IMAGE_SUFFIXES
+from ..files.archives import ARCHIVE_SUFFIXES
 from ..files.tables import TABLE_SUFFIXES
 from .bioscan import find_metadata, read_bioscan
-from .columns import PATH_COLUMNS, find_column, read_known, said_of_names, verbatim_names
+from .columns import SPLIT_COLUMN
 from .dwca import is_dwca, read_dwca
 from .eol import FILE_NAME, find_manifests, read_eol
-from .hub import HUB_NAME, has_metadata, is_saved, parquet_files, read_dataset
+from .folders import NoClassFolderError, read_image_folder
+from .hub import HUB_NAME, is_saved, parquet_files, read_dataset
 from .inat21 import is_inat21, read_inat21
-from .match import RAW_COLUMNS, SPLIT_COLUMN, escape, is_unicode, link_problem
+from .layout import is_code, is_plain
+from .listings import NAMES_COLUMNS, listings_beside, one_meaning, read_names_csv, read_table, read_tables
+from .match import RAW_COLUMNS  # noqa: F401
 from .treeoflife import find_catalog, read_treeoflife
 
 LAYOUTS = (
     "the folder of TreeOfLife-10M (metadata/catalog.csv), EOL media (a media manifest), iNat21 (train.json), BIOSCAN "
     "(BIOSCAN*metadata*), a Darwin Core Archive (meta.xml) or a data set of the library datasets"
 )
-NAMES_COLUMNS = ("class_name", "scientific_name", "common_name", *RANKS)
-_IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
+_TABLE, _FOLDERS = "table beside its images", "class folders"
 
 
-class NoClassFolderError(InputError):
-    """A folder has no class folders; it may be of another layout."""
+class Reading(NamedTuple):
+    """How an address is read: the name of the layout, the tables that this uses, and the reader."""
+
+    layout: str
+    tables: tuple[Path, ...]
+    read: Callable[[], pd.DataFrame]
 
 
 def read_source(data: DataConfig) -> pd.DataFrame:
@@ -43,7 +51,8 @@ def read_source(data: DataConfig) -> pd.DataFrame:
     Parameters
     ----------
     data : DataConfig
-        ``data.photos`` is a folder of any layout, a CSV or Parquet file, a Darwin Core Archive, or a hub name.
+        ``data.photos`` is a folder or archive of any layout, a table, a Darwin Core Archive, or a hub name;
+        ``data.layout`` says what its levels of folders are, where that is not plain.
 
     Returns
     -------
@@ -54,48 +63,70 @@ def read_source(data: DataConfig) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If nothing is given or there, or the format is none of these.
+        If nothing is given or there, the format is none of these, or it can be read in two ways.
     """
-    raw = _read_source(data)
+    raw = reading_of(data).read()
     return raw if data.published_splits else raw.drop(columns=SPLIT_COLUMN, errors="ignore")
 
 
-def _read_source(data: DataConfig) -> pd.DataFrame:
-    """Read the raw table, published splits in it."""
+def reading_of(data: DataConfig) -> Reading:
+    """Recognise the layout of what lies at an address."""
     if not data.photos:
         raise InputError("no photographs given; pass PHOTOS=path/to/folder (or a CSV or Parquet file)")
     path = Path(data.photos).expanduser()
-    reader = _reader(path)
-    if reader is not None:
-        return reader(path)
-    if not path.exists() and HUB_NAME.fullmatch(data.photos) and path.suffix.lower() not in TABLE_SUFFIXES:
-        return read_dataset(data.photos)
-    if not path.is_file():
+    if not path.exists():
+        if HUB_NAME.fullmatch(data.photos) and not path.name.lower().endswith((*TABLE_SUFFIXES, *ARCHIVE_SUFFIXES)):
+            return Reading("data set of the hub", (), partial(read_dataset, data.photos))
         raise InputError(f"{path} does not exist; give a folder of class folders, a CSV or a Parquet file")
-    if path.suffix.lower() not in TABLE_SUFFIXES:
-        raise InputError(
-            f"{path} is neither a folder nor one of {', '.join(TABLE_SUFFIXES)}, nor a Darwin Core Archive (a zip with "
-            "meta.xml); give one of those"
-        )
-    return read_table(path)
+    if data.layout:
+        return Reading(_FOLDERS, (), partial(_read_class_folders, path, data))
+    return _of_folder(path, data) if path.is_dir() else _of_file(path, data)
 
 
-def _reader(path: Path) -> Callable[[Path], pd.DataFrame] | None:
-    """Recognise the layout of a folder, zip or Parquet file from what lies there; None for a plain table."""
+def _of_file(path: Path, data: DataConfig) -> Reading:
+    """Recognise a file."""
+    name = path.name.lower()
     if is_dwca(path):
-        return read_dwca
-    if not path.is_dir():
-        return read_dataset if path.is_file() and parquet_files(path) else None
-    layouts = (
-        (find_catalog, read_treeoflife),
-        (find_metadata, read_bioscan),
-        (_is_eol, read_eol),
-        (is_inat21, read_inat21),
-        (is_saved, read_dataset),
-        (has_metadata, read_dataset),
-        (parquet_files, read_dataset),
+        return Reading("Darwin Core Archive", (), partial(read_dwca, path))
+    if name.endswith(ARCHIVE_SUFFIXES):
+        return Reading(f"archive of {_FOLDERS}", (), partial(_read_class_folders, path, data))
+    if parquet_files(path):
+        return Reading("Parquet with images", (path,), partial(read_dataset, path))
+    if name.endswith(TABLE_SUFFIXES):
+        return Reading("table of photographs", (path,), partial(read_table, path))
+    raise InputError(
+        f"{path} is neither a folder nor one of {', '.join(TABLE_SUFFIXES)}, nor an archive of class folders or of "
+        f"Darwin Core ({', '.join(ARCHIVE_SUFFIXES)}); give one of those"
     )
-    return next((reader for is_layout, reader in layouts if is_layout(path)), _read_class_folders)
+
+
+def _of_folder(path: Path, data: DataConfig) -> Reading:
+    """Recognise a folder by what lies there."""
+    layouts = (
+        ("Darwin Core Archive", is_dwca, read_dwca),
+        ("TreeOfLife-10M", find_catalog, read_treeoflife),
+        ("BIOSCAN", find_metadata, read_bioscan),
+        ("media of EOL", _is_eol, read_eol),
+        ("iNat21", is_inat21, read_inat21),
+        ("data set of the library datasets", is_saved, read_dataset),
+        ("Parquet with images", parquet_files, read_dataset),
+    )
+    for layout, is_layout, reader in layouts:
+        if is_layout(path):
+            return Reading(layout, (), partial(reader, path))
+    if inside := _only_archive_folder(path):
+        return Reading("Darwin Core Archive", (), partial(read_dwca, inside))
+    tables = listings_beside(path)
+    if tables:
+        source = path.resolve().name
+        return Reading(_TABLE, tuple(tables), partial(_read_listing, path, tables, source, data))
+    return Reading(_FOLDERS, (), partial(_read_class_folders, path, data))
+
+
+def _only_archive_folder(path: Path) -> Path | None:
+    """Return the only folder of a folder, where that is a Darwin Core Archive."""
+    entries = [entry for entry in path.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
+    return entries[0] if len(entries) == 1 and entries[0].is_dir() and is_dwca(entries[0]) else None
 
 
 def _is_eol(root: Path) -> bool:
@@ -104,186 +135,36 @@ def _is_eol(root: Path) -> bool:
     return bool(find_manifests(root)) or any(FILE_NAME.fullmatch(entry.name) for entry in named)
 
 
-def _read_class_folders(root: Path) -> pd.DataFrame:
-    """Read class folders, the layout of last resort; where there are none, name the others."""
+def _read_listing(path: Path, tables: list[Path], source: str, data: DataConfig) -> pd.DataFrame:
+    """Read a table beside its images, unless folders that name classes say otherwise."""
+    raw = read_tables(path, tables, source)
     try:
-        return read_image_folder(root)
-    except NoClassFolderError as error:
-        raise InputError(f"{error}; or give {LAYOUTS}") from None
-
-
-def read_image_folder(path: str | Path) -> pd.DataFrame:
-    """Read ``<class>/<file>``, or ``<set>/<class>/<file>`` where the folder holds several sets.
-
-    Parameters
-    ----------
-    path : str or Path
-        The set, or the folder of sets. Files directly in it (README, classes.csv) are not images of a class.
-
-    Returns
-    -------
-    pd.DataFrame
-        The raw table; ``source`` is the name of the set's folder, ``source_id`` the path inside it.
-
-    Raises
-    ------
-    InputError
-        If the folder is missing, holds no class folder with a file, or mixes classes and sets.
-
-    Notes
-    -----
-    A class folder holds images directly, or has no folder in it; all files below it are its rows, images or not.
-    Hidden files are ignored. No link to a folder is followed, and no link that leaves `path`: each is a row with
-    its reason.
-    """
-    root = Path(path).expanduser().resolve()
-    if not root.is_dir():
-        raise InputError(f"{path} is not a folder; give a folder of class folders, <class name>/*.jpg")
-    folders = _entries(root, folders=True)
-    sets = [folder for folder in folders if not _is_class_folder(folder)]
-    if sets and len(sets) < len(folders):
-        other = next(folder for folder in folders if folder not in sets)
+        by_folder = read_image_folder(path, follow_links=data.follow_links)
+    except InputError:
+        return raw
+    names = by_folder.set_index("location")["verbatim_name"].reindex(raw["location"]).fillna("")
+    names = names[(names != "").to_numpy() & (raw["problem"] == "").to_numpy()]
+    labels = raw.loc[raw["problem"] == "", ["location", "verbatim_name"]].set_index("location")["verbatim_name"]
+    if len(names) and names.nunique() > 1 and not _agree(names, labels[labels.index.isin(names.index)]):
         raise InputError(
-            f"{root} mixes a set of class folders ({sets[0].name}) and a class folder ({other.name}); "
-            "put that class into a set, or give the set alone"
-        )
-    rows = [row for folder in (sets or [root]) for row in _set_rows(folder, root)]
-    if not rows:
-        loose = sum(entry.suffix.lower() in IMAGE_SUFFIXES for entry in _entries(root, folders=False))
-        found = f"{loose} images directly in it" if loose else "no image"
-        raise NoClassFolderError(
-            f"{root} holds {found} and no class folder with a file; put the images into one folder a class, "
-            "<class name>/*.jpg, or give a CSV with the columns path and name"
-        )
-    return pd.DataFrame(rows, columns=list(RAW_COLUMNS))
-
-
-def _entries(folder: Path, folders: bool) -> list[Path]:
-    """List the visible folders (links to folders among them), or the visible files, by name."""
-    try:
-        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be read ({error.strerror}); change its permissions or remove it") from None
-    visible = [e for e in entries if not e.name.startswith(".") and e.name.lower() not in _IGNORED]
-    return [entry for entry in visible if entry.is_dir() == folders]
-
-
-def _is_class_folder(folder: Path) -> bool:
-    """Tell a class folder (images in it, or no folder in it) from a set of class folders."""
-    has_image = any(entry.suffix.lower() in IMAGE_SUFFIXES for entry in _entries(folder, folders=False))
-    return folder.is_symlink() or has_image or not _entries(folder, folders=True)
-
-
-def _set_rows(folder: Path, root: Path) -> list[tuple[str, ...]]:
-    """Return the raw rows of one set."""
-    files = [(child.name, file) for child in _entries(folder, folders=True) for file in _files_below(child)]
-    rows = [
-        (folder.name, file.relative_to(folder).as_posix(), str(file), name, link_problem(file, root))
-        for name, file in files
-    ]
-    return [row if all(map(is_unicode, row)) else _escaped(row) for row in rows]
-
-
-def _escaped(row: tuple[str, ...]) -> tuple[str, ...]:
-    """Write the odd bytes of a row's paths as ``\\xe9``: no table can hold them as they are."""
-    return (*map(escape, row[:-1]), "file name is not UTF-8; rename it")
-
-
-def _files_below(folder: Path) -> list[Path]:
-    """List the visible files at any depth below a folder; a link to a folder stands for itself."""
-    if folder.is_symlink():
-        return [folder]
-    below = [file for child in _entries(folder, folders=True) for file in _files_below(child)]
-    return _entries(folder, folders=False) + below
-
-
-def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a CSV or Parquet file with a column of paths and a column of names.
-
-    Parameters
-    ----------
-    path : str or Path
-        Paths in it are relative to its own folder, or absolute. A ``source`` column, if any, names the set.
-
-    Returns
-    -------
-    pd.DataFrame
-        The raw table in the file's order; a path that is listed again gets ``#2`` in its ``source_id``.
-
-    Raises
-    ------
-    InputError
-        If a column is missing (the message lists those found and those accepted), the file is empty, or none of
-        its images exists.
-
-    Notes
-    -----
-    ``class`` is a rank where the table has the other ranks beside it, else a name.
-    """
-    path = Path(path).expanduser().resolve()
-    table = read_known(path)
-    path_column = find_column(path, "path", table, PATH_COLUMNS)
-    names = verbatim_names(path, table)
-    files = table[path_column].str.replace("\\", "/", regex=False) if os.sep == "/" else table[path_column]
-    location = pd.Series([os.path.normpath(path.parent / file) if file else "" for file in files], dtype=object)
-    problem = ["no path" if not file else "" if os.path.isfile(file) else "file not found" for file in location]
-    raw = pd.DataFrame({"source": table.get("source", pd.Series(path.stem, index=table.index)).replace("", path.stem)})
-    raw["source_id"] = _numbered(raw["source"], files)
-    raw = raw.assign(location=location, verbatim_name=names, problem=problem)
-    raw = pd.concat([raw, said_of_names(table, names)], axis=1)
-    if (raw["problem"] != "").all():
-        raise InputError(
-            f"none of the {len(raw)} images listed in {path} exists (first: {location.iloc[0] or 'no path'}); "
-            f"paths are relative to {path.parent}: correct column {path_column!r} or move the table"
+            f"{path} can be read in two ways: by {tables[0].name} (first name {labels.iloc[0]!r}) or by its folders "
+            f"(first name {names.iloc[0]!r}); give the table itself as data.photos, or say data.layout=class"
         )
     return raw
 
 
-def _numbered(source: pd.Series, files: pd.Series) -> pd.Series:
-    """Make ids of paths: the second mention of a path within a source ends in ``#2``, and so on."""
-    repeat = files.groupby([source, files]).cumcount()
-    return files.where(repeat == 0, files + "#" + (repeat + 1).astype(str))
+def _agree(names: pd.Series, labels: pd.Series) -> bool:
+    """Tell whether two kinds of labels part the same images in the same way."""
+    pairs = pd.DataFrame({"a": names.to_numpy(), "b": labels.reindex(names.index).to_numpy()}).drop_duplicates()
+    return len(pairs) <= max(pairs["a"].nunique(), pairs["b"].nunique())
 
 
-def read_names_csv(path: str | Path) -> pd.DataFrame:
-    """Read what a user says about class names: scientific name, common name or ranks.
-
-    Parameters
-    ----------
-    path : str or Path
-        A CSV or Parquet file with ``class_name`` (or another of `NAME_COLUMNS`) and any of ``scientific_name``,
-        ``common_name`` and the seven ranks.
-
-    Returns
-    -------
-    pd.DataFrame
-        `NAMES_COLUMNS`, one row a class name, '' where nothing is said.
-
-    Raises
-    ------
-    InputError
-        If there is no name column, nothing is said of the names, or one name is given two meanings.
-    """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; give a CSV with class_name and scientific_name, common_name or ranks")
-    table = read_known(path)
-    names = verbatim_names(path, table)
-    said = said_of_names(table, names)
-    find_column(path, "meaning of a name", table, NAMES_COLUMNS[1:])
-    return _one_meaning(said.assign(class_name=names), path)
-
-
-def _one_meaning(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Keep one row a class name; refuse two that differ."""
-    table = table.reindex(columns=list(NAMES_COLUMNS), fill_value="")
-    table = table[table["class_name"] != ""].drop_duplicates(ignore_index=True)
-    twice = table.loc[table["class_name"].duplicated(), "class_name"].unique()
-    if len(twice):
-        raise InputError(
-            f"{path} gives {len(twice)} class names more than one meaning ({', '.join(twice[:5])}); keep one row a name"
-        )
-    return table
+def _read_class_folders(root: Path, data: DataConfig) -> pd.DataFrame:
+    """Read class folders, the layout of last resort; where there are none, name the others."""
+    try:
+        return read_image_folder(root, data.layout, data.follow_links)
+    except NoClassFolderError as error:
+        raise InputError(f"{error}; or give {LAYOUTS}") from None
 
 
 def read_names(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
@@ -300,20 +181,62 @@ def read_names(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
     Returns
     -------
     pd.DataFrame or None
-        As `read_names_csv`; None where nothing is said.
+        As `read_names_csv`, names as the raw table writes them; None where nothing is said.
 
     Raises
     ------
     InputError
-        As `read_names_csv`.
+        As `read_names_csv`; if the table names no class of the raw table; or if the classes are numbers, codes or
+        words as "images" and nothing says what they mean.
     """
+    said = _said(data, raw)
+    _check_names(raw, said)
+    return said
+
+
+def _said(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
     if data.names:
-        return read_names_csv(data.names)
+        return _matched(read_names_csv(data.names), raw, Path(data.names))
     root = Path(data.photos).expanduser()
-    if root.is_dir():
-        tables = [read_names_csv(file) for file in sorted([*root.glob("classes.csv"), *root.glob("*/classes.csv")])]
-        return _one_meaning(pd.concat(tables), root / "*/classes.csv") if tables else None
+    files = sorted([*root.glob("classes.csv"), *root.glob("*/classes.csv")]) if root.is_dir() else []
+    if files:
+        tables = pd.concat([read_names_csv(file) for file in files])
+        return _matched(one_meaning(tables, root / "*/classes.csv"), raw, files[0])
     said = raw[[column for column in NAMES_COLUMNS if column in raw]].assign(class_name=raw["verbatim_name"])
     said = said.drop_duplicates()
     said = said[~said["class_name"].duplicated(keep=False)]
-    return _one_meaning(said, root) if said.shape[1] > 1 and len(said) else None
+    return one_meaning(said, root) if said.shape[1] > 1 and len(said) else None
+
+
+def _key(name: str) -> str:
+    """Reduce a class name to what two ways of writing it share."""
+    return " ".join(unicodedata.normalize("NFC", name).casefold().replace("_", " ").replace("-", " ").split())
+
+
+def _matched(said: pd.DataFrame, raw: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Write the class names of a names table as the raw table does; refuse a table that names none of its classes."""
+    classes = pd.Series([name for name in raw["verbatim_name"].unique() if name], dtype=object)
+    keys = classes.map(_key)
+    to_class = dict(zip(keys[~keys.duplicated(keep=False)], classes[~keys.duplicated(keep=False)], strict=True))
+    exact = set(classes)
+    names = said["class_name"].map(lambda name: name if name in exact else to_class.get(_key(name), name))
+    if len(classes) and not names.isin(exact).any():
+        raise InputError(
+            f"{path} names no class of the photographs: it has {', '.join(said['class_name'][:5])}, they are called "
+            f"{', '.join(classes[:5])}; write the latter into its first column"
+        )
+    return one_meaning(said.assign(class_name=names), path)
+
+
+def _check_names(raw: pd.DataFrame, said: pd.DataFrame | None) -> None:
+    """Refuse classes that are all numbers, codes or plain words where nothing says what they mean."""
+    names = [name for name in raw["verbatim_name"].unique() if name]
+    said = pd.DataFrame(columns=list(NAMES_COLUMNS)) if said is None else said
+    known = set(said.loc[(said.drop(columns="class_name") != "").any(axis=1), "class_name"])
+    odd = [name for name in names if name not in known and (is_code(name) or is_plain(name))]
+    if names and len(odd) == len(names):
+        raise InputError(
+            f"none of the {len(names)} class names is a name of a taxon: {', '.join(odd[:5])}; give a table with "
+            "class_name and scientific_name as data.names, the level of folders that names the classes as data.layout, "
+            "or a table of photographs with another column of names"
+        )

@@ -18,7 +18,7 @@ from ..model.load import export_model
 from ..model.towers import build_model
 from ..run import Run, open_run
 from ..shards import write
-from ..sources import read
+from ..sources.listings import read_names_csv
 from ..synthetic import tree as synthetic
 from ..taxonomy import resolution
 from ..training import data, loop
@@ -61,7 +61,7 @@ def build(run: Run, config: Config) -> pd.DataFrame:
     folder = run.root / "raw" / DATASET
     tree = synthetic.grow_tree(config.data.synthetic, seed=config.split.seed)
     raw = synthetic.write_images(tree, folder, seed=config.split.seed).assign(source=DATASET)
-    names = resolution.resolve_raw_names(raw, read.read_names_csv(folder / "classes.csv"))
+    names = resolution.resolve_raw_names(raw, read_names_csv(folder / "classes.csv"))
     table = duplicates.mark_exact_duplicates(catalog.build_catalog(raw, names, duplicates.inspect_images(raw)))
     table = catalog.assign_splits(table, config.split)
     catalog.write_catalog(table, run.catalog)

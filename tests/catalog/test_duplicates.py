@@ -21,7 +21,7 @@ from bioclip_lib.catalog.perceptual import from_hex, perceptual_hashes, to_hex
 from bioclip_lib.catalog.table import build_catalog, drop_summary
 from bioclip_lib.errors import InputError
 from bioclip_lib.files.gzips import GzipReader
-from bioclip_lib.sources.read import read_image_folder
+from bioclip_lib.sources.folders import read_image_folder
 from bioclip_lib.workers import map_threads
 
 

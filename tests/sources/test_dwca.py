@@ -185,7 +185,7 @@ def test_a_link_out_of_the_archive_is_not_followed(tmp_path, write_dwca):
     ("old", "new", "message"),
     [
         ("<archive", "<archive <", "not well-formed"),
-        ("terms/Occurrence", "terms/Taxon", "core of the archive is taxon, not occurrence"),
+        ("terms/Occurrence", "terms/Reference", "core of the archive is reference, not occurrence"),
         ('<id index="0"/>', "", "has no id"),
         ('<id index="0"/>', '<id index="40"/>', "cannot be read as meta.xml describes"),
         ('encoding="UTF-8"', 'encoding="klingon"', "cannot be read as meta.xml describes"),

@@ -78,7 +78,7 @@ def test_an_imagefolder_with_metadata(tmp_path, jpeg):
             rows.append(json.dumps({"file_name": f"{i}.jpg", "label": NAMES[i % 2]}))
         (tmp_path / "set" / split / "metadata.jsonl").write_text("\n".join(rows))
     raw = read_source(DataConfig(source="photos", photos=str(tmp_path / "set")))
-    assert sorted(raw["source_id"]) == [f"{split}/{i}" for split in ("test", "train") for i in range(3)]
+    assert sorted(raw["source_id"]) == [f"{split}/{i}.jpg" for split in ("test", "train") for i in range(3)]
     assert [read_bytes(location) for location in raw["location"]] == [jpeg(i) for i in range(3)] * 2
     assert all(Path(location).is_relative_to(tmp_path / "set") for location in raw["location"])
     assert raw["verbatim_name"].tolist() == [NAMES[0], NAMES[1], NAMES[0]] * 2

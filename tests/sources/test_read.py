@@ -9,7 +9,10 @@ import pytest
 from bioclip_lib import RANKS
 from bioclip_lib.config import DataConfig
 from bioclip_lib.errors import InputError
-from bioclip_lib.sources.read import RAW_COLUMNS, read_image_folder, read_names, read_names_csv, read_source, read_table
+from bioclip_lib.sources import read_names, read_names_csv, read_source
+from bioclip_lib.sources.folders import read_image_folder
+from bioclip_lib.sources.listings import read_table
+from bioclip_lib.sources.match import RAW_COLUMNS
 from bioclip_lib.taxonomy.resolution import resolve_raw_names
 
 
@@ -47,8 +50,9 @@ def test_each_visible_file_below_a_class_folder_is_a_row(tmp_path):
         touch(tmp_path / "s" / name)
     (tmp_path / "s" / "empty").mkdir()
     raw = read_image_folder(tmp_path / "s")
-    assert raw["source_id"].tolist() == ["a/1.jpg", "a/notes.txt", "a/more/2.jpg", "c/scan"]
-    assert raw["verbatim_name"].tolist() == ["a", "a", "a", "c"]
+    assert raw["source_id"].tolist() == ["a/1.jpg", "a/notes.txt", "a/more/2.jpg", "c/scan", "empty"]
+    assert raw["verbatim_name"].tolist() == ["a", "a", "a", "c", "empty"]
+    assert raw["problem"].tolist() == ["", "", "", "", "class folder without an image"]
 
 
 def test_links_that_leave_the_folder_are_rows_with_a_reason(tmp_path):
@@ -111,7 +115,9 @@ def test_what_is_no_source(tmp_path):
         read_source(photos_config(""))
     with pytest.raises(InputError, match=r"nowhere does not exist; give a folder"):
         read_source(photos_config(tmp_path / "nowhere"))
-    with pytest.raises(InputError, match=r"a\.zip is neither a folder nor one of \.csv"):
+    with pytest.raises(InputError, match=r"a\.doc is neither a folder nor one of \.csv"):
+        read_source(photos_config(touch(tmp_path / "a.doc")))
+    with pytest.raises(InputError, match=r"a\.zip cannot be read .*pack it again"):
         read_source(photos_config(touch(tmp_path / "a.zip")))
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bioclip_lib import RANKS
 from bioclip_lib.errors import InputError
-from bioclip_lib.sources.read import read_names_csv
+from bioclip_lib.sources.listings import read_names_csv
 from bioclip_lib.taxonomy.labels import COLUMNS, STATUSES, deepest_rank, resolve_names, summarise_resolution
 from bioclip_lib.taxonomy.ncbi import ncbi_backbone
 

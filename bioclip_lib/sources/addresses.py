@@ -1,0 +1,128 @@
+"""Which file is the image of an address: by the end of its path, by an id in it, or by the record's id and a number.
+
+Takes addresses (URLs or paths), the ids of their records, and the files there are; returns the file of each. A key
+counts only where it is certain: one file has it, and no two addresses. So no file is given to two records, unless both
+state the same address.
+"""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_TAILS = (3, 2, 1)  # components of a path that name its image, the most telling first
+_SCHEME = r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*"
+_SUFFIX = r"\.[A-Za-z]{3,4}$"
+NOT_FOUND = -1
+
+
+def match_addresses(addresses: pd.Series, ids: pd.Series, paths: pd.Series) -> np.ndarray:
+    """Match addresses to files.
+
+    Parameters
+    ----------
+    addresses : pd.Series of n str
+        '' where there is none.
+    ids : pd.Series of n str
+        Of the record that each belongs to, in the order of its images.
+    paths : pd.Series of m str
+        Of the files, below their folder.
+
+    Returns
+    -------
+    int ndarray of shape (n,)
+        The row of each one's file, `NOT_FOUND` where none is certain.
+    """
+    codes, distinct = pd.factorize(addresses.astype(object))
+    whole = pa.array(distinct, pa.string())
+    ends = [_end_of_path(whole, False), _end_of_path(whole, True)]
+    files = _end_of_path(pa.array(paths, pa.string()), False)
+    found = np.full(len(distinct), NOT_FOUND)
+    free = np.ones(len(paths), bool)
+
+    def settle(keys: np.ndarray, file_keys: np.ndarray) -> None:
+        """Give free files to addresses without one, by keys that are certain."""
+        settled = _certain(keys, np.where(free, file_keys, ""))
+        new = (found == NOT_FOUND) & (settled != NOT_FOUND)
+        found[new] = settled[new]
+        free[settled[new]] = False
+
+    stems = pc.replace_substring_regex(files, _SUFFIX, "")
+    bare = pc.replace_substring_regex(ends[0], _SUFFIX, "")
+    n_needed = _n_needed(whole)
+    for n in _TAILS:
+        enough = n_needed <= n
+        settle(np.where(enough, _tails(ends[0], n), ""), _tails(files, n))
+        settle(np.where(enough, _tails(bare, n), ""), _tails(stems, n))
+    names = np.where(free, _tails(stems, 1), "")
+    for keys in _ids_inside(ends[1], {name for name in names if name}):
+        settle(np.where(n_needed == 1, keys, ""), names)
+    place = found[codes]
+    place[(addresses == "").to_numpy()] = NOT_FOUND
+    ids = ids.where((n_needed[codes] == 1), "")
+    return _by_record(place, ids, np.where(free, _tails(stems, 1), ""))
+
+
+def _n_needed(addresses: pa.Array) -> np.ndarray:
+    """Return how many components must agree: of a relative path all, for its folders are not by chance."""
+    absolute = pc.match_substring_regex(addresses, r"^(?:[A-Za-z]:|[\\/]|[A-Za-z][A-Za-z0-9+.-]*://)")
+    n_parts = np.asarray(pc.count_substring(addresses, "/")) + 1
+    return np.where(np.asarray(absolute, bool), 1, np.minimum(n_parts, max(_TAILS)))
+
+
+def _certain(keys: np.ndarray, file_keys: np.ndarray) -> np.ndarray:
+    """Return the file of each key that one address and one file have."""
+    once = pd.Series(np.arange(len(file_keys)), index=file_keys).drop("", errors="ignore")
+    once = once[~once.index.duplicated(keep=False)]
+    series = pd.Series(keys)
+    shared = series.duplicated(keep=False).to_numpy()
+    found = series.map(once).fillna(NOT_FOUND).to_numpy(int)
+    return np.where(shared | (keys == ""), NOT_FOUND, found)
+
+
+def _end_of_path(addresses: pa.Array, query: bool) -> pa.Array:
+    """Return addresses without scheme and host, with or without query."""
+    paths = pc.replace_substring(addresses, "\\", "/")
+    paths = pc.replace_substring_regex(paths, _SCHEME, "")
+    paths = paths if query else pc.replace_substring_regex(paths, r"[?#].*$", "")
+    return pc.utf8_trim(pc.replace_substring_regex(paths, "/{2,}", "/"), "/ ")
+
+
+def _tails(paths: pa.Array, n: int) -> np.ndarray:
+    """Return the last n components of paths, '' where there are fewer."""
+    tail = pc.struct_field(pc.extract_regex(paths, rf"(?P<tail>{'[^/]+/' * (n - 1)}[^/]+)$"), "tail")
+    return pc.fill_null(tail, "").to_numpy(zero_copy_only=False)
+
+
+def _ids_inside(addresses: pa.Array, names: set[str]) -> list[np.ndarray]:
+    """Return, from the last to the first, the parts of each address that are the name of a file and hold a digit."""
+    parts = pc.split_pattern_regex(addresses, r"[/?&=#;]")
+    lists = [[p for p in reversed(row) if p in names and _is_id(p, row)] for row in parts.to_pylist()]
+    depth = max(map(len, lists), default=0)
+    return [np.array([row[i] if i < len(row) else "" for row in lists], dtype=object) for i in range(depth)]
+
+
+def _is_id(part: str, parts: list[str]) -> bool:
+    """Tell a part of an address that may be an image's id; years, and days after one, are dates."""
+    years = [p for p in parts if len(p) == 4 and p[:2] in ("19", "20") and p.isdigit()]
+    return any(map(str.isdigit, part)) and part not in years and not (years and len(part) < 3)
+
+
+def _by_record(place: np.ndarray, ids: pd.Series, names: np.ndarray) -> np.ndarray:
+    """Match what is left by ``<id>_<number>``, counted from 0 where any is; by ``<id>`` alone a record's only image."""
+    left = np.flatnonzero(place == NOT_FOUND)
+    if not len(left) or not (names != "").any():
+        return place
+    short = ids.str.extract(r"([^/:]*)$", expand=False).fillna("").reset_index(drop=True)
+    split = pd.Series(names).str.extract(r"^(?P<id>.+)[_. -](?P<number>\d{1,4})$").fillna("")
+    known = split["id"].isin(set(short)) & (split["id"] != "")
+    number = pd.to_numeric(split["number"].where(known, "")).fillna(-1).astype(int)
+    first = 0 if (number == 0).any() else 1
+    numbered = ids.groupby(ids.to_numpy()).cumcount().to_numpy() + first
+    only = ~ids.duplicated(keep=False).to_numpy()
+    keys = (short + "\0" + numbered.astype(str)).where((short != "").to_numpy(), "").to_numpy(object)
+    file_keys = (split["id"] + "\0" + number.astype(str)).where(known, "").to_numpy(object)
+    for row_keys, names_of_files in ((keys, file_keys), (short.where(only, "").to_numpy(object), names)):
+        settled = _certain(row_keys, names_of_files)
+        place = np.where(place == NOT_FOUND, settled, place)
+    return place

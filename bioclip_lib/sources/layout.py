@@ -1,0 +1,176 @@
+"""Which level of nested folders names the classes, and what the others are: sets, splits, higher taxa, cameras.
+
+Takes the folders that hold images; returns a word a level, as ``split/class`` or ``genus/epithet``. Where two readings
+are possible both are named, with the setting that chooses; nothing is guessed.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection
+
+from .. import RANKS
+from ..errors import InputError
+from .columns import split_word
+
+WORDS = ("set", "split", "class", "epithet", *RANKS, "-")
+_PLAIN = set(
+    "images image imgs img photos photo pictures pics pictures data dataset raw jpg jpeg png crops crop cropped media "
+    "original originals all dcim files frames resized full thumbs".split()
+)
+_CODE = re.compile(r"(?:[A-Za-z]{0,10}[\W_]*\d+[\W_]*)+[A-Za-z]?|\d{3}[A-Z_]{4,5}|(?=.*\d)[0-9a-f-]{8,}")
+_GENUS, _EPITHET = re.compile(r"[A-Z][a-z]{2,}"), re.compile(r"[a-z]{3,}(?:-[a-z]+)?")
+_SEVERAL_WORDS = re.compile(r"[A-Z0-9][\w'.-]*?[ _][A-Za-z][\w' .-]+")
+_RANK_ENDINGS = {"family": ("idae", "aceae"), "order": ("ales", "iformes", "ptera")}
+_MOST, _N_ASKED = 0.9, 30
+
+
+def is_code(name: str) -> bool:
+    """Tell a number, date, camera or code from a name.
+
+    Examples
+    --------
+    >>> [is_code(name) for name in ("CAM01", "site 0", "2020-05-01", "100MEDIA", "001.Blue_Jay", "Parus major")]
+    [True, True, True, True, False, False]
+    """
+    return _CODE.fullmatch(name) is not None
+
+
+def is_plain(name: str) -> bool:
+    """Tell a word like "images", that names no class."""
+    return re.sub(r"[\W_\d]+", "", name.lower()) in _PLAIN
+
+
+def find_layout(folders: Collection[tuple[str, ...]], count_taxa: Callable[[list[str]], int]) -> list[str]:
+    """Find out the word of each level.
+
+    Parameters
+    ----------
+    folders : collection of tuple of str
+        Each folder that holds images, by the folders on its way.
+    count_taxa : function
+        Of a list of names: how many are taxa. Asked only where the shape of the names does not tell.
+
+    Returns
+    -------
+    list of str
+        Of `WORDS`; the level of "class", "species" or "epithet" is there unless no level can be one: then [].
+
+    Raises
+    ------
+    InputError
+        If two readings are possible.
+    """
+    depth = max(map(len, folders), default=0)
+    levels = [sorted({folder[i] for folder in folders if len(folder) > i}) for i in range(depth)]
+    words = [_word_of(names) for names in levels]
+    unknown = [i for i, word in enumerate(words) if not word]
+    if not unknown:  # codes may be classes: a table of names tells what they mean
+        unknown = [i for i, word in enumerate(words) if word == "code"][:1]
+    codes = [i for i, word in enumerate(words) if word == "code"]
+    words = ["" if i in unknown else "-" if word == "code" else word for i, word in enumerate(words)]
+    if not unknown:
+        return []
+    _name_levels(folders, words, unknown, count_taxa)
+    named = next(i for i, word in enumerate(words) if word in ("class", "epithet"))
+    for i in codes:
+        if i < named and not _recurs({(folder[i], folder[named]) for folder in folders if len(folder) > named}):
+            words[i] = "set"  # "birds100" and "leaves40" hold classes of their own; cameras and dates share theirs
+    return words
+
+
+def _word_of(names: list[str]) -> str:
+    """Return what the names of a level show by themselves: split, code, plain ("-"), or '' ."""
+    if all(map(split_word, names)):
+        return "split"
+    if all(map(is_plain, names)):
+        return "-"
+    return "code" if sum(map(is_code, names)) >= _MOST * len(names) else ""
+
+
+def _name_levels(folders: Collection[tuple[str, ...]], words: list[str], unknown: list[int], count_taxa) -> None:
+    """Fill the levels that are unknown."""
+    first = unknown[0]
+    whole = {folder[: first + 1] for folder in folders if len(folder) == first + 1}
+    deeper = {folder[: first + 1] for folder in folders if len(folder) > unknown[-1]} if len(unknown) > 1 else set()
+    if deeper - whole and whole:
+        a, b = min(deeper - whole)[-1], min(whole)[-1]
+        raise InputError(
+            f"it mixes a set of class folders ({a}) and a class folder ({b}); put that class into a set, give the set "
+            "alone, or say data.layout=class if folders in classes are no classes"
+        )
+    if whole or len(unknown) == 1:
+        words[first] = "class"
+    else:
+        second = unknown[1]
+        pairs = sorted({(folder[first], folder[second]) for folder in folders if len(folder) > second})
+        words[first], words[second] = _two_levels(pairs, count_taxa)
+        if len(unknown) > 2:
+            _third_level(folders, words, unknown, count_taxa)
+    words[:] = [word or "-" for word in words]
+
+
+def _third_level(folders: Collection[tuple[str, ...]], words: list[str], unknown: list[int], count_taxa) -> None:
+    """Read the level below two that are higher ones: a set or a higher taxon, then the next two."""
+    if words[unknown[0]] in ("class", "genus"):
+        return
+    words[unknown[1]] = ""
+    rest = [folder for folder in folders if len(folder) > unknown[1]]
+    _name_levels(rest, words, unknown[1:], count_taxa)
+
+
+def _two_levels(pairs: list[tuple[str, str]], count_taxa: Callable[[list[str]], int]) -> tuple[str, str]:
+    """Return the words of two levels, by the names of the upper one and those below."""
+    if _share(pairs, lambda a, b: re.split(r"[ _]", b.lower())[0] == a.lower() != b.lower()) >= _MOST:
+        return "genus", "class"
+    for rank, endings in _RANK_ENDINGS.items():
+        if _share(pairs, lambda a, b, endings=endings: a.lower().endswith(endings)) >= _MOST:
+            return rank, "class"
+    if _share(pairs, lambda a, b: bool(_GENUS.fullmatch(a) and _EPITHET.fullmatch(b))) >= _MOST:
+        joined = [f"{a} {b}" for a, b in pairs][:_N_ASKED]
+        if 2 * count_taxa(joined) >= len(joined):
+            return "genus", "epithet"
+    return _sets_or_classes(pairs, count_taxa)
+
+
+def _sets_or_classes(pairs: list[tuple[str, str]], count_taxa: Callable[[list[str]], int]) -> tuple[str, str]:
+    """Tell sets of classes from classes with folders in them: by names of several words, then by what are taxa."""
+    upper, lower = (sorted({pair[i] for pair in pairs}) for i in (0, 1))
+    several = [sum(map(bool, map(_SEVERAL_WORDS.fullmatch, names))) / len(names) for names in (upper, lower)]
+    if max(several) >= 0.5 and min(several) < 0.2:
+        return ("class", "-") if several[0] > several[1] else ("set", "class")
+    n_upper, n_lower = (count_taxa(names[:_N_ASKED]) / len(names[:_N_ASKED]) for names in (upper, lower))
+    if max(n_upper, n_lower) >= 0.5:
+        return ("set", "class") if n_lower >= 0.5 else ("class", "-")
+    if _recurs(set(pairs)):
+        raise InputError(
+            f"it can be read in two ways: folders {_listed(upper)} are the classes, and {_listed(lower)} lie in them "
+            f"(data.layout=class/-), or the classes are {_listed(lower)}, in sets {_listed(upper)} "
+            "(data.layout=set/class); say which"
+        )
+    return "set", "class"
+
+
+def _recurs(pairs: set[tuple[str, str]]) -> bool:
+    """Tell whether most lower names lie in several upper folders."""
+    counts = Counter(lower for _, lower in pairs)
+    return 2 * sum(count > 1 for count in counts.values()) > len(counts)
+
+
+def _share(pairs: list[tuple[str, str]], holds: Callable[[str, str], bool]) -> float:
+    return sum(holds(a, b) for a, b in pairs) / len(pairs)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def checked_layout(layout: str) -> list[str]:
+    """Split the setting ``data.layout`` into its words; `InputError` for one that there is not."""
+    words = layout.split("/")
+    unknown = [word for word in words if word not in WORDS]
+    if unknown or sum(word in ("class", "species", "epithet") for word in words) != 1:
+        raise InputError(
+            f"data.layout={layout!r} is no layout: give a word a level, of {', '.join(WORDS)}, one of them class, "
+            "species or epithet, as split/class or genus/epithet"
+        )
+    return words

@@ -1,0 +1,213 @@
+"""Tables of photographs: a row an image, its path (or id, or address), its name and what else is said of it.
+
+Takes one or several tables; returns the raw table, a row a row, with the user's splits and groups. A path is relative
+to its table; what is not there is looked for below the table's folder by the end of the path, or an id. Refuses a table
+without a column of paths or names, and one none of whose images is there.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .. import RANKS
+from ..errors import InputError
+from ..files.tables import TABLE_SUFFIXES
+from .addresses import NOT_FOUND, match_addresses
+from .columns import (
+    GROUP_COLUMN,
+    PATH_COLUMNS,
+    SPLIT_COLUMN,
+    beside_the_name,
+    find_column,
+    read_known,
+    said_of_names,
+    split_word,
+    verbatim_names,
+)
+from .match import find_images, ordered, unique_ids
+
+MEANING_COLUMNS = ("scientific_name", "common_name", *RANKS)
+NAMES_COLUMNS = ("class_name", *MEANING_COLUMNS)
+_PLACES = ("path", "photo_id", "address", "source_url")
+_N_LOOKED_AT = 200  # rows of a table that lies beside images
+_NO_LISTING = ("classes", "readme", "species", "names", "taxa", "licenses", "attribution")
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read one table; an image that it lists again gets ``#2`` in its ``source_id``."""
+    path = Path(path).expanduser()
+    path = path.parent.resolve() / path.name
+    table = read_known(path)
+    return _checked(_raw_of(path, table, path.name.partition(".")[0]), path, table)
+
+
+def read_tables(root: Path, paths: list[Path], source: str) -> pd.DataFrame:
+    """Read tables that lie beside their images as one set; the name of a table or of its folder may tell its split."""
+    parts = []
+    for path in paths:
+        raw = _raw_of(path, read_known(path), source)
+        inside = path.parent.relative_to(root).as_posix()
+        raw["source_id"] = raw["source_id"] if inside == "." else inside + "/" + raw["source_id"]
+        word = split_word(path.name.partition(".")[0]) or split_word(path.parent.name)
+        given = raw.get(SPLIT_COLUMN, pd.Series("", index=raw.index))
+        parts.append(raw.assign(**{SPLIT_COLUMN: given.where(given != "", word)}))
+    raw = ordered(pd.concat(parts, ignore_index=True))
+    raw["source_id"] = unique_ids(raw["source_id"])
+    return _checked(raw, paths[0], None)
+
+
+def _checked(raw: pd.DataFrame, path: Path, table: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the rows; `InputError` where none of their images is there."""
+    if len(raw) and (raw["problem"] != "").all():
+        column = "" if table is None else next((name for name in PATH_COLUMNS if name in table), "")
+        raise InputError(
+            f"none of the {len(raw)} images listed in {path} exists (first: {raw['location'].iloc[0] or 'no path'}); "
+            f"paths are relative to {path.parent}: correct column {column!r}, put the images below that folder, or "
+            "move the table"
+        )
+    return raw
+
+
+def _raw_of(path: Path, table: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Return the raw rows of a table."""
+    if not any(column in table for column in ("path", "photo_id", "address")):
+        find_column(path, "path", table, PATH_COLUMNS)
+    names = verbatim_names(path, table)
+    ids, location, problem = _places(path, table)
+    sources = table.get("source", pd.Series(source, index=table.index)).replace("", source)
+    raw = pd.DataFrame({"source": sources, "source_id": _numbered(sources, ids)})
+    raw = raw.assign(location=location, verbatim_name=names, problem=problem)
+    return pd.concat([raw, said_of_names(table, names), beside_the_name(table)], axis=1)
+
+
+def _numbered(source: pd.Series, files: pd.Series) -> pd.Series:
+    """Make ids of paths: the second mention of a path within a source ends in ``#2``, and so on."""
+    repeat = files.groupby([source, files]).cumcount()
+    return files.where(repeat == 0, files + "#" + (repeat + 1).astype(str))
+
+
+def _places(path: Path, table: pd.DataFrame) -> tuple[pd.Series, list[str], list[str]]:
+    """Return what names each row's image, where it lies, and '' or the problem."""
+    columns = [column for column in _PLACES if column in table]
+    texts = {
+        column: table[column].str.replace("\\", "/", regex=False).str.removeprefix("file://") for column in columns
+    }
+    if "path" in texts and "folder" in table:
+        folder = _slashed(table["folder"]).str.strip("/")
+        texts["path"] = (folder + "/" + texts["path"]).where((folder != "") & (texts["path"] != ""), texts["path"])
+    first = texts[columns[0]]
+    location = pd.Series([os.path.normpath(path.parent / text) if text else "" for text in first], dtype=object)
+    there = np.array([bool(place) and os.path.isfile(place) for place in location])
+    if not there.all():
+        location, there = _searched(path.parent, list(texts.values()), _groups(table), location, there)
+    ids = first
+    for text in texts.values():
+        ids = ids.where(ids != "", text)
+    problem = np.where(there, "", np.where((ids == "").to_numpy(), "no path", "file not found"))
+    return ids, location.tolist(), problem.tolist()
+
+
+def _slashed(paths: pd.Series) -> pd.Series:
+    return paths.str.replace("\\", "/", regex=False)
+
+
+def _groups(table: pd.DataFrame) -> pd.Series:
+    """Return the id of each row's record, by which its file may be named."""
+    blank = pd.Series("", index=table.index, dtype=object)
+    return table.get(GROUP_COLUMN, table.get("photo_id", blank))
+
+
+def _searched(
+    folder: Path, texts: list[pd.Series], ids: pd.Series, location: pd.Series, there: np.ndarray
+) -> tuple[pd.Series, np.ndarray]:
+    """Look for the rows without a file below the folder of the table, by the end of their path and by ids."""
+    taken = set(location[there])
+    files, _ = find_images(folder)
+    files = files[(files["problem"] == "") & ~files["location"].isin(taken)].reset_index(drop=True)
+    for text in texts:
+        left = text.where(~there, "")
+        if files.empty or not (left != "").any():
+            continue
+        place = match_addresses(left, ids.where(~there & (left != ""), ""), files["path"])
+        new = (place != NOT_FOUND) & ~there
+        location = location.mask(new, files["location"].reindex(place).to_numpy())
+        there = there | new
+    return location, there
+
+
+def listings_beside(root: Path) -> list[Path]:
+    """Return the tables in a folder, or in a folder of it, that list images with their names."""
+    found = [path for pattern in ("*", "*/*") for path in sorted(root.glob(pattern)) if _may_list(path)]
+    listing = [path for path in found if _lists_images(path)]
+    return [path for path in listing if path.parent == root] or listing
+
+
+def _may_list(path: Path) -> bool:
+    name = path.name.lower()
+    stem = name.partition(".")[0]
+    return name.endswith(TABLE_SUFFIXES) and not name.startswith(".") and stem not in _NO_LISTING and path.is_file()
+
+
+def _lists_images(path: Path) -> bool:
+    """Tell a table with a name and a path, or an id, most of whose first images are there."""
+    try:
+        table = read_known(path)
+        verbatim_names(path, table)
+        if not any(column in table for column in ("path", "photo_id", "address")):
+            return False
+        _, _, problem = _places(path, table.head(_N_LOOKED_AT))
+    except InputError:
+        return False
+    return problem.count("") * 2 > len(problem)
+
+
+def read_names_csv(path: str | Path) -> pd.DataFrame:
+    """Read what a user says about class names: scientific name, common name or ranks.
+
+    Parameters
+    ----------
+    path : str or Path
+        A CSV or Parquet file with ``class_name`` (or another of `columns.NAME_COLUMNS`, or ``folder``) and any of
+        ``scientific_name``, ``common_name`` and the seven ranks.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``class_name``, ``scientific_name``, ``common_name`` and the seven ranks, one row a class name, '' where
+        nothing is said.
+
+    Raises
+    ------
+    InputError
+        If there is no name column, nothing is said of the names, or one name is given two meanings.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; give a CSV with class_name and scientific_name, common_name or ranks")
+    table = read_known(path)
+    key = next((column for column in ("class_name", "folder", "label", "name") if column in table), None)
+    names = table[key] if key else verbatim_names(path, table)
+    said = said_of_names(table, names)
+    find_column(path, "meaning of a name", table, MEANING_COLUMNS)
+    return one_meaning(said.assign(class_name=names), path)
+
+
+def one_meaning(table: pd.DataFrame, where: object) -> pd.DataFrame:
+    """Keep one row a class name, what its rows say taken together; refuse two that contradict each other."""
+    table = table.reindex(columns=list(NAMES_COLUMNS), fill_value="")
+    table = table[table["class_name"] != ""].drop_duplicates(ignore_index=True)
+    again = table["class_name"].duplicated(keep=False)
+    if not again.any():
+        return table
+    said = table[again].replace("", pd.NA).groupby("class_name", sort=False)
+    twice = said.nunique().gt(1).any(axis=1)
+    if twice.any():
+        names = ", ".join(twice.index[twice][:5])
+        raise InputError(
+            f"{where} gives {twice.sum()} class names more than one meaning ({names}); keep one row a name"
+        )
+    first = said.first().reset_index()
+    table = pd.concat([table[~again], first], ignore_index=True).fillna("").astype(object)
+    return table[list(NAMES_COLUMNS)]

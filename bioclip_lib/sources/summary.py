@@ -1,0 +1,106 @@
+"""What lies at an address, in a few lines: looked at before anything is decoded or built.
+
+Takes the settings of the data; returns text. Refuses what `read.read_source` refuses.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+
+from ..config import DataConfig
+from ..errors import InputError
+from ..files.tables import TABLE_SUFFIXES
+from .columns import GROUP_COLUMN, SPLIT_COLUMN
+from .folders import FoundFile, files_of, is_image_name
+from .read import Reading, read_names, reading_of
+
+_N_SHOWN = 5
+
+
+def look(data: DataConfig) -> str:
+    """Say in a few lines what lies at an address and how it is read, before anything is built.
+
+    Parameters
+    ----------
+    data : DataConfig
+        As for `read_source`.
+
+    Returns
+    -------
+    str
+        The layout; the tables that it uses and those that it does not; images, names, splits, groups; and what cannot
+        be read or is passed over, with its reason.
+
+    Raises
+    ------
+    InputError
+        As `read_source`.
+    """
+    reading = reading_of(data)
+    raw = reading.read()
+    lines = [f"{data.photos}: {reading.layout}"]
+    if reading.tables:
+        lines.append(f"read from: {_listed([path.name for path in reading.tables])}")
+    lines += _classes(raw) + _said(data, raw) + _parts(raw) + _problems(raw)
+    path = Path(data.photos).expanduser()
+    return "\n".join(lines + (_not_read(path, raw, reading, data) if path.is_dir() else []))
+
+
+def _classes(raw: pd.DataFrame) -> list[str]:
+    usable = raw[raw["problem"] == ""]
+    names = usable.groupby("source")["verbatim_name"].agg(["size", "nunique"])
+    lines = [f"{source}: {n:,} images, {k:,} names" for source, n, k in names.head(_N_SHOWN).itertuples()]
+    first = [name for name in usable["verbatim_name"].unique() if name][: _N_SHOWN + 1]
+    return [*lines, f"names: {_listed(first)}"]
+
+
+def _said(data: DataConfig, raw: pd.DataFrame) -> list[str]:
+    try:
+        said = read_names(data, raw)
+    except InputError as error:
+        return [f"stops: {error}"]
+    return [] if said is None else [f"said of names: {', '.join(c for c in said if (said[c] != '').any())}"]
+
+
+def _parts(raw: pd.DataFrame) -> list[str]:
+    """Count splits and groups."""
+    lines = []
+    if SPLIT_COLUMN in raw:
+        counts = raw[SPLIT_COLUMN].replace("", "none").value_counts()
+        lines.append(f"splits: {', '.join(f'{name} {n:,}' for name, n in counts.items())}")
+    if GROUP_COLUMN in raw:
+        groups = raw.loc[raw[GROUP_COLUMN] != "", GROUP_COLUMN]
+        lines.append(f"groups: {groups.nunique():,} of {len(groups):,} images")
+    return lines
+
+
+def _problems(raw: pd.DataFrame) -> list[str]:
+    counts = raw.loc[raw["problem"] != "", "problem"].value_counts()
+    return [f"not read: {n:,} x {problem}" for problem, n in counts.head(_N_SHOWN).items()]
+
+
+def _not_read(path: Path, raw: pd.DataFrame, reading: Reading, data: DataConfig) -> list[str]:
+    """Name the tables that are not used, and count what is passed over."""
+    root = path.resolve()
+    read, tables = set(raw["location"]), {str(table.resolve()) for table in reading.tables}
+    kinds: Counter[str] = Counter()
+    unused = []
+    for file in files_of(root, data.follow_links):
+        if not file.name or file.location in read or file.location in tables:
+            continue
+        if file.name.lower().endswith((*TABLE_SUFFIXES, ".json", ".xlsx")) and len(unused) < _N_SHOWN:
+            unused.append("/".join((*file.folders, file.name)))
+        kinds[_kind(file)] += 1
+    lines = [f"tables not used: {', '.join(unused)}"] if unused and reading.layout.endswith("folders") else []
+    over = ", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common(_N_SHOWN))
+    return lines + ([f"passed over: {over}"] if over else [])
+
+
+def _kind(file: FoundFile) -> str:
+    suffix = Path(file.name).suffix.lower() or "without suffix"
+    return f"images ({suffix})" if is_image_name(file.name) else suffix
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_N_SHOWN]) + (", ..." if len(names) > _N_SHOWN else "")
