@@ -156,6 +156,8 @@ def _size_problem(image: Image.Image) -> str:
 def _tiff_problem(image: Image.Image) -> str:
     """Return why a TIFF is not decoded, '' where it is."""
     tags = getattr(image, "tag_v2", {})
+    if not tags:
+        return ""
     tile = [np.max(tags.get(tag, 0)) for tag in (_TILE_WIDTH, _TILE_LENGTH)]
     if max(tile) > MAX_SIDE_PX or np.prod(tile, dtype=float) > MAX_PIXELS:  # decoded whole, whatever the image's size
         return "too large (decompression bomb)"
@@ -192,7 +194,9 @@ def to_rgb(image: Image.Image, short_side_px: int | None = None) -> Image.Image:
 
 
 def _eight_bit_rgb(image: Image.Image) -> Image.Image:
-    """Return a copy in mode RGB."""
+    """Return an image in mode RGB: the same one where it is such a JPEG."""
+    if image.format == "JPEG" and image.mode == "RGB":
+        return image
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         grey = _scale_to_bytes(np.asarray(image))
         if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
@@ -246,6 +250,8 @@ def resize_and_crop(image: Image.Image, size_px: int) -> Image.Image:
     size = (size_px * width // short, size_px * height // short)
     if size != image.size:
         image = image.resize(size, Image.Resampling.BICUBIC)
+    if size == (size_px, size_px):
+        return image
     left, top = round((size[0] - size_px) / 2), round((size[1] - size_px) / 2)
     return image.crop((left, top, left + size_px, top + size_px))
 

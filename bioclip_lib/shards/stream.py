@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files.images import ImageError
-from .read import RERUN, SplitImages, decode_pixels, size_problem
+from .read import RERUN, SplitImages, decode_upright, size_problem
 
 MAX_UNREADABLE = 0.01  # of the samples of the split; more stops the stream
 WINDOW_SHARDS = 32  # shuffled together: 64,000 samples of the default shards, some hundred megabytes
@@ -246,7 +246,7 @@ class ShardStream(SampleStream):
         if self._lost and self.order.locate(number)[0] in self._lost:
             return None
         try:
-            pixels = decode_pixels(self.images.read(number), self.size_px)
+            pixels = decode_upright(self.images.read(number), self.size_px)
         except ImageError as error:
             self._pass_over(self.images.location(number), str(error))
             return None

@@ -1,5 +1,7 @@
 """The index of the images: where each JPEG lies, made once for older shards, made again where it does not fit."""
 
+import io
+import itertools
 import json
 import shutil
 import tarfile
@@ -10,10 +12,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from bioclip_lib.catalog.table import assign_splits, class_key
 from bioclip_lib.config import ShardConfig, SplitConfig
 from bioclip_lib.errors import InputError
+from bioclip_lib.files.images import ImageError
 from bioclip_lib.shards import read
 from bioclip_lib.shards.read import SplitImages, load_images, read_image_ids, read_index, read_shards
 from bioclip_lib.shards.write import write_shards
@@ -142,3 +146,30 @@ def test_images_are_read_from_several_threads(written):
         thread.join()
     assert len(found) == 4 and all(found[name] == found[0] for name in found)
     assert all(data.startswith(b"\xff\xd8\xff") for data in found[0])
+
+
+@pytest.mark.parametrize("size", [(40, 40), (64, 41), (300, 224), (120, 480)])
+@pytest.mark.parametrize("subsampling", [0, 2])
+def test_both_decoders_give_the_same_pixels(size, subsampling):
+    pytest.importorskip("simplejpeg")
+    noise = np.random.default_rng(0).integers(0, 256, (size[1] // 8, size[0] // 8, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).resize(size).save(buffer, "JPEG", quality=90, subsampling=subsampling)
+    for size_px, scaled in itertools.product((16, 40, 41, 224), (True, False)):
+        found = read.decode_upright(buffer.getvalue(), size_px, scaled)
+        assert found.shape == (size_px, size_px, 3)
+        assert np.array_equal(found, read.decode_pixels(buffer.getvalue(), size_px, scaled))
+
+
+def test_what_one_decoder_refuses_the_other_judges(written):
+    images = SplitImages(written, "val")
+    data = images.read(0)
+    cmyk = io.BytesIO()
+    Image.open(io.BytesIO(data)).convert("CMYK").save(cmyk, "JPEG")
+    assert np.array_equal(read.decode_upright(cmyk.getvalue(), 16), read.decode_pixels(cmyk.getvalue(), 16))
+    with pytest.raises(ImageError, match="truncated"):
+        read.decode_upright(data[:-60], 16)
+    huge = data.replace(b"\xff\xc0\x00\x11\x08\x00\x18", b"\xff\xc0\x00\x11\x08\xff\xff")  # as if 65,535 rows high
+    assert huge != data
+    with pytest.raises(ImageError, match=r"^too (large|narrow)"):
+        read.decode_upright(huge, 16)
