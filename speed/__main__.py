@@ -19,7 +19,7 @@ from bioclip_lib.shards import read as shard_reader
 from bioclip_lib.shards import write as shards
 from bioclip_lib.synthetic import tree as synthetic
 from bioclip_lib.taxonomy import labels as taxonomy
-from bioclip_lib.training import loop
+from bioclip_lib.training import TrainData, loop
 
 from . import photographs, streaming, world
 from .measuring import print_head, print_row, rate, shown
@@ -49,7 +49,7 @@ def training_rates(folder, config, table):
     key = catalog.class_key(table).set_axis(table["image_id"])
     labels = texts.index.get_indexer(key.loc[image_ids])
     tokens = torch.stack([tokenize(list(texts[t])) for t in config.train.text_types], dim=1)
-    data = loop.TrainData(images, labels, tokens)
+    data = TrainData(images, labels, tokens)
     rates = {}
     for objective in ("multi_positive", "clip"):
         settings = {"train.steps": TRAIN_STEPS, "train.objective": objective, "train.val_every_steps": 1_000}

@@ -198,6 +198,9 @@ class EvaluateConfig(Section):
     n_bootstraps: int = setting(2_000, "of an interval", "[1, 1e6]")
     n_permutations: int = setting(9_999, "of a null model", "[1, 1e8]")
     batch_size: int = setting(256, "images, or texts, encoded at once", "[1, 1e6]")
+    precision: str = setting(
+        "auto", "of images' features; auto: bf16 if it gains, fp32 for published sets", ("auto", "fp32", "bf16")
+    )
     seed: int = setting(0, "of folds, bootstraps, permutations and maps", _SEEDS)
 
     def _check_together(self) -> None:

@@ -141,18 +141,19 @@ def file_features(
     file's size or time has changed.
     """
     stats = [Path(file.partition("::")[0]).stat() for file in files]  # of an archive's member: the archive
+    precision = "fp32" if config.evaluate.precision == "auto" else config.evaluate.precision  # as published numbers
     content = json.dumps([(stat.st_size, stat.st_mtime_ns) for stat in stats])
     found, missing = {}, {}
     for name, contestant in contestants.items():
         clip = contestant.model
-        prepared = hashlib.sha256((preprocess_digest(clip) + content).encode()).hexdigest()
+        prepared = hashlib.sha256((preprocess_digest(clip, precision) + content).encode()).hexdigest()
         digests = {"model_digest": digest_of_model(clip), "preprocess_digest": prepared}
         found[name] = stored_features(_table_path(run, f"{table}_{name}"), files, digests)
         if found[name] is None:
             missing[name] = (clip, digests)
     if missing:
         clips = [clip for clip, _ in missing.values()]
-        computed = embed.encode_images_by(clips, files, config.evaluate.batch_size)
+        computed = embed.encode_images_by(clips, files, config.evaluate.batch_size, precision)
         for (name, (_, digests)), values in zip(missing.items(), computed, strict=True):
             write_features(_table_path(run, f"{table}_{name}"), files, values, **digests)
             found[name] = values
@@ -231,13 +232,15 @@ def _untrained(config: Config) -> torch.nn.Module:
 def _embedded(run: Run, config: Config, name: str, images: EvaluatedImages) -> np.ndarray:
     """Return what a model sees; the frozen trunk of the run's own models is not computed again."""
     clip = _model_of(run, config, name)[0]
+    frozen = name in CONTESTANTS and config.train.freeze_image_tower
+    precision = "fp32" if frozen else config.evaluate.precision  # what was trained on the trunk is asked of the same
 
     def compute() -> np.ndarray:
-        if name in CONTESTANTS and config.train.freeze_image_tower:
+        if frozen:
             return project_trunk(clip, trunk_table(run, clip, images.splits).values)
-        return embed.encode_images_by([clip], images.pixels(size_px(clip)), config.evaluate.batch_size)[0]
+        return embed.encode_images_by([clip], images.pixels(size_px(clip)), config.evaluate.batch_size, precision)[0]
 
-    digests = feature_digests(run, images.splits, digest_of_model(clip), preprocess_digest(clip))
+    digests = feature_digests(run, images.splits, digest_of_model(clip), preprocess_digest(clip, precision))
     return cached_features(_table_path(run, name), images.image_ids, digests, compute)
 
 

@@ -1,8 +1,23 @@
-"""From pairs to weights."""
+"""From pairs to weights: a run's shards go in, a trained model, its log and checkpoints come out.
 
+`data` loads what is trained on; `loaders` draw the pairs of a step, `batches` their captions and crops; `objectives`
+turn features into one of the `losses`; `optimizer` turns gradients into weights; `trainer` does a step, `loop` all of
+them, with `checkpoints`. `adapt` has low-rank factors and compiled towers, `distributed` several processes that
+`torchrun` or `processes` start, `costs` what it takes.
+"""
+
+from .batches import TrainData
 from .costs import estimate_cost, training_flops
 from .data import load_training_data, start_projection
 from .loop import fit
 from .processes import train_in_processes
 
-__all__ = ["estimate_cost", "fit", "load_training_data", "start_projection", "train_in_processes", "training_flops"]
+__all__ = [
+    "TrainData",
+    "estimate_cost",
+    "fit",
+    "load_training_data",
+    "start_projection",
+    "train_in_processes",
+    "training_flops",
+]

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 
 from .. import RANKS
 from ..config import TrainConfig
-from ..errors import InputError
 from ..shards.replay import ReplayPairs
 from .loaders import Drawn, ShardImages
 
@@ -118,62 +117,18 @@ class Pairs(NamedTuple):
 class Batch(NamedTuple):
     """What is drawn for B pairs of a `Pairs`, each distinct caption once."""
 
-    index: torch.Tensor
-    """(B,), int64: rows of the set, or numbers of streamed samples."""
-    labels: torch.Tensor
-    """(B,), int64: their classes; -1 for pairs of another collection."""
-    types: torch.Tensor
-    """(B,), int64: the column of each one's caption."""
-    tokens: torch.Tensor
-    """(n_captions, L), int64: the distinct captions."""
-    inverse: torch.Tensor
-    """(B,), int64: the caption of each pair."""
-    crops: torch.Tensor | None
-    """(5, B): the augmentation of each image (`draw_crops`); None for none."""
-    inputs: torch.Tensor | None = None
-    """(b, ...): the images or features of this process's rows."""
-    first: int = 0
-    """The row of the first of `inputs`."""
-
-
-def check_drawing(cfg: TrainConfig) -> None:
-    """Raise `InputError` for settings by which no batch can be drawn."""
-    n_types, weights = len(cfg.text_types), cfg.text_weights
-    if cfg.text_mixture not in ("sample", "batch"):
-        raise InputError(f"unknown train.text_mixture {cfg.text_mixture!r}; choose sample or batch")
-    if weights and (
-        len(weights) != n_types or not all(0 <= w < math.inf for w in weights) or not 0 < sum(weights) < math.inf
-    ):
-        raise InputError(
-            f"train.text_weights {weights} do not fit {n_types} train.text_types; give each its number, 0 or more and "
-            "not all 0, or none at all"
-        )
-    if len(cfg.crop_area) != 2 or not 0 < cfg.crop_area[0] <= cfg.crop_area[1] <= 1:
-        raise InputError(
-            f"train.crop_area is {cfg.crop_area}; give two shares, such as 0.5,1.0: 0 < first <= second <= 1"
-        )
-    for name in ("higher_rank_share", "token_dropout"):
-        if not 0 <= getattr(cfg, name) <= 1:
-            raise InputError(f"train.{name} is {getattr(cfg, name):g}; give a share from 0 to 1")
+    index: torch.Tensor  # (B,), int64: rows of the set, or numbers of streamed samples
+    labels: torch.Tensor  # (B,), int64: their classes; -1 for pairs of another collection
+    types: torch.Tensor  # (B,), int64: the column of each one's caption
+    tokens: torch.Tensor  # (n_captions, L), int64: the distinct captions
+    inverse: torch.Tensor  # (B,), int64: the caption of each pair
+    crops: torch.Tensor | None  # (5, B): the augmentation of each image (`draw_crops`); None for none
+    inputs: torch.Tensor | None = None  # (b, ...): the images or features of this process's rows
+    first: int = 0  # the row of the first of `inputs`
 
 
 def draw_types(n: int, cfg: TrainConfig, n_columns: int, generator: torch.Generator) -> torch.Tensor:
-    """Draw which caption each of n pairs gets.
-
-    Parameters
-    ----------
-    n : int
-    cfg : TrainConfig
-        Its ``text_types, text_weights, text_mixture`` and ``higher_rank_share``.
-    n_columns : int
-        Captions of a class; those after the text types are of higher taxa.
-    generator : torch.Generator
-
-    Returns
-    -------
-    Tensor of shape (n,), int64
-        Columns of the captions. With the mixture "batch" all are equal.
-    """
+    """Draw which caption each of n pairs gets, (n,): its column, after the text types those of higher taxa."""
     if cfg.text_mixture == "batch":
         return draw_types(1, replace(cfg, text_mixture="sample"), n_columns, generator).repeat(n)
     n_types = len(cfg.text_types)
@@ -206,25 +161,7 @@ def draw_batch(
 
 
 def drop_tokens(tokens: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-    """Blank out a share of the words between the start and end tokens of each caption, at random.
-
-    Parameters
-    ----------
-    tokens : Tensor of shape (n, L), int64
-        The end token has the highest id.
-    share : float
-        0 to 1.
-    generator : torch.Generator
-
-    Returns
-    -------
-    Tensor of shape (n, L), int64
-
-    Examples
-    --------
-    >>> drop_tokens(torch.tensor([[8, 3, 4, 9, 0]]), 1.0, torch.Generator()).tolist()
-    [[8, 0, 0, 9, 0]]
-    """
+    """Blank out a share of the tokens, (n, L), between the start and end of each caption, at random."""
     position = torch.arange(tokens.shape[1])
     inside = (position > 0) & (position < tokens.argmax(dim=1, keepdim=True))  # (n, L)
     return tokens.masked_fill(inside & (torch.rand(tokens.shape, generator=generator) < share), 0)
@@ -238,30 +175,11 @@ def draw_crops(n: int, generator: torch.Generator) -> torch.Tensor:
 def augment(
     images: torch.Tensor, size: tuple[int, int], crops: torch.Tensor, crop_area: tuple[float, float], mirror: bool
 ) -> torch.Tensor:
-    """Cut a random rectangle out of each image, resize it, and mirror every other one.
+    """Cut a random rectangle out of each image, (B, H, W, 3) to float32 (B, 3, *size), and mirror every other one.
 
-    Parameters
-    ----------
-    images : Tensor of shape (B, H, W, 3), uint8
-    size : pair of int
-        Height and width of the result.
-    crops : Tensor of shape (5, B)
-        Of `draw_crops`.
-    crop_area : pair of float
-        The least and the largest share of the image's area that is kept.
-    mirror : bool
-        Whether any is mirrored.
-
-    Returns
-    -------
-    Tensor of shape (B, 3, height, width), float32
-        In [0, 255].
-
-    Notes
-    -----
     The rectangle has an aspect ratio of 3:4 to 4:3 in a square image, or as much of that range as lets it fit in
-    (open_clip draws again until it fits). It is resized bilinearly without a low-pass filter: images more than about
-    twice as large as the result should be made smaller before.
+    (open_clip draws again until it fits), and a share of the area within `crop_area`. It is resized bilinearly without
+    a low-pass filter: images more than about twice as large as the result should be made smaller before.
     """
     n = len(images)
     area, ratio, x, y, side = crops

@@ -1,6 +1,6 @@
 """From a run's shards to what training reads.
 
-Takes a run with catalog and shards; returns `train.TrainData` for the splits train and val. With a frozen image tower
+Takes a run with catalog and shards; returns `TrainData` for the splits train and val. With a frozen image tower
 the inputs are its features of each image and, in train, of its mirror image, computed once; else the images themselves,
 in memory or, with ``train.stream``, left in the shards.
 """
@@ -26,8 +26,8 @@ from ..run import Run
 from ..shards import captions, read
 from ..shards.replay import ReplayPairs
 from ..shards.stream import ShardStream
+from .batches import TrainData
 from .loaders import ShardImages
-from .loop import TrainData
 from .trainer import MAX_VALIDATION_PAIRS
 
 PROJECTION_STD = 0.083
@@ -98,31 +98,7 @@ def _replay(run: Run, config: Config) -> ReplayPairs | None:
 
 
 def captioned_classes(table: pd.DataFrame, config: Config) -> tuple[pd.Series, TrainData]:
-    """Number the classes of a catalog and tokenize their captions.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Rows of the catalog that are trained or validated on.
-    config : Config
-
-    Returns
-    -------
-    labels : Series of int
-        Class of each image, indexed by ``image_id``.
-    captioned : TrainData
-        Tokens, groups and lineages of the classes, no inputs yet: ``dataclasses.replace`` adds them.
-
-    Raises
-    ------
-    InputError
-        For no text types, or an unknown one.
-
-    Warns
-    -----
-    UserWarning
-        Of captions that are longer than the text tower's context.
-    """
+    """Number the classes of a catalog and tokenize their captions: each image's class, and data without inputs yet."""
     captions.check_train_types(config.train.text_types)
     texts = captions.caption_table(table).set_index("class_key")
     classes = pd.Series(np.arange(len(texts)), index=texts.index)
@@ -153,21 +129,9 @@ def _warn_of_long(texts: pd.DataFrame, context_length: int) -> None:
 
 
 def class_lineages(table: pd.DataFrame, class_keys: pd.Index) -> np.ndarray:
-    """Number the taxon of each class at each rank.
-
-    Parameters
-    ----------
-    table : DataFrame
-        The catalog.
-    class_keys : Index of n_classes
-
-    Returns
-    -------
-    ndarray of shape (n_classes, 7), int64
-        Codes from 0, rank by rank; -1 where unknown. Names are told apart by kingdom, epithets by genus too.
-    """
+    """Number the taxon of each class at each rank, (n_classes, 7), from 0, -1 where unknown; homonyms are two."""
     rows = class_rows(table).loc[class_keys, list(RANKS)].fillna("")
-    known = (rows != "").to_numpy()
+    known = (rows != "").to_numpy()  # names are told apart by kingdom, epithets by genus too
     taxa = rows.apply(lambda column: rows["kingdom"] + "|" + column)
     taxa["species"] = taxa["genus"] + "|" + rows["species"]
     codes = [pd.factorize(taxa[rank].where(known[:, i]))[0] for i, rank in enumerate(RANKS)]  # -1 where missing

@@ -28,37 +28,18 @@ from .distributed import gather_rows, own_rows, world
 class Drawn(NamedTuple):
     """The B pairs of a step, of all processes, before captions are chosen."""
 
-    index: torch.Tensor
-    """(B,), int64: rows of the set in memory, or numbers of streamed samples."""
-    labels: torch.Tensor
-    """(B,), int64: their classes."""
-    inputs: torch.Tensor
-    """(b, H, W, 3), uint8, or (b, F), float32: those of this process."""
-    first: int = 0
-    """The place in the batch of the first of `inputs`."""
-    n_unreadable: int = 0
-    """Samples that cannot be read, for which others stand in."""
-    texts: torch.Tensor | None = None
-    """(r, L), int64: tokens of the texts of the pairs of another collection, in their order; their label is -1."""
+    index: torch.Tensor  # (B,), int64: rows of the set in memory, or numbers of streamed samples
+    labels: torch.Tensor  # (B,), int64: their classes; -1 for pairs of another collection
+    inputs: torch.Tensor  # (b, H, W, 3), uint8, or (b, F), float32: those of this process
+    first: int = 0  # the place in the batch of the first of `inputs`
+    n_unreadable: int = 0  # samples that cannot be read, for which others stand in
+    texts: torch.Tensor | None = None  # (r, L), int64: tokens of the texts of pairs of another collection, in order
 
 
 class ShardImages:
     """Images that stay in the shards of a split until a step needs them: what `TrainData.inputs` holds then.
 
-    Parameters
-    ----------
-    folder : str or Path
-        The shards folder, with index.json.
-    split : str
-    size_px : int
-        Height and width at which they are read; short edge resized, centre cropped.
-    classes : mapping of str to int
-        The class of each class key.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        (N, size_px, size_px, 3), as of the array that they would be; `dtype` and `ndim` likewise.
+    `classes` has the class of each class key. `shape`, `dtype` and `ndim` are those of the array that they would be.
     """
 
     dtype, ndim = np.dtype(np.uint8), 4
@@ -79,16 +60,7 @@ class ShardImages:
 
 
 class MemoryLoader:
-    """The batches of arrays in memory: each epoch is a new permutation.
-
-    Parameters
-    ----------
-    inputs : Tensor of shape (N, ...)
-    labels : Tensor of shape (N,), int64
-    batch_size : int
-        Of all processes together.
-    seed : int
-    """
+    """The batches of inputs and labels in memory: each epoch is a new permutation."""
 
     def __init__(self, inputs: torch.Tensor, labels: torch.Tensor, batch_size: int, seed: int) -> None:
         self.inputs, self.labels, self.batch_size, self.seed = inputs, labels, batch_size, seed
@@ -108,14 +80,7 @@ class MemoryLoader:
 
 
 class Reader:
-    """The batches of a stream by their steps, decoded by threads some steps ahead.
-
-    Parameters
-    ----------
-    stream : ShardStream
-    workers : int
-        Threads that decode.
-    """
+    """The batches of a stream by their steps, decoded by a number of threads some steps ahead."""
 
     def __init__(self, stream: ShardStream, workers: int) -> None:
         self.stream, self.workers = stream, workers
@@ -132,13 +97,7 @@ class Reader:
         return batch
 
     def close(self, what: str) -> None:
-        """Stop reading ahead.
-
-        Warns
-        -----
-        UserWarning
-            Of what this process could not read.
-        """
+        """Stop reading ahead; warn of what this process could not read."""
         self._stop()
         if self.stream.unreadable:
             warnings.warn(
@@ -153,19 +112,7 @@ class Reader:
 
 
 class ShardLoader:
-    """The batches of images in shards, decoded by threads, some steps ahead.
-
-    Parameters
-    ----------
-    images : ShardImages
-    batch_size : int
-        Of all processes together; a multiple of their number.
-    seed : int
-    workers : int
-        Threads that decode.
-    device : torch.device
-        Over which processes tell each other their labels.
-    """
+    """The batches of images in shards; over `device` processes tell each other their labels."""
 
     def __init__(self, images: ShardImages, batch_size: int, seed: int, workers: int, device: torch.device) -> None:
         self.images, self.device = images, device
@@ -201,18 +148,7 @@ class ShardLoader:
 
 
 class ReplayLoader:
-    """The batches of another loader, with pairs of another collection spread evenly over each.
-
-    Parameters
-    ----------
-    loader : MemoryLoader or ShardLoader
-    pairs : ReplayPairs
-    cfg : TrainConfig
-    context_length : int
-        Tokens of a text.
-    device : torch.device
-        Over which processes tell each other their texts.
-    """
+    """The batches of another loader, with pairs of another collection, and their texts, spread evenly over each."""
 
     def __init__(
         self,
@@ -262,23 +198,7 @@ class ReplayLoader:
 def batch_indices(n: int, batch_size: int, step: int, seed: int) -> torch.Tensor:
     """Return the rows of a step's batch: each epoch is a new permutation, in which every row comes at most once.
 
-    Parameters
-    ----------
-    n : int
-        Rows of the set.
-    batch_size : int
-        The last, partial batch of an epoch is dropped; a set smaller than a batch is one batch.
-    step : int
-    seed : int
-
-    Returns
-    -------
-    Tensor of shape (min(n, batch_size),), int64
-
-    Examples
-    --------
-    >>> sorted(torch.cat([batch_indices(6, 2, step, seed=0) for step in range(3)]).tolist())
-    [0, 1, 2, 3, 4, 5]
+    The last, partial batch of an epoch is dropped; a set smaller than a batch is one batch.
     """
     size = min(n, batch_size)
     epoch, position = divmod(step, n // size)

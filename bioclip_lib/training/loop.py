@@ -11,9 +11,9 @@ encodes its share, and all compare it with the features of the others.
 
 import contextlib
 import dataclasses
-import math
 import signal
 import threading
+import warnings
 from collections.abc import Callable
 from types import FrameType
 
@@ -30,24 +30,16 @@ from ..model.text import compact_vocabulary
 from ..run import Run, atomic
 from ..shards.captions import HIGHER_RANKS
 from .adapt import compiled, low_rank
-from .batches import Pairs, TrainData, check_drawing
+from .batches import Pairs, TrainData
 from .checkpoints import delete_checkpoints, read_checkpoint, write_checkpoint
 from .distributed import check_agreement, joined, own_rows, sharded, world
 from .objectives import CLASS_OBJECTIVES, Objective
 from .optimizer import with_steps
 from .trainer import Trainer
 
-__all__ = ["TrainData", "fit"]
-
 # settings with the same gradient, but for rounding; and with the same weights
 _SPEED_SETTINGS = ("micro_batch_size", "grad_checkpointing", "compile", "processes", "shard")
 _PACE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "val_every_steps", "decode_workers")
-_LEAST = {
-    **dict.fromkeys(("steps", "batch_size", "checkpoint_every_steps", "val_every_steps"), 1),
-    **dict.fromkeys(("decode_workers", "processes"), 1),
-    **dict.fromkeys(("epochs", "micro_batch_size", "replay_batch", "lora_rank", "warmup_steps", "grad_clip"), 0),
-    **dict.fromkeys(("lr", "weight_decay", "beta1", "beta2", "eps"), 0),
-}
 
 
 def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and how it is watched)
@@ -97,7 +89,7 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
     Warns
     -----
     UserWarning
-        At the end, of images in shards that cannot be read.
+        At the start, of a batch that is larger than the set; at the end, of images in shards that cannot be read.
 
     Notes
     -----
@@ -108,11 +100,11 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
     first one writes the log and checkpoints; what follows `fit` in a script, such as the export, is for it too:
     ``if distributed.world().rank == 0``.
     """
-    check_numbers(config.train)
     config = with_steps(config, len(train.labels))
     cfg = config.train
     with joined(model.logit_scale.device) as here:
         _check(model, train, val, cfg)
+        _say_what_is_smaller(train, cfg)
         settings = _settings(model, train, val, config)
         with (
             compact_vocabulary(model, train.tokens, val.tokens, _other_tokens(model, train)) as tokens,
@@ -211,17 +203,8 @@ def _save(trainer: Trainer, settings: dict, run: Run) -> None:
         write_checkpoint(run.checkpoints, trainer.step, settings, state, trainer.cfg.keep_checkpoints)
 
 
-def check_numbers(cfg: TrainConfig) -> None:
-    """Raise `InputError` for numbers by which nothing can be trained."""
-    for name, least in _LEAST.items():
-        value, end = getattr(cfg, name), 1 if name.startswith("beta") else math.inf
-        if not least <= value < end:
-            raise InputError(f"train.{name} is {value:g}; give a number from {least} up" + ", below 1" * (end == 1))
-
-
 def _check(model: torch.nn.Module, train: TrainData, val: TrainData, cfg: TrainConfig) -> None:
     """Refuse settings and data that do not fit together."""
-    check_drawing(cfg)
     if not len(train.labels):
         raise InputError("there are no training images; rerun 01_dataset_construction")
     for name, data in (("training", train), ("validation", val)):
@@ -300,6 +283,17 @@ def _check_shares(model: torch.nn.Module, train: TrainData, cfg: TrainConfig) ->
             "the image tower normalises over the batch (BatchNorm), so that its parts are not the whole; set "
             "train.micro_batch_size=0 and use one process, or train.freeze_image_tower=true"
         )
+
+
+def _say_what_is_smaller(train: TrainData, cfg: TrainConfig) -> None:
+    """Warn, in one process, of a batch that is larger than the set it is drawn from."""
+    sets = [("batch_size", cfg.batch_size, train, "training images")]
+    if train.replay is not None:
+        sets.append(("replay_batch", cfg.replay_batch, train.replay, "pairs to replay"))
+    for name, wanted, data, what in sets:
+        n = len(data.labels) if data is train else len(data)
+        if n < wanted and world().rank == 0:
+            warnings.warn(f"train.{name} is {wanted}, but there are {n} {what}: a step takes all {n}", stacklevel=3)
 
 
 def _settings(model: torch.nn.Module, train: TrainData, val: TrainData, config: Config) -> dict:

@@ -84,8 +84,6 @@ def layer_scales(names: list[str], decay: float) -> dict[str, float]:
     ``decay ** (n + 1)``, and what comes after them, such as the projection and the logit scale, 1: as in ELECTRA and
     BEiT (Clark et al. 2020, https://arxiv.org/abs/2003.10555, Bao et al. 2022, https://arxiv.org/abs/2106.08254).
     """
-    if not 0 < decay <= 1:
-        raise InputError(f"train.layer_decay is {decay:g}; give a number above 0, at most 1")
     if decay == 1:
         return dict.fromkeys(names, 1.0)
     block = {name: int(match[1]) for name in names if (match := BLOCK.search(name))}
@@ -151,10 +149,6 @@ class Optimizer:
     """
 
     def __init__(self, model: torch.nn.Module, cfg: TrainConfig, features: bool, heads: torch.nn.Module) -> None:
-        if not 0 <= cfg.ema_decay < 1:
-            raise InputError(
-                f"train.ema_decay is {cfg.ema_decay:g}; give a number below 1, such as 0.999, or 0 for none"
-            )
         groups = parameter_groups(model, cfg.weight_decay, features, heads, cfg.layer_decay)
         self.parameters = [p for group in groups for p in group["params"]]
         self.spread = [p for p in self.parameters if is_spread(p)]

@@ -12,6 +12,7 @@ from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import contestants
 from bioclip_lib.model import load as loading
+from bioclip_lib.model import towers
 from bioclip_lib.model.load import export_model, load_model
 from bioclip_lib.model.towers import build_model
 from bioclip_lib.run import Run
@@ -126,6 +127,25 @@ def test_other_images_under_the_same_ids_are_computed_again(run, catalog):
     after = ask(run, CONFIG, ["trained", "pixels"])
     assert not np.array_equal(before[0], after[0]) and not np.array_equal(before[1], after[1])
     assert np.array_equal(before[2], after[2])  # class weights
+
+
+def test_another_precision_is_computed_again_and_features_of_files_stay_in_fp32(
+    run, forward_passes, write_image, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(towers, "_GAINS_BY_BF16", 1)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    configs = {p: replace(CONFIG, evaluate=replace(CONFIG.evaluate, precision=p)) for p in ("fp32", "auto", "bf16")}
+    fp32, auto = (contestants.load_features(run, configs[p], ["trained"])["trained"].values for p in ("fp32", "auto"))
+    assert not np.array_equal(fp32, auto) and (fp32 * auto).sum(axis=1).min() > 0.999
+    n = len(forward_passes)
+    assert np.array_equal(contestants.load_features(run, configs["bf16"], ["trained"])["trained"].values, auto)
+    assert len(forward_passes) == n  # what "auto" chose is what is stored
+    files = [str(write_image(tmp_path / "a.png"))]
+    of_files = []
+    for config in configs.values():
+        models = contestants.file_contestants(run, config, ["trained"])
+        of_files.append(contestants.file_features(run, config, models, f"set_{len(of_files)}", files)["trained"])
+    assert np.array_equal(of_files[0], of_files[1]) and not np.array_equal(of_files[0], of_files[2])
 
 
 def test_models_of_one_size_share_the_decoded_images(run, monkeypatch):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from bioclip_lib.config import ModelConfig, load_config
 from bioclip_lib.errors import InputError
-from bioclip_lib.model import encode
+from bioclip_lib.model import encode, towers
 from bioclip_lib.model.encode import (
     encode_images,
     encode_images_by,
@@ -31,6 +31,8 @@ from bioclip_lib.model.load import (
     preprocess_digest,
 )
 from bioclip_lib.model.towers import build_model
+
+pytestmark = pytest.mark.numerical
 
 TINY = ModelConfig(
     image_size_px=16, vision_layers=1, vision_width=32, text_layers=1, text_width=32, text_heads=2, embed_dim=16
@@ -161,10 +163,27 @@ def test_a_custom_transform_is_used(tiny, tmp_path):
 
 def test_bf16_is_near_and_not_the_same(tiny):
     images = noise(4)
-    exact, rounded = encode_images(tiny, images), encode_images(tiny, images, precision="bf16")
+    exact, rounded = (encode_images(tiny, images, precision=p) for p in ("fp32", "bf16"))
     assert rounded.dtype == np.float32
     assert not np.array_equal(exact, rounded)
     assert (exact * rounded).sum(axis=1).min() > 0.999
+
+
+@pytest.mark.parametrize(("native", "least", "used"), [(1, 1, "bf16"), (0, 1, "fp32"), (1, 10**9, "fp32")])
+def test_auto_is_bf16_where_it_is_native_and_the_tower_gains_by_it(tiny, monkeypatch, native, least, used):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": native})
+    monkeypatch.setattr(towers, "_GAINS_BY_BF16", least)
+    images = noise(4)
+    assert np.array_equal(encode_images(tiny, images), encode_images(tiny, images, precision=used))
+    assert np.array_equal(encode_images_by([tiny], images)[0], encode_images(tiny, images, precision="fp32"))
+    assert preprocess_digest(tiny, "auto") == preprocess_digest(tiny, used)
+    assert preprocess_digest(tiny, "bf16") != preprocess_digest(tiny, "fp32") == preprocess_digest(tiny)
+
+
+def test_the_models_of_the_profiles_that_run_without_a_gpu_stay_in_fp32(tiny, lite0, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    models = [tiny, lite0, build_model(load_config("mini").model)]
+    assert [towers.feature_precision(model, "auto") for model in models] == ["fp32"] * 3
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image"])

@@ -130,6 +130,7 @@ def test_models_that_cannot_be_started_from_are_refused(settings, message):
         build_model(ModelConfig(**settings))
 
 
+@pytest.mark.numerical
 def test_an_unreadable_configuration_is_refused(tmp_path):
     (tmp_path / "open_clip_config.json").write_text("{")
     with pytest.raises(InputError, match="no readable configuration"):

@@ -32,6 +32,7 @@ TINY = ModelConfig(
     image_size_px=16, vision_layers=1, vision_width=32, text_layers=2, text_width=32, text_heads=2, embed_dim=16
 )
 LITE0 = replace(load_config("photos").model, image_size_px=64, text_width=32, text_heads=2, embed_dim=16)
+EPS = torch.finfo(torch.float32).eps
 BIRDS = {*range(7, 25), *range(80, 101), *range(127, 147)}  # ImageNet's bird classes
 
 
@@ -120,6 +121,7 @@ def test_digest_sees_every_value_and_name(tiny):
     assert model_digest(a) != model_digest(b)
 
 
+@pytest.mark.numerical
 @given(st.lists(st.text(alphabet="ab !.é中", max_size=60), min_size=1, max_size=5))
 @settings(max_examples=25, deadline=None)
 def test_cut_texts_are_encoded_as_whole_ones(texts):
@@ -129,12 +131,14 @@ def test_cut_texts_are_encoded_as_whole_ones(texts):
         torch.testing.assert_close(encode_tokens(model, tokens), model.encode_text(tokens), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.numerical
 def _cached_tiny(cache=[]):  # noqa: B006 - hypothesis functions take no module fixture without a health check
     if not cache:
         cache.append(build_model(TINY))
     return cache[0]
 
 
+@pytest.mark.numerical
 def test_exclamation_marks_are_not_padding(tiny):
     """Their token is 0, like the padding's: a length counted in non-zeros would cut the end token off."""
     tokens = tokenize(["!!!!", "a"])
@@ -152,7 +156,9 @@ def test_gradients_of_cut_texts_are_those_of_whole_ones():
         grads.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
     assert grads[0].keys() == grads[1].keys()
     for name, grad in grads[0].items():
-        torch.testing.assert_close(grad, grads[1][name], atol=1e-5, rtol=1e-4)
+        # float32 sums over the 2 x 77 tokens, in another order: n terms round by n * eps of the largest at most
+        atol = 2 * 77 * EPS * grad.abs().max().item()
+        torch.testing.assert_close(grad, grads[1][name], atol=atol, rtol=0)
 
 
 @pytest.mark.parametrize("kind", [{"no_causal_mask": True}, {"pool_type": "last"}, {"pool_type": "first"}])
@@ -177,6 +183,7 @@ def test_tokens():
     assert tokenize([], 20).shape == (0, 20)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("config", [TINY, replace(TINY, context_length=32), LITE0], ids=["vit", "short", "lite0"])
 def test_stock_open_clip_loads_the_export(tmp_path, config):
     model = build_model(config, seed=3)

@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from bioclip_lib.config import load_config
+from bioclip_lib.config import OBJECTIVES, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.model.encode import trunk_features
 from bioclip_lib.model.towers import build_model
 from bioclip_lib.training.batches import Pairs
 from bioclip_lib.training.loop import fit
-from bioclip_lib.training.objectives import OBJECTIVES, Objective
+from bioclip_lib.training.objectives import Objective
 from bioclip_lib.training.optimizer import Encoded
 from bioclip_lib.training.trainer import Trainer
 from tests.training.test_loop import TINY, tiny_config, tiny_images, train_tiny
+
+pytestmark = pytest.mark.numerical
 
 LINEAGES = np.array([[0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1], [0, 1, 1, -1, 1, 1, 2], [1, 2, 2, 1, -1, -1, -1]])
 

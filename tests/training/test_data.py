@@ -35,6 +35,7 @@ def clip():
     return build_model(CONFIG.model, seed=0)
 
 
+@pytest.mark.numerical
 def test_frozen_features_of_both_views_keep_their_labels(run, clip):
     training, validation = data.load_training_data(run, CONFIG, clip)
     image_ids = read.read_image_ids(run.shards, "train")

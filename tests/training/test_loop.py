@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import math
 import pickle
+import warnings
 import weakref
 
 import numpy as np
@@ -19,11 +20,11 @@ from bioclip_lib.model.text import encode_tokens, tokenize
 from bioclip_lib.model.towers import build_model
 from bioclip_lib.run import Run
 from bioclip_lib.training import loop as train
-from bioclip_lib.training.batches import TrainData, augment, draw_crops, draw_types
+from bioclip_lib.training.batches import TrainData, augment, draw_crops, draw_types, drop_tokens
 from bioclip_lib.training.checkpoints import list_checkpoints
 from bioclip_lib.training.loaders import batch_indices
 from bioclip_lib.training.loop import compact_vocabulary, fit
-from bioclip_lib.training.optimizer import Optimizer, learning_rate, parameter_groups
+from bioclip_lib.training.optimizer import Optimizer, learning_rate, parameter_groups, with_steps
 from bioclip_lib.training.trainer import MAX_LOGIT_SCALE, Trainer
 
 TINY = {
@@ -64,6 +65,7 @@ def tiny_images(n=24, seed=0, size=20):
     return TrainData((colours[labels][:, None, None] + noise).astype(np.uint8), labels, tiny_tokens())
 
 
+@pytest.mark.numerical
 def train_tiny(folder, config, resume=False, data=None, model=None, val=None):
     model = model or build_model(config.model, seed=config.train.seed)
     data, val = data or tiny_images(), val or tiny_images(8, seed=1)
@@ -84,6 +86,7 @@ def test_training_separates_four_colours(tmp_path):
     assert not model.training
 
 
+@pytest.mark.numerical
 def test_log_has_one_row_a_step_and_is_written(tmp_path):
     _, log = train_tiny(tmp_path, tiny_config())
     assert list(log) == [
@@ -150,6 +153,7 @@ def interrupt(monkeypatch, after):
     monkeypatch.setattr(Trainer, "train_step", stop)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("after", [3, 4])
 def test_resumed_training_ends_with_the_same_bits(tmp_path, precision, after):
@@ -283,8 +287,15 @@ def test_a_gradient_that_is_not_finite_stops_training_before_the_weights_take_it
 
 
 def test_batch_larger_than_the_set(tmp_path):
-    _, log = train_tiny(tmp_path, tiny_config(batch_size=100, steps=2))
+    with pytest.warns(UserWarning) as said:
+        _, log = train_tiny(tmp_path, tiny_config(batch_size=100, steps=2))
+    assert [str(w.message) for w in said] == [
+        "train.batch_size is 100, but there are 24 training images: a step takes all 24"
+    ]
     assert np.isfinite(log["loss"]).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train_tiny(tmp_path, tiny_config(batch_size=24, steps=2))
 
 
 @pytest.mark.parametrize(
@@ -367,6 +378,7 @@ def test_validation_data_that_the_model_cannot_judge_are_refused(tmp_path):
         fit(build_model(config.model), ones, twos, config, Run(tmp_path), progress=False)
 
 
+@pytest.mark.numerical
 def test_a_set_without_images(tmp_path):
     config, data = tiny_config(steps=3), tiny_images()
     nothing = dataclasses.replace(data, inputs=np.zeros((0, 1, 1, 3), np.uint8), labels=np.zeros(0, np.int64))
@@ -435,6 +447,14 @@ def test_epochs_and_seeds_differ():
     assert len(set(draws)) == 4
 
 
+def test_the_recipe_in_steps_and_rates_by_hand():
+    config = tiny_config(epochs=2.0, batch_size=100)
+    assert [with_steps(config, n).train.steps for n in (1_000, 40, 1)] == [20, 2, 2]  # a small set is one batch
+    assert with_steps(tiny_config(), 1_000) == tiny_config()
+    cfg = TrainConfig(steps=100, warmup_steps=10, lr=1.0)
+    assert [round(learning_rate(step, cfg), 2) for step in (0, 9, 10, 55, 100)] == [0.1, 1.0, 1.0, 0.5, 0.0]
+
+
 @given(steps=st.integers(1, 200), warmup=st.integers(0, 50))
 @settings(max_examples=60, deadline=None)
 def test_learning_rate_rises_then_falls_to_zero(steps, warmup):
@@ -447,6 +467,7 @@ def test_learning_rate_rises_then_falls_to_zero(steps, warmup):
         assert rates[-1] == pytest.approx(0)
 
 
+@pytest.mark.numerical
 def test_only_matrices_decay():
     model = build_model(tiny_config().model)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -457,6 +478,7 @@ def test_only_matrices_decay():
     assert len(decay) + len(rest) == len(names)
 
 
+@pytest.mark.numerical
 def test_compact_vocabulary_is_exact_and_leaves_the_rest(tmp_path):
     model = build_model(tiny_config().model)
     tokens = tiny_tokens()
@@ -475,6 +497,7 @@ def test_compact_vocabulary_is_exact_and_leaves_the_rest(tmp_path):
     assert torch.equal(model.token_embedding.weight[others], full[others])
 
 
+@pytest.mark.numerical
 def test_augmentation_of_a_constant_image_is_constant():
     images = torch.full((16, 20, 20, 3), 77, dtype=torch.uint8)
     out = augment(images, (12, 12), draw_crops(16, torch.Generator().manual_seed(0)), (0.5, 1.0), True)
@@ -501,6 +524,7 @@ def test_augmentation_cuts_half_to_all_of_the_image_and_mirrors_half():
     assert out.max() <= 63
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("least", [0.2, 0.9])
 def test_crops_keep_the_area_that_is_asked_for_and_are_mirrored_if_asked(least):
     ramp = torch.arange(64, dtype=torch.uint8)
@@ -516,6 +540,14 @@ def test_crops_keep_the_area_that_is_asked_for_and_are_mirrored_if_asked(least):
     assert ratio.min() > 0.72 and ratio.max() < 1.39 and (ratio > 1.02).any() and (ratio < 0.98).any()
     whole = augment(images[None], (64, 64), crops[:, :1], (1.0, 1.0), False)
     torch.testing.assert_close(whole[0], images.permute(2, 0, 1).float(), atol=1e-3, rtol=0)
+
+
+def test_dropped_tokens_are_those_between_start_and_end():
+    tokens = torch.tensor([[8, 3, 4, 9, 0]])  # 9, the highest, is the end
+    assert drop_tokens(tokens, 1.0, torch.Generator()).tolist() == [[8, 0, 0, 9, 0]]
+    assert torch.equal(drop_tokens(tokens, 0.0, torch.Generator()), tokens)
+    many = drop_tokens(tokens.repeat(2_000, 1), 0.25, torch.Generator().manual_seed(0))
+    assert (many[:, 1:3] == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)  # 4 standard errors
 
 
 def types_drawn(n=4_000, n_columns=5, seed=0, **train):

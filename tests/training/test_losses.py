@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from bioclip_lib.training.losses import clip_loss, soft_target_clip_loss
 
+pytestmark = pytest.mark.numerical
+
 
 def multi_positive_clip_loss(image, text, scale, labels):
     """All texts of an image's class are its positives."""

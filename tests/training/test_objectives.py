@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from open_clip.model import CLIP
 
-from bioclip_lib.config import load_config
+from bioclip_lib.config import OBJECTIVES, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import classifiers, few_shot
 from bioclip_lib.evaluation.contestants import class_encoder
@@ -29,9 +29,11 @@ from bioclip_lib.training.losses import (
     soft_target_clip_loss,
     tree_weights,
 )
-from bioclip_lib.training.objectives import CLASS_OBJECTIVES, OBJECTIVES, Objective
+from bioclip_lib.training.objectives import CLASS_OBJECTIVES, Objective
 from tests.training.test_accumulation import LINEAGES, data_with_lineages
 from tests.training.test_loop import tiny_config, tiny_images, train_tiny
+
+pytestmark = pytest.mark.numerical
 
 SCALE, ALL_LABELS = torch.tensor(2.0), torch.tensor([0, 1, 2, 3, 0, 1])
 

@@ -24,6 +24,8 @@ from bioclip_lib.training.trainer import Trainer
 from tests.training.test_accumulation import data_with_lineages, gradients_of_a_step
 from tests.training.test_loop import TINY, _StopError, interrupt, tiny_config, train_tiny
 
+pytestmark = pytest.mark.numerical
+
 
 def new_trainer(config, model=None):
     data = data_with_lineages()
