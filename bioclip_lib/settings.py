@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .config import Config
 from .sources.hub import HUB_NAME
-from .taxonomy.resolution import NCBI, check_backbones
+from .taxonomy.resolution import AVILIST, NCBI, check_backbones
 
 _LISTS = ("data.backbones", "evaluate.models")
 _PATHS = (
@@ -42,7 +42,7 @@ def _absolute(key: str, value: str) -> str:
         name, colon, file = value.partition(":")
         prefix = scheme or (name + colon if colon and os.path.isfile(file) else value)
         return prefix + _path(value.removeprefix(prefix)) if prefix != value else value
-    is_word = value in {"data.backbones": ["", NCBI], "evaluate.templates": [*TEMPLATES]}.get(key, [""])
+    is_word = value in {"data.backbones": ["", NCBI, AVILIST], "evaluate.templates": [*TEMPLATES]}.get(key, [""])
     is_word |= key == "data.photos" and bool(HUB_NAME.fullmatch(value)) and not os.path.exists(value)
     is_path = key in _PATHS or key in _LISTS or (key == "model.pretrained" and os.path.isfile(value))
     return _path(value) if is_path and not is_word else value

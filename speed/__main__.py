@@ -18,7 +18,8 @@ from bioclip_lib.shards import captions
 from bioclip_lib.shards import read as shard_reader
 from bioclip_lib.shards import write as shards
 from bioclip_lib.synthetic import tree as synthetic
-from bioclip_lib.taxonomy import labels as taxonomy
+from bioclip_lib.taxonomy import resolve
+from bioclip_lib.taxonomy.ncbi import ncbi
 from bioclip_lib.training import TrainData, loop
 
 from . import photographs, streaming, world
@@ -33,13 +34,11 @@ GENERA = ("Parus", "Turdus", "Quercus", "Solanum", "Salvia", "Astragalus")
 
 def names_per_second():
     """Return the rate of first resolutions of names of birds and plants, and of the same names again."""
-    backbone = taxonomy.ncbi_backbone()
-    genera = [backbone.find(name)[0] for name in GENERA]
-    names = [name for genus in genera for name in backbone.species_of(genus)][:N_NAMES]
+    names = [name for genus in GENERA for name in ncbi().congeners(genus)][:N_NAMES]
     start = time.perf_counter()
-    taxonomy.resolve_names(names, backbone)
+    resolve(names)
     first = len(names) / (time.perf_counter() - start)
-    return first, rate(lambda: taxonomy.resolve_names(names, backbone), len(names))
+    return first, rate(lambda: resolve(names), len(names))
 
 
 def training_rates(folder, config, table):

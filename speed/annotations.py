@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bioclip_lib import RANKS
-from bioclip_lib.taxonomy import labels
+from bioclip_lib import RANKS, taxonomy
 
 from .measuring import print_table
 
@@ -20,7 +19,7 @@ SETS = {"INS": "insects", "INS_2": "insects 2", "PLT_NET": "PlantNet", "FNG": "f
 
 def outcome(title, names):
     """Return the row of one set: names by status, and by the deepest rank known."""
-    table = labels.resolve_names(names)
+    table = taxonomy.resolve(names)
     depth = table["rank"].replace("", "none").value_counts()
     row = {"set": title, "names": len(table), **table["name_status"].value_counts()}
     deeper = {rank: int(depth.get(rank, 0)) for rank in ("species", "genus", "family", "none")}

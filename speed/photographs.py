@@ -21,7 +21,7 @@ from bioclip_lib.catalog import table as catalog
 from bioclip_lib.catalog.splits import class_key
 from bioclip_lib.config import ShardConfig
 from bioclip_lib.shards import samples, write
-from bioclip_lib.taxonomy import resolution
+from bioclip_lib.taxonomy import resolve
 from bioclip_lib.workers import map_threads
 
 from .measuring import in_turn, print_head, print_row, shown
@@ -48,7 +48,7 @@ def write_photographs(folder, n_images, size):
     paths = sorted(map(str, (folder / "photographs").glob("*.jpg")))
     raw = pd.DataFrame({"source": "bench", "source_id": [Path(p).name for p in paths], "location": paths})
     raw = raw.assign(verbatim_name="grey noise", problem="")
-    names = resolution.resolve_raw_names(raw)
+    names = resolve(raw)
     return catalog.build_catalog(raw, names, duplicates.inspect_images(raw)).assign(split="train")
 
 

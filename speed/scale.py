@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from bioclip_lib.catalog import parts
 from bioclip_lib.config import DataConfig, SplitConfig
-from bioclip_lib.taxonomy.ncbi import ncbi_backbone
+from bioclip_lib.taxonomy.ncbi import ncbi
 
 from .measuring import in_a_process, print_head, print_row
 
@@ -33,13 +33,11 @@ RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")
 
 def species_names(n):
     """Return n real species and their ranks."""
-    backbone, rows = ncbi_backbone(), []
-    for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ":
-        for name in filter(BINOMIAL.fullmatch, backbone._name_to_id.keys(letter)):
-            ranks = backbone.lineage(backbone.find(name)[0])
-            rows.append((name, *list(ranks.values())[:6]))
-            if len(rows) == n:
-                return pd.DataFrame(rows, columns=["verbatim_name", *RANKS])
+    rows = []
+    for name in filter(BINOMIAL.fullmatch, ncbi().names()):
+        rows.append((name, *ncbi().usages(name)[0].taxon.ranks[:6]))
+        if len(rows) == n:
+            return pd.DataFrame(rows, columns=["verbatim_name", *RANKS])
     raise RuntimeError(f"only {len(rows)} species")
 
 

@@ -16,7 +16,7 @@ def build(folder, n_images, n_species=120):
     config = load_config("mini", sizes | {"shards.samples_per_shard": 400})
     tree = synthetic.grow_tree(config.data.synthetic)
     raw = synthetic.write_images(tree, folder / "raw" / "synthetic")
-    names = resolution.resolve_raw_names(raw, listings.read_names_csv(folder / "raw" / "synthetic" / "classes.csv"))
+    names = resolution.resolve(raw, said=listings.read_names_csv(folder / "raw" / "synthetic" / "classes.csv"))
     table = catalog.build_catalog(raw, names, duplicates.inspect_images(raw))
     return config, tree, raw, duplicates.mark_exact_duplicates(table)
 

@@ -19,8 +19,7 @@ from ..config import DataConfig, SplitConfig
 from ..errors import InputError
 from ..run import atomic
 from ..sources.match import SPLIT_COLUMN
-from ..taxonomy.homonyms import CONTEXT_RANKS
-from ..taxonomy.resolution import KEY, context_of, open_backbones, resolve_raw_names
+from ..taxonomy.resolution import CONTEXT_COLUMNS, KEY, context_of, open_backbones, resolve
 from ..workers import map_threads
 from .duplicates import IMAGE_COLUMNS, find_near_images, inspect_images, mark_exact_duplicates, mark_near_duplicates
 from .duplicates import read_details as read_details_of
@@ -77,9 +76,9 @@ def resolve_file(raw: str | Path, data: DataConfig, overrides: pd.DataFrame | No
     Returns
     -------
     pd.DataFrame
-        As `taxonomy.resolution.resolve_raw_names`, as Arrow strings: a million names take a fifth of the memory.
+        As `taxonomy.resolve`, as Arrow strings: a million names take a fifth of the memory.
     """
-    columns = ["source", "verbatim_name", *CONTEXT_RANKS, "common_name"]
+    columns = ["source", "verbatim_name", *CONTEXT_COLUMNS, "common_name"]
     names, waiting = pd.DataFrame(), []
     for part in _parts(raw, columns):
         waiting.append(_distinct_names(part))
@@ -87,7 +86,7 @@ def resolve_file(raw: str | Path, data: DataConfig, overrides: pd.DataFrame | No
             names, waiting = _distinct_names(pd.concat([names, *waiting])), []
     names = _distinct_names(pd.concat([names, *waiting]))
     del waiting, part
-    return resolve_raw_names(names, overrides, open_backbones(data)).astype(_ARROW_STRING)
+    return resolve(names, open_backbones(data), overrides).astype(_ARROW_STRING)
 
 
 def _distinct_names(rows: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from ..config import DataConfig, SplitConfig
 from ..errors import InputError
 from ..run import atomic
 from ..sources.match import BY_DESIGN
-from ..taxonomy.resolution import KEY, context_of
+from ..taxonomy.resolution import KEY, STATUSES, context_of
 from .extend import decided_splits
 from .splits import SPLITS, TRAINING, class_key, published_splits, split_images, usable
 
@@ -25,7 +25,6 @@ COLUMNS = (
     *("scientific_name", "common_name", "rank", "name_status", "backbone", "taxon_id", "rule", "alternatives"),
     *("license", "rights_holder", "source_url", "sha256", "phash", "width", "height", "split", "excluded"),
 )
-NAME_STATUSES = ("accepted", "synonym", "corrected", "ambiguous", "unresolved")
 _RESOLVED = COLUMNS[COLUMNS.index(RANKS[0]) : COLUMNS.index("license")]
 _NUMBERS = ("width", "height")
 
@@ -38,7 +37,7 @@ def build_catalog(raw: pd.DataFrame, resolved: pd.DataFrame, images: pd.DataFram
     raw : pd.DataFrame
         Of `sources.read`, n rows.
     resolved : pd.DataFrame
-        One row a name of a source in a context, of `taxonomy.resolution.resolve_raw_names`.
+        One row a name of a source in a context, of `taxonomy.resolve`.
     images : pd.DataFrame
         Aligned with `raw`, of `catalog.duplicates.inspect_images`.
 
@@ -253,7 +252,7 @@ def check_rows(catalog: pd.DataFrame) -> None:
                 pd.api.types.infer_dtype(text[column], skipna=False) not in ("string", "empty") for column in text
             ),
             "image_id is empty": (catalog["image_id"] == "").any(),
-            "unknown name_status": not catalog["name_status"].isin(NAME_STATUSES).all(),
+            "unknown name_status": not catalog["name_status"].isin(STATUSES).all(),
             "unknown rank": not catalog["rank"].isin(("", *RANKS)).all(),
             "unknown split": not catalog["split"].isin(("", *SPLITS)).all(),
             "an excluded image has a split": (catalog["split"] != "")[~kept].any(),

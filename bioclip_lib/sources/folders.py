@@ -155,10 +155,10 @@ def _words_of(root: Path, files: list[FoundFile], layout: str) -> list[str]:
 
 def count_taxa(names: list[str]) -> int:
     """Count the names that NCBI Taxonomy knows."""
-    from ..taxonomy.resolution import resolve_raw_names
+    from ..taxonomy.resolution import resolve
 
     raw = pd.DataFrame({"source": "", "verbatim_name": names})
-    status = resolve_raw_names(raw)["name_status"]
+    status = resolve(raw)["name_status"]
     return int((~status.isin(("unresolved", "ambiguous"))).sum())
 
 

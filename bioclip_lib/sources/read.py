@@ -173,8 +173,8 @@ def read_names(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
     Parameters
     ----------
     data : DataConfig
-        ``data.names`` if given; else each set's own ``classes.csv``; else the raw table's own columns, where they give
-        a name one meaning: of another, each row's ranks are the context in which it is resolved.
+        ``data.names`` if given; else each set's own ``classes.csv``; else the raw table's common names, where it gives
+        a class one. What else its rows say is the context in which their names are resolved.
     raw : pd.DataFrame
         The raw table of `read_source`.
 
@@ -189,12 +189,18 @@ def read_names(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
         As `read_names_csv`; if the table names no class of the raw table; or if the classes are numbers, codes or
         words as "images" and nothing says what they mean.
     """
-    said = _said(data, raw)
+    said = _given(data, raw)
+    of_rows = said is None
+    said = _of_rows(data, raw) if of_rows else said
     _check_names(raw, said)
-    return said
+    if said is None or not of_rows:
+        return said
+    said = said.loc[said["common_name"] != "", ["class_name", "common_name"]]  # all else is the context of its row
+    return said.reset_index(drop=True) if len(said) else None
 
 
-def _said(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
+def _given(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
+    """Read the table of names that the user gives, or that lies in the folder."""
     if data.names:
         return _matched(read_names_csv(data.names), raw, Path(data.names))
     root = Path(data.photos).expanduser()
@@ -202,10 +208,15 @@ def _said(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
     if files:
         tables = pd.concat([read_names_csv(file) for file in files])
         return _matched(one_meaning(tables, root / "*/classes.csv"), raw, files[0])
+    return None
+
+
+def _of_rows(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
+    """Return what the raw table's own columns say of the classes to which they give one meaning."""
     said = raw[[column for column in NAMES_COLUMNS if column in raw]].assign(class_name=raw["verbatim_name"])
     said = said.drop_duplicates()
     said = said[~said["class_name"].duplicated(keep=False)]
-    return one_meaning(said, root) if said.shape[1] > 1 and len(said) else None
+    return one_meaning(said, Path(data.photos)) if said.shape[1] > 1 and len(said) else None
 
 
 def _key(name: str) -> str:

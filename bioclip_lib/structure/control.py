@@ -61,7 +61,7 @@ def build(run: Run, config: Config) -> pd.DataFrame:
     folder = run.root / "raw" / DATASET
     tree = synthetic.grow_tree(config.data.synthetic, seed=config.split.seed)
     raw = synthetic.write_images(tree, folder, seed=config.split.seed).assign(source=DATASET)
-    names = resolution.resolve_raw_names(raw, read_names_csv(folder / "classes.csv"))
+    names = resolution.resolve(raw, said=read_names_csv(folder / "classes.csv"))
     table = duplicates.mark_exact_duplicates(catalog.build_catalog(raw, names, duplicates.inspect_images(raw)))
     table = catalog.assign_splits(table, config.split)
     catalog.write_catalog(table, run.catalog)

@@ -1,6 +1,12 @@
-"""Names to seven ranks."""
+"""Names as people write them -> the seven ranks of the taxa they mean.
 
-from .labels import resolve_names, summarise_resolution
-from .resolution import open_backbones, resolve_raw_names
+A raw name goes in with whatever ranks stand beside it; out comes one row a name: seven ranks, accepted and common
+name, status, backbone, rule and reason. `labels` finds the names in a label, `names` parses them, `evidence` says
+what to look for, strongest first; `backbone` holds what exists (`ncbi`, `avilist`, and `checklists` linked by
+`lineages` and named in English by `vernaculars`); `homonyms` and `authors` tell the usages of one name apart;
+`resolution` decides, and `user`'s own table comes before all. `ranks` compares lineages.
+"""
 
-__all__ = ["open_backbones", "resolve_names", "resolve_raw_names", "summarise_resolution"]
+from .resolution import explain, open_backbones, resolve, summary
+
+__all__ = ["explain", "open_backbones", "resolve", "summary"]

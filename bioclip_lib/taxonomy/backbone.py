@@ -1,143 +1,394 @@
-"""What a backbone says of a name: its usages, whichever backbone it is.
+"""Backbones: what names exist, what each may mean, and where each taxon stands among the seven ranks.
 
-A usage is one meaning of a name: the taxon that a backbone takes it for, with the taxon's seven ranks. `Backbone` is
-all that `records` asks of a backbone; `checklists.Checklist` is one for files, `NcbiUsages` for NCBI Taxonomy.
+A backbone is a name and two Arrow tables, `usages` and `words`, sorted by key. They are built once per digest of their
+source and mapped into memory from a cache that may be deleted at will: ``$BIOCLIP_CACHE``, else ``bioclip_lib`` in the
+user's cache directory. It decides nothing: where a name stands for several taxa, it returns them all.
 """
 
+import bisect
 import functools
-from dataclasses import dataclass
-from typing import Protocol
+import os
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
 
-from .names import clean_label
-from .ncbi import KINGDOM_OF, NcbiBackbone, ncbi_backbone
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-KINGDOMS = ("Animalia", "Plantae", "Fungi", "Chromista", "Protozoa", "Bacteria", "Archaea", "Viruses")
-_KINGDOM_NAMES = {
-    **{name.casefold(): kingdom for name, kingdom in KINGDOM_OF.items()},
-    **{name.casefold(): name for name in KINGDOMS},
-    "animals": "Animalia",
-    "plants": "Plantae",
-    "archaeplastida": "Plantae",
-    "chloroplastida": "Plantae",
-    "straminipila": "Chromista",
-    "harosa": "Chromista",
-    "hacrobia": "Chromista",
-    "eubacteria": "Bacteria",
-    "archaebacteria": "Archaea",
-    "virus": "Viruses",
-}
+from .. import RANKS
+from ..errors import InputError
+from ..files.dialect import told
+from ..files.tables import list_files
+from .canonical import kingdom_of
+from .checklists import read_usages
+from .lineages import DOUBTFUL, HIGHER_RANKS, SYNONYM, UNAVAILABLE, Linker
+from .vernaculars import ALIAS, EPITHET, NAME, TAIL, WORD, read_english, with_english
 
-_NO_ORGANISM = frozenset({12908, 28384})  # NCBI's "unclassified sequences" and "other sequences"
+FORMAT = 1  # of the tables: another number builds all caches anew
+
+_SMALL = 1 << 20  # bytes: a smaller checklist is read again in less time than it takes to tell
+_TABLES = ("usages", "words", "problems")
+_BINOMIAL = re.compile(r"[^\W\d_][^\W\d_]*(-[^\W\d_]+)?( x)?( [^\W\d_]{2,}(-[^\W\d_]+)*)+$")
+
+
+@dataclass(frozen=True)
+class Taxon:
+    """An accepted taxon, raised to its species where it lies below.
+
+    `ranks` are the seven, '' where unknown, `rank_ids` their ids, '' where the backbone gives a name only. `row` is its
+    row in the backbone.
+    """
+
+    id: str
+    scientific_name: str
+    ranks: tuple[str, ...]
+    rank_ids: tuple[str, ...]
+    below_species: str
+    common_name: str
+    row: int
 
 
 @dataclass(frozen=True)
 class Usage:
-    """One meaning of a name.
+    """One meaning of a name: its own `name`, `authorship` and `rank`, and the `taxon` that it is taken for.
 
-    `name`, `authorship` and `rank` are those of the name itself; `taxon_id`, `scientific_name` and `ranks` (the seven,
-    '' where unknown) those of the accepted taxon, raised to its species where it lies below. `rank_ids` are the ids of
-    the taxa in `ranks`, '' where the backbone gives a name only; `above` are the ids of all taxa above it.
-    `is_unavailable` tells that the codes rule the name out for this taxon: a later homonym, an illegitimate name.
-    `common_name` is the accepted taxon's, in English.
+    `is_unavailable` tells that the codes rule the name out for this taxon: a later homonym, an illegitimate name;
+    `is_doubtful` that an encyclopaedia's article alone gives it as a synonym.
     """
 
     name: str
     authorship: str
     rank: str
-    is_synonym: bool
-    taxon_id: str
-    scientific_name: str
-    ranks: tuple[str, ...]
-    rank_ids: tuple[str, ...]
-    above: frozenset[str]
-    below_species: str = ""
+    taxon: Taxon
+    backbone: "Backbone" = field(repr=False, compare=False)
+    is_synonym: bool = False
     is_unavailable: bool = False
-    common_name: str = ""
-
-
-class Backbone(Protocol):
-    """What `records.resolve_records` asks of a backbone."""
+    is_doubtful: bool = False
 
     @property
-    def name(self) -> str:
-        """The name that tables give."""
+    def above(self) -> frozenset[int]:
+        """The rows of all taxa above the taxon."""
+        return self.backbone.above(self.taxon.row)
+
+
+class _Strings:
+    """A column of strings, read one by one straight from its buffers."""
+
+    def __init__(self, column: pa.ChunkedArray):
+        array = _array(column)
+        _, offsets, data = array.buffers()
+        self.array, self._n = array, len(array)
+        self._offsets = memoryview(offsets).cast("B").cast("i") if self._n else ()
+        self._data = memoryview(data) if data is not None else memoryview(b"")
+
+    def __getitem__(self, row: int) -> str:
+        return str(self._data[self._offsets[row] : self._offsets[row + 1]], "utf-8")
+
+    def position(self, key: str) -> int:
+        """Return the first row whose text is not before a key, of sorted texts."""
+        data, offsets = self._data, self._offsets
+        wanted = key.encode("utf-8", "surrogatepass")
+        return bisect.bisect_left(range(self._n), wanted, key=lambda i: bytes(data[offsets[i] : offsets[i + 1]]))
+
+    def rows(self, key: str) -> range:
+        """Return the rows of a text, of sorted texts."""
+        start = stop = self.position(key) if key else 0
+        while key and stop < self._n and self[stop] == key:
+            stop += 1
+        return range(start, stop)
+
+
+def _array(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array, without a copy where it is one (`combine_chunks` copies what is mapped)."""
+    return column.chunk(0) if column.num_chunks == 1 and column.chunk(0).offset == 0 else column.combine_chunks()
+
+
+class Backbone:
+    """Two tables that names are looked up in.
+
+    Attributes
+    ----------
+    name : str
+        As tables give it.
+    problems : DataFrame
+        ``id, name, reason``: rows that could not be read, usages that are left out, and usages whose parent is missing
+        (they stay, with the ranks that are known).
+
+    Notes
+    -----
+    A taxon between or below the seven ranks has the ranks above it. The genus of a species is the first word of its
+    name, wherever the chain of parents puts it.
+    """
+
+    def __init__(self, name: str, usages: pa.Table, words: pa.Table, problems: pd.DataFrame):
+        self.name, self.problems = name, problems
+        self._keys, self._display, self._authorship, self._id, self._english = (
+            _Strings(usages[column]) for column in ("key", "display", "authorship", "id", "english")
+        )
+        rank = _array(usages["rank"])
+        self._rank_names, self._rank = rank.dictionary.to_pylist(), np.asarray(rank.indices)
+        self._accepted, self._parent, self._flags = (
+            np.asarray(_array(usages[column])) for column in ("accepted", "parent", "flags")
+        )
+        self._lineage = np.asarray(_array(usages["lineage"]).values).reshape(-1, len(RANKS))
+        self._words, self._word_rows = _Strings(words["key"]), np.asarray(_array(words["row"]))
+        self._kinds = np.asarray(_array(words["kind"]))
+        self.taxon, self.above = (functools.lru_cache(65_536)(f) for f in (self._taxon, self._above))
+        self._letter = functools.lru_cache(64)(self._names_of_letter)
 
     def usages(self, name: str) -> list[Usage]:
-        """Return every usage of a canonical name (no author, no rank marker, no hybrid sign), to the letter."""
+        """Return every usage of a canonical name (no author, no rank marker, no hybrid sign), to the letter.
+
+        A synonym of an article counts only where nothing else has the name.
+        """
+        rows = list(self._keys.rows(name))
+        sure = [row for row in rows if not self._flags[row] & DOUBTFUL]
+        return [self._usage(name, row) for row in self._plain(name, sure) or rows]
+
+    def rows(self, name: str) -> list[int]:
+        """Return the rows of the accepted taxa with a canonical name."""
+        return [row for row in self._keys.rows(name) if not self._flags[row] & SYNONYM or self._is_kingdom(row)]
+
+    def at(self, row: int) -> Usage:
+        """Return the usage of an accepted taxon's own name."""
+        row = int(self._accepted[row])
+        return self._usage(self._display[row], row)
 
     def congeners(self, genus: str) -> list[str]:
         """Return the canonical binomials that begin with a genus, synonyms among them."""
+        start, stop = self._keys.position(f"{genus} "), self._keys.position(f"{genus}!")  # "!" comes after " "
+        names = [self._keys[row] for row in range(start, stop) if not self._flags[row] & DOUBTFUL]
+        return [name for name in dict.fromkeys(names) if name.count(" ") == 1]
 
+    def uninomials(self, first_letter: str, n_letters: int) -> list[str]:
+        """List the names of one word that begin with a letter and are about (+-2) as long."""
+        by_length = self._letter(first_letter)
+        return [name for n in range(n_letters - 2, n_letters + 3) for name in by_length.get(n, ())]
 
-class NcbiUsages:
-    """NCBI Taxonomy as a `Backbone`; its synonyms are those that the encyclopaedia's articles name."""
+    def english(self, key: str, kind: int = NAME) -> list[int]:
+        """Return the rows of the taxa with an English name, given as `names.vernacular_key`."""
+        found = self._words.rows(key)
+        return list(dict.fromkeys(int(self._word_rows[i]) for i in found if self._kinds[i] == kind))
 
-    def __init__(self, backbone: NcbiBackbone | None = None):
-        self._backbone = ncbi_backbone() if backbone is None else backbone
+    def aliases(self, key: str) -> tuple[list[int], list[int]]:
+        """Return the rows of taxa with another English name, and of those whose name is it after a word or two more."""
+        return self.english(key, ALIAS), self.english(key, TAIL)
 
-    @property
-    def name(self) -> str:
-        """The name that tables give: with the day of the NCBI dump."""
-        return self._backbone.name
+    def is_word(self, word: str) -> bool:
+        """Tell whether a word occurs in English names."""
+        return bool(self.english(word, WORD))
 
-    def usages(self, name: str) -> list[Usage]:
-        """Return every usage of a canonical name, to the letter."""
-        found = self._backbone.find_written(name)
-        found = [i for i in found if not _NO_ORGANISM.intersection(self._backbone.ancestors(i))]
-        synonyms = [] if found or " " not in name else self._backbone.find_synonym(name)
-        return [self._usage(name, i, is_synonym=i in synonyms) for i in [*found, *synonyms]]
+    def is_epithet(self, word: str) -> bool:
+        """Tell whether several species bear an epithet, so that it is no misspelling."""
+        return bool(self.english(word, EPITHET))
 
-    def congeners(self, genus: str) -> list[str]:
-        """Return the accepted binomials of a genus."""
-        names = [name for i in self._backbone.find_genera(genus) for name in self._backbone.species_of(i)]
-        return [name.replace(" x ", " ") for name in names]
+    def rank(self, row: int) -> str:
+        """Return the rank of a row, as the backbone gives it."""
+        return self._rank_names[self._rank[row]] if self._rank[row] >= 0 else ""
 
-    def _usage(self, name: str, found_id: int, is_synonym: bool) -> Usage:
-        backbone = self._backbone
-        line = {backbone.rank(i): i for i in reversed(backbone.ancestors(found_id))}
-        taxon_id = line.get("species", found_id)
-        ranks = backbone.lineage(taxon_id)
-        below = backbone.scientific_name(found_id) if taxon_id != found_id else ""
+    def __len__(self) -> int:
+        """The number of usages that can be looked up."""
+        return self._keys._n - self._keys.position("\0")
+
+    def names(self) -> list[str]:
+        """Return the distinct canonical names, in order."""
+        return pc.unique(self._keys.array.slice(self._keys.position("\0"))).to_pylist()
+
+    def ancestors(self, row: int) -> list[int]:
+        """Return the rows from a taxon up to the root, both included."""
+        rows = []
+        while row >= 0:
+            rows.append(row)
+            row = int(self._parent[row])
+        return rows
+
+    def common_ancestor(self, rows: Sequence[int]) -> int | None:
+        """Return the deepest taxon that all the given taxa belong to."""
+        shared = set.intersection(*(set(self.ancestors(row)) for row in rows))
+        return next((row for row in self.ancestors(rows[0]) if row in shared), None)
+
+    def _above(self, row: int) -> frozenset[int]:
+        return frozenset(self.ancestors(row)[1:])
+
+    def _plain(self, name: str, rows: list[int]) -> list[int]:
+        """Prefer a name as it stands to one with a hybrid sign or "Candidatus"."""
+        same = [row for row in rows if self._display[row] == name] if len(rows) > 1 else []
+        signed = [row for row in rows if self._display[row].startswith("x ") or " x " in self._display[row]]
+        return [row for row in rows if row not in signed] if same and signed else rows
+
+    def _is_kingdom(self, row: int) -> bool:
+        """Tell a kingdom under its other name: Animalia, where the backbone calls it Metazoa."""
+        kingdom = kingdom_of(self._display[row])
+        return bool(kingdom) and kingdom == kingdom_of(self._display[int(self._accepted[row])])
+
+    def _usage(self, name: str, row: int) -> Usage:
+        flags = int(self._flags[row])
         return Usage(
             name=name,
-            authorship="",
-            rank=backbone.rank(found_id),
-            is_synonym=is_synonym,
-            taxon_id=str(taxon_id),
-            scientific_name=backbone.scientific_name(taxon_id),
-            ranks=tuple(ranks.values()),
-            rank_ids=tuple(str(line[rank]) if rank in line and ranks[rank] else "" for rank in ranks),
-            above=frozenset(map(str, backbone.ancestors(taxon_id)[1:])),
-            below_species=below,
-            common_name=backbone.common_name(taxon_id),
+            authorship=self._authorship[row],
+            rank=self.rank(row),
+            taxon=self.taxon(int(self._accepted[row])),
+            backbone=self,
+            is_synonym=bool(flags & SYNONYM) and not self._is_kingdom(row),
+            is_unavailable=bool(flags & UNAVAILABLE),
+            is_doubtful=bool(flags & DOUBTFUL),
         )
 
+    def _taxon(self, row: int) -> Taxon:
+        """Return an accepted row as a taxon."""
+        line, display = self._lineage[row].tolist(), self._display[row]
+        names = [self._display[i if i >= 0 else -2 - i] if i != -1 else "" for i in line[:6]]
+        ids = [self._id[i] if i >= 0 else "" for i in line]
+        names[0] = kingdom_of(names[0])
+        own_rank = self.rank(row)
+        if own_rank in HIGHER_RANKS:
+            own = RANKS.index(own_rank)
+            names[own:] = [display if own else names[0]] + [""] * (5 - own)
+        species = line[6]
+        genus, binomial, epithet = _parts(self._display[species] if species >= 0 else display, names)
+        is_virus = species < 0 and names[0] == "Viruses" and own_rank != "species"
+        if own_rank in HIGHER_RANKS or not epithet or is_virus:
+            return Taxon(self._id[row], display, (*names, ""), tuple(ids), "", self._english[row], row)
+        ids[5] = ids[5] if names[5] == genus else ""
+        names[5] = genus
+        taxon_id = ids[6] or self._id[row]
+        below = display if display != binomial else ""
+        english = self._english[species if species >= 0 else row] if species >= 0 or not below else ""
+        at = species if species >= 0 else row
+        return Taxon(taxon_id, binomial, (*names, epithet), (*ids[:6], taxon_id), below, english, at)
 
-@functools.lru_cache(65_536)
-def common_name_in_ncbi(name: str, kingdom: str, rank: str) -> str:
-    """Return NCBI's English name of the one taxon of a kingdom and rank that has a scientific name, else ''.
+    def _names_of_letter(self, letter: str) -> dict[int, list[str]]:
+        """Return the names of one word that begin with a letter, by their length."""
+        start, stop = self._keys.position(letter), self._keys.position(chr(ord(letter) + 1))
+        keys = self._keys.array.slice(start, stop - start)
+        by_length: dict[int, list[str]] = {}
+        for name in pc.unique(keys.filter(pc.match_substring_regex(keys, r"^\p{Lu}[\p{Ll}-]{3,}$"))).to_pylist():
+            by_length.setdefault(len(name), []).append(name)
+        return by_length
 
-    Examples
-    --------
-    >>> common_name_in_ncbi("Morus", "Animalia", "genus"), common_name_in_ncbi("Parus major", "Plantae", "species")
-    ('Gannet', '')
+
+def _parts(name: str, ranks: Sequence[str]) -> tuple[str, str, str]:
+    """Return genus, species and epithet of a name at species level or below; no epithet if it is none.
+
+    A virus has a name of its own: "Tobacco mosaic virus" is no Tobacco. NCBI's brackets tell that the genus is not
+    right.
     """
-    backbone = ncbi_backbone()
-    found = [i for i in backbone.find_written(name) if backbone.rank(i) == rank]
-    found = [i for i in found if kingdom and backbone.lineage(i)["kingdom"] == kingdom]
-    return backbone.common_name(found[0]) if len(found) == 1 else ""
+    if ranks[0] == "Viruses":
+        return ranks[5], name, name.removeprefix(f"{ranks[5]} ")
+    if name.startswith("["):
+        return ranks[5], name, name.partition(" ")[2]
+    title = next((title for title in ("Candidatus ", "x ") if name.startswith(title)), "")
+    plain = name.removeprefix(title)
+    words = plain.split(" ")
+    if not _BINOMIAL.match(plain):
+        return "", name, ""
+    epithet = " ".join(words[1:3]) if words[1] == "x" else words[1]
+    return (title if title == "x " else "") + words[0], f"{title}{words[0]} {epithet}", epithet
 
 
-@functools.lru_cache(4096)
-def kingdom_of(name: str) -> str:
-    """Return which of `KINGDOMS` a kingdom, domain or realm is, '' if none.
+def open_checklist(path: str | Path, name: str | None = None) -> Backbone:
+    """Open a checklist on disk as a backbone.
 
-    Examples
-    --------
-    >>> [kingdom_of(name) for name in ("Metazoa", "ARCHAEA ", "Orthornavirae", "Protista", "incertae sedis")]
-    ['Animalia', 'Archaea', 'Viruses', '', '']
+    Parameters
+    ----------
+    path : str or Path
+        A folder, zip archive or table in a layout that `checklists.read_usages` knows.
+    name : str, optional
+        The name that tables give; the file's own by default.
+
+    Raises
+    ------
+    InputError
+        If the files are no checklist, or no usage is left.
     """
-    key = clean_label(name).casefold()
-    if key.endswith(("virae", "viria", "viruses")):
-        return "Viruses"
-    return _KINGDOM_NAMES.get(key, "")
+    name = name or Path(path).expanduser().resolve().stem
+    digest, n_bytes = _digest(path)
+
+    def build() -> tuple[pa.Table, pa.Table, pd.DataFrame]:
+        usages, problems = read_usages(path)
+        linker, more = Linker(usages), []
+        linked = linker.link()
+        usages, words = with_english(linked, read_english(path, more))
+        columns = ["id", "name", "reason"]
+        problems = pd.concat([problems, *linker.problems, pd.DataFrame(more, columns=columns, dtype=str)])
+        problems = problems.reset_index(drop=True)
+        if not pc.any(pc.not_equal(usages["key"], "")).as_py():
+            why = problems["reason"].iloc[0] if len(problems) else "all names are placeholders"
+            raise InputError(f"{path} has no usage that can be looked up; see what is wrong with it: {why}")
+        return usages, words, problems
+
+    return Backbone(name, *(build() if n_bytes < _SMALL else cached(f"checklist-{digest}", build)))
+
+
+def _digest(path: str | Path) -> tuple[str, int]:
+    """Return the digest of a checklist's files, and their size in bytes."""
+    digest, n_bytes = blake2b(digest_size=12), 0
+    for name, file in sorted(list_files(Path(path).expanduser()).items()):
+        digest.update(name.encode() + b"\0")
+        with told(file), file.open() as stream:
+            for block in iter(functools.partial(stream.read, 1 << 20), b""):
+                digest.update(block)
+                n_bytes += len(block)
+    return digest.hexdigest(), n_bytes
+
+
+def cache_folder() -> Path:
+    """Return the folder of all caches."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("BIOCLIP_CACHE") or Path(base) / "bioclip_lib").expanduser()
+
+
+def cached(key: str, build: Callable[[], tuple[pa.Table, pa.Table, pd.DataFrame]]) -> tuple:
+    """Return two tables and a list of problems from the cache; build and keep them where they are not there.
+
+    They appear whole or not at all, whoever builds them at the same time. Where the cache cannot be written, they
+    stay in memory.
+    """
+    folder = cache_folder() / f"{key}-{FORMAT}"
+    try:
+        return _opened(folder)
+    except (OSError, pa.ArrowInvalid, KeyError):
+        pass
+    usages, words, problems = tables = build()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as temporary:
+            os.mkdir(f"{temporary}/whole")
+            for name, table in zip(_TABLES, (usages, words, pa.Table.from_pandas(problems)), strict=True):
+                with (
+                    pa.OSFile(f"{temporary}/whole/{name}.arrow", "wb") as sink,
+                    pa.ipc.new_file(sink, table.schema) as file,
+                ):
+                    file.write_table(table.combine_chunks())
+            _move(Path(temporary) / "whole", folder)
+        return _opened(folder)
+    except OSError as error:
+        warnings.warn(f"{folder} cannot be written ({error}); set BIOCLIP_CACHE to another folder", stacklevel=2)
+        return tables
+
+
+def _move(whole: Path, folder: Path) -> None:
+    """Put a built cache in its place; where another process was faster, its tables are the same."""
+    try:
+        os.rename(whole, folder)
+    except OSError:
+        try:
+            _opened(folder)
+        except (OSError, pa.ArrowInvalid, KeyError):  # a damaged one is in the way
+            shutil.rmtree(folder, ignore_errors=True)
+            os.rename(whole, folder)
+
+
+def _opened(folder: Path) -> tuple[pa.Table, pa.Table, pd.DataFrame]:
+    """Map the tables of a cache into memory."""
+    usages, words, problems = (
+        pa.ipc.open_file(pa.memory_map(str(folder / f"{name}.arrow"))).read_all() for name in _TABLES
+    )
+    return usages, words, problems.to_pandas()

@@ -4,6 +4,7 @@ Most names are already so, or become so by cutting off their author; gnparser re
 mosaic virus", "BOLD:AAB1234") is its own key; what names no taxon ("incertae sedis", "N.N.", "Parus sp.") has none.
 """
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -12,6 +13,43 @@ import pyarrow.compute as pc
 
 from .names import ParsedName, clean_label, parse_names
 
+KINGDOMS = ("Animalia", "Plantae", "Fungi", "Chromista", "Protozoa", "Bacteria", "Archaea", "Viruses")
+KINGDOM_OF = {
+    "Metazoa": "Animalia",
+    "Viridiplantae": "Plantae",
+    "Rhodophyta": "Plantae",
+    "Glaucocystophyceae": "Plantae",
+    "Fungi": "Fungi",
+    "Sar": "Chromista",
+    "Haptista": "Chromista",
+    "Cryptophyceae": "Chromista",
+    "Amoebozoa": "Protozoa",
+    "Discoba": "Protozoa",
+    "Metamonada": "Protozoa",
+    "Choanoflagellata": "Protozoa",
+    "Ichthyosporea": "Protozoa",
+    "Filasterea": "Protozoa",
+    "Bacteria": "Bacteria",
+    "Archaea": "Archaea",
+    "Viruses": "Viruses",
+}
+"""The kingdom of a clade. NCBI ranks three kingdoms of eukaryotes; the others follow Ruggiero et al. 2015 (PLoS ONE
+10:e0119248), as the sources of the original project do. A protist outside these clades has no kingdom."""
+
+_KINGDOM_NAMES = {
+    **{name.casefold(): kingdom for name, kingdom in KINGDOM_OF.items()},
+    **{name.casefold(): name for name in KINGDOMS},
+    "animals": "Animalia",
+    "plants": "Plantae",
+    "archaeplastida": "Plantae",
+    "chloroplastida": "Plantae",
+    "straminipila": "Chromista",
+    "harosa": "Chromista",
+    "hacrobia": "Chromista",
+    "eubacteria": "Bacteria",
+    "archaebacteria": "Archaea",
+    "virus": "Viruses",
+}
 CHUNK = 100_000
 _PLAIN = r"^[A-Z][a-z]+(-[a-z]+)?( [a-z]{2,}(-[a-z]+)*){0,3}$"
 _WORDS = r"^\p{Lu}[\p{L}-]+( x)?( [\p{Ll}-]{2,}){0,3}$"
@@ -24,6 +62,21 @@ _PLACEHOLDER = (
 
 PLACEHOLDER = re.compile(_PLACEHOLDER)
 """What shows that a name is that of no taxon."""
+
+
+@functools.lru_cache(4096)
+def kingdom_of(name: str) -> str:
+    """Return which of `KINGDOMS` a kingdom, domain or realm is, '' if none.
+
+    Examples
+    --------
+    >>> [kingdom_of(name) for name in ("Metazoa", "ARCHAEA ", "Orthornavirae", "Protista", "incertae sedis")]
+    ['Animalia', 'Archaea', 'Viruses', '', '']
+    """
+    key = clean_label(name).casefold()
+    if key.endswith(("virae", "viria", "viruses")):
+        return "Viruses"
+    return _KINGDOM_NAMES.get(key, "")
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,21 @@
 
 Takes usages and a context (rank -> name); returns which usages the record can mean, and what several of them share. A
 usage of another kingdom is always refused, and one whose kingdom is unknown where no other rank agrees. Below kingdom
-the deepest rank that both give decides, because higher classifications call the same group by different names.
+the deepest rank that both give decides, because higher classifications call the same group by different names. A word
+that the backbone does not know is no evidence; a taxon that lies anywhere above the usage agrees, whatever its rank.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .. import RANKS
 from .authors import equal_authors, same_authors
 from .backbone import Backbone, Usage
-from .labels import deepest_rank
+from .ranks import deepest_rank
 
-CONTEXT_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")
-_DECIDING = CONTEXT_RANKS[:-1]
+CONTEXT_RANKS = RANKS
+_DECIDING = RANKS[:5]
+_OLDER = ("order", "family")
 
 LEGITIMACY = "legitimacy"
 """What decided where all other taxa bear a name as a later homonym or an illegitimate name."""
@@ -23,40 +25,72 @@ Context = Mapping[str, str]
 
 
 @dataclass(frozen=True)
+class Said:
+    """A context in a backbone's own words.
+
+    `given` are the words that are taxa of that rank there, `translated` also the ranks above the deepest that means one
+    taxon, `rows` all taxa that a word means, of whatever rank above genus.
+    """
+
+    context: Context = field(default_factory=dict)
+    given: Context = field(default_factory=dict)
+    translated: Context = field(default_factory=dict)
+    rows: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A usage and what the context says of it.
 
     `agreement` is the position of the deepest rank at which both agree (-1: nothing to compare), `refusal` why they do
-    not, `is_moved` whether the family differs within the same order.
+    not, `is_moved` whether the family differs within the same order, `is_older` whether order and family alone differ.
     """
 
     usage: Usage
     agreement: int = -1
     refusal: str = ""
     is_moved: bool = False
+    is_older: bool = False
 
 
-def translate(context: Context, backbone: Backbone) -> dict[str, str]:
-    """Say a context in a backbone's own words: add the ranks above its deepest name that means one taxon there."""
-    for rank in reversed(CONTEXT_RANKS[1:]):
-        usages = [u for u in backbone.usages(context[rank]) if u.rank == rank] if context.get(rank) else []
-        higher = {r: name for r, name in context.items() if r in RANKS[: RANKS.index(rank)]}
-        usages = [usage for usage in usages if not compare(usage, higher, higher).refusal]
-        lines = {usage.ranks[: RANKS.index(rank) + 1] for usage in usages}
+def read_said(context: Context, backbone: Backbone) -> Said:
+    """Say a context in a backbone's own words."""
+    if not context:
+        return Said()
+    meanings = {rank: [u for u in backbone.usages(context[rank])] for rank in _DECIDING[1:] if context.get(rank)}
+    higher = {rank: [u for u in usages if not u.taxon.ranks[5]] for rank, usages in meanings.items()}
+    given = {rank: context[rank] for rank, usages in higher.items() if any(u.rank == rank for u in usages)}
+    given |= {rank: context[rank] for rank in ("kingdom", "genus") if context.get(rank)}
+    rows = {rank: frozenset(u.taxon.row for u in usages) for rank, usages in higher.items()}
+    said = Said(context, given, given, rows)
+    for rank in reversed(RANKS[1:6]):
+        usages = [u for u in backbone.usages(given[rank]) if u.rank == rank] if rank in given else []
+        above = {r: name for r, name in given.items() if r in RANKS[: RANKS.index(rank)]}
+        usages = [usage for usage in usages if not compare(usage, Said(above, above, above)).refusal]
+        lines = {usage.taxon.ranks[: RANKS.index(rank) + 1] for usage in usages}
         if len(lines) == 1:
-            return {**context, **{r: name for r, name in zip(RANKS, lines.pop(), strict=False) if name}}
-    return dict(context)
+            translated = {**given, **{r: name for r, name in zip(RANKS, lines.pop(), strict=False) if name}}
+            return Said(context, given, translated, rows)
+    return said
 
 
-def compare(usage: Usage, context: Context, translated: Context) -> Candidate:
-    """Compare a usage with a context, as given and in the backbone's words (`translate`)."""
-    ranks = dict(zip(RANKS, usage.ranks, strict=True))
-    for words in (context, translated):
+def compare(usage: Usage, said: Said) -> Candidate:
+    """Compare a usage with a context."""
+    if not said.context:
+        return Candidate(usage)
+    ranks = dict(zip(RANKS, usage.taxon.ranks, strict=True))
+    for words in (said.given, said.translated):
         if words.get("kingdom") and ranks["kingdom"] and words["kingdom"] != ranks["kingdom"]:
             return Candidate(usage, refusal=f"outside kingdom {words['kingdom']}")
-    levels = [rank for rank in _DECIDING if ranks[rank] and (context.get(rank) or translated.get(rank))]
-    agreeing = [rank for rank in levels if ranks[rank] in (context.get(rank), translated.get(rank))]
-    if context.get("kingdom") and not ranks["kingdom"] and not agreeing:
+    levels = [r for r in _DECIDING if ranks[r] and (said.given.get(r) or said.translated.get(r))]
+    agreeing = [r for r in levels if ranks[r] in (said.given.get(r), said.translated.get(r))]
+    line = usage.above | {usage.taxon.row} if said.rows else frozenset()
+    inside = [r for r, rows in said.rows.items() if r not in agreeing and rows & line]
+    inside += [
+        r for r in _DECIDING if ranks[r] and ranks[r] == said.context.get(r)
+    ]  # of a taxon that only columns name
+    levels, agreeing = (sorted({*group, *inside}, key=RANKS.index) for group in (levels, agreeing))
+    if said.given.get("kingdom") and not ranks["kingdom"] and not agreeing:
         return Candidate(usage, refusal="its kingdom is not known")
     if not levels:
         return Candidate(usage)
@@ -64,16 +98,22 @@ def compare(usage: Usage, context: Context, translated: Context) -> Candidate:
         return Candidate(usage, RANKS.index(levels[-1]))
     if levels[-1] == "family" and "order" in agreeing:
         return Candidate(usage, RANKS.index("order"), is_moved=True)
-    return Candidate(usage, refusal=f"outside {levels[-1]} {context.get(levels[-1]) or translated[levels[-1]]}")
+    differing = [r for r in levels if r not in agreeing]
+    refusal = f"outside {levels[-1]} {said.given.get(levels[-1]) or said.translated[levels[-1]]}"
+    return Candidate(usage, refusal=refusal, is_older=set(differing) <= set(_OLDER))
 
 
-def choose(candidates: Sequence[Candidate], authorship: str) -> tuple[list[Usage], str]:
+def choose(candidates: Sequence[Candidate], authorship: str, is_full: bool = False) -> tuple[list[Usage], str]:
     """Return the usages that the evidence leaves, one a taxon, and what decided ('' if nothing had to).
 
     The context decides first, then the author, then legitimacy: of an accepted name and its later homonyms, which the
-    codes rule out, the accepted one is meant where nobody is named.
+    codes rule out, the accepted one is meant where nobody is named. A full name of one taxon stands against an older
+    order or family.
     """
     allowed = [c for c in candidates if not c.refusal]
+    if not allowed and is_full and all(c.is_older for c in candidates):
+        older = distinct_taxa([c.usage for c in candidates])
+        return (older, "") if len(older) == 1 else ([], "")
     best = max(((not c.is_moved, c.agreement) for c in allowed), default=None)
     left = [c.usage for c in allowed if (not c.is_moved, c.agreement) == best]
     taxa = distinct_taxa(left)
@@ -92,27 +132,30 @@ def choose(candidates: Sequence[Candidate], authorship: str) -> tuple[list[Usage
 
 def distinct_taxa(usages: Sequence[Usage]) -> list[Usage]:
     """Keep one usage a taxon, an accepted name rather than a synonym, and no taxon within another of them."""
+    if len(usages) < 2:
+        return list(usages)
     taxa: dict[tuple, Usage] = {}
     for usage in sorted(usages, key=lambda u: u.is_synonym):
         taxa.setdefault(taxon_of(usage), usage)
-    ids = {usage.taxon_id for usage in taxa.values()} - {""}
-    return [usage for usage in taxa.values() if not ids & usage.above]
+    rows = {usage.taxon.row for usage in taxa.values()}
+    return [usage for usage in taxa.values() if not rows & usage.above]
 
 
 def taxon_of(usage: Usage) -> tuple:
     """Return what is equal for two usages of one taxon; a taxon may lack an id."""
-    return usage.taxon_id, usage.scientific_name, usage.ranks
+    return usage.taxon.id, usage.taxon.scientific_name, usage.taxon.ranks
 
 
-def shared_ranks(taxa: Sequence[Usage]) -> tuple[dict[str, str], str]:
+def shared_ranks(taxa: Sequence[Usage], below: bool = False) -> tuple[dict[str, str], str]:
     """Return the ranks that different taxa share, down to the first at which two differ, and the id of the deepest.
 
-    Only ranks above all of them count: two genera of one name share no genus.
+    Only ranks above all of them count: two genera of one name share no genus; with `below`, their own count, too.
     """
     ranks, taxon_id = dict.fromkeys(RANKS, ""), ""
-    own = min(RANKS.index(deepest_rank(dict(zip(RANKS, u.ranks, strict=True))) or "kingdom") for u in taxa)
+    lines = [u.taxon for u in taxa]
+    own = min(RANKS.index(deepest_rank(dict(zip(RANKS, t.ranks, strict=True))) or "kingdom") for t in lines) + below
     for i, rank in enumerate(RANKS[:own]):
-        names, ids = {u.ranks[i] for u in taxa}, {u.rank_ids[i] for u in taxa}
+        names, ids = {t.ranks[i] for t in lines}, {t.rank_ids[i] for t in lines}
         if len(names - {""}) > 1 or len(ids - {""}) > 1:
             break
         if "" not in names:

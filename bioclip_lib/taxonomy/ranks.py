@@ -3,6 +3,8 @@
 Takes a table with the seven ranks, '' where unknown; returns codes, distances and at which ranks a name is right.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -100,3 +102,8 @@ def tree_distance(ranks: pd.DataFrame) -> np.ndarray:
         deepest[together & known & equal] = depth + 1
     np.fill_diagonal(deepest, len(RANKS))
     return len(RANKS) - deepest
+
+
+def deepest_rank(ranks: Mapping[str, str]) -> str:
+    """Return the deepest of the seven ranks that is not '', or ''."""
+    return next((rank for rank in reversed(RANKS) if ranks[rank]), "")

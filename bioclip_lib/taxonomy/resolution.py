@@ -1,58 +1,81 @@
-"""From the names of raw rows to taxa: what the user says, then the backbones in order, then the looser rules.
+"""Names of raw rows to taxa: what the user says, then the evidence of each label, asked of the backbones in order.
 
-Takes the raw table, the user's table of names and an ordered list of backbones; returns one row for each distinct name
-in its context. `records` decides where a checklist is given or the rows give ranks. The looser rules of `taxonomy`
-(common names, misspellings) decide alone where neither is so, and else help where nothing deeper is found.
+Takes raw rows, an ordered list of backbones and the user's table of names; returns one row for each distinct name in
+its context, with the rule and the reason. The first lookup of `evidence` that finds a taxon which the context allows
+decides; where several are left, the name is "ambiguous" and keeps what all of them share.
 """
 
-from collections.abc import Callable, Sequence
+import functools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from .. import RANKS
 from ..config import DataConfig
 from ..errors import InputError
-from .backbone import Backbone, NcbiUsages, Usage, kingdom_of
-from .checklists import Checklist
-from .homonyms import CONTEXT_RANKS, Context, compare, translate
-from .labels import COLUMNS, kingdom_of_most, resolve_names
+from .backbone import Backbone, open_checklist
+from .canonical import canonical_names, kingdom_of
+from .decision import Decision
+from .evidence import with_genus
+from .homonyms import CONTEXT_RANKS, Context, read_said
+from .labels import NOT_SAID, Label, read_labels
 from .names import clean_label
-from .records import RECORD_COLUMNS, read_contexts, resolve_records
+from .ncbi import ncbi
+from .user import COLUMNS, blank, is_complete, name_of_user, ranks_of, stated_by_user, user_row
 
-NCBI = "ncbi"  # as an item of data.backbones
+CONTEXT_COLUMNS = ("scientific_name", *CONTEXT_RANKS)
+"""The columns of raw rows that say what a name means, beside it."""
+
+NCBI, AVILIST = "ncbi", "avilist"  # as items of data.backbones
 KEY = ("source", "verbatim_name", "context")
-_LAST_RULES = "genus of the name|of the record"
+STATUSES = ("accepted", "synonym", "corrected", "unverified", "ambiguous", "unresolved")
+"""How a name came out: "corrected" is an ending or a spelling, "unverified" the genus of an unknown epithet."""
+
+_AT_ONCE = 20_000  # names: a row being made takes far more memory than a row of a table
 
 
 def check_backbones(data: DataConfig) -> list[str]:
-    """Return the paths of the checklists in ``data.backbones``.
-
-    Raises
-    ------
-    InputError
-        If no backbone is given, one is given twice, or a path does not exist.
-    """
+    """Return the paths of the checklists in ``data.backbones``; `InputError` where one is missing or given twice."""
     if not all(data.backbones) or len(set(data.backbones)) < len(data.backbones) or not data.backbones:
         raise InputError(
-            f"data.backbones={','.join(data.backbones)} has an empty item or one twice; give paths of checklists and "
-            f"{NCBI}, the most trusted first"
+            f"data.backbones={','.join(data.backbones)} has an empty item or one twice; give paths of checklists, "
+            f"{AVILIST} and {NCBI}, the most trusted first"
         )
-    paths = [path for path in data.backbones if path != NCBI]
+    paths = [path for path in data.backbones if path not in (NCBI, AVILIST)]
     missing = [path for path in paths if not Path(path).exists()]
     if missing:
-        raise InputError(f"no backbone at {missing[0]}; give the folder, zip or table of a checklist, or {NCBI}")
+        raise InputError(
+            f"no backbone at {missing[0]}; give the folder, zip or table of a checklist, {AVILIST} or {NCBI}"
+        )
     return paths
 
 
 def open_backbones(data: DataConfig) -> list[Backbone]:
-    """Open the backbones of a run, in the order of ``data.backbones``; `InputError` where one cannot be read."""
-    paths = check_backbones(data)
-    return [Checklist(name) if name in paths else NcbiUsages() for name in data.backbones]
+    """Open the backbones of a run, the most trusted first.
+
+    Parameters
+    ----------
+    data : DataConfig
+        Of its ``backbones``, ``ncbi`` is NCBI Taxonomy, ``avilist`` AviList 2025 (the extra ``birds``), and others are
+        paths of checklists.
+
+    Raises
+    ------
+    InputError
+        If one is missing, given twice or cannot be read.
+    """
+    check_backbones(data)
+    from .avilist import avilist
+
+    known = {NCBI: ncbi, AVILIST: avilist}
+    return [known[name]() if name in known else open_checklist(name) for name in data.backbones]
 
 
 def context_of(raw: pd.DataFrame) -> pd.Series:
-    """Return what each raw row says of its taxon's higher ranks, as text.
+    """Return what each raw row says of its taxon beside the name, as text.
 
     Examples
     --------
@@ -60,135 +83,249 @@ def context_of(raw: pd.DataFrame) -> pd.Series:
     ['kingdom Plantae, family Orchidaceae', '']
     """
     text = pd.Series("", index=raw.index, dtype=object)
-    for rank, said in _said_ranks(raw).items():
+    for rank, said in _said(raw).items():
         comma = (text != "").map({True: ", ", False: ""})
         text = text.where(said == "", text + comma + f"{rank} " + said)
     return text.rename("context")
 
 
-def _said_ranks(raw: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns of `homonyms.CONTEXT_RANKS` that there are, stripped and never missing."""
-    ranks = raw[[rank for rank in CONTEXT_RANKS if rank in raw]].fillna("").astype(str)
-    return ranks.apply(lambda column: column.str.strip())
+def _said(raw: pd.DataFrame) -> pd.DataFrame:
+    """Return the `CONTEXT_COLUMNS` that there are, stripped and never missing."""
+    said = raw[[column for column in CONTEXT_COLUMNS if column in raw]].fillna("").astype(str)
+    return said.apply(lambda column: column.str.strip())
 
 
-def resolve_raw_names(
-    raw: pd.DataFrame, overrides: pd.DataFrame | None = None, backbones: Sequence[Backbone] | None = None
+def resolve(
+    rows: pd.DataFrame | Sequence[str], backbones: Sequence[Backbone] | None = None, said: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Resolve the distinct names of each source, one source at a time: the names of a set give each other context.
+    """Resolve the distinct names of each source to the seven ranks, each in the context of its own row.
 
     Parameters
     ----------
-    raw : pd.DataFrame
-        Of `sources.read`. Its columns of `homonyms.CONTEXT_RANKS`, if any, are the contexts of its names.
-    overrides : pd.DataFrame, optional
-        What the user says about class names, of `sources.read.read_names`; it decides where it speaks.
+    rows : DataFrame or sequence of str
+        Names, or raw rows: ``verbatim_name``, and any of ``source``, ``common_name``, ``scientific_name`` (of a class
+        that has another label) and the seven ranks, which are the context of the name.
+        The names of a source give each other context.
     backbones : sequence of Backbone, optional
         The most trusted first, of `open_backbones`; NCBI Taxonomy alone by default.
+    said : DataFrame, optional
+        What the user says about class names: ``class_name`` and any of ``scientific_name``, ``common_name`` and the
+        ranks. It overrides what it states and nothing else.
 
     Returns
     -------
-    pd.DataFrame
-        `KEY` and the columns of `taxonomy.records.resolve_records`, one row a name of a source in a context.
+    DataFrame
+        `KEY` and `COLUMNS`, all str: one row a name of a source in a context, in the order in which they first occur
+        in their source. ``rank`` is the deepest of the seven that is known, '' if none; ``scientific_name`` the
+        taxon's own, which may lie between two ranks ("Caridea" has the rank order); ``species`` the epithet.
+        ``name_status`` is one of `STATUSES`; ``rule`` tells what decided, ``reason`` why a name is not resolved, or
+        not to species, and ``alternatives`` what it may mean as well.
 
     Raises
     ------
     InputError
-        As `taxonomy.resolve_names` for the user's table.
+        If there is no column ``verbatim_name``, an empty list of backbones, or `said` lacks ``class_name`` or names one
+        class twice.
 
     Notes
     -----
-    A name that stays ambiguous, and of which the rows say no kingdom, follows the other names of its source where
-    those are of one kingdom; its rule says so. The looser rules know NCBI Taxonomy alone, and are left out where it is
-    not among the backbones. A common name that the rows give fills the place of one that no backbone has.
+    How contexts decide is described in `homonyms`, the evidence in `evidence`. A backbone in which a name is ambiguous
+    decides, too: that a later one lists fewer homonyms does not make the name clear. The species of a genus that is a
+    synonym may have gone anywhere: an unknown epithet in it stays at the family. A name that stays ambiguous, and of
+    which the row says no kingdom, follows the other names of its source where nine in ten are of one kingdom.
+
+    Examples
+    --------
+    >>> table = resolve(["Chuck_will_Widow", "hyptis_sp"])
+    >>> table[["scientific_name", "rank", "name_status"]].values.tolist()
+    [['Antrostomus carolinensis', 'species', 'accepted'], ['Hyptis', 'genus', 'accepted']]
     """
-    backbones = [NcbiUsages()] if backbones is None else backbones
-    named = raw[["source", "verbatim_name"]].fillna("")
-    names = pd.concat([named, _said_ranks(raw)], axis=1).assign(context=context_of(raw))
-    names["given_name"] = raw["common_name"] if "common_name" in raw else ""
-    names = names.sort_values("given_name", ascending=False, kind="stable").drop_duplicates(list(KEY)).sort_index()
-    names = names.reset_index(drop=True)
-    ncbi_alone = len(backbones) == 1 and isinstance(backbones[0], NcbiUsages)
-    has_context = (names["context"] != "").groupby(names["source"]).transform("any")
-    records = resolve_records(names[has_context | (not ncbi_alone)], backbones)  # sources share names: each once
-    tables = [
-        _resolve_source(rows, records.loc[records.index.intersection(rows.index)], overrides, backbones)
-        for _, rows in names.groupby("source", sort=False)
-    ]
-    return pd.concat([pd.DataFrame(columns=list(KEY), dtype=object), *tables], ignore_index=True)
+    raw = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame({"verbatim_name": list(rows)}, dtype=object)
+    backbones = [ncbi()] if backbones is None else backbones
+    _check(raw, backbones)
+    names = _distinct(raw)
+    stated = stated_by_user(said)
+    told = [stated.get(name) or stated.get(clean_label(name)) or {} for name in names["verbatim_name"]]
+    tables = []
+    for _, part in names.groupby("source", sort=False):
+        tables.append(_resolve_source(part, [told[i] for i in part.index], backbones))
+    empty = pd.DataFrame(columns=[*KEY, *COLUMNS[1:]], dtype=object)
+    return pd.concat([empty, *tables], ignore_index=True) if tables else empty
+
+
+def _check(raw: pd.DataFrame, backbones: Sequence[Backbone]) -> None:
+    if "verbatim_name" not in raw.columns:
+        raise InputError(
+            f"the records have no column verbatim_name; found {', '.join(map(str, raw.columns)) or 'none'}"
+        )
+    if not backbones:
+        raise InputError("no backbone given; give a checklist, or leave the backbones out for NCBI Taxonomy")
+
+
+def _distinct(raw: pd.DataFrame) -> pd.DataFrame:
+    """Return the distinct names of each source in their contexts, with a common name where a row gives one."""
+    names = pd.DataFrame({"source": raw["source"] if "source" in raw else "", "verbatim_name": raw["verbatim_name"]})
+    names = pd.concat([names.fillna(""), _said(raw)], axis=1).assign(context=context_of(raw))
+    names["given_name"] = raw["common_name"].fillna("") if "common_name" in raw else ""
+    names = names.reset_index(drop=True).sort_values("given_name", ascending=False, kind="stable")
+    keys = names[list(KEY)].apply(lambda column: column.astype(str).str.replace("\0", "\ufffe", regex=False))
+    return names[~keys.duplicated()].sort_index().reset_index(drop=True)  # pandas takes a NUL for the end of a text
 
 
 def _resolve_source(
-    rows: pd.DataFrame, records: pd.DataFrame, overrides: pd.DataFrame | None, backbones: Sequence[Backbone]
+    names: pd.DataFrame, told: Sequence[Mapping[str, str]], backbones: Sequence[Backbone]
 ) -> pd.DataFrame:
-    """Resolve the distinct names of one source; `records` are its rows of `resolve_records`, none for NCBI alone."""
-    if records.empty:
-        table = resolve_names(rows["verbatim_name"], overrides=overrides).set_axis(rows.index)
-    else:
-        table = _resolve_in_context(rows, records, overrides, backbones)
-    no_common_name = (table["common_name"] == "") & (table["rank"] == "species")
-    table["common_name"] = table["common_name"].mask(no_common_name, rows["given_name"])
-    table = pd.concat([rows[["source", "context"]], table], axis=1)
-    return table.reindex(columns=[*KEY, *RECORD_COLUMNS[1:]]).fillna("")
+    """Return the rows of the names of one source; `told` is what the user says of each."""
+    contexts = _said_contexts(names, told)
+    verbatim = names["verbatim_name"].tolist()
+    named = names["scientific_name"].tolist() if "scientific_name" in names else [""] * len(names)
+    texts = [name_of_user(said) or of_row or name for said, of_row, name in zip(told, named, verbatim, strict=True)]
+    rows = _by_common_kingdom(texts, contexts, [is_complete(said) for said in told], backbones)
+    for i, said in enumerate(told):
+        if said:
+            rows[i] = user_row(rows[i], said, lambda text, i=i: resolve_pairs([text], [contexts[i]], backbones)[0])
+    values = [tuple(row[column] for column in COLUMNS[1:]) for row in rows]
+    table = pd.DataFrame(values, columns=list(COLUMNS[1:]), dtype=object).set_axis(names.index)
+    unnamed = (table["common_name"] == "") & (table["rank"] == "species")
+    table["common_name"] = table["common_name"].mask(unnamed, names["given_name"])
+    return pd.concat([names[list(KEY)], table], axis=1)
 
 
-def _resolve_in_context(
-    rows: pd.DataFrame, records: pd.DataFrame, overrides: pd.DataFrame | None, backbones: Sequence[Backbone]
-) -> pd.DataFrame:
-    """Resolve by the backbones in order; the looser rules help where they do not come down to a species."""
-    has_ncbi = any(isinstance(backbone, NcbiUsages) for backbone in backbones)
-    table = _with_common_kingdom(rows, records.copy(), lambda part: resolve_records(part, backbones))
-    stated = _stated_names(rows, overrides)
-    if stated.any():
-        table.loc[stated, list(COLUMNS)] = _resolve_by_kingdom(rows[stated], overrides)
-        table.loc[stated, "alternatives"] = ""
-    is_open = (table["name_status"] == "unresolved") | table["rule"].str.contains(_LAST_RULES)
-    is_open &= ~stated & has_ncbi
-    if is_open.any():
-        looser = _with_common_kingdom(rows[is_open], _resolve_by_kingdom(rows[is_open]), _resolve_by_kingdom)
-        deeper = looser["rank"].map(_depth) > table.loc[is_open, "rank"].map(_depth)
-        said = dict(zip(looser.index, read_contexts(rows[is_open]), strict=True))
-        better = looser[[deeper[i] and _agrees(looser.loc[i], dict(said[i])) for i in looser.index]]
-        table.loc[better.index, list(COLUMNS)] = better
-        table.loc[better.index, "alternatives"] = ""
-    return table
+def _said_contexts(names: pd.DataFrame, told: Sequence[Mapping[str, str]]) -> list[Context]:
+    """Return the context of each name: what its row says, and what the user states of its ranks."""
+    contexts = read_contexts(names)
+    stated = pd.DataFrame([ranks_of(said) for said in told], columns=list(RANKS[:6])) if any(told) else None
+    return contexts if stated is None else [c | s for c, s in zip(contexts, read_contexts(stated), strict=True)]
 
 
-def _stated_names(rows: pd.DataFrame, overrides: pd.DataFrame | None) -> pd.Series:
-    """Tell the names of which the user's table speaks."""
-    stated = set() if overrides is None else {clean_label(name) for name in overrides["class_name"]}
-    return rows["verbatim_name"].map(lambda name: clean_label(name) in stated).astype(bool)
+def _by_common_kingdom(
+    texts: Sequence[str], contexts: Sequence[Context], skip: Sequence[bool], backbones: Sequence[Backbone]
+) -> list[dict[str, str]]:
+    """Resolve names; ambiguous ones again in the kingdom of the source's other names, if those are of one."""
+    asked = [i for i, skipped in enumerate(skip) if not skipped]
+    rows = [blank("")] * len(texts)
+    for i, row in zip(
+        asked, resolve_pairs([texts[i] for i in asked], [contexts[i] for i in asked], backbones), strict=True
+    ):
+        rows[i] = row
+    kingdom = _kingdom_of_most({text: row for text, row in zip(texts, rows, strict=True)}.values())
+    unsure = [i for i in asked if kingdom and rows[i]["name_status"] == "ambiguous" and not rows[i]["kingdom"]]
+    narrowed = [{"kingdom": kingdom, **contexts[i]} for i in unsure]
+    again = resolve_pairs([texts[i] for i in unsure], narrowed, backbones)
+    for i, row in zip(unsure, again, strict=True):
+        if row["kingdom"] == kingdom and row["name_status"] != "unresolved" and "of the record" not in row["rule"]:
+            rows[i] = {**row, "rule": f"{row['rule']}; {kingdom}, as the other names"}
+    return rows
 
 
-def _resolve_by_kingdom(rows: pd.DataFrame, overrides: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Apply the looser rules to names, kingdom by kingdom as the rows say it."""
-    kingdoms = rows["kingdom"].map(kingdom_of) if "kingdom" in rows else pd.Series("", index=rows.index)
-    tables = []
-    for kingdom, part in rows.groupby(kingdoms):
-        context = {"kingdom": kingdom} if kingdom else None
-        table = resolve_names(part["verbatim_name"], overrides=overrides, context=context)
-        tables.append(table.set_axis(part.index))
-    return pd.concat(tables).loc[rows.index]
+def _kingdom_of_most(rows: Iterable[Mapping[str, str]]) -> str:
+    """Return the kingdom of at least nine in ten of the genera and species that are clear, if those are ten or more."""
+    clear = [r for r in rows if r["rank"] in ("genus", "species") and r["name_status"] != "ambiguous"]
+    kingdoms = Counter(row["kingdom"] for row in clear)
+    kingdom, n = max(kingdoms.items(), key=lambda item: item[1], default=("", 0))
+    return kingdom if n >= 10 and n >= 0.9 * kingdoms.total() else ""
 
 
-def _with_common_kingdom(rows: pd.DataFrame, table: pd.DataFrame, resolve: Callable) -> pd.DataFrame:
-    """Resolve ambiguous names again in the kingdom of the source's other names, if those are of one."""
-    kingdom = kingdom_of_most(table.drop_duplicates("verbatim_name").to_dict("records"))
-    unsaid = (table["name_status"] == "ambiguous") & (table["kingdom"] == "")
-    if not kingdom or not unsaid.any():
-        return table
-    again = resolve(rows[unsaid].assign(kingdom=kingdom))
-    again = again[(again["kingdom"] == kingdom) & (again["name_status"] != "unresolved")]
-    table.loc[again.index] = again.assign(rule=again["rule"] + f"; {kingdom}, as the other names")
-    return table
+def resolve_pairs(
+    texts: Sequence[str], contexts: Sequence[Context], backbones: Sequence[Backbone]
+) -> list[dict[str, str]]:
+    """Resolve each name in its context; equal pairs are resolved once."""
+    texts = [with_genus(text, context.get("genus", "")) for text, context in zip(texts, contexts, strict=True)]
+    keys = [(text, tuple(context.items())) for text, context in zip(texts, contexts, strict=True)]
+    distinct = list(dict.fromkeys(keys))
+    rows: dict[tuple, dict[str, str]] = {}
+    hear = functools.lru_cache(65_536)(lambda context: [read_said(dict(context), backbone) for backbone in backbones])
+    for start in range(0, len(distinct), _AT_ONCE):
+        part = distinct[start : start + _AT_ONCE]
+        labels = {label.verbatim: label for label in read_labels(list(dict.fromkeys(text for text, _ in part)))}
+        for text, context in part:
+            whole = tuple(_with_label(labels[text], dict(context)).items())
+            rows[text, context] = Decision(labels[text], dict(whole), backbones, hear(whole)).row()
+    return [rows[key] for key in keys]
 
 
-def _agrees(row: pd.Series, context: Context) -> bool:
-    """Tell whether a row of the looser rules lies within what its raw row says."""
-    ranks = tuple(row[list(RANKS)])
-    usage = Usage("", "", row["rank"], False, row["taxon_id"], row["scientific_name"], ranks, ranks, frozenset())
-    return not compare(usage, context, translate(context, NcbiUsages())).refusal
+def _with_label(label: Label, context: Context) -> Context:
+    """Return a context with the ranks that a label gives itself, where the record says nothing of them."""
+    if not label.said:
+        return context
+    (said,) = read_contexts(pd.DataFrame([dict(label.said)]))
+    return {**said, **context}
 
 
-def _depth(rank: str) -> int:
-    return RANKS.index(rank) if rank else -1
+def explain(name: str, backbones: Sequence[Backbone] | None = None, context: Context | None = None) -> pd.DataFrame:
+    """Return how a name is decided: every usage that was considered, in order, with the verdict on it.
+
+    Parameters
+    ----------
+    name : str
+    backbones : sequence of Backbone, optional
+        NCBI Taxonomy alone by default.
+    context : mapping of rank to name, optional
+
+    Returns
+    -------
+    DataFrame
+        One row a usage under ``step, backbone, looked_up, authorship, usage_status, scientific_name``, the seven ranks
+        and ``verdict``; a lookup that finds nothing is a row, too. The last row is the result.
+
+    Raises
+    ------
+    InputError
+        If `context` has a key that is no rank, or there is no backbone.
+    """
+    unknown = sorted(set(context or {}) - set(CONTEXT_RANKS))
+    if unknown:
+        raise InputError(f"context has no rank {', '.join(unknown)}; use {', '.join(CONTEXT_RANKS)}")
+    backbones = [ncbi()] if backbones is None else backbones
+    if not backbones:
+        raise InputError("no backbone given; give a checklist, or leave the backbones out for NCBI Taxonomy")
+    (given,) = read_contexts(pd.DataFrame([dict(context or {})], index=[0]))
+    (label,) = read_labels([with_genus(name, given.get("genus", ""))])
+    given = _with_label(label, given)
+    steps: list[dict] = []
+    row = Decision(label, given, backbones, [read_said(given, backbone) for backbone in backbones], steps).row()
+    verdict = f"{row['name_status']}: {row['reason'] or row['rule']}"
+    result = {**row, "step": "result", "looked_up": name, "verdict": verdict}
+    first = ["step", "backbone", "looked_up", "authorship", "usage_status", "scientific_name"]
+    return pd.DataFrame([*steps, result], columns=[*first, *CONTEXT_RANKS, "verdict"]).fillna("")
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Count names by status (rows) and deepest known rank (columns, from species up; "none" last).
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"name_status": ["accepted", "unresolved"], "rank": ["species", ""]})
+    >>> int(summary(table).loc["accepted", "species"])
+    1
+    """
+    counts = pd.crosstab(table["name_status"], table["rank"].replace("", "none"))
+    return counts.reindex(index=list(STATUSES), columns=[*RANKS[::-1], "none"], fill_value=0)
+
+
+def read_contexts(records: pd.DataFrame) -> list[dict[str, str]]:
+    """Return what each record says of its ranks: a kingdom is one of `KINGDOMS`, a species a binomial, or not said."""
+    columns = {}
+    for rank in (rank for rank in CONTEXT_RANKS if rank in records.columns):
+        values = ["" if pd.isna(value) else clean_label(value) for value in records[rank]]
+        distinct = sorted({value for value in values if value.casefold() not in NOT_SAID})
+        names = _context_names(rank, distinct)
+        columns[rank] = [names.get(value, "") for value in values]
+    if columns.get("species") and columns.get("genus"):
+        pairs = zip(columns["genus"], columns["species"], strict=True)
+        columns["species"] = [f"{genus} {name}" if genus and name.islower() else name for genus, name in pairs]
+    if "species" in columns:
+        columns["species"] = [name if name.count(" ") == 1 else "" for name in columns["species"]]
+    rows = zip(*columns.values(), strict=True) if columns else [()] * len(records)
+    return [{rank: value for rank, value in zip(columns, row, strict=True) if value} for row in rows]
+
+
+def _context_names(rank: str, values: Sequence[str]) -> dict[str, str]:
+    """Return the canonical name of each value of a rank, '' of what is none; an epithet as it is."""
+    authors = pa.chunked_array([[""] * len(values)], pa.string())
+    names = canonical_names(pa.chunked_array([values], pa.string()), authors).display.to_pylist()
+    if rank == "kingdom":
+        names = [kingdom_of(name) for name in names]
+    if rank == "species":
+        names = [v if v.isalpha() and v.islower() else name for v, name in zip(values, names, strict=True)]
+    return dict(zip(values, names, strict=True))

@@ -1,4 +1,4 @@
-"""English names of the taxa of a checklist, one a taxon.
+"""English names of the taxa of a backbone: the one that tables show, and all by which a taxon is found.
 
 Takes the table of vernacular names beside a checklist: ColDP's ``VernacularName``, the extension of a Darwin Core
 Archive (GBIF, EOL, ITIS), iNaturalist's ``VernacularNames-english``. Of several English names of a taxon the one stays
@@ -7,9 +7,9 @@ country in particular; given by most of the rows that are equal so far; the shor
 order of rows does not count.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 from ..files.dialect import TableFile
 from ..files.meta import described
 from ..files.tables import first_column, list_files, read_batches
-from .names import clean_label
+from .checklists import tables_of
+from .names import clean_label, vernacular_key, vernacular_words
 
 MAX_CHARS = 80
 _COLUMNS = {
@@ -29,75 +30,72 @@ _COLUMNS = {
     "preferred": ("preferred", "ispreferredname", "ispreferred"),
 }
 _KNOWN = {name for names in _COLUMNS.values() for name in names}
-_STEMS = (
-    "vernacularname",
-    "vernacularnames-english",
-    "vernacularnames",
-    "vernacular",
-    "vernacular_name",
-    "vernaculars",
-)
+_STEMS = ("vernacularname", "vernacularnames", "vernacular", "vernaculars")
 _ENGLISH, _VARIETY = r"^(en|eng|english)$", r"^(en|eng|english)([-_ (].*)?$"
 _ADDRESS = r"^https?://.*/"
 
 
-@dataclass(frozen=True)
-class Vernaculars:
-    """English names by the rows of their taxa, in order."""
+def read_english(path: str | Path, problems: list[dict[str, str]]) -> pa.Table | None:
+    """Read the English names beside a checklist: ``id, name, merit`` a row, None if there are none.
 
-    rows: np.ndarray
-    names: pa.StringArray
-
-    def of(self, row: int) -> str:
-        """Return the English name of a row, '' if it has none."""
-        i = int(np.searchsorted(self.rows, row))
-        return self.names[i].as_py() if i < len(self.rows) and self.rows[i] == row else ""
-
-
-def read_vernaculars(
-    path: str | Path, ids: pa.StringArray, accepted: np.ndarray, problems: list[dict[str, str]]
-) -> Vernaculars:
-    """Read the English names of a checklist's taxa.
-
-    Parameters
-    ----------
-    path : str or Path
-        The checklist.
-    ids : pyarrow.StringArray of shape (n_usages,)
-    accepted : int ndarray of shape (n_usages,)
-        The row of the accepted taxon of each usage: a name given to a synonym is its taxon's.
-    problems : list
-        Rows that cannot be read are added here.
-
-    Returns
-    -------
-    Vernaculars
-        Empty if there is no such table.
-
-    Raises
-    ------
-    InputError
-        If the table is broken, or not in its encoding.
-
-    Notes
-    -----
     The table is read in parts, and only its English rows are kept: 5 million rows, 2.3 million of them different
     English names, take 750 MB at their peak.
     """
     file = _table_of(path)
     parts = [_english(batch) for batch in read_batches(file, _KNOWN, problems)] if file else []
-    if not sum(map(len, parts)):
-        return Vernaculars(np.empty(0, np.int32), pa.array([], pa.string()))
-    table = pa.concat_tables(parts)
-    parts.clear()
-    ids = pc.replace_substring_regex(ids, _ADDRESS, "")  # iNaturalist's core has addresses
-    index = pc.index_in(table["id"], ids)
-    table = table.drop_columns("id").filter(index.is_valid())
-    rows = accepted[np.asarray(index.drop_null())]
-    return _best(rows, np.asarray(table["merit"]), table["name"])
+    return pa.concat_tables(parts).combine_chunks() if sum(map(len, parts)) else None
 
 
-def _best(rows: np.ndarray, merit: np.ndarray, names: pa.ChunkedArray) -> Vernaculars:
+def with_english(usages: pa.Table, english: pa.Table | None) -> tuple[pa.Table, pa.Table]:
+    """Give each linked usage its best English name as column ``english``; also return the table of all of them."""
+    best = np.full(len(usages), "", object)
+    rows, names = np.empty(0, np.int64), pa.array([], pa.string())
+    if english is not None:
+        ids = pc.replace_substring_regex(
+            usages["id"], _ADDRESS, ""
+        ).combine_chunks()  # iNaturalist's core has addresses
+        index = pc.index_in(english["id"], ids)
+        english = english.filter(index.is_valid())
+        rows = np.asarray(usages["accepted"])[np.asarray(index.drop_null())]
+        names = english["name"].combine_chunks()
+        taxa, chosen = _best(rows, np.asarray(english["merit"]), english["name"])
+        best[taxa] = np.asarray(chosen.to_pylist(), object)
+    listed = list(zip(rows.tolist(), names.to_pylist(), strict=True))
+    return usages.append_column("english", pa.array(best, pa.string())), word_table(listed, usages["key"])
+
+
+NAME, ALIAS, TAIL, WORD, EPITHET = range(5)
+"""Kinds of rows of the table of words: an English name of a taxon; another that its article gives; what is left of a
+name without its first word or two; a word of the names; an epithet, with the number of its species as row."""
+
+
+def word_table(
+    names: Sequence[tuple[int, str]],
+    keys: pa.ChunkedArray,
+    titles: Sequence[tuple[int, str]] = (),
+    aliases: Sequence[tuple[int, str]] = (),
+) -> pa.Table:
+    """Return ``key, kind, row``, sorted: every way to look a taxon up by English names; and the epithets of `keys`.
+
+    `titles` are names, too, but their words need not be English.
+    """
+    entries: set[tuple[str, int, int]] = {(vernacular_key(name), ALIAS, row) for row, name in aliases}
+    entries.update((word, WORD, -1) for _, name in names for word in vernacular_words(name))
+    for row, name in itertools.chain(names, titles):
+        words = vernacular_words(name)
+        entries.add(("".join(words), NAME, row))
+        entries.update(("".join(words[n:]), TAIL, row) for n in (1, 2) if len(words) - n >= 2)
+    binomials = pc.unique(keys.filter(pc.match_substring_regex(keys, "^[A-Z][a-z]+ [a-z-]+$")))
+    epithets = pc.value_counts(pc.list_element(pc.split_pattern(binomials, " "), 1)) if len(binomials) else []
+    entries.update((e["values"].as_py(), EPITHET, e["counts"].as_py()) for e in epithets if e["counts"].as_py() > 2)
+    ordered = sorted(entry for entry in entries if entry[0])
+    columns = list(zip(*ordered, strict=True)) or [(), (), ()]
+    types = (pa.string(), pa.int8(), pa.int32())
+    table = pa.table({n: pa.array(c, t) for n, c, t in zip(("key", "kind", "row"), columns, types, strict=True)})
+    return table.take(pc.sort_indices(table["key"])).combine_chunks()
+
+
+def _best(rows: np.ndarray, merit: np.ndarray, names: pa.ChunkedArray) -> tuple[np.ndarray, pa.StringArray]:
     """Return the best name of each row, of parallel arrays: the greatest merit, then what most of those say."""
     greatest = np.full(rows.max(initial=-1) + 1, -1, np.int8)
     np.maximum.at(greatest, rows, merit)
@@ -117,15 +115,15 @@ def _best(rows: np.ndarray, merit: np.ndarray, names: pa.ChunkedArray) -> Vernac
     taxa, code = np.divmod(pairs, len(spellings))
     by_merit = np.lexsort((code, -counts, taxa))
     chosen = by_merit[np.flatnonzero(np.diff(taxa[by_merit], prepend=-1))]
-    return Vernaculars(taxa[chosen].astype(np.int32), spellings.take(order.take(pa.array(code[chosen]))))
+    return taxa[chosen], spellings.take(order.take(pa.array(code[chosen])))
 
 
 def _table_of(path: str | Path) -> TableFile | None:
     """Return the table of vernacular names beside a checklist, None if there is none."""
     files = list_files(Path(path).expanduser())
-    by_stem = {PurePosixPath(name).stem: file for name, file in files.items()}
-    if "vernacularnames-english" in by_stem:  # one of many, and meta.xml lists them all
-        return by_stem["vernacularnames-english"]
+    by_stem = tables_of(files)
+    if "vernacularnamesenglish" in by_stem:  # iNaturalist's: one of many, and meta.xml lists them all
+        return by_stem["vernacularnamesenglish"]
     if "meta.xml" in files and "nameusage" not in by_stem:
         extension = described(files, "vernacularname")
         if extension is not None:

@@ -14,7 +14,7 @@ from bioclip_lib.catalog.perceptual import to_hex
 from bioclip_lib.catalog.table import assign_splits, build_catalog, read_catalog, write_catalog
 from bioclip_lib.config import DataConfig, SplitConfig
 from bioclip_lib.errors import InputError
-from bioclip_lib.taxonomy.resolution import open_backbones, resolve_raw_names
+from bioclip_lib.taxonomy.resolution import open_backbones, resolve
 
 NAMES = [
     ("Parus major", "Animalia", "great tit"),
@@ -74,7 +74,7 @@ def of_parts(raw, path, split=None, read_details=False, **data) -> pd.DataFrame:
 def test_parts_give_the_catalog_of_the_whole(raw, tmp_path, monkeypatch, part_rows):
     monkeypatch.setattr(parts, "PART_ROWS", part_rows)
     names = parts.resolve_file(tmp_path / "raw.parquet", DataConfig())
-    expected = resolve_raw_names(raw, None, open_backbones(DataConfig()))
+    expected = resolve(raw, open_backbones(DataConfig()))
     key = ["source", "verbatim_name", "context"]
     pd.testing.assert_frame_equal(*(t.astype(object).sort_values(key, ignore_index=True) for t in (names, expected)))
     counts = parts.build_catalog_file(
@@ -117,7 +117,7 @@ def test_published_splits_are_those_of_the_whole_file(raw, tmp_path, monkeypatch
     monkeypatch.setattr(parts, "PART_ROWS", part_rows)
     words = np.where(np.arange(400) < 300, "train", "val")  # in order: most parts have one split
     raw = raw.assign(source_split=np.where(raw["source"] == "a", words, "train"))  # b was never split
-    names = resolve_raw_names(raw)
+    names = resolve(raw)
     built = of_parts(raw, tmp_path)
     pd.testing.assert_frame_equal(built, of_the_whole(raw, names))
     usable = built[built["excluded"] == ""]
@@ -128,7 +128,7 @@ def test_published_splits_are_those_of_the_whole_file(raw, tmp_path, monkeypatch
 def test_an_earlier_catalog_and_licences_decide_as_in_memory(raw, tmp_path, monkeypatch):
     monkeypatch.setattr(parts, "PART_ROWS", 150)
     raw["license"] = np.array(["CC0", "CC BY 4.0", "", "all rights reserved"])[np.arange(400) % 4]
-    names = resolve_raw_names(raw)
+    names = resolve(raw)
     earlier = of_the_whole(raw[:200], names, split=SplitConfig(seed=3, heldout_fraction=0.5))
     write_catalog(earlier, tmp_path / "earlier.parquet")
     built = of_parts(raw, tmp_path, extends=str(tmp_path / "earlier.parquet"), licenses=("cc0", "cc-by"))
@@ -146,7 +146,7 @@ def test_near_hashes_are_confirmed_on_the_pixels(write_image, tmp_path, monkeypa
     raw.loc[[0, 2], "phash"] = raw.loc[0, "phash"]  # of other looks
     raw.loc[[1, 3], "phash"] = raw.loc[1, "phash"]
     built = of_parts(raw, tmp_path, read_details=True)
-    pd.testing.assert_frame_equal(built, of_the_whole(raw, resolve_raw_names(raw), details=read_details))
+    pd.testing.assert_frame_equal(built, of_the_whole(raw, resolve(raw), details=read_details))
     assert (built["excluded"] != "").sum() < (of_parts(raw, tmp_path)["excluded"] != "").sum()
 
 
@@ -157,7 +157,7 @@ def test_missing_values_numbers_and_empty_columns_are_text(raw, tmp_path, monkey
     odd = odd.assign(license=None, rights_holder=[7] * 200 + [None] * 200, source_url=[None] * 399 + ["x"])
     odd["rights_holder"] = odd["rights_holder"].astype("Int64")
     odd["kingdom"] = odd["kingdom"].replace("", None)
-    pd.testing.assert_frame_equal(of_parts(odd, tmp_path), of_the_whole(clean, resolve_raw_names(clean)))
+    pd.testing.assert_frame_equal(of_parts(odd, tmp_path), of_the_whole(clean, resolve(clean)))
     odd.drop(columns=["sha256", "phash", "width", "height"]).to_parquet(tmp_path / "raw.parquet")
     parts.inspect_file(tmp_path / "raw.parquet", tmp_path / "inspected.parquet")
     found = pd.read_parquet(tmp_path / "inspected.parquet")
@@ -179,9 +179,9 @@ def test_a_file_without_rows_is_one_message(raw, tmp_path):
 @pytest.mark.parametrize("part_rows", [7, 1_000])
 def test_leaks_into_a_benchmark_are_removed_and_listed(raw, tmp_path, monkeypatch, part_rows):
     monkeypatch.setattr(parts, "PART_ROWS", part_rows)
-    names = resolve_raw_names(raw, None, open_backbones(DataConfig()))
+    names = resolve(raw, open_backbones(DataConfig()))
     tested = raw.iloc[:30].assign(source="tested", source_id=[f"t{i}.jpg" for i in range(30)])
-    benchmark = of_the_whole(tested, resolve_raw_names(tested, None, open_backbones(DataConfig())))
+    benchmark = of_the_whole(tested, resolve(tested, open_backbones(DataConfig())))
     write_catalog(benchmark, tmp_path / "benchmark.parquet")
     built = of_parts(raw, tmp_path, benchmark=str(tmp_path / "benchmark.parquet"))
     whole = mark_near_duplicates(mark_exact_duplicates(build_catalog(raw, names, raw)))

@@ -13,7 +13,7 @@ from bioclip_lib.sources import read_names, read_names_csv, read_source
 from bioclip_lib.sources.folders import read_image_folder
 from bioclip_lib.sources.listings import read_table
 from bioclip_lib.sources.match import RAW_COLUMNS
-from bioclip_lib.taxonomy.resolution import resolve_raw_names
+from bioclip_lib.taxonomy.resolution import resolve
 
 
 def touch(path: Path, content: bytes = b"x") -> Path:
@@ -247,7 +247,7 @@ def test_a_lineage_is_told_from_a_name(tmp_path, header, row, said):
     assert raw["verbatim_name"].tolist() == ["x" if "x" in row.split(",") else "Parus major"]
     assert raw.drop(columns=list(RAW_COLUMNS)).iloc[0].to_dict() == said
     names = read_names(photos_config(path), raw)
-    assert (names is None) == (not said)
+    assert (names is None) == ("common_name" not in said)  # ranks are the context of their own rows
 
 
 def test_a_species_in_a_row_without_a_lineage_is_a_name_to_be_looked_up(tmp_path):
@@ -255,15 +255,20 @@ def test_a_species_in_a_row_without_a_lineage_is_a_name_to_be_looked_up(tmp_path
     lines = [f"x/1.jpg,{row}" for row in rows]
     path = write_table(tmp_path, "path,species,family\n" + "\n".join(lines) + "\n")
     raw = read_table(path)
-    names = resolve_raw_names(raw, read_names(photos_config(path), raw)).set_index(["verbatim_name", "context"])
+    names = resolve(raw, said=read_names(photos_config(path), raw)).set_index(["verbatim_name", "context"])
     jay, tit = "Cyanocitta cristata", "Parus major"
     assert names["scientific_name"].tolist() == [jay, jay, tit, tit, jay]
 
 
 def test_ranks_of_a_table_say_what_its_names_mean(tmp_path):
     path = write_table(tmp_path, "path,name,order,genus\nx/1.jpg,a,Sapindales,Acer\nx/2.jpg,a,Sapindales,Acer\n")
-    names = read_names(photos_config(path), read_table(path))
-    assert names[["class_name", "order", "genus"]].to_numpy().tolist() == [["a", "Sapindales", "Acer"]]
+    row = resolve(read_table(path)).iloc[0]
+    assert row[["verbatim_name", "family", "genus", "rule"]].tolist() == [
+        "a",
+        "Sapindaceae",
+        "Acer",
+        "genus of the record",
+    ]
 
 
 def test_real_photographs(photos):

@@ -82,7 +82,8 @@ def ncbi_line(name: str, rank: str) -> dict[str, str] | None:
     line: dict[str, str] = {}
     for above in taxon.lineage:
         line.setdefault(above.rank.name, above.scientific_name)
-    line["kingdom"] = KINGDOM_OF.get(line.get("kingdom", ""), line.get("kingdom", ""))
+    domain = line.get("superkingdom", "")  # bacteria, archaea and viruses have no kingdom there
+    line["kingdom"] = KINGDOM_OF.get(line.get("kingdom", ""), line.get("kingdom", domain.replace("Eukaryota", "")))
     if line.get(rank) != name:  # a homonym, or another rank
         return None
     return {r: line.get(r, "").partition(" ")[2] if r == "species" else line.get(r, "") for r in RANKS}

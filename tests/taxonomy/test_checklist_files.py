@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from bioclip_lib.errors import InputError
-from bioclip_lib.taxonomy.checklists import Checklist
+from bioclip_lib.taxonomy.backbone import Backbone, open_checklist
 
 HEADER = "taxonID\tparentNameUsageID\tscientificName\ttaxonRank\n"
 TABLE = HEADER + "1\t\tAnimalia\tkingdom\n2\t1\tParus\tgenus\n"
@@ -19,9 +19,9 @@ DEFAULTS = {
 }
 
 
-def write(path, content) -> Checklist:
+def write(path, content) -> Backbone:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return Checklist(path)
+    return open_checklist(path)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_chain_of_100_000_parents_is_followed(tmp_path):
     rows = "".join(f"{i}\t{i - 1 if i > 1 else ''}\tAus{chr(97 + i % 26)}\tclade\n" for i in range(1, 100_000))
     checklist = write(tmp_path / "taxa.tsv", HEADER + "0\t\tAnimalia\tkingdom\n" + rows + "100000\t99999\tZus\tgenus\n")
     (usage,) = checklist.usages("Zus")
-    assert len(usage.above) == 99_999 and usage.ranks[0] == ""
+    assert len(usage.above) == 99_999 and usage.taxon.ranks[0] == ""
 
 
 def flip(data: bytes, marker: bytes, offset: int, value: int) -> bytes:
@@ -117,7 +117,7 @@ def test_zip_with_two_files_of_one_name_is_refused(tmp_path):
         archive.writestr("taxa.tsv", TABLE)
         archive.writestr("TAXA.tsv", TABLE)
     with pytest.raises(InputError, match=r"several files taxa\.tsv"):
-        Checklist(tmp_path / "list.zip")
+        open_checklist(tmp_path / "list.zip")
 
 
 @pytest.mark.parametrize(
@@ -140,14 +140,14 @@ def test_zip_with_two_files_of_one_name_is_refused(tmp_path):
 def test_meta_that_describes_what_is_not_there_is_refused(tmp_path, key, value):
     (tmp_path / "Taxon.tsv").write_text(TABLE)
     (tmp_path / "meta.xml").write_text(META.format(**DEFAULTS))
-    assert Checklist(tmp_path).names() == ["Animalia", "Parus"]
+    assert open_checklist(tmp_path).names() == ["Animalia", "Parus"]
     (tmp_path / "meta.xml").write_text(META.format(**{**DEFAULTS, key: value}))
     with pytest.raises(InputError):
-        Checklist(tmp_path)
+        open_checklist(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["<archive>" + "<a>" * 400_000, "<a>" * 10_000 + "</a>" * 10_000, "<a/>" * 2, "\0"])
 def test_meta_that_is_no_description_is_refused(tmp_path, content):
     (tmp_path / "meta.xml").write_text(content)
     with pytest.raises(InputError, match=r"meta\.xml"):
-        Checklist(tmp_path)
+        open_checklist(tmp_path)

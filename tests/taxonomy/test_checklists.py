@@ -9,14 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_lib import RANKS
+from bioclip_lib import RANKS, taxonomy
 from bioclip_lib.errors import InputError
-from bioclip_lib.taxonomy.backbone import KINGDOMS, NcbiUsages, kingdom_of
-from bioclip_lib.taxonomy.checklists import Checklist
+from bioclip_lib.taxonomy.backbone import Backbone, open_checklist
+from bioclip_lib.taxonomy.canonical import KINGDOMS, kingdom_of
 from bioclip_lib.taxonomy.homonyms import CONTEXT_RANKS
-from bioclip_lib.taxonomy.labels import COLUMNS, STATUSES, deepest_rank
 from bioclip_lib.taxonomy.names import parse_names
-from bioclip_lib.taxonomy.records import RECORD_COLUMNS, explain, resolve_records
+from bioclip_lib.taxonomy.ncbi import ncbi as open_ncbi
+from bioclip_lib.taxonomy.ranks import deepest_rank
+from bioclip_lib.taxonomy.resolution import STATUSES, explain
+from bioclip_lib.taxonomy.user import COLUMNS
+
+from .asking import resolve_records
 
 HIGHER = ["kingdom", "phylum", "class", "order", "family"]
 TAXA = [  # id, parent, accepted, name, author, rank, status
@@ -142,7 +146,7 @@ def write_layout(folder: Path, layout: str, taxa=TAXA) -> Path:
 
 @pytest.fixture(scope="module")
 def checklist(tmp_path_factory):
-    return Checklist(write_layout(tmp_path_factory.mktemp("list") / "small list", "coldp_single"))
+    return open_checklist(write_layout(tmp_path_factory.mktemp("list") / "small list", "coldp_single"))
 
 
 def resolve(names, *backbones, **context) -> pd.DataFrame:
@@ -161,7 +165,7 @@ FACTS = [  # verbatim name, context, scientific name, rank, status
     ("Parus robustus Brehm, 1831", {}, "Parus major", "species", "synonym"),
     ("Fringilla robusta", {}, "Parus major", "species", "synonym"),  # a synonym of a synonym
     ("Morus nigrum", {}, "Morus nigra", "species", "corrected"),
-    ("Parus ignotus", {}, "Parus", "genus", "accepted"),
+    ("Parus ignotus", {}, "Parus", "genus", "unverified"),
     ("Parus cf. major", {}, "Parus", "genus", "accepted"),
     ("Parus sp.", {}, "Parus", "genus", "accepted"),
     ("Parus major x Parus niger", {}, "Parus", "genus", "accepted"),
@@ -171,7 +175,7 @@ FACTS = [  # verbatim name, context, scientific name, rank, status
     ("Caprificus ignota", {}, "Moraceae", "family", "synonym"),  # its species may have gone anywhere
     ("Ficus hybrida", {}, "Ficus x hybrida", "species", "accepted"),
     ("Ficus ×hybrida", {}, "Ficus x hybrida", "species", "accepted"),
-    ("Ficus misnamed", {}, "Ficus", "genus", "accepted"),
+    ("Ficus misnamed", {}, "Ficus", "genus", "unverified"),
     ("Rosalia", {}, "Rosalia", "genus", "accepted"),
     ("Morus", {}, "", "", "ambiguous"),
     ("Morus", {"kingdom": "Plantae"}, "Morus", "genus", "accepted"),
@@ -188,11 +192,11 @@ FACTS = [  # verbatim name, context, scientific name, rank, status
     ("Morus alba L.", {}, "Morus alba", "species", "accepted"),
     ("Morus alba Bory", {}, "Morus nigra", "species", "synonym"),
     ("Morus alba Mill.", {}, "Morus", "genus", "ambiguous"),
-    ("Morus bassanus", {"kingdom": "Plantae"}, "Morus", "genus", "accepted"),
+    ("Morus bassanus", {"kingdom": "Plantae"}, "Morus", "genus", "unverified"),
     ("Morus ignota", {}, "", "", "ambiguous"),
     ("Parus major", {"kingdom": "Metazoa", "family": "Aegithalidae", "order": "Passeriformes"}, "Parus major",
      "species", "accepted"),  # a family within the order
-    ("Parus major", {"family": "Moraceae"}, "", "", "unresolved"),
+    ("Parus major", {"family": "Moraceae"}, "Moraceae", "family", "accepted"),
     ("Parus major", {"phylum": "Vertebrata", "class": "Aves"}, "Parus major", "species", "accepted"),
     ("Parus major", {"kingdom": "incertae sedis", "class": None}, "Parus major", "species", "accepted"),
     ("Incertae sedis", {}, "", "", "unresolved"),
@@ -234,7 +238,7 @@ def test_context_and_author_choose_the_homonym(checklist, name, context, taxon_i
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_gives_the_same_taxa(tmp_path, checklist, layout):
-    other = Checklist(write_layout(tmp_path / "any", layout), name=checklist.name)
+    other = open_checklist(write_layout(tmp_path / "any", layout), name=checklist.name)
     has_synonyms, has_authors = layout != "inaturalist", layout != "inaturalist"
     facts = [
         f for f in FACTS if (has_synonyms or f[4] != "synonym") and (has_authors or not any(c in f[0] for c in ".&,"))
@@ -262,7 +266,7 @@ def test_zip_is_read_like_its_folder(tmp_path, checklist, inner):
         archive.writestr("../Taxon.tsv", "taxonID\tscientificName\n1\tEvilus\n")
         archive.writestr("/etc/Taxon.tsv", "taxonID\tscientificName\n1\tEvilus\n")
         archive.writestr("C:\\meta.xml", "<x/>")
-    other = Checklist(tmp_path / "list.zip")
+    other = open_checklist(tmp_path / "list.zip")
     assert other.name == "list"
     assert other.names() == checklist.names()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["any", "list.zip"]  # nothing is extracted
@@ -272,7 +276,7 @@ def test_zip_of_paths_that_lead_out_is_no_checklist(tmp_path):
     with zipfile.ZipFile(tmp_path / "list.zip", "w") as archive:
         archive.writestr("../../Taxon.tsv", "taxonID\tscientificName\n1\tEvilus\n")
     with pytest.raises(InputError, match="no checklist"):
-        Checklist(tmp_path / "list.zip")
+        open_checklist(tmp_path / "list.zip")
 
 
 GOOD = "taxonID\tparentNameUsageID\tscientificName\ttaxonRank\n1\t\tAnimalia\tkingdom\n2\t1\tÆolis Kœnig\tgenus\n"
@@ -293,7 +297,7 @@ GOOD = "taxonID\tparentNameUsageID\tscientificName\ttaxonRank\n1\t\tAnimalia\tki
 def test_unusable_table_is_refused(tmp_path, content, message):
     (tmp_path / "taxa.tsv").write_bytes(content)
     with pytest.raises(InputError, match=message):
-        Checklist(tmp_path / "taxa.tsv")
+        open_checklist(tmp_path / "taxa.tsv")
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda p: p.write_bytes(b"PK\x03\x04 no"), lambda p: None])
@@ -301,14 +305,14 @@ def test_what_is_no_checklist_is_refused(tmp_path, make):
     path = tmp_path / "list.zip"
     make(path)
     with pytest.raises(InputError, match=r"list\.zip"):
-        Checklist(path)
+        open_checklist(path)
 
 
 @pytest.mark.parametrize("meta", ["<archive/>", "no xml", "<!DOCTYPE a [<!ENTITY x 'y'>]><archive/>", META.format("")])
 def test_unusable_meta_is_refused(tmp_path, meta):
     (tmp_path / "meta.xml").write_text(meta)
     with pytest.raises(InputError):
-        Checklist(tmp_path)
+        open_checklist(tmp_path)
 
 
 def test_meta_names_encoding_and_constants(tmp_path):
@@ -318,7 +322,7 @@ def test_meta_names_encoding_and_constants(tmp_path):
     meta = META.format(terms + '<field index="2" term="taxonRank"/>').replace("UTF-8", "ISO-8859-1")
     (tmp_path / "meta.xml").write_text(meta.replace('ignoreHeaderLines="1"', 'ignoreHeaderLines="0"'))
     (tmp_path / "Taxon.tsv").write_bytes("1\tIsoëtes\tgenus\n".encode("latin-1"))
-    row = one("Isoetes", Checklist(tmp_path))
+    row = one("Isoetes", open_checklist(tmp_path))
     assert (row.scientific_name, row.kingdom, row.taxon_id) == ("Isoëtes", "Plantae", "1")
 
 
@@ -327,19 +331,19 @@ def test_meta_gives_the_default_of_an_empty_cell(tmp_path):
     terms = field.format(1, "scientificName", "") + field.format(2, "taxonRank", "genus")
     (tmp_path / "meta.xml").write_text(META.format(terms).replace('ignoreHeaderLines="1"', 'ignoreHeaderLines="0"'))
     (tmp_path / "Taxon.tsv").write_text("1\tIsoetes\t\n2\tFungi\tkingdom\n")
-    assert [Checklist(tmp_path).usages(name)[0].rank for name in ("Isoetes", "Fungi")] == ["genus", "kingdom"]
+    assert [open_checklist(tmp_path).usages(name)[0].rank for name in ("Isoetes", "Fungi")] == ["genus", "kingdom"]
 
 
 def test_a_document_type_is_refused_in_any_encoding(tmp_path):
     (tmp_path / "meta.xml").write_text("<!DOCTYPE a [<!ENTITY x 'y'>]>" + META.format(""), encoding="utf-16")
     with pytest.raises(InputError, match="declares a document type"):
-        Checklist(tmp_path)
+        open_checklist(tmp_path)
 
 
-def small(tmp_path, rows) -> Checklist:
+def small(tmp_path, rows) -> Backbone:
     columns = ["taxonID", "parentNameUsageID", "acceptedNameUsageID", "scientificName", "taxonRank", "taxonomicStatus"]
     write(tmp_path / "taxa.tsv", pd.DataFrame(rows, columns=columns))
-    return Checklist(tmp_path / "taxa.tsv")
+    return open_checklist(tmp_path / "taxa.tsv")
 
 
 def reasons(checklist) -> dict[str, str]:
@@ -384,7 +388,7 @@ def test_rows_that_cannot_be_read_are_listed(tmp_path):
     (tmp_path / "taxa.csv").write_text(
         'taxonID,scientificName,taxonRank\n1,"Parus",genus\n2,Pica,genus,x\n3,Sula,genus\n'
     )
-    checklist = Checklist(tmp_path / "taxa.csv")
+    checklist = open_checklist(tmp_path / "taxa.csv")
     assert checklist.names() == ["Parus", "Sula"]
     assert "4 fields in place of 3" in checklist.problems["reason"].iloc[0]
 
@@ -393,18 +397,18 @@ def test_name_id_of_several_names_is_no_name(tmp_path):
     names = [("n1", "Parus"), ("n2", "Pica"), ("n2", "Sula")]
     write(tmp_path / "Name.tsv", pd.DataFrame(names, columns=["ID", "scientificName"]))
     write(tmp_path / "Taxon.tsv", pd.DataFrame({"ID": ["1", "2"], "nameID": ["n1", "n2"]}))
-    checklist = Checklist(tmp_path)
+    checklist = open_checklist(tmp_path)
     assert checklist.names() == ["Parus"] and reasons(checklist) == {"2": "it has no name"}
-    write(tmp_path / "Name.tsv", pd.DataFrame(names, columns=["ID", "uninomial"]))
+    write(tmp_path / "Name.tsv", pd.DataFrame(names, columns=["ID", "label"]))
     with pytest.raises(InputError, match="Name: scientificName"):
-        Checklist(tmp_path)
+        open_checklist(tmp_path)
 
 
 def test_quotes_in_a_tsv_mean_something_only_where_its_header_has_them(tmp_path):
     (tmp_path / "a.tsv").write_text('"taxonID"\t"scientificName"\n"1"\t"Parus"\n')
     (tmp_path / "b.tsv").write_text('taxonID\tscientificName\n1\t"Parus\n2\tPica\n')
-    assert Checklist(tmp_path / "a.tsv").names() == ["Parus"]
-    assert Checklist(tmp_path / "b.tsv").names() == ["Parus", "Pica"]
+    assert open_checklist(tmp_path / "a.tsv").names() == ["Parus"]
+    assert open_checklist(tmp_path / "b.tsv").names() == ["Parus", "Pica"]
 
 
 def test_viruses_codes_and_aggregates_are_no_binomials(tmp_path):
@@ -437,7 +441,7 @@ def test_stronger_evidence_comes_before_the_order_of_backbones(tmp_path, checkli
 
 
 def test_ncbi_takes_part_in_the_list(checklist):
-    ncbi = NcbiUsages()
+    ncbi = open_ncbi()
     rows = resolve(["Parus major", "Quercus robur", "Citrus limon", "Trema micrantha"], checklist, ncbi)
     assert rows["backbone"].tolist() == [checklist.name, *[ncbi.name] * 3]
     assert rows["scientific_name"].tolist()[1:] == ["Quercus robur", "Citrus x limon", "Trema micranthum"]
@@ -455,9 +459,9 @@ def test_explain_shows_what_was_considered(checklist):
 
 def test_unusable_records_are_refused(checklist):
     with pytest.raises(InputError, match="verbatim_name"):
-        resolve_records(pd.DataFrame({"name": ["a"]}), [checklist])
+        taxonomy.resolve(pd.DataFrame({"name": ["a"]}), [checklist])
     with pytest.raises(InputError, match="no backbone"):
-        resolve_records(pd.DataFrame({"verbatim_name": ["a"]}), [])
+        taxonomy.resolve(["a"], [])
 
 
 WORDS = "Parus Morus Ficus alba major minor nigra nigrum L. Bory cf. sp. × x ssp. excelsus Paridae virus _ (Parus) 1758"
@@ -475,7 +479,7 @@ def test_any_text_gives_a_row_and_no_invented_taxon(checklist, records):
     table = table.reindex(columns=["verbatim_name", "kingdom", "family"])
     rows = resolve_records(table, [checklist])
     assert rows["verbatim_name"].tolist() == [name for name, _ in records]
-    assert list(rows.columns) == list(RECORD_COLUMNS) == [*COLUMNS, "alternatives"]
+    assert list(rows.columns) == list(COLUMNS)
     known = {name.replace("×", "x") for *_, name, _, _, _ in TAXA}
     epithets = {name.partition(" ")[2] for name in known}
     for (_, context), row in zip(records, rows.to_dict("records"), strict=True):
@@ -524,7 +528,7 @@ def real() -> Path:
 
 def test_list_of_cycads_is_read_whole(real):
     """404 taxa and 348 synonyms, 53 of them synonyms of synonyms; four lead in a circle; 16 taxa only in columns."""
-    checklist = Checklist(real / "cycads_coldp")
+    checklist = open_checklist(real / "cycads_coldp")
     assert len(checklist) == 404 + 348 - 4 + 16 and len(checklist.problems) == 4
     assert one("Cycas ignota", checklist)[["family", "genus", "species"]].tolist() == ["Cycadaceae", "Cycas", ""]
     assert set(checklist.problems["reason"]) == {"its synonyms lead in a circle"}
@@ -540,7 +544,7 @@ def test_list_of_cycads_is_read_whole(real):
 
 
 def test_hierarchy_of_the_catalogue_of_life_is_read_whole(real):
-    checklist = Checklist(real / "col_hierarchy_coldp")
+    checklist = open_checklist(real / "col_hierarchy_coldp")
     table = pd.read_csv(real / "col_hierarchy_coldp" / "NameUsage.csv", dtype=str, keep_default_na=False)
     assert checklist.problems.empty
     orders = table[(table["rank"] == "order") & (table.status == "accepted") & table.scientificName.str.isalpha()]
@@ -552,12 +556,12 @@ def test_hierarchy_of_the_catalogue_of_life_is_read_whole(real):
 
 
 @pytest.fixture(scope="module")
-def homonyms(real) -> tuple[pd.DataFrame, Checklist]:
+def homonyms(real) -> tuple[pd.DataFrame, Backbone]:
     path = real / "irmng_genus_homonyms_A-L.tsv"
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     table["accepted"] = table.accepted_name.where(table.status == "synonym", table.name)
     table["key"] = [name.canonical for name in parse_names(table.name.tolist())]  # Aëtia and Aetia are homonyms, too
-    return table, Checklist(path)
+    return table, open_checklist(path)
 
 
 def outcomes(table: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:

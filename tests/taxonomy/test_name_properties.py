@@ -7,13 +7,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bioclip_lib import RANKS
-from bioclip_lib.taxonomy.backbone import KINGDOMS, NcbiUsages, kingdom_of
-from bioclip_lib.taxonomy.epithets import folded
+from bioclip_lib.taxonomy.canonical import KINGDOMS, kingdom_of
 from bioclip_lib.taxonomy.homonyms import CONTEXT_RANKS
-from bioclip_lib.taxonomy.labels import COLUMNS, STATUSES, deepest_rank, resolve_names
-from bioclip_lib.taxonomy.names import clean_label
-from bioclip_lib.taxonomy.ncbi import ncbi_backbone
-from bioclip_lib.taxonomy.records import RECORD_COLUMNS, resolve_records
+from bioclip_lib.taxonomy.names import clean_label, folded
+from bioclip_lib.taxonomy.ncbi import ncbi
+from bioclip_lib.taxonomy.ranks import deepest_rank
+from bioclip_lib.taxonomy.resolution import STATUSES
+from bioclip_lib.taxonomy.user import COLUMNS
+
+from .asking import resolve_names, resolve_records, taxon_of_id
 
 GENERA = (
     "Parus Morus Ficus Crambe Oenanthe Quercus Lasius Rosa Acer Mentha Populus Candidatus Ctenophora Q. quercus PARUS "
@@ -43,20 +45,19 @@ few = settings(max_examples=50, deadline=None, suppress_health_check=[HealthChec
 
 @pytest.fixture(scope="module")
 def backbones():
-    resolve_names(["Parus major", "Xxus yyus"])  # builds the indexes once
-    return [NcbiUsages()]
+    return [ncbi()]
 
 
 def check_ranks(row: dict[str, str]) -> None:
     """Check that a row holds together, and that NCBI has each of its taxa."""
-    ranks, backbone = {rank: row[rank] for rank in RANKS}, ncbi_backbone()
+    ranks = {rank: row[rank] for rank in RANKS}
     assert row["rank"] == deepest_rank(ranks)
     assert row["name_status"] in STATUSES and row["kingdom"] in ("", *KINGDOMS)
     assert bool(row["rank"]) == bool(row["taxon_id"]) == bool(row["scientific_name"])
     assert row["rank"] or row["name_status"] in ("ambiguous", "unresolved")
     assert row["reason"] or row["rank"] == "species"
     if row["rank"]:
-        taxon = backbone.lineage(int(row["taxon_id"]))
+        taxon = dict(zip(RANKS, taxon_of_id(row["taxon_id"]).ranks, strict=True))
         assert all(taxon[rank] == name for rank, name in ranks.items() if name)
 
 
@@ -66,7 +67,7 @@ def test_any_record_gives_a_row_and_no_invented_taxon(backbones, given_records):
     table = pd.DataFrame(given_records, columns=["verbatim_name", "kingdom", "order", "family", "genus"])
     table.index = table.index[::-1] * 3
     rows = resolve_records(table, backbones)
-    assert rows.index.equals(table.index) and list(rows.columns) == list(RECORD_COLUMNS)
+    assert rows.index.equals(table.index) and list(rows.columns) == list(COLUMNS)
     assert rows["verbatim_name"].tolist() == table["verbatim_name"].tolist()
     for record, row in zip(given_records, rows.to_dict("records"), strict=True):
         check_ranks(row)
@@ -83,9 +84,8 @@ def check_evidence(name: str, genus: str, row: dict[str, str]) -> None:
     """Check that the taxon shares a word with the name, unless the rule leads elsewhere."""
     if row["name_status"] in ("accepted", "corrected") and row["rank"] and "synonym" not in row["reason"]:
         said = folded(f"{clean_label(name)} {genus}".casefold())
-        backbone = ncbi_backbone()
         if row["scientific_name"] not in ("Metazoa", "Viridiplantae"):  # Animalia and Plantae, in NCBI's words
-            taxon = backbone.scientific_name(int(row["taxon_id"])).removeprefix("x ").removeprefix("Candidatus ")
+            taxon = taxon_of_id(row["taxon_id"]).scientific_name.removeprefix("x ").removeprefix("Candidatus ")
             assert folded(taxon.casefold())[:3] in said, (name, row)
     if row["rank"] == "species" and "virus" not in row["scientific_name"]:
         assert len(clean_label(name).split(" ")) >= 2
@@ -125,12 +125,20 @@ def test_resolving_the_accepted_name_again_gives_the_same_taxon(backbones, given
 
 def test_every_kind_of_taxon_is_found_again_by_its_name(backbones):
     """A sample of NCBI's own species, genera and families, with the kingdom they have there."""
-    backbone, rng = ncbi_backbone(), np.random.default_rng(0)
+    backbone, rng = ncbi(), np.random.default_rng(0)
     found = [name for letter in "ABCDEFGHIJKLMNOPRSTUVXZ" for name in backbone.uninomials(letter, 8)]
-    genera = [i for name in rng.choice(found, 400) for i in backbone.find(name) if backbone.rank(i) == "genus"]
-    species = [i for genus in genera[:150] for name in backbone.species_of(genus)[:1] for i in backbone.find(name)]
-    lines = [(i, backbone.scientific_name(i), backbone.lineage(i)) for i in [*genera, *species]]
+    genera = [i for name in rng.choice(found, 400) for i in backbone.rows(name) if backbone.rank(i) == "genus"]
+    species = [
+        i
+        for genus in genera[:150]
+        for name in backbone.congeners(backbone.at(genus).name)[:1]
+        for i in backbone.rows(name)
+    ]
+    lines = [
+        (t.id, t.scientific_name, dict(zip(RANKS, t.ranks, strict=True)))
+        for t in map(backbone.taxon, [*genera, *species])
+    ]
     table = pd.DataFrame([{**line, "verbatim_name": name} for _, name, line in lines]).drop(columns="species")
     rows = resolve_records(table, backbones)
-    assert rows["taxon_id"].tolist() == [str(i) for i, *_ in lines]
+    assert rows["taxon_id"].tolist() == [i for i, *_ in lines]
     assert set(rows["name_status"]) == {"accepted"} and len(species) > 80

@@ -9,8 +9,8 @@ from bioclip_lib.config import DataConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.reproduce import digest_of_files
 from bioclip_lib.settings import training_files
-from bioclip_lib.taxonomy.backbone import NcbiUsages
-from bioclip_lib.taxonomy.resolution import KEY, check_backbones, context_of, open_backbones, resolve_raw_names
+from bioclip_lib.taxonomy.ncbi import ncbi
+from bioclip_lib.taxonomy.resolution import KEY, check_backbones, context_of, open_backbones, resolve
 
 GULLS = """taxonID,parentNameUsageID,acceptedNameUsageID,scientificName,taxonRank,taxonomicStatus
 k,,,Animalia,kingdom,accepted
@@ -34,7 +34,7 @@ def resolved(rows: list[tuple], backbones=None, overrides=None, columns=("verbat
     """Resolve rows of one source; one row comes back for each, in order."""
     raw = pd.DataFrame(rows, columns=columns[: len(rows[0])]).assign(source="s")
     opened = open_backbones(DataConfig(backbones=tuple(backbones))) if backbones else None
-    table = resolve_raw_names(raw, overrides, opened)
+    table = resolve(raw, opened, overrides)
     assert not table.duplicated(list(KEY)).any()
     keys = raw.assign(context=context_of(raw))[list(KEY)]
     return keys.merge(table, on=list(KEY), how="left", validate="m:1")
@@ -79,10 +79,12 @@ def test_a_name_that_nobody_knows_keeps_the_ranks_of_its_row():
     assert rows.loc[1, "name_status"] == "unresolved"
 
 
-def test_a_name_of_another_kingdom_than_its_row_is_nothing():
-    row = resolved([("Quercus robur", "Animalia", "Chordata")]).iloc[0]
-    assert row["name_status"] == "unresolved" and (row[list(RANKS)] == "").all()
-    assert "outside kingdom Animalia" in row["reason"]
+def test_of_a_name_from_another_kingdom_than_its_row_the_deepest_rank_of_the_row_remains():
+    rows = resolved([("Quercus robur", "Animalia", "Chordata"), ("Quercus robur", "Animalia", "")])
+    assert rows.loc[0, ["rank", "scientific_name", "rule"]].tolist() == ["phylum", "Chordata", "phylum of the record"]
+    assert "outside kingdom Animalia" in rows.loc[0, "reason"]
+    assert rows.loc[1, "name_status"] == "unresolved" and (rows.loc[1, list(RANKS)] == "").all()
+    assert "outside kingdom Animalia" in rows.loc[1, "reason"]
 
 
 def test_the_users_table_decides_where_it_speaks(gulls):
@@ -111,13 +113,13 @@ def test_ambiguous_names_follow_the_others_of_their_source(gulls):
 
 def test_the_common_name_of_the_row_fills_a_gap(gulls):
     raw = pd.DataFrame({"source": "s", "verbatim_name": ["Ichthyaetus novus"] * 3, "common_name": ["", "new gull", ""]})
-    table = resolve_raw_names(raw, None, open_backbones(DataConfig(backbones=(gulls,))))
+    table = resolve(raw, open_backbones(DataConfig(backbones=(gulls,))))
     assert len(table) == 1 and table.loc[0, "common_name"] == "new gull"
 
 
 def test_sources_do_not_see_each_other():
     raw = pd.DataFrame({"source": ["a", "b"], "verbatim_name": "Parus major"})
-    table = resolve_raw_names(raw)
+    table = resolve(raw)
     assert table["source"].tolist() == ["a", "b"] and table["scientific_name"].nunique() == 1
 
 
@@ -129,7 +131,7 @@ def test_backbones_that_are_not_there_are_one_message(backbones):
 
 def test_backbones_are_opened_in_their_order(gulls):
     assert check_backbones(DataConfig(backbones=(gulls, "ncbi"))) == [gulls]
-    assert isinstance(open_backbones(DataConfig())[0], NcbiUsages)
+    assert open_backbones(DataConfig()) == [ncbi()]
 
 
 def test_a_changed_checklist_is_another_input(tmp_path):
@@ -150,21 +152,21 @@ def test_names_with_any_separator_keep_to_their_rows():
             "family": ["", "", None, "Pari\0dae", "Paridae"],
         }
     )
-    names = resolve_raw_names(raw)
+    names = resolve(raw)
     images = pd.DataFrame({"sha256": "a", "phash": "", "width": 1, "height": 1, "problem": ""}, index=raw.index)
     catalog = build_catalog(raw.assign(source_id=list("abcde"), location="x"), names, images)
     assert len(names) == len(catalog) == 5 and catalog["excluded"].tolist() == [""] * 4 + ["no name"]
     for i in range(5):
-        alone = resolve_raw_names(raw[i : i + 1])["scientific_name"].item()
+        alone = resolve(raw[i : i + 1])["scientific_name"].item()
         assert catalog["scientific_name"][i] == alone
 
 
 def test_a_table_without_rows_has_no_names():
     raw = pd.DataFrame(columns=["source", "verbatim_name", "family"], dtype=object)
-    assert list(resolve_raw_names(raw).columns[:3]) == ["source", "verbatim_name", "context"]
+    assert list(resolve(raw).columns[:3]) == ["source", "verbatim_name", "context"]
 
 
 def test_looser_rules_read_contexts_as_the_strict_ones_do():
     families = ["Paridae", "paridae", "Paridae Vigors, 1825", "<i>Paridae</i>"]
-    found = resolve_raw_names(pd.DataFrame({"source": "s", "verbatim_name": "Great_Tit", "family": families}))
+    found = resolve(pd.DataFrame({"source": "s", "verbatim_name": "Great_Tit", "family": families}))
     assert found["scientific_name"].tolist() == ["Parus major"] * 4

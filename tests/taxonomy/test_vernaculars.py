@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from bioclip_lib.errors import InputError
-from bioclip_lib.taxonomy.backbone import NcbiUsages
-from bioclip_lib.taxonomy.checklists import Checklist
-from bioclip_lib.taxonomy.records import resolve_records
+from bioclip_lib.taxonomy.backbone import open_checklist
+from bioclip_lib.taxonomy.ncbi import ncbi
+
+from .asking import resolve_records
 
 TAXA = [  # id, parent, accepted, name, rank, status
     ("1", "", "", "Animalia", "kingdom", "accepted"),
@@ -92,7 +93,7 @@ def english(checklist) -> dict[str, str]:
 
 @pytest.mark.parametrize("layout", ["coldp", "dwca", "gbif", "inaturalist"])
 def test_every_layout_gives_the_same_english_names(tmp_path, layout):
-    checklist = Checklist(write(tmp_path / layout, layout))
+    checklist = open_checklist(write(tmp_path / layout, layout))
     assert english(checklist) == EXPECTED
     assert checklist.problems.empty
 
@@ -101,12 +102,12 @@ def test_order_of_rows_does_not_count(tmp_path):
     rng = random.Random(0)
     for i in range(5):
         names = rng.sample(NAMES, len(NAMES))
-        assert english(Checklist(write(tmp_path / str(i), "coldp", names))) == EXPECTED
+        assert english(open_checklist(write(tmp_path / str(i), "coldp", names))) == EXPECTED
 
 
 def test_ties_are_broken_by_length_then_alphabet(tmp_path):
     names = [("4", name, "en", "", "") for name in ("Saw-sharpener", "Tom Tit", "Oxeyes", "Oxeyed")]
-    assert english(Checklist(write(tmp_path, "gbif", names)))["Parus major"] == "Oxeyed"
+    assert english(open_checklist(write(tmp_path, "gbif", names)))["Parus major"] == "Oxeyed"
 
 
 def test_zip_has_them_too(tmp_path):
@@ -114,25 +115,25 @@ def test_zip_has_them_too(tmp_path):
     with zipfile.ZipFile(tmp_path / "list.zip", "w") as archive:
         for path in folder.iterdir():
             archive.write(path, path.name)
-    assert english(Checklist(tmp_path / "list.zip")) == EXPECTED
+    assert english(open_checklist(tmp_path / "list.zip")) == EXPECTED
 
 
 def test_name_of_a_subspecies_is_not_that_of_its_species(tmp_path):
-    checklist = Checklist(write(tmp_path, "gbif", [("5", "Newton's Great Tit", "en", "", "true")]))
+    checklist = open_checklist(write(tmp_path, "gbif", [("5", "Newton's Great Tit", "en", "", "true")]))
     row = resolve_records(pd.DataFrame({"verbatim_name": ["Parus major newtoni"]}), [checklist]).iloc[0]
     assert row.scientific_name == "Parus major" and row.common_name.lower() == "great tit"  # NCBI's
 
 
 def test_ncbi_fills_in_what_the_checklist_lacks_in_the_same_kingdom_only(tmp_path):
-    checklist = Checklist(write(tmp_path, "gbif", []))
+    checklist = open_checklist(write(tmp_path, "gbif", []))
     rows = resolve_records(pd.DataFrame({"verbatim_name": ["Parus major", "Parus monticolus"]}), [checklist])
     assert rows.common_name.str.lower().tolist() == ["great tit", "green-backed tit"]
     (tmp_path / "plants").mkdir()
     table = "taxonID\tparentNameUsageID\tscientificName\ttaxonRank\n1\t\tPlantae\tkingdom\n2\t1\tParus major\tspecies\n"
     (tmp_path / "plants" / "taxa.tsv").write_text(table)
-    rows = resolve_records(pd.DataFrame({"verbatim_name": ["Parus major"]}), [Checklist(tmp_path / "plants")])
+    rows = resolve_records(pd.DataFrame({"verbatim_name": ["Parus major"]}), [open_checklist(tmp_path / "plants")])
     assert rows[["kingdom", "common_name"]].values.tolist() == [["Plantae", ""]]
-    rows = resolve_records(pd.DataFrame({"verbatim_name": ["Parus major", "Xxus"]}), [NcbiUsages()])
+    rows = resolve_records(pd.DataFrame({"verbatim_name": ["Parus major", "Xxus"]}), [ncbi()])
     assert rows.common_name.str.lower().tolist() == ["great tit", ""]
 
 
@@ -140,11 +141,11 @@ def test_broken_table_is_refused_and_its_odd_rows_are_listed(tmp_path):
     folder = write(tmp_path, "gbif")
     table = (folder / "VernacularName.tsv").read_text(encoding="utf-8")
     (folder / "VernacularName.tsv").write_text(table + "4\tOne too\tmany\tfields\there\tx\n", encoding="utf-8")
-    checklist = Checklist(folder)
+    checklist = open_checklist(folder)
     assert english(checklist) == EXPECTED
     assert "6 fields in place of 5" in checklist.problems["reason"].iloc[0]
     (folder / "VernacularName.tsv").write_bytes((table + "4\tMésange\tfr\t\t\n").encode("cp1252"))
     with pytest.raises(InputError, match=r"VernacularName\.tsv.*save it as UTF-8"):
-        Checklist(folder)
+        open_checklist(folder)
     (folder / "VernacularName.tsv").write_text("taxonID\tx\n1\t2\n")
-    assert english(Checklist(folder))["Paridae"] != "Tits & Chickadees"  # no such column: no names from it
+    assert english(open_checklist(folder))["Paridae"] != "Tits & Chickadees"  # no such column: no names from it

@@ -1,0 +1,256 @@
+"""How one label is decided: the first evidence that leaves a taxon, and the row that it gives.
+
+Takes a `labels.Label`, its context and the backbones; returns the row of `user.COLUMNS`, and every usage that was
+considered where somebody asks. Where several taxa are left, the row is "ambiguous" and keeps what all of them share.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .. import RANKS
+from .backbone import Backbone, Taxon, Usage
+from .evidence import Lookup, authorship_of, lookups
+from .homonyms import (
+    CONTEXT_RANKS,
+    LEGITIMACY,
+    Candidate,
+    Context,
+    Said,
+    choose,
+    compare,
+    distinct_taxa,
+    shared_ranks,
+    taxon_of,
+)
+from .labels import NOT_SAID, Label
+from .ncbi import ncbi
+from .ranks import deepest_rank
+from .user import blank
+
+MAX_ALTERNATIVES = 20
+_NAMED_ONLY = ("order", "family")  # ranks of a record of which the row says that they are older
+
+
+class Decision:
+    """How one label is decided in its context; with `steps`, every usage that was considered is listed there."""
+
+    def __init__(
+        self,
+        label: Label,
+        context: Context,
+        backbones: Sequence[Backbone],
+        saids: Sequence[Said],
+        steps: list | None = None,
+    ):
+        self._label, self._context, self._steps = label, context, steps
+        self._asked = list(zip(backbones, saids, strict=True))
+        self._author = authorship_of(label)
+        self._refused: dict[str, str] = {}
+
+    def row(self) -> dict[str, str]:
+        """Return the row of the first evidence that leaves a taxon, else of the record's own ranks."""
+        for lookup in lookups(self._label, self._context):
+            if lookup.rule == "words of the label" and self._refused:
+                continue  # its words are those of another taxon
+            row = self._ask(lookup)
+            if row:
+                return row
+        return self._of_record() or blank(self._why_nothing())
+
+    def _ask(self, lookup: Lookup) -> dict[str, str] | None:
+        """Ask the backbones for one piece of evidence, in their order."""
+        for backbone, said in self._asked:
+            groups = [[compare(usage, said) for usage in usages] for usages in lookup.find(backbone)]
+            candidates = [candidate for group in groups for candidate in group]
+            taxa, decided_by = self._choose(lookup, groups)
+            if self._steps is not None:
+                self._steps += _steps(lookup, backbone, candidates, taxa)
+            if taxa:
+                row = self._row_of(lookup, backbone, taxa, decided_by)
+                return _with_others(row, candidates, taxa[0]) if decided_by == LEGITIMACY else row
+            if candidates:
+                self._refused.setdefault(lookup.looked_up, candidates[0].refusal)
+        return None
+
+    def _choose(self, lookup: Lookup, groups: Sequence[Sequence[Candidate]]) -> tuple[list[Usage], str]:
+        """Return the taxa that a lookup leaves: of the sides of "A and B", those of all, if each has one."""
+        if len(groups) < 2:
+            return choose(groups[0], self._author, lookup.is_full) if groups else ([], "")
+        chosen = [choose(group, "")[0] for group in groups]
+        return (distinct_taxa([usage for taxa in chosen for usage in taxa]), "") if all(chosen) else ([], "")
+
+    def _row_of(self, lookup: Lookup, backbone: Backbone, taxa: Sequence[Usage], decided_by: str) -> dict[str, str]:
+        if len(taxa) > 1:
+            return _ambiguous_row(lookup, backbone, taxa)
+        return _row(self._explained(lookup, taxa[0]), backbone, taxa[0], decided_by)
+
+    def _explained(self, lookup: Lookup, usage: Usage) -> Lookup:
+        """Give a lookup the reason that this record has: an epithet that is not known or refused, an older rank."""
+        if lookup.is_genus:
+            refusal = self._refused.get(lookup.looked_up)
+            what = f"is {refusal}" if refusal and refusal.startswith("outside") else refusal or "is not known"
+            return replace(lookup, reason=f"{lookup.looked_up} {what}: its genus")
+        ranks = dict(zip(RANKS, usage.taxon.ranks, strict=True))
+        older = [
+            f"the record's {rank} is {self._context[rank]}, here {ranks[rank] or 'none'}"
+            for rank in _NAMED_ONLY
+            if self._context.get(rank, ranks[rank]) != ranks[rank] and ranks["species"]
+        ]
+        return replace(lookup, reason="; ".join([*filter(None, [lookup.reason]), *older])) if older else lookup
+
+    def _of_record(self) -> dict[str, str] | None:
+        """Return the row of the deepest taxon that the record itself names and that is one taxon in a backbone.
+
+        Its kingdom alone is no name, and its genus none where the name has another.
+        """
+        if not self._label.text:
+            return None
+        for rank in (rank for rank in reversed(RANKS[1:6]) if rank in self._context):
+            name = self._context[rank]
+            if rank == "genus" and self._names_a_genus(name):
+                continue
+            find = functools.partial(_of_rank, name, rank)
+            row = self._ask(
+                Lookup(f"{rank} of the record", name, find, reason=f"{self._what_is_wrong()}: the record's {rank}")
+            )
+            if row and row["name_status"] != "ambiguous":
+                return row
+        return None
+
+    def _names_a_genus(self, other: str) -> bool:
+        """Tell whether the label itself names a genus, known or abbreviated, other than the record's."""
+        genus = self._label.whole.parsed.genus
+        is_known = genus.endswith(".") or any(backbone.usages(genus) for backbone, _ in self._asked)
+        return genus not in ("", other) and is_known
+
+    def _what_is_wrong(self) -> str:
+        text = self._label.text
+        if text.casefold() in NOT_SAID:
+            return "no name is given"
+        refusal = self._refused.get(text) or next(iter(self._refused.values()), "")
+        return f"{text} is {refusal}" if refusal.startswith("outside") else f"{text} is not known"
+
+    def _why_nothing(self) -> str:
+        text, parsed = self._label.text, self._label.whole.parsed
+        if not text:
+            return "the name is empty"
+        if text.casefold() in NOT_SAID or not any(char.isalpha() for char in text):
+            return f"{text} is no name"
+        if self._refused:
+            known = ", ".join(f"{rank} {name}" for rank, name in self._context.items())
+            return f"only taxa outside {known} have this name" if known else next(iter(self._refused.values()))
+        if parsed.is_formula:
+            return "a hybrid of two genera"
+        if " " not in text and text.islower() and any(backbone.is_epithet(text) for backbone, _ in self._asked):
+            return "an epithet alone is no name"
+        return f"no taxon of {', '.join(backbone.name for backbone, _ in self._asked)} has this name"
+
+
+def _of_rank(name: str, rank: str, backbone: Backbone) -> list[Usage]:
+    return [usage for usage in backbone.usages(name) if usage.rank == rank]
+
+
+def _row(lookup: Lookup, backbone: Backbone, usage: Usage, decided_by: str) -> dict[str, str]:
+    """Return the row of one taxon."""
+    taxon = _at_family(usage.taxon) if lookup.is_genus and usage.is_synonym else usage.taxon
+    ranks = dict(zip(RANKS, taxon.ranks, strict=True))
+    rank = deepest_rank(ranks)
+    if not rank:
+        return blank(f"{taxon.scientific_name} has none of the seven ranks")
+    is_synonym = usage.is_synonym and lookup.status in ("accepted", "unverified")
+    reason = lookup.reason
+    if usage.is_synonym:
+        moved = f"{usage.name} is a synonym of {usage.taxon.scientific_name}"
+        its_genus = f"{reason.removesuffix(': its genus')}, its genus a synonym: {taxon.scientific_name}"
+        reason = its_genus if lookup.is_genus else "; ".join(filter(None, [reason, moved]))
+    elif taxon.below_species:
+        reason = f"{taxon.below_species}: its species"
+    rule = "synonym" if is_synonym and lookup.rule == "accepted name" else lookup.rule
+    return {
+        **blank(reason or ("" if rank == "species" else f"named to {rank} only")),
+        **ranks,
+        "scientific_name": taxon.scientific_name,
+        "common_name": taxon.common_name or _common_name_in_ncbi(taxon.scientific_name, ranks["kingdom"], rank),
+        "rank": rank,
+        "name_status": "synonym" if is_synonym else lookup.status,
+        "backbone": backbone.name,
+        "taxon_id": taxon.id,
+        "rule": f"{rule}; by {decided_by}" if decided_by else rule,
+    }
+
+
+@functools.lru_cache(65_536)
+def _common_name_in_ncbi(name: str, kingdom: str, rank: str) -> str:
+    """Return NCBI's English name of the one taxon of a kingdom and rank that has a scientific name, else ''."""
+    backbone = ncbi()
+    found = [u for u in map(backbone.at, backbone.rows(name)) if u.rank == rank and u.taxon.ranks[0] == kingdom]
+    return found[0].taxon.common_name if kingdom and len(found) == 1 else ""
+
+
+def _at_family(taxon: Taxon) -> Taxon:
+    """Return a taxon raised from its genus to the deepest rank above it."""
+    known = [i for i in range(5) if taxon.ranks[i]] or [0]
+    name, taxon_id = taxon.ranks[known[-1]], taxon.rank_ids[known[-1]]
+    return replace(taxon, scientific_name=name, id=taxon_id, ranks=(*taxon.ranks[:5], "", ""), common_name="")
+
+
+def _ambiguous_row(lookup: Lookup, backbone: Backbone, taxa: Sequence[Usage]) -> dict[str, str]:
+    """Return the row of what several taxa share."""
+    is_list = lookup.rule == "two taxa"
+    ranks, taxon_id = shared_ranks(taxa, below=is_list)
+    rank = deepest_rank(ranks)
+    alternatives = [_describe(usage) for usage in taxa]
+    more = [f"{len(taxa) - MAX_ALTERNATIVES} more"] if len(taxa) > MAX_ALTERNATIVES else []
+    what = "taxa are named" if is_list else "taxa have this name"
+    return {
+        **blank(f"{len(taxa)} {what}: {', '.join(alternatives[:4])}"),
+        **ranks,
+        "scientific_name": ranks[rank] if rank else "",
+        "rank": rank,
+        "name_status": "accepted" if is_list and rank else "ambiguous",
+        "backbone": backbone.name,
+        "taxon_id": taxon_id,
+        "rule": lookup.rule,
+        "alternatives": "" if is_list and rank else "; ".join([*alternatives[:MAX_ALTERNATIVES], *more]),
+    }
+
+
+def _with_others(row: dict[str, str], candidates: Sequence[Candidate], chosen: Usage) -> dict[str, str]:
+    """Return a row with the taxa that bear the name against the codes as its alternatives."""
+    others = distinct_taxa([c.usage for c in candidates if not c.refusal and taxon_of(c.usage) != taxon_of(chosen)])
+    return {**row, "alternatives": "; ".join(_describe(usage) for usage in others[:MAX_ALTERNATIVES])}
+
+
+def _describe(usage: Usage) -> str:
+    """Return a taxon with the group that tells it apart, and its id."""
+    taxon = usage.taxon
+    group = next((name for name in reversed(taxon.ranks[:5]) if name and name != taxon.scientific_name), "no rank")
+    name = f"{usage.name} {usage.authorship}".strip()
+    name = f"{name} = {taxon.scientific_name}" if usage.is_synonym else name
+    return f"{name} ({group})" + (f" [{taxon.id}]" if taxon.id else "")
+
+
+def _steps(lookup: Lookup, backbone: Backbone, candidates: Sequence[Candidate], chosen: Sequence[Usage]) -> list[dict]:
+    """Return the rows of `explain` for one lookup in one backbone."""
+    common = {"step": lookup.rule, "backbone": backbone.name, "looked_up": lookup.looked_up}
+    if not candidates:
+        return [{**common, "verdict": "not found"}]
+    taxa = {taxon_of(usage) for usage in chosen}
+    return [
+        {
+            **common,
+            "authorship": c.usage.authorship,
+            "usage_status": "synonym" if c.usage.is_synonym else "accepted",
+            "scientific_name": c.usage.taxon.scientific_name,
+            **dict(zip(CONTEXT_RANKS, c.usage.taxon.ranks, strict=True)),
+            "verdict": _verdict(c, taxa),
+        }
+        for c in candidates
+    ]
+
+
+def _verdict(candidate: Candidate, taxa: set[tuple]) -> str:
+    if taxon_of(candidate.usage) not in taxa:
+        return candidate.refusal or "another fits better"
+    return "chosen" if len(taxa) == 1 else f"one of {len(taxa)} that fit"

@@ -1,0 +1,333 @@
+"""What to look for, given a label: one ordered list of lookups, the strongest evidence first (`lookups`).
+
+Takes a `labels.Label` and what its record says; yields `Lookup` objects. Each is asked of the backbones in their order,
+and the first that finds a taxon which the record allows decides (`resolution`). A lookup finds all usages that fit; it
+decides nothing. Labels that say nothing ("unknown", "NA", "?") and hybrids of two genera yield none.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
+
+from . import morphotypes
+from .authors import YEAR, same_authors, without_concept
+from .backbone import Backbone, Usage
+from .canonical import PLACEHOLDER
+from .labels import NOT_SAID, Label, Part
+from .names import (
+    CULTIVAR,
+    HYBRID_SIGN,
+    ParsedName,
+    clean_label,
+    folded,
+    parse_names,
+    stems,
+    variants,
+    vernacular_key,
+    vernacular_words,
+)
+
+_ABBREVIATED = re.compile(r"^([A-Z])[a-z]?\.\s*(?=[a-z-]{3})")
+_CROSSED = re.compile(r"^[xX](?=[a-z]{3})")
+Finder = Callable[[Backbone], Sequence[Usage]]
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """One thing to look for: how it is found in a backbone, and what finding it means.
+
+    `is_full` tells a whole binomial, which an older order or family does not refute; `is_genus` the genus of a name
+    whose epithet is not known.
+    """
+
+    rule: str
+    looked_up: str
+    one: Finder
+    status: str = "accepted"
+    reason: str = ""
+    is_full: bool = False
+    is_genus: bool = False
+    sides: tuple[Part, ...] = ()
+
+    def find(self, backbone: Backbone) -> list[Sequence[Usage]]:
+        """Return the usages, in one group; of "A and B" a group a side, none where a side has no usage."""
+        if not self.sides:
+            return [self.one(backbone)]
+        groups = [_first_exact(side, backbone) for side in self.sides]
+        return groups if all(groups) else [[]]
+
+
+def with_genus(name: str, genus: str) -> str:
+    """Write out a genus that is abbreviated, if the record names one with that letter: "Q. robur", of Quercus."""
+    short = _ABBREVIATED.match(clean_label(name)) if genus else None
+    return f"{genus} {clean_label(name)[short.end() :]}" if short and genus.startswith(short[1]) else name
+
+
+def authorship_of(label: Label) -> str:
+    """Return the author and all years of a name, '' where it says in whose sense it is used."""
+    parsed = label.whole.parsed
+    if not parsed.authorship or without_concept(label.text) != label.text:
+        return ""
+    return f"{parsed.authorship} {' '.join(YEAR.findall(label.text))}".strip()
+
+
+def lookups(label: Label, said: Mapping[str, str]) -> Iterator[Lookup]:
+    """Yield what to look for, the strongest evidence first; `said` are the ranks of the record."""
+    if label.at_least[0]:
+        genus, reason = label.at_least
+        yield Lookup("open nomenclature", genus, functools.partial(_genera, genus), reason=reason)
+    elif label.text.casefold() not in NOT_SAID:
+        yield from _strong(label)
+        yield from _weak(label, said)
+
+
+def _strong(label: Label) -> Iterator[Lookup]:
+    """Look for names to the letter, in the whole label and then in its parts."""
+    if label.sides and not label.whole.parsed.is_formula:
+        yield _english(label.whole)
+        yield Lookup("two taxa", label.text, _nothing, sides=label.sides)
+    for part in label.parts:
+        if part is not label.whole and morphotypes.is_denied(label.whole.words):
+            return
+        yield from _exact(part)
+
+
+def _exact(part: Part) -> Iterator[Lookup]:
+    """Look for a part as an accepted name, in open nomenclature, in English, as a synonym."""
+    parsed = part.parsed
+    readings = {r.canonical: r for r in part.readings if r.epithet and not r.open_nomenclature}
+    for name, reading in readings.items():
+        full = reading.rank_hint in ("species", "infraspecific")
+        yield Lookup("accepted name", name, functools.partial(_named, name), is_full=full)
+    if parsed.open_nomenclature or parsed.is_formula:
+        genus = parsed.formula_genus if parsed.is_formula else parsed.genus
+        reason = (
+            "a hybrid formula: its genus"
+            if parsed.is_formula
+            else f"{parsed.open_nomenclature}: not identified further"
+        )
+        if genus:
+            yield Lookup("open nomenclature", genus, functools.partial(_named, genus), reason=reason)
+    if not parsed.canonical and not PLACEHOLDER.search(part.text):
+        yield Lookup("accepted name", part.text, functools.partial(_named, part.text))
+    yield from (_uninomial(part, reading) for reading in part.readings[:2] if reading.rank_hint == "genus")
+    if not parsed.is_formula:
+        yield _english(part)
+    for name in readings:
+        find = functools.partial(_named, name, doubtful=True)
+        yield Lookup("synonym in the taxon's article", name, find, "synonym")
+    if len(vernacular_words(part.text)) > 1 and not parsed.is_formula:
+        yield Lookup("other common name", part.text, functools.partial(_aliases, part.text))
+
+
+def _weak(label: Label, said: Mapping[str, str]) -> Iterator[Lookup]:
+    """Look for what a label says nearly, or at least: another spelling, the record's species, its group, its genus."""
+    part, parsed = label.whole, label.whole.parsed
+    species = [r for r in {r.canonical: r for r in part.readings}.values() if r.epithet and not r.open_nomenclature]
+    for reading in species:
+        yield from _infraspecific(reading)
+    for reading in species:
+        for find in (_by_ending, _by_spelling, _by_likeness):
+            yield Lookup("spelling of the epithet", reading.canonical, functools.partial(find, reading), "corrected")
+    if said.get("species"):
+        yield from _of_record(said["species"])
+    if not parsed.is_formula:
+        yield Lookup("words of the label", part.text, functools.partial(_phrase, part.words))
+        yield Lookup("spelling of the genus", parsed.genus, functools.partial(_near_genus, part), "corrected")
+    others = [parsed.epithet] if parsed.epithet else [word for word in part.words[1:] if not word.isdigit()]
+    if (
+        others
+        and len(parsed.genus) > (2 if parsed.epithet else 3)
+        and not parsed.is_formula
+        and not morphotypes.is_denied(part.words)
+    ):
+        find = functools.partial(_genus_only, parsed.genus, tuple(others))
+        yield Lookup("genus of the name", parsed.canonical, find, "unverified", is_genus=True)
+
+
+def _nothing(backbone: Backbone) -> list[Usage]:
+    return []
+
+
+def _named(name: str, backbone: Backbone, doubtful: bool = False) -> list[Usage]:
+    return [usage for usage in backbone.usages(name) if usage.is_doubtful == doubtful]
+
+
+def _genera(name: str, backbone: Backbone) -> list[Usage]:
+    return [usage for usage in _named(name, backbone) if usage.rank == "genus"]
+
+
+def _first_exact(side: Part, backbone: Backbone) -> Sequence[Usage]:
+    """Return the usages of the first exact evidence of a side that has any."""
+    return next((usages for lookup in _exact(side) if (usages := lookup.one(backbone))), [])
+
+
+def _uninomial(part: Part, parsed: ParsedName) -> Lookup:
+    """Look for a single name; what follows it must look like an author, or be that of a usage.
+
+    "Anna Hummingbird" parses as a genus with its author, too.
+    """
+    name = HYBRID_SIGN.sub("", clean_label(parsed.verbatim)).removeprefix("Candidatus ")
+    text = CULTIVAR.sub("", name)
+    has_author = any(sign in parsed.authorship for sign in ".&(") or bool(parsed.year)
+    is_bare = not parsed.authorship and " " not in without_concept(text)
+    reason = f"a cultivar of it: {name}" if text != name else ""
+    author = "" if has_author or is_bare else parsed.authorship or text.partition(" ")[2]
+    find = functools.partial(_one_word, part.text, parsed.genus, author)
+    return Lookup("accepted name", parsed.genus, find, reason=reason)
+
+
+def _one_word(text: str, name: str, author: str, backbone: Backbone) -> list[Usage]:
+    """Return the usages of a single name, and other taxa that are called so in English.
+
+    A word in lower case that several species bear as their epithet ("alba") is none; what an English name in lower case
+    says of a species ("puma") is more than its genus.
+    """
+    is_lower = " " not in text and text.islower()
+    english = _in_english(text, backbone) if " " not in text else []
+    if is_lower and not english and backbone.is_epithet(text):
+        return []
+    usages = [u for u in _named(name, backbone) if not author or same_authors(author, u.authorship)]
+    if not usages or author:
+        return usages
+    rows, families = {u.taxon.row for u in usages}, {u.taxon.ranks[4] for u in usages} - {""}
+    line = rows.union(*(usage.above for usage in usages))
+    others = [u for u in english if u.taxon.row not in line and not rows & u.above and u.taxon.ranks[4] not in families]
+    species = [u for u in english if u.taxon.ranks[6]]
+    return species if is_lower and len(species) == 1 and rows & species[0].above else [*usages, *others]
+
+
+def _english(part: Part) -> Lookup:
+    return Lookup("common name", part.text, functools.partial(_in_english, part.text))
+
+
+def _in_english(text: str, backbone: Backbone) -> list[Usage]:
+    """Return the taxa with an English name; of a species and groups above it, the species: horse, of the horses."""
+    if "?" in text:
+        return []
+    plain = re.sub(r"\s*\([^()]*\)", "", text)
+    found = next((rows for t in dict.fromkeys((text, plain)) if (rows := backbone.english(vernacular_key(t)))), [])
+    usages = [backbone.at(row) for row in found]
+    above = frozenset().union(*(usage.above for usage in usages)) if len(usages) > 1 else frozenset()
+    leaves = {usage.taxon.row: usage for usage in usages if usage.taxon.row not in above}
+    species = [usage for usage in leaves.values() if usage.taxon.ranks[6]]
+    return species if len(leaves) == len(species) == 1 else usages
+
+
+def _aliases(text: str, backbone: Backbone) -> list[Usage]:
+    """Return the taxa that an article calls so, too.
+
+    "White pelican" is what the great white pelican is also called, but as well what "American white pelican" ends
+    with: both are returned.
+    """
+    found, longer = backbone.aliases(vernacular_key(text))
+    return [backbone.at(row) for row in dict.fromkeys([*found, *longer])] if found or len(longer) > 1 else []
+
+
+def _infraspecific(parsed: ParsedName) -> Iterator[Lookup]:
+    """Look for "bursa pastoris" with a hyphen, for "xhispanica" without its x, for the species of a subspecies."""
+    crossed = _CROSSED.sub("", parsed.epithet)
+    if crossed != parsed.epithet:
+        name = f"{parsed.genus} {crossed}"
+        yield Lookup("accepted name", name, functools.partial(_named, name))
+    if parsed.infraspecific:
+        hyphened = f"{parsed.genus} {parsed.epithet}-{parsed.infraspecific.replace(' ', '-')}"
+        yield Lookup("hyphen of the name", hyphened, functools.partial(_named, hyphened), "corrected")
+        species = f"{parsed.genus} {parsed.epithet}"
+        reason = f"{parsed.infraspecific} is not known: its species"
+        for doubtful in (False, True):
+            find = functools.partial(_named, species, doubtful=doubtful)
+            yield Lookup("species of the name", species, find, reason=reason, is_full=not doubtful)
+
+
+def _of_record(name: str) -> Iterator[Lookup]:
+    """Look for the species that the record gives beside the name, in another ending too."""
+    (parsed,) = parse_names([name])
+    reason = f"the record's species is {name}"
+    for find in (functools.partial(_named, name), functools.partial(_by_ending, parsed)):
+        if parsed.epithet and not parsed.open_nomenclature:
+            yield Lookup("species of the record", name, find, reason=reason, is_full=True)
+
+
+def _by_ending(wanted: ParsedName, backbone: Backbone) -> list[Usage]:
+    """Return the species of the genus whose epithet is the same but for its Latin ending."""
+    near = _similar(wanted, backbone)
+    return [u for entry in near if stems(entry) & stems(wanted) for u in _named(entry.verbatim, backbone)]
+
+
+def _by_spelling(wanted: ParsedName, backbone: Backbone) -> list[Usage]:
+    """Return the species of the genus whose epithet is the same in a spelling that the codes equate."""
+    near = _similar(wanted, backbone)
+    return [u for entry in near if variants(entry) & variants(wanted) for u in _named(entry.verbatim, backbone)]
+
+
+def _similar(wanted: ParsedName, backbone: Backbone) -> list[ParsedName]:
+    start, n = folded(wanted.epithet[:4])[:2], len(wanted.genus) + 1
+    names = [name for name in backbone.congeners(wanted.genus) if folded(name[n : n + 4]).startswith(start)]
+    return parse_names(names) if names else []
+
+
+def _by_likeness(wanted: ParsedName, backbone: Backbone) -> list[Usage]:
+    """Return the species of the genus whose epithet is nearest in spelling.
+
+    An epithet that several other species bear is no misspelling: microcarpa is not a slip for macrocarpa.
+    """
+    word = wanted.epithet
+    if len(word) < 7 or wanted.infraspecific or backbone.is_epithet(word):
+        return []
+    epithets = {name.partition(" ")[2]: name for name in backbone.congeners(wanted.genus)}
+    near = _near(word, list(epithets), 1 if len(word) < 10 else 2)
+    return [usage for found in near for usage in _named(epithets[found], backbone)]
+
+
+def _near(word: str, words: Sequence[str], limit: int) -> list[str]:
+    """Return the words within an edit distance (transpositions count 1), the nearest only."""
+    near = process.extract(word, words, scorer=OSA.distance, score_cutoff=limit, limit=None)
+    return [found for found, distance, _ in near if distance == near[0][1]]
+
+
+def _near_genus(part: Part, backbone: Backbone) -> list[Usage]:
+    """Return the species with this epithet in a genus of nearly this name, or the one name like a single word."""
+    parsed = part.parsed
+    if len(parsed.genus) < 5 or backbone.usages(parsed.genus) or _is_english(parsed.genus, part.words[1:], backbone):
+        return []
+    names = backbone.uninomials(parsed.genus[0], len(parsed.genus))
+    near = _near(parsed.genus, names, 1 if len(parsed.genus) < 9 else 2)
+    if parsed.epithet and not parsed.open_nomenclature:
+        return [usage for genus in near for usage in _in_genus(genus, parsed, backbone)]
+    is_single = (" " not in part.text and part.text[:1].isupper()) or parsed.open_nomenclature
+    if len(parsed.genus) < 7 or len(near) != 1 or not is_single or backbone.is_word(vernacular_key(part.text)):
+        return []
+    return _named(near[0], backbone)
+
+
+def _in_genus(genus: str, parsed: ParsedName, backbone: Backbone) -> list[Usage]:
+    """Return the species of a genus whose epithet is that of a name, but for its Latin ending."""
+    exact = _named(f"{genus} {parsed.epithet}", backbone)
+    n = len(genus) + 1
+    names = [] if exact else [m for m in backbone.congeners(genus) if m[n : n + 3] == parsed.epithet[:3]]
+    similar = [entry.verbatim for entry in parse_names(names) if stems(entry) & stems(parsed)] if names else []
+    return exact or [usage for name in similar for usage in _named(name, backbone)]
+
+
+def _phrase(words: Sequence[str], backbone: Backbone) -> list[Usage]:
+    """Read a morphotype's label word by word: "copepod_calanoid_eggs" is a Calanoida."""
+    row = morphotypes.taxon_of_words(words, backbone)
+    return [] if row is None else [backbone.at(row)]
+
+
+def _genus_only(genus: str, others: Sequence[str], backbone: Backbone) -> list[Usage]:
+    """Return the genus of a binomial whose epithet is not known.
+
+    Not where both words are English words of common names: "Anna hummingbird" is no Anna (Gesneriaceae).
+    """
+    return [] if _is_english(genus, others, backbone) else _genera(genus, backbone)
+
+
+def _is_english(genus: str, others: Sequence[str], backbone: Backbone) -> bool:
+    """Tell whether a name is made of the words of common names."""
+    return backbone.is_word(vernacular_key(genus)) and any(backbone.is_word(vernacular_key(word)) for word in others)

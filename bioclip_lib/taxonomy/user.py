@@ -1,0 +1,120 @@
+"""What the user's own table says of class names: it decides, and overrides only what it states.
+
+Takes the table; returns, for the row that the backbones gave a class, the row with what is stated: a name to look up, a
+common name, ranks.
+"""
+
+from collections.abc import Callable, Mapping
+
+import pandas as pd
+
+from .. import RANKS
+from ..errors import InputError
+from .names import clean_label, parse_names, stems
+from .ranks import deepest_rank
+
+TAXON = (*RANKS, "scientific_name", "common_name", "rank", "name_status", "backbone", "taxon_id")
+COLUMNS = ("verbatim_name", *TAXON, "rule", "reason", "alternatives")
+"""The columns of a resolved name."""
+
+SAID_COLUMNS = ("class_name", "scientific_name", "common_name", *RANKS)
+
+
+def blank(reason: str) -> dict[str, str]:
+    """Return the row of a name that stays unresolved."""
+    return {**dict.fromkeys(COLUMNS, ""), "name_status": "unresolved", "reason": reason}
+
+
+def stated_by_user(said: pd.DataFrame | None) -> dict[str, dict[str, str]]:
+    """Return what is stated of each class name, by the name as it stands and cleaned; only what is not empty."""
+    if said is None:
+        return {}
+    if "class_name" not in said.columns:
+        raise InputError(f"the table of names has no column class_name; it has {', '.join(map(str, said.columns))}")
+    doubled = said.loc[said["class_name"].duplicated(), "class_name"]
+    if len(doubled):
+        raise InputError(f"the table of names has class {doubled.iloc[0]!r} twice; keep one row")
+    table = said.reindex(columns=list(SAID_COLUMNS)).fillna("").astype(str)
+    rows = {}
+    for row in table.to_dict("records"):
+        stated = {column: value.strip() for column, value in row.items() if value.strip()}
+        if stated.get("genus"):
+            stated |= {"species": stated["species"].removeprefix(f"{stated['genus']} ")} if "species" in stated else {}
+        elif stated.get("species", "").count(" "):
+            stated["genus"], _, stated["species"] = stated["species"].partition(" ")
+        rows[row["class_name"]] = stated
+    return {**{clean_label(name): row for name, row in rows.items()}, **rows}
+
+
+def ranks_of(said: Mapping[str, str]) -> dict[str, str]:
+    """Return the ranks that are stated."""
+    return {rank: said[rank] for rank in RANKS if said.get(rank)}
+
+
+def is_complete(said: Mapping[str, str]) -> bool:
+    """Tell whether the user states all ranks down to the deepest, so that nothing is to be looked up."""
+    ranks = ranks_of(said)
+    return bool(ranks) and list(ranks) == list(RANKS[: len(ranks)]) and len(ranks) > 1
+
+
+def name_of_user(said: Mapping[str, str]) -> str:
+    """Return the scientific name that is stated, by itself or as genus and species."""
+    ranks = ranks_of(said)
+    species = f"{ranks['genus']} {ranks['species']}" if {"genus", "species"} <= set(ranks) else ""
+    return said.get("scientific_name") or species
+
+
+def user_row(
+    row: dict[str, str], said: Mapping[str, str], resolve_one: Callable[[str], dict[str, str]]
+) -> dict[str, str]:
+    """Return a resolved row with what the user states of the class."""
+    common = said.get("common_name", "")
+    if common and row["rank"] != "species" and not is_complete(said):
+        by_common = resolve_one(common)
+        if name_of_user(said):
+            row = _agreeing(row, by_common, name_of_user(said))
+        elif _depth(by_common["rank"]) > _depth(row["rank"]) and (
+            not row["rank"] or by_common[row["rank"]] == row[row["rank"]]
+        ):
+            row = by_common
+    row = _with_ranks(row, said)
+    return {**row, "common_name": common or row["common_name"]}
+
+
+def _with_ranks(row: dict[str, str], said: Mapping[str, str]) -> dict[str, str]:
+    """Return a row with the stated ranks in their places; where they go deeper, the taxon is the user's."""
+    stated = ranks_of(said)
+    if not stated:
+        return row
+    ranks = {rank: stated.get(rank) or row[rank] for rank in RANKS}
+    rank = deepest_rank(ranks)
+    deepest = list(stated)[-1]
+    if _depth(deepest) < _depth(row["rank"]) or (deepest == row["rank"] and row[deepest] == stated[deepest]):
+        return {**row, **ranks}
+    name = f"{ranks['genus']} {ranks['species']}" if rank == "species" and ranks["genus"] else ranks[rank]
+    return {
+        **blank("" if rank == "species" else f"named to {rank} only"),
+        **ranks,
+        "scientific_name": said.get("scientific_name") or name,
+        "rank": rank,
+        "name_status": "accepted",
+        "backbone": "user",
+        "rule": "user's ranks",
+    }
+
+
+def _agreeing(by_scientific: dict, by_common: dict, name: str) -> dict:
+    """Prefer the species of the user's common name where the scientific name leads only to its genus or nowhere.
+
+    Both must agree, in genus or in epithet: "Dryobates borealis, red-cockaded woodpecker" is Picoides borealis.
+    """
+    if by_common["rank"] != "species":
+        return by_scientific
+    one, other = parse_names([name, by_common["scientific_name"]])
+    if by_scientific["genus"] != by_common["genus"] and not stems(one) & stems(other):
+        return by_scientific
+    return {**by_common, "name_status": "synonym", "rule": f"user's common name: {by_common['rule']}"}
+
+
+def _depth(rank: str) -> int:
+    return RANKS.index(rank) if rank else -1
