@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bioclip_lib import report
+from bioclip_lib import figures, report
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import metrics
-from bioclip_lib.figures import scores
 from bioclip_lib.run import Run
 
 KEYS = {"run": "mini", "profile": "mini", "notebook": "04", "seeds": 1, "seconds": np.nan}
@@ -51,7 +50,7 @@ TABLE = """\
 def test_published_sets_are_in_the_table_and_in_the_overview():
     rows = pd.DataFrame([row("plankton", "trained", "zero_shot", "top1", 0.5, 0.4, 0.6)])
     assert "| plankton | zero-shot, top-1 % | 50.0 [40.0, 60.0] | 5.0 | 1,234 |" in report.results_table(rows)
-    labels = scores.plot_results_overview(rows).axes[0].get_yticklabels()
+    labels = figures.plot_results_overview(rows).axes[0].get_yticklabels()
     assert [label.get_text() for label in labels] == ["plankton", "zero-shot"]
 
 

@@ -1,9 +1,4 @@
-"""Figures: a table in, a Figure out.
-
-The functions never show, save or change matplotlib's settings; `style.save_figure`, here as `save_figure`, writes a
-figure with its provenance. This module draws data and training; the tree of taxa (`treemap`), the figures of scores
-(`score_figures`) and of the embedding (`embedding_figures`) are here by name as well.
-"""
+"""Figures of images, of a catalog and its captions, and of a training run."""
 
 import re
 from collections.abc import Sequence
@@ -16,39 +11,16 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from .. import TEXT_TYPES
 from ..catalog.splits import SPLITS, class_key
-from .maps import plot_distance_by_rank, plot_mantel, plot_map
-from .scores import plot_few_shot, plot_mistakes, plot_rank_accuracy, plot_results_overview, plot_zero_shot
 from .style import (
     COLUMN_IN,
     PAGE_IN,
     PALETTE,
     colours_of,
-    model_colour,
     one_panel,
     panels,
-    save_figure,
     shorten,
     styled,
 )
-from .treemap import plot_taxon_treemap
-
-__all__ = [
-    "model_colour",
-    "plot_contact_sheet",
-    "plot_distance_by_rank",
-    "plot_few_shot",
-    "plot_mantel",
-    "plot_map",
-    "plot_mistakes",
-    "plot_rank_accuracy",
-    "plot_results_overview",
-    "plot_shared_words",
-    "plot_taxon_counts",
-    "plot_taxon_treemap",
-    "plot_training",
-    "plot_zero_shot",
-    "save_figure",
-]
 
 _BINOMIAL = re.compile(r"[A-Z][a-zäëïöü-]+ [a-zäëïöü-]{3,}")  # set in italics
 

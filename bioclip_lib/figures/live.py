@@ -19,27 +19,7 @@ Hook = Callable[[dict[str, float]], None]
 
 
 def tensorboard(folder: str | Path) -> Hook:
-    """Return a hook that writes TensorBoard's event files: ``tensorboard --logdir runs`` shows them.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Where the event files go, such as ``run.root / "tensorboard"``.
-
-    Returns
-    -------
-    callable
-        Writes each number of a row under its column's name; what is missing (NaN) is left out.
-
-    Raises
-    ------
-    InputError
-        If TensorBoard is not installed.
-
-    Notes
-    -----
-    After a resume, steps are written again from the checkpoint on; TensorBoard shows the newest.
-    """
+    """Return a hook that writes each number of a row to TensorBoard's event files: ``tensorboard --logdir runs``."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -65,19 +65,7 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def panels(n: int, height_in: float, n_columns: int = 4, **options) -> tuple[Figure, list[Axes]]:
-    """Start a figure of n panels: one or two to a column's width each, more to a page's; return it and their axes.
-
-    Parameters
-    ----------
-    n : int
-        0 gives one panel.
-    height_in : float
-        Of a row.
-    n_columns : int
-        At most.
-    **options
-        Of `Figure.subplots`.
-    """
+    """Start a figure of n panels (0 gives one), one or two to a column's width each, more to a page's; return both."""
     n = max(1, n)
     n_columns = min(n, n_columns)
     n_rows = -(-n // n_columns)
@@ -119,13 +107,7 @@ def mark_smoke(fig: Figure) -> None:
 
 
 def shorten(name: str, n_characters: int) -> str:
-    """Cut a name to a number of characters, an ellipsis at its end; the address of a model keeps its end.
-
-    Examples
-    --------
-    >>> shorten("Strigops habroptila", 8), shorten("Parus", 8), shorten("run:/home/me/runs/mini", 15)
-    ('Strigop…', 'Parus', 'run:…/runs/mini')
-    """
+    """Cut a name to a number of characters, an ellipsis at its end; the address of a model keeps its end."""
     if len(name) <= n_characters:
         return name
     scheme, colon, path = name.partition(":")
@@ -136,36 +118,13 @@ def shorten(name: str, n_characters: int) -> str:
 
 
 def in_order(names: Iterable[str], first: Iterable[str]) -> list[str]:
-    """Return the names that occur: those of `first` in its order, then all others sorted.
-
-    Examples
-    --------
-    >>> in_order(["b", "pixels", "a", "trained", "a"], MODEL_COLOURS)
-    ['trained', 'pixels', 'a', 'b']
-    """
+    """Return the names that occur: those of `first` in its order, then all others sorted."""
     found, first = set(names), list(first)
     return [name for name in first if name in found] + sorted(found - set(first))
 
 
 def colours_of(names: Sequence[str], fixed: Mapping[str, str]) -> dict[str, str]:
-    """Give each name its own colour, the same in every figure as far as colours go round.
-
-    Parameters
-    ----------
-    names : sequence of str
-    fixed : mapping of str to str
-        `MODEL_COLOURS` or the like.
-
-    Returns
-    -------
-    dict of str to str
-        A name without a fixed colour takes one by its hash, or the next that is free and nobody's fixed colour.
-
-    Examples
-    --------
-    >>> colours_of(["Fungi", "Fungorum"], KINGDOM_COLOURS)["Fungi"]
-    '#CC79A7'
-    """
+    """Give each name its own colour: its fixed one, or one by its hash, or the next that is free and nobody's."""
     chosen = {name: fixed[name] for name in set(names) & set(fixed)}
     for name in sorted(set(names) - set(fixed)):
         start = int(hashlib.sha256(name.encode()).hexdigest(), 16) % len(PALETTE)
@@ -181,13 +140,7 @@ def model_colour(name: str) -> str:
 
 
 def task_label(task: str) -> str:
-    """Put a task of metrics.csv in words.
-
-    Examples
-    --------
-    >>> task_label("zero_shot/unseen"), task_label("few_shot/5/unseen"), task_label("hierarchy/seen")
-    ('zero-shot, unseen species', '5 shots, unseen species', 'hierarchy, seen species')
-    """
+    """Put a task of metrics.csv in words."""
     kind, _, rest = task.partition("/")
     words = [part + " species" if part in PART_COLOURS else part for part in rest.split("/") if part]
     if kind == "few_shot" and words:

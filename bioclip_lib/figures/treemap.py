@@ -69,19 +69,7 @@ def _worst(row: np.ndarray, side: float) -> float:
 
 
 def lay_out(catalog: pd.DataFrame, width: float, height: float) -> pd.DataFrame:
-    """Place the taxa of a catalog's usable images.
-
-    Parameters
-    ----------
-    catalog : pd.DataFrame
-    width, height : float
-
-    Returns
-    -------
-    pd.DataFrame
-        One row a taxon of each rank of `DRAWN`, parents first: ``rank, name`` ('' where unknown), ``kingdom,
-        n_images, x, y, width, height, place`` (0 for the largest of its siblings, and so on).
-    """
+    """Place the taxa of a catalog's usable images: a row a taxon of each rank of `DRAWN`, parents first."""
     kept = catalog[catalog["excluded"] == ""]
     rows = []
 

@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from nbclient import NotebookClient
 from PIL import Image
 
-from bioclip_lib import RANKS, TEXT_TYPES
+from bioclip_lib import RANKS, TEXT_TYPES, figures
 from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
-from bioclip_lib.figures import data, style
+from bioclip_lib.figures import style
 from bioclip_lib.run import open_run
 
 MODELS = {"trained": 0.6, "frozen": 0.5, "pixels": 0.3, "random_init": 0.05, "hf-hub:imageomics/bioclip": 0.7}
@@ -112,21 +112,21 @@ def contact_sheet():
 WORDS = pd.DataFrame({t: np.arange(7.0) * (i + 1) for i, t in enumerate(TEXT_TYPES)}, index=["none", *RANKS[:-1]])
 WORDS["pairs"] = 1_000
 DRAWN = {
-    "contact_sheet": lambda: data.plot_contact_sheet(*contact_sheet(), n_columns=8),
-    "taxon_counts": lambda: data.plot_taxon_counts(catalog_table()),
-    "taxon_treemap": lambda: data.plot_taxon_treemap(map_rows()[1].assign(excluded="")),
-    "shared_words": lambda: data.plot_shared_words(WORDS),
-    "training": lambda: data.plot_training(training_log()),
-    "zero_shot": lambda: data.plot_zero_shot(score_rows()),
-    "zero_shot_of_one": lambda: data.plot_zero_shot(score_rows(DATASETS[:1], ["trained"])),
-    "few_shot": lambda: data.plot_few_shot(score_rows()),
-    "rank_accuracy": lambda: data.plot_rank_accuracy(rank_rows()),
-    "mistakes": lambda: data.plot_mistakes(mistake_rows()),
-    "map": lambda: data.plot_map(*map_rows(), title="trained"),
-    "mantel": lambda: data.plot_mantel(probe_details(), "hierarchy/unseen"),
-    "distance_by_rank": lambda: data.plot_distance_by_rank(probe_details(), "hierarchy/unseen", "frozen"),
-    "overview": lambda: data.plot_results_overview(score_rows()),
-    "overview_smoke": lambda: data.plot_results_overview(score_rows(profile="smoke")),
+    "contact_sheet": lambda: figures.plot_contact_sheet(*contact_sheet(), n_columns=8),
+    "taxon_counts": lambda: figures.plot_taxon_counts(catalog_table()),
+    "taxon_treemap": lambda: figures.plot_taxon_treemap(map_rows()[1].assign(excluded="")),
+    "shared_words": lambda: figures.plot_shared_words(WORDS),
+    "training": lambda: figures.plot_training(training_log()),
+    "zero_shot": lambda: figures.plot_zero_shot(score_rows()),
+    "zero_shot_of_one": lambda: figures.plot_zero_shot(score_rows(DATASETS[:1], ["trained"])),
+    "few_shot": lambda: figures.plot_few_shot(score_rows()),
+    "rank_accuracy": lambda: figures.plot_rank_accuracy(rank_rows()),
+    "mistakes": lambda: figures.plot_mistakes(mistake_rows()),
+    "map": lambda: figures.plot_map(*map_rows(), title="trained"),
+    "mantel": lambda: figures.plot_mantel(probe_details(), "hierarchy/unseen"),
+    "distance_by_rank": lambda: figures.plot_distance_by_rank(probe_details(), "hierarchy/unseen", "frozen"),
+    "overview": lambda: figures.plot_results_overview(score_rows()),
+    "overview_smoke": lambda: figures.plot_results_overview(score_rows(profile="smoke")),
 }
 
 
@@ -262,23 +262,23 @@ def test_counts_training_and_words_show_their_tables(drawn):
 
 
 def test_classes_are_counted_in_whole_numbers_and_one_mistake_is_singular():
-    left = data.plot_taxon_counts(catalog_table()).axes[0]
+    left = figures.plot_taxon_counts(catalog_table()).axes[0]
     assert all(float(tick).is_integer() for tick in left.get_xticks())
-    fig = data.plot_mistakes(mistake_rows().assign(n=1))
+    fig = figures.plot_mistakes(mistake_rows().assign(n=1))
     assert fig.axes[0].get_title().endswith(": 1 mistake")
 
 
 def test_excluded_images_are_not_counted():
     table = catalog_table()
     table.loc[0, "excluded"] = "zero bytes"
-    right = data.plot_taxon_counts(table).axes[1]
+    right = figures.plot_taxon_counts(table).axes[1]
     assert sum(bar.get_width() for bar in right.patches) == len(table) - 1
 
 
 def test_rank_accuracy_and_mistakes_are_of_the_named_model(drawn):
     assert drawn["rank_accuracy"].axes[0].lines[0].get_ydata() == pytest.approx(0.9 - 0.1 * np.arange(7))
     assert [bar.get_height() for bar in drawn["mistakes"].axes[0].patches] == pytest.approx(np.arange(1, 8) / 28)
-    for plot, table in ((data.plot_rank_accuracy, rank_rows()), (data.plot_mistakes, mistake_rows())):
+    for plot, table in ((figures.plot_rank_accuracy, rank_rows()), (figures.plot_mistakes, mistake_rows())):
         assert "of frozen" in texts_of(plot(table, model="frozen"))[-1]
 
 
@@ -289,13 +289,13 @@ def test_a_map_draws_every_image_in_every_panel(drawn):
         known = rows[rows[rank] != ""]
         n_taxa = len(known.groupby(["genus", "species"])) if rank == "species" else known[rank].nunique()
         assert ax.get_title() == f"{rank} ({n_taxa})" and len(ax.get_legend().get_texts()) == min(8, n_taxa)
-    few = data.plot_map(*map_rows(), n_groups=3)
+    few = figures.plot_map(*map_rows(), n_groups=3)
     assert len(few.axes[5].get_legend().get_texts()) == 3
 
 
 def test_species_of_two_genera_with_one_epithet_are_two_groups():
     rows = pd.DataFrame([("A", "", "", "", "", g, "major") for g in ("Parus", "Puma") * 3], columns=list(RANKS))
-    fig = data.plot_map(np.zeros((6, 2)), rows)
+    fig = figures.plot_map(np.zeros((6, 2)), rows)
     assert fig.axes[6].get_title() == "species (2)" and fig.axes[5].get_title() == "genus (2)"
 
 
@@ -304,7 +304,7 @@ def test_mantel_tells_observed_and_p(drawn):
     assert len(axs) == 15 and "ρ = 0.50\np = 0.0033" in [t.get_text() for t in axs[0].texts]
     assert axs[0].lines[0].get_xdata()[0] == 0.5
     details = {("d", "t", "trained"): {"observed": np.nan, "null": np.zeros(9)}}
-    assert "all distances are equal" in texts_of(data.plot_mantel(details, "t"))
+    assert "all distances are equal" in texts_of(figures.plot_mantel(details, "t"))
 
 
 def test_distances_are_boxed_by_shared_rank(drawn):
@@ -316,11 +316,11 @@ def test_distances_are_boxed_by_shared_rank(drawn):
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: data.plot_zero_shot(score_rows().iloc[:0]),
-        lambda: data.plot_few_shot(score_rows().iloc[:0]),
-        lambda: data.plot_results_overview(score_rows().iloc[:0]),
-        lambda: data.plot_mantel({}, "hierarchy/unseen"),
-        lambda: data.plot_distance_by_rank({}, "hierarchy/unseen", "trained"),
+        lambda: figures.plot_zero_shot(score_rows().iloc[:0]),
+        lambda: figures.plot_few_shot(score_rows().iloc[:0]),
+        lambda: figures.plot_results_overview(score_rows().iloc[:0]),
+        lambda: figures.plot_mantel({}, "hierarchy/unseen"),
+        lambda: figures.plot_distance_by_rank({}, "hierarchy/unseen", "trained"),
     ],
 )
 def test_nothing_to_show_is_said(draw):
@@ -330,7 +330,7 @@ def test_nothing_to_show_is_said(draw):
 def test_a_given_axes_is_drawn_into():
     fig = Figure()
     first, second = fig.subplots(1, 2)
-    assert data.plot_shared_words(WORDS, ax=second) is fig
+    assert figures.plot_shared_words(WORDS, ax=second) is fig
     assert len(second.lines) == 5 and not first.lines
 
 
@@ -356,8 +356,8 @@ def test_fixed_colours_stay_and_many_names_still_get_one():
     colours = style.colours_of(names, style.MODEL_COLOURS)
     assert set(colours) == set(names)
     assert {name: colours[name] for name in style.MODEL_COLOURS} == style.MODEL_COLOURS
-    assert data.model_colour("trained") == style.MODEL_COLOURS["trained"]
-    assert data.model_colour("x") in style.PALETTE
+    assert style.model_colour("trained") == style.MODEL_COLOURS["trained"]
+    assert style.model_colour("x") in style.PALETTE
 
 
 # Notebooks
@@ -386,8 +386,8 @@ def run(tmp_path):
 
 
 def save(run, name="flow", **provenance):
-    fig = data.plot_shared_words(WORDS)
-    return data.save_figure(fig, name, run, {"notebook": "01_dataset_construction", **provenance})
+    fig = figures.plot_shared_words(WORDS)
+    return figures.save_figure(fig, name, run, {"notebook": "01_dataset_construction", **provenance})
 
 
 def test_a_figure_is_saved_with_how_it_was_made(run):
@@ -444,10 +444,10 @@ def test_an_interrupted_save_leaves_no_account_of_it(run, monkeypatch):
 
 def test_a_smoke_run_marks_its_figures_once(tmp_path):
     run = open_run(tmp_path / "smoke", load_config("smoke"))
-    fig = data.plot_results_overview(score_rows(profile="smoke"))
+    fig = figures.plot_results_overview(score_rows(profile="smoke"))
     for _ in range(2):
-        data.save_figure(fig, "overview", run, {"notebook": "10_paper_figures"})
+        figures.save_figure(fig, "overview", run, {"notebook": "10_paper_figures"})
     assert sum("not a result" in text for text in texts_of(fig)) == 1
-    bare = data.plot_shared_words(WORDS)
-    data.save_figure(bare, "flow", run, {"notebook": "01_dataset_construction"})
+    bare = figures.plot_shared_words(WORDS)
+    figures.save_figure(bare, "flow", run, {"notebook": "01_dataset_construction"})
     assert any("not a result" in text for text in texts_of(bare))

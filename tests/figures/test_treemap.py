@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.transforms import Bbox
 
-from bioclip_lib import RANKS
+from bioclip_lib import RANKS, figures
 from bioclip_lib.config import SyntheticConfig
-from bioclip_lib.figures import data, style
+from bioclip_lib.figures import style
 from bioclip_lib.figures.treemap import DRAWN, lay_out, squarify
 from bioclip_lib.synthetic.tree import grow_tree
 
@@ -92,7 +92,7 @@ def test_tiles_by_hand():
 @pytest.mark.parametrize("smoke", [False, True])
 def test_names_stand_within_their_rectangle_and_apart(name, smoke):
     table = SETS[name]()
-    fig = data.plot_taxon_treemap(table)
+    fig = figures.plot_taxon_treemap(table)
     if smoke:
         style.mark_smoke(fig)
     fig.canvas.draw()
@@ -116,19 +116,19 @@ def test_names_stand_within_their_rectangle_and_apart(name, smoke):
 @pytest.mark.parametrize("name", SETS)
 def test_the_drawn_areas_are_the_counts(name):
     table = SETS[name]()
-    boxes = [p for p in data.plot_taxon_treemap(table).axes[0].patches if p.get_gid() == "order"]
+    boxes = [p for p in figures.plot_taxon_treemap(table).axes[0].patches if p.get_gid() == "order"]
     areas = sorted(box.get_width() * box.get_height() for box in boxes)
     counts = sorted(table.groupby(list(DRAWN)).size())
     assert areas == pytest.approx(np.array(counts) * sum(areas) / len(table))
 
 
 def test_the_title_tells_what_all_share_and_the_legend_the_kingdoms():
-    fig = data.plot_taxon_treemap(BIRDS)
+    fig = figures.plot_taxon_treemap(BIRDS)
     assert fig.axes[0].get_title(loc="left") == "Animalia › Chordata › Aves: 135 images of 4 orders" and not fig.legends
-    fig = data.plot_taxon_treemap(images(("Animalia A B C", 3), ("- - - -", 2), ("Fungi D E -", 1)))
+    fig = figures.plot_taxon_treemap(images(("Animalia A B C", 3), ("- - - -", 2), ("Fungi D E -", 1)))
     assert fig.axes[0].get_title(loc="left") == "6 images of 1 order"
     assert [t.get_text() for t in fig.legends[0].get_texts()] == ["Animalia (3)", "not known (2)", "Fungi (1)"]
-    fig = data.plot_taxon_treemap(BIRDS.assign(excluded="truncated"))
+    fig = figures.plot_taxon_treemap(BIRDS.assign(excluded="truncated"))
     assert [t.get_text() for t in fig.axes[0].texts] == ["no usable image"]
 
 
@@ -137,6 +137,6 @@ def test_any_name_is_drawn_as_text(name, recwarn):
     table = images(("Animalia - - -", 3), ("Plantae - - -", 2)).assign(rank="", scientific_name="", species="")
     table = table.assign(verbatim_name=["x", "x", "y", "z", "z"], source="s", family="", split="train")
     for odd in (table.replace("Animalia", name), table.assign(kingdom=name, phylum=name), table.assign(source=name)):
-        for fig in (data.plot_taxon_treemap(odd), data.plot_taxon_counts(odd)):
+        for fig in (figures.plot_taxon_treemap(odd), figures.plot_taxon_counts(odd)):
             fig.canvas.draw()
     assert not [str(w.message) for w in recwarn if "layout" in str(w.message)]
