@@ -134,7 +134,6 @@ IMPOSSIBLE = [
     ("evaluate.shots", "1,1", "give distinct numbers"),
     ("evaluate.shots", [], "give distinct numbers"),
     ("evaluate.n_folds", 0, "give a number from 1"),
-    ("evaluate.n_bootstraps", 0, "give a number from 1"),
     ("evaluate.n_permutations", -5, "give a number from 1"),
     ("evaluate.batch_size", 0, "give a number from 1"),
     ("evaluate.seed", -1, "give a number from 0"),

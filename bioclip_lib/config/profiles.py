@@ -28,7 +28,6 @@ PROFILES: dict[str, dict[str, Any]] = {
         "train.warmup_steps": 10,
         "train.val_every_steps": 30,
         "train.checkpoint_every_steps": 30,
-        "evaluate.n_bootstraps": 200,
         "evaluate.n_permutations": 199,
     },
     # The first run: the embedded tree of life, no download, minutes on 2 cores (README).

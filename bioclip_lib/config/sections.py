@@ -195,13 +195,12 @@ class EvaluateConfig(Section):
     models: tuple[str, ...] = setting((), "addresses of further models that the run's own is compared with")
     shots: tuple[int, ...] = setting((1, 5), "labelled images a class, distinct", "[1, 1e6]")
     n_folds: int = setting(5, "draws of the shots", "[1, 10_000]")
-    n_bootstraps: int = setting(2_000, "of an interval", "[1, 1e6]")
     n_permutations: int = setting(9_999, "of a null model", "[1, 1e8]")
     batch_size: int = setting(256, "images, or texts, encoded at once", "[1, 1e6]")
     precision: str = setting(
         "auto", "of images' features; auto: bf16 if it gains, fp32 for published sets", ("auto", "fp32", "bf16")
     )
-    seed: int = setting(0, "of folds, bootstraps, permutations and maps", _SEEDS)
+    seed: int = setting(0, "of folds, permutations and maps", _SEEDS)
 
     def _check_together(self) -> None:
         if not self.shots or len(set(self.shots)) < len(self.shots):

@@ -20,13 +20,13 @@ from .leaderboard import (
 )
 from .metrics import append_metrics, read_metrics
 from .sets import score_sets
-from .statistics import bootstrap_interval
-from .zero_shot import mean_distances, mistake_distances, rank_accuracy, score_zero_shot, string_reports
+from .statistics import mean_interval
+from .zero_shot import calibration, mean_distances, mistake_distances, rank_accuracy, score_zero_shot, string_reports
 
 __all__ = [
     "append_metrics",
-    "bootstrap_interval",
     "build_leaderboard",
+    "calibration",
     "can_name",
     "class_encoder",
     "compare_few_shot",
@@ -37,6 +37,7 @@ __all__ = [
     "fold_scores",
     "load_features",
     "mean_distances",
+    "mean_interval",
     "mistake_distances",
     "percent_table",
     "rank_accuracy",

@@ -17,7 +17,7 @@ from ..config import EvaluateConfig
 from ..errors import InputError
 from ..shards import captions
 from .classifiers import nearest_shot, ridge_probe, simple_shot, text_anchored
-from .statistics import detectable_difference, holm, paired_difference
+from .statistics import COMPARED, compare, with_holm
 from .tasks import ASIS, SCORE_COLUMNS, Features, evaluated_images, rows_of, with_interval
 
 MODES = ("independent", "cumulative")
@@ -26,12 +26,6 @@ PARTS = ("all", "cumulative", "unseen")
 FOLD_COLUMNS = ("k", "fold", "image_id", "class_key", "shot")
 Fold = tuple[np.ndarray, np.ndarray]
 _QUERY_COLUMNS = ["image_id", "class_key", "fold", "correct", "model", "method", "dataset", "part", "k"]
-
-
-def check_shots(shots: Sequence[int], n_folds: int) -> None:
-    """Raise `InputError` for shots and folds that cannot be drawn."""
-    if not len(shots) or min(shots) < 1 or len(set(shots)) < len(shots) or n_folds < 1:
-        raise InputError(f"evaluate.shots {list(shots)} and n_folds {n_folds} must be distinct numbers from 1")
 
 
 def few_shot_folds(
@@ -45,7 +39,8 @@ def few_shot_folds(
     """
     if mode not in MODES:
         raise InputError(f"unknown few-shot mode {mode!r}; choose {' or '.join(MODES)}")
-    check_shots(shots, n_folds)
+    if not len(shots) or min(shots) < 1 or len(set(shots)) < len(shots) or n_folds < 1:
+        raise InputError(f"shots {list(shots)} and n_folds {n_folds} must be distinct numbers from 1")
     images = _images_of_classes(labels, max(shots))
     folds: dict[int, list[Fold]] = {}
     for k in shots:
@@ -160,7 +155,6 @@ def draw_folds(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
         with an image more than the most shots), ``unseen`` (held-out species among themselves), ``cumulative`` (all
         classes in the original's accumulating folds). Empty where no set has two such classes.
     """
-    check_shots(config.shots, config.n_folds)
     drawn = [pd.DataFrame(columns=["dataset", "part", *FOLD_COLUMNS])]
     for dataset, group in evaluated_images(table).groupby("dataset"):
         sizes = group.groupby("class_key")["part"].transform("size")
@@ -202,8 +196,8 @@ def score_few_shot(
     Returns
     -------
     scores : DataFrame
-        Rows for `append_metrics`: top1 (mean over folds) and macro_top1 (mean over classes of their accuracy in
-        all folds); the intervals are bootstraps over classes. The task ``few_shot/<k>`` is SimpleShot on the folds of
+        Rows for `append_metrics`: top1 (mean over folds) and macro_top1 (mean over classes of their accuracy in all
+        folds); the intervals are for another set of classes. The task ``few_shot/<k>`` is SimpleShot on the folds of
         ``all``; ``/unseen``, ``/cumulative`` and then the other methods are appended. Cumulative folds are asked of
         SimpleShot only: they repeat the original's protocol.
     queries : DataFrame
@@ -226,7 +220,7 @@ def score_few_shot(
                     answers = fold_answers(features, labels, pool.index, parts, predict)
                     keys = {"model": name, "method": method, "dataset": dataset, "part": part, "k": k}
                     queries.append(answers.assign(**keys))
-                    scores += score_answers(keys, answers, config)
+                    scores += score_answers(keys, answers)
     every = pd.concat(queries, ignore_index=True) if queries else pd.DataFrame(columns=_QUERY_COLUMNS)
     return pd.DataFrame(scores, columns=SCORE_COLUMNS), every
 
@@ -268,15 +262,15 @@ def task_of(part: str, k: int, method: str) -> str:
     return "/".join(words)
 
 
-def score_answers(keys: dict, answers: pd.DataFrame, config: EvaluateConfig) -> list[dict]:
+def score_answers(keys: dict, answers: pd.DataFrame) -> list[dict]:
     """Return the rows of top1 and macro_top1."""
     per_class = answers.groupby("class_key")["correct"].mean()
     row = {"model": keys["model"], "dataset": keys["dataset"]}
     row["task"] = task_of(keys["part"], keys["k"], keys["method"])
     counts = {"n": answers["image_id"].nunique(), "seeds": answers["fold"].nunique(), "chance": 1 / len(per_class)}
     values, classes = answers["correct"].to_numpy(float), answers["class_key"].to_numpy()
-    top1 = with_interval(values, classes, config)
-    macro = with_interval(per_class.to_numpy(), per_class.index.to_numpy(), config)
+    top1 = with_interval(values, classes)
+    macro = with_interval(per_class.to_numpy(), per_class.index.to_numpy())
     return [{**row, "metric": "top1", **top1, **counts}, {**row, "metric": "macro_top1", **macro, **counts}]
 
 
@@ -307,7 +301,7 @@ def fold_scores(scores: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
     return table[[*keys, "mean", "std", *per_fold.columns, "ci_low", "ci_high", "macro", "n", "chance"]]
 
 
-def compare_few_shot(queries: pd.DataFrame, column: str, reference: str, config: EvaluateConfig) -> pd.DataFrame:
+def compare_few_shot(queries: pd.DataFrame, column: str, reference: str) -> pd.DataFrame:
     """Compare a model, or a method, with each other one, paired on the same queries of the same folds.
 
     Parameters
@@ -318,16 +312,14 @@ def compare_few_shot(queries: pd.DataFrame, column: str, reference: str, config:
         What is compared: "model" within each method, or "method" within each model.
     reference : str
         A model or a method.
-    config : EvaluateConfig
 
     Returns
     -------
     DataFrame
-        ``dataset, part, k``, the other of model and method, ``baseline, value, ci_low, ci_high, p_value, p_holm,
-        detectable, n``: accuracy of the reference minus the baseline's, with interval and p-value of a bootstrap over
-        classes (`paired_difference`); the p-value corrected over data sets and baselines of the same question;
-        the difference that would be found with a power of 80 % (`detectable_difference`); the number of
-        images, as in the scores, however many folds ask them.
+        ``dataset, part, k``, the other of model and method, ``baseline``, and the reference's accuracy minus the
+        baseline's: ``value, ci_low, ci_high, p_value, p_flips`` (`paired_difference`, over classes), each p-value with
+        its ``_holm``, corrected over data sets and baselines of the same question; ``detectable`` (the difference that
+        would be found with a power of 80 %), ``n_classes``, ``n`` images, however many folds ask them.
 
     Raises
     ------
@@ -345,13 +337,8 @@ def compare_few_shot(queries: pd.DataFrame, column: str, reference: str, config:
         for baseline in wide.columns.drop(reference, errors="ignore"):
             if group[[reference, baseline]].isna().any(axis=None):  # not asked here
                 continue
-            a, b = group[reference].to_numpy(), group[baseline].to_numpy()
             image_ids, classes = (group.index.get_level_values(name) for name in ("image_id", "class_key"))
-            test = paired_difference(a, b, classes, config.n_bootstraps, config.seed)._asdict()
-            found = {"detectable": detectable_difference(a, b, classes), "n": image_ids.nunique()}
-            rows.append({**dict(zip(["dataset", *question], keys, strict=True)), "baseline": baseline, **test, **found})
-    columns = ["dataset", *question, "baseline", "value", "ci_low", "ci_high", "p_value", "detectable", "n"]
-    table = pd.DataFrame(rows, columns=columns)
-    p_holm = table.groupby(question)["p_value"].transform(lambda p: holm(p.to_numpy()))
-    table.insert(table.columns.get_loc("p_value") + 1, "p_holm", p_holm)
-    return table
+            found = compare(group[reference].to_numpy(), group[baseline].to_numpy(), classes.to_numpy())
+            asked = {**dict(zip(["dataset", *question], keys, strict=True)), "baseline": baseline}
+            rows.append({**asked, **found, "n": image_ids.nunique()})
+    return with_holm(pd.DataFrame(rows, columns=["dataset", *question, "baseline", *COMPARED, "n"]), question)

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..config import EvaluateConfig
 from ..errors import InputError
 from ..run import REPOSITORY, write_json
 from .metrics import KEYS, read_metrics
-from .statistics import detectable_difference, holm, mcnemar, paired_difference, rank_table
+from .statistics import COMPARED, compare, mcnemar, rank_table, with_holm
 
 PUBLISHED_CSV = REPOSITORY / "data" / "published_numbers.csv"
 PUBLISHED_COLUMNS = ("set", "model", "task", "metric", "value", "source")
-LOWER_IS_BETTER = ("ece", "mistake_distance")
+LOWER_IS_BETTER = ("mistake_distance",)  # overconfidence is best at 0
+_PAIRS = ("only_reference", "only_baseline", "p_mcnemar")
 _KEYS = ["dataset", "task", "metric"]
 _COLUMNS = [*_KEYS, "model", "value", "ci_low", "ci_high", "n", "chance", "differs", "published", "source"]
 
@@ -64,7 +64,7 @@ def read_published(path: str | Path = PUBLISHED_CSV) -> pd.DataFrame:
 def build_leaderboard(results: pd.DataFrame, published: pd.DataFrame, differs: Mapping[str, str]) -> pd.DataFrame:
     """Set results and published numbers of the same data set, task and metric below each other, the best first.
 
-    The best is the lowest of `LOWER_IS_BETTER`, else the highest.
+    The best is the lowest of `LOWER_IS_BETTER`, the over-confidence nearest to 0, else the highest.
 
     Parameters
     ----------
@@ -82,12 +82,13 @@ def build_leaderboard(results: pd.DataFrame, published: pd.DataFrame, differs: M
         chance of a published number are empty: they were not published. A number whose ``differs`` is not empty must
         not be compared with a published one.
     """
-    ours = results[results["metric"] != "p_value"].assign(published=False, source="")
+    ours = results[~results["metric"].str.startswith("p_")].assign(published=False, source="")
     ours["differs"] = ours["dataset"].map(differs).fillna("")
     theirs = published.rename(columns={"set": "dataset"}).assign(published=True, differs="")
     theirs = theirs.merge(ours[_KEYS].drop_duplicates(), on=_KEYS)
     board = pd.concat([ours, theirs.astype({"value": float})], ignore_index=True) if len(theirs) else ours
     badness = board["value"].where(board["metric"].isin(LOWER_IS_BETTER), -board["value"])
+    badness = badness.where(board["metric"] != "overconfidence", board["value"].abs())
     board = board.assign(badness=badness).sort_values([*_KEYS, "badness"], kind="stable")
     return board[_COLUMNS].reset_index(drop=True)
 
@@ -141,7 +142,7 @@ def ranks_over_sets(board: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables[1:] or tables, ignore_index=True)[list(tables[0].columns)]
 
 
-def compare_zero_shot(predictions: pd.DataFrame, reference: str, config: EvaluateConfig) -> pd.DataFrame:
+def compare_zero_shot(predictions: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Compare a model with each other one on the same images, corrected over data sets and baselines.
 
     Parameters
@@ -150,15 +151,14 @@ def compare_zero_shot(predictions: pd.DataFrame, reference: str, config: Evaluat
         Of `score_zero_shot`.
     reference : str
         A model.
-    config : EvaluateConfig
 
     Returns
     -------
     DataFrame
-        ``dataset, part, baseline, value, ci_low, ci_high, p_value, p_holm`` (accuracy of the reference minus the
-        baseline's; bootstrap over classes: for another set of species), ``only_reference, only_baseline, p_mcnemar,
-        p_mcnemar_holm`` (exact, over images: for these species), ``detectable`` (the difference that this many classes
-        would show in four of five cases) and ``n``.
+        ``dataset, part, baseline``, and the reference's accuracy minus the baseline's: ``value, ci_low, ci_high,
+        p_value, p_flips`` (`paired_difference`, for another set of classes), ``detectable`` (the difference that this
+        many classes would show in four of five cases), ``n_classes``; ``only_reference, only_baseline, p_mcnemar``
+        (exact, for these images alone); ``n`` images. Each p-value with its ``_holm``, over data sets and baselines.
 
     Raises
     ------
@@ -176,17 +176,10 @@ def compare_zero_shot(predictions: pd.DataFrame, reference: str, config: Evaluat
             if both.empty:
                 continue
             a, b = both[reference].to_numpy(), both[baseline].to_numpy()
-            classes = both.index.get_level_values("class_key").to_numpy()
-            test = paired_difference(a, b, classes, config.n_bootstraps, config.seed)._asdict()
-            pairs = dict(zip(("only_reference", "only_baseline", "p_mcnemar"), mcnemar(a, b), strict=True))
-            found = {"detectable": detectable_difference(a, b, classes), "n": len(both)}
-            rows.append({"dataset": dataset, "part": part, "baseline": baseline, **test, **pairs, **found})
-    columns = ["dataset", "part", "baseline", "value", "ci_low", "ci_high", "p_value", "only_reference"]
-    table = pd.DataFrame(rows, columns=[*columns, "only_baseline", "p_mcnemar", "detectable", "n"])
-    for column, corrected in (("p_value", "p_holm"), ("p_mcnemar", "p_mcnemar_holm")):
-        adjusted = table.groupby("part")[column].transform(lambda p: holm(p.to_numpy()))
-        table.insert(table.columns.get_loc(column) + 1, corrected, adjusted)
-    return table
+            found = compare(a, b, both.index.get_level_values("class_key").to_numpy())
+            pairs = dict(zip(_PAIRS, mcnemar(a, b), strict=True))
+            rows.append({"dataset": dataset, "part": part, "baseline": baseline, **found, **pairs, "n": len(both)})
+    return with_holm(pd.DataFrame(rows, columns=["dataset", "part", "baseline", *COMPARED, *_PAIRS, "n"]), ["part"])
 
 
 def write_leaderboard(path: str | Path, **tables: pd.DataFrame) -> None:

@@ -71,7 +71,6 @@ def score_sets(run: Run, config: Config) -> tuple[dict[str, pd.DataFrame], pd.Da
     """
     if not config.evaluate.sets:
         return {}, pd.DataFrame(columns=["title", "n_images", "differs", "notes", "to_do"])
-    few_shot.check_shots(config.evaluate.shots, config.evaluate.n_folds)
     survey = survey_sets(config.evaluate.sets)
     survey = survey.join(read_registry()[["layout", "notes"]]).fillna({"notes": ""})
     survey = survey.query("layout != '' or path != ''")
@@ -114,7 +113,7 @@ def _score_set(run: Run, config: Config, loaded: BenchmarkSet, contestants: Mapp
             strings = class_strings(class_table(images), text_type)
             weights = zero_shot.class_weights(strings, encoder, TEMPLATES)
             keys = {"model": model, "dataset": name, "task": "zero_shot"}
-            found = (values, labels, candidates, weights, encoder.logit_scale, config.evaluate)
+            found = (values, labels, candidates, weights, encoder.logit_scale)
             rows += zero_shot.score_candidates(keys, *found)[0]
         enough = images.groupby("class_key")["class_key"].transform("size").to_numpy() > max(config.evaluate.shots)
         if len(np.unique(labels[enough])) < 2:
@@ -124,7 +123,7 @@ def _score_set(run: Run, config: Config, loaded: BenchmarkSet, contestants: Mapp
         for k, folds in few_shot.few_shot_folds(*asked).items():
             answers = few_shot.fold_answers(pool, labels[enough], ids, folds, simple_shot)
             keys = {"model": model, "dataset": name, "part": "all", "k": k, "method": "simple_shot"}
-            rows += few_shot.score_answers(keys, answers, config.evaluate)
+            rows += few_shot.score_answers(keys, answers)
     return pd.DataFrame(rows, columns=SCORE_COLUMNS)
 
 

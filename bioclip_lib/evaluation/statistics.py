@@ -1,7 +1,10 @@
 """Statistics of scores: intervals, paired tests, corrections, calibration, ranks over data sets, what n can show.
 
-Takes arrays of values image by image, p-values, or a table of scores; returns numbers. Knows no model and no path.
-Refuses values that are not finite, and answers that are not paired.
+Takes arrays of values image by image, p-values, or a table of scores; returns numbers, without any draw. Knows no model
+and no path. Refuses values that are not finite, and answers that are not paired.
+
+Images of one species are not independent, so classes are the units: every interval and test below is for another set
+of species of the same kind, unless it says "for these images". `speed/intervals.py` measures how often they hold.
 """
 
 from typing import NamedTuple
@@ -9,23 +12,34 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.special import expit, logit
 
 from ..errors import InputError
 
 LEVEL = 0.95  # coverage of intervals
 ALPHA, POWER = 0.05, 0.8  # of `detectable_difference`
-MIN_SETS = 10  # fewer, and the chi-square approximation of Friedman's test is poor (Demšar 2006, section 3.2.2)
-_DRAWS = 2_000_000  # group counts drawn at a time, to bound the memory
-_ROUNDING = 1e-9  # a mean and its bootstraps are summed in different orders
+MIN_SETS = 5  # of Friedman's test: by simulation its size is 4 to 6 % from here on
+COMPARED = ("value", "ci_low", "ci_high", "p_value", "p_flips", "detectable", "n_classes")  # of `compare`
+_EXACT_STEPS = 20_000  # differences that are no whole numbers are flipped in steps of a 20,000th of their sum
+_ROUNDING = 1e-12  # of sums that are 0 but for the order in which they were added
+
+
+class Jackknife(NamedTuple):
+    """A mean, its standard error over classes, and the number of classes that it is worth, ``(sum n)^2 / sum n^2``."""
+
+    mean: float
+    error: float
+    n_effective: float
 
 
 class PairedDifference(NamedTuple):
-    """Mean of a - b, its interval, and the two-sided p-value of no difference."""
+    """Mean of a - b, its interval, and two-sided p-values of no difference: by t, and by exact flips of signs."""
 
     value: float
     ci_low: float
     ci_high: float
     p_value: float
+    p_flips: float
 
 
 class McNemar(NamedTuple):
@@ -36,99 +50,169 @@ class McNemar(NamedTuple):
     p_value: float
 
 
-def bootstrap_interval(
+def jackknife(values: np.ndarray, groups: np.ndarray | None = None) -> Jackknife:
+    """Leave out one group at a time, by default one value, with all its values (Efron & Stein 1981)."""
+    sums, counts = _group_sums(values, groups)
+    n_groups, total, n = len(counts), sums.sum(), counts.sum()
+    if n_groups < 2:
+        return Jackknife(float(total / n), 0.0, 1.0)
+    without = (total - sums) / (n - counts)  # (G,)
+    error = np.sqrt((n_groups - 1) / n_groups * ((without - without.mean()) ** 2).sum())
+    return Jackknife(float(total / n), float(error), float(n**2 / (counts**2).sum()))
+
+
+def mean_interval(
     values: np.ndarray,
     groups: np.ndarray | None = None,
-    n_bootstraps: int = 2_000,
-    seed: int = 0,
+    bounds: tuple[float, float] = (0.0, 1.0),
     level: float = LEVEL,
 ) -> tuple[float, float]:
-    """Estimate an interval for a mean by resampling groups with all their values.
+    """Estimate an interval for a mean of bounded values, for another set of groups of the same kind.
 
     Parameters
     ----------
     values : ndarray of shape (n,)
         One value an image, such as 1.0 for a right answer.
     groups : ndarray of shape (n,), optional
-        What is drawn: each image's class, so that the interval holds for another set of species of the same kind.
-        By default each image is a group.
-    n_bootstraps, seed : int
+        Each image's class. By default each image is a group: an interval for these images alone.
+    bounds : tuple of float
+        What a value can be at least and at most.
     level : float
         Coverage, in (0, 1).
 
     Returns
     -------
     low, high : float
-        Percentiles of the bootstrapped means, widened to contain the mean where rounding or skew leaves it outside.
+        Within the bounds; around the mean.
 
     Raises
     ------
     InputError
-        If there are no values, some are not finite, or the level is not in (0, 1).
+        If there are no values, some are not finite or outside the bounds, or the level is not in (0, 1).
 
     Notes
     -----
-    Images of one species are not independent: resampling images alone gives intervals that are far too narrow for a
-    claim about species. With fewer than about 10 groups percentile intervals are too narrow as well, and one group, or
-    values that are all equal, give an interval of width 0: that is no certainty.
+    Student's t on the logit, with the jackknife's standard error and ``G_eff - 1`` degrees of freedom, where ``G_eff =
+    (sum n)^2 / sum n^2`` counts uneven groups for what they are worth. Where no group differs from another, all right
+    or all wrong above all, it is the exact binomial interval of G_eff draws: of all right ``[.025^(1 / G_eff), 1]``.
+    It covers 93 to 99 % from 5 to 96 classes, where the percentile bootstrap covered 72 to 93; near 0 or 1 in few
+    classes every method is too narrow, this one too (`speed/intervals.py`).
 
     Examples
     --------
-    >>> bootstrap_interval(np.ones(4))
-    (1.0, 1.0)
+    >>> low, high = mean_interval(np.ones(40), np.repeat(np.arange(4), 10))
+    >>> round(low, 3), high
+    (0.398, 1.0)
     """
-    means, mean = _bootstrap_means(values, groups, n_bootstraps, seed)
-    return _percentiles(means, mean, level)
+    _check_level(level)
+    low, width = bounds[0], bounds[1] - bounds[0]
+    mean, error, n = jackknife((np.asarray(values, dtype=float) - low) / width, groups)
+    if not -_ROUNDING <= mean <= 1 + _ROUNDING:
+        raise InputError(f"values have the mean {low + width * mean:g}, outside {bounds}; give the bounds of a value")
+    if error <= _ROUNDING or min(mean, 1 - mean) <= _ROUNDING:
+        ends = _binomial_interval(mean, n, level)
+    else:
+        reach = stats.t.ppf((1 + level) / 2, n - 1) * error / (mean * (1 - mean))
+        ends = expit(logit(mean) + np.array([-reach, reach]))
+    return float(low + width * min(ends[0], mean)), float(low + width * max(ends[1], mean))
 
 
-def paired_difference(
-    a: np.ndarray,
-    b: np.ndarray,
-    groups: np.ndarray | None = None,
-    n_bootstraps: int = 2_000,
-    seed: int = 0,
-) -> PairedDifference:
-    """Compare two models on the same images by a bootstrap of their differences.
+def difference_interval(values: np.ndarray, groups: np.ndarray | None = None) -> tuple[float, float]:
+    """Return the interval of a mean of values in [-1, 1]: Student's t with the jackknife's error, G_eff - 1 degrees."""
+    mean, error, n = jackknife(values, groups)
+    if error <= _ROUNDING:  # no group differs from another: see `mean_interval`
+        low, high = 2 * np.array(_binomial_interval((mean + 1) / 2, n, LEVEL)) - 1
+        return float(low), float(high)
+    reach = stats.t.ppf((1 + LEVEL) / 2, n - 1) * error
+    return float(max(-1.0, mean - reach)), float(min(1.0, mean + reach))
+
+
+def paired_difference(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = None) -> PairedDifference:
+    """Compare two models on the same images, for another set of classes of the same kind.
 
     Parameters
     ----------
     a, b : ndarray of shape (n,)
-        Values of both models, image by image in the same order.
-    groups, n_bootstraps, seed
-        As of `bootstrap_interval`.
+        Values of both models in [0, 1], image by image in the same order.
+    groups : ndarray of shape (n,), optional
+        Each image's class; by default each image is a group.
 
     Returns
     -------
     PairedDifference
-        ``value`` is mean(a) - mean(b); the p-value is twice the smaller share of bootstraps on one side of 0, at least
-        2 / (n_bootstraps + 1) and, of G groups, 2^(1 - G): as often do equal models differ to one side in all groups.
-        1 for models that never differ.
+        ``value`` is mean(a) - mean(b); interval and ``p_value`` are Student's t with the jackknife's standard error
+        over groups and ``G_eff - 1`` degrees of freedom (`mean_interval`). ``p_flips`` flips the sign of each group's
+        sum of differences, in all 2^G ways: exact where equal models might as well change names within a group. Where
+        all groups differ by the same, it is both. 1 for models that never differ.
 
     Raises
     ------
     InputError
-        If the models were not asked the same number of images, or as of `bootstrap_interval`.
+        If the models were not asked the same number of images, or a value is not finite.
 
     Notes
     -----
     Two intervals may overlap while the difference is certain: much of what makes an image hard is common to both.
-    With few groups the interval is too narrow and the p-value too small: of equal models, p was below 0.05 in 14 of
-    100 cases with 6 groups, in 10 with 10, in 6 with 24.
 
     Examples
     --------
-    >>> paired_difference(np.array([1, 1, 0, 1]), np.array([1, 1, 0, 1]))
-    PairedDifference(value=0.0, ci_low=0.0, ci_high=0.0, p_value=1.0)
+    >>> paired_difference(np.array([1, 1, 0, 1]), np.array([1, 0, 0, 1]))[3:]
+    (0.391..., 1.0)
     """
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if a.shape != b.shape:
         raise InputError(f"a paired comparison needs the same images: {len(a)} and {len(b)} values given")
-    means, mean = _bootstrap_means(a - b, groups, n_bootstraps, seed)
-    low, high = _percentiles(means, mean, LEVEL)
-    tail = min((means <= _ROUNDING).sum(), (means >= -_ROUNDING).sum())
-    n_groups = len(a if groups is None else np.unique(groups))
-    p_value = max(2 * (tail + 1) / (n_bootstraps + 1), 2.0 ** (1 - n_groups))
-    return PairedDifference(mean, low, high, float(min(1.0, p_value)))
+    mean, error, n = jackknife(a - b, groups)
+    p_flips = p_value = _sign_flips(_group_sums(a - b, groups)[0])
+    if error > _ROUNDING:
+        p_value = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
+    return PairedDifference(mean, *difference_interval(a - b, groups), p_value, p_flips)
+
+
+def _sign_flips(sums: np.ndarray) -> float:
+    """Return how often flipped signs give a sum at least as far from 0 as these, exactly: by the sums' distribution."""
+    sums = np.abs(sums[np.abs(sums) > _ROUNDING]), abs(sums.sum())
+    if not len(sums[0]):
+        return 1.0
+    whole = np.allclose(sums[0], np.round(sums[0]), rtol=0, atol=1e-9) and sums[0].sum() <= _EXACT_STEPS
+    unit = 1.0 if whole else sums[0].sum() / _EXACT_STEPS
+    steps = np.round(sums[0] / unit).astype(int)
+    reachable, chance = int(steps.sum()), np.zeros(int(steps.sum()) + 1)  # of the sum of those that are not flipped
+    chance[0] = 1.0
+    for step in steps:
+        moved = np.zeros_like(chance)
+        moved[step:] = chance[: len(chance) - step]
+        chance = (chance + moved) / 2
+    reached = np.abs(2 * np.arange(reachable + 1) - reachable) >= sums[1] / unit - 0.5 * (1 if whole else len(steps))
+    return float(min(1.0, chance[reached].sum()))
+
+
+def detectable_difference(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = None) -> float:
+    """Return the true difference that would be found with these classes in four of five cases, by `paired_difference`.
+
+    ``(t(1 - ALPHA / 2) + t(POWER)) * error``, with quantiles of ``G_eff - 1`` degrees and the jackknife's error.
+    """
+    if len(a) != len(b):
+        raise InputError(f"a paired comparison needs the same images: {len(a)} and {len(b)} values given")
+    _, error, n = jackknife(np.asarray(a, dtype=float) - np.asarray(b, dtype=float), groups)
+    if n <= 1:
+        raise InputError("one group has no variance; compare on at least two classes")
+    return float(stats.t.ppf([1 - ALPHA / 2, POWER], n - 1).sum() * error)
+
+
+def compare(a: np.ndarray, b: np.ndarray, groups: np.ndarray) -> dict:
+    """Return `paired_difference` with ``n_classes`` and what they can show, ``detectable``, as a row of a table."""
+    test = paired_difference(a, b, groups)._asdict()
+    return {**test, "detectable": detectable_difference(a, b, groups), "n_classes": len(np.unique(groups))}
+
+
+def with_holm(table: pd.DataFrame, family: list[str]) -> pd.DataFrame:
+    """Set beside each column of p-values its correction within a family: ``p_holm`` of ``p_value``, else ``_holm``."""
+    for column in [column for column in table if column.startswith("p_")]:
+        corrected = table.groupby(family)[column].transform(lambda p: holm(p.to_numpy()))
+        name = "p_holm" if column == "p_value" else f"{column}_holm"
+        table.insert(table.columns.get_loc(column) + 1, name, corrected)
+    return table
 
 
 def _group_sums(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -145,28 +229,17 @@ def _group_sums(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarr
     return np.bincount(index, values), np.bincount(index)
 
 
-def _bootstrap_means(
-    values: np.ndarray, groups: np.ndarray | None, n_bootstraps: int, seed: int
-) -> tuple[np.ndarray, float]:
-    """Return bootstrapped means (n_bootstraps,) and the mean; groups are drawn with all their values."""
-    if n_bootstraps < 1:
-        raise InputError(f"evaluate.n_bootstraps is {n_bootstraps}; take 1,000 or more")
-    sums, counts = _group_sums(values, groups)
-    rng, n_groups, means = np.random.default_rng(seed), len(counts), []
-    chunk = max(1, _DRAWS // n_groups)
-    for start in range(0, n_bootstraps, chunk):
-        n = min(chunk, n_bootstraps - start)
-        weights = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n)  # (n, n_groups)
-        means.append((weights @ sums) / (weights @ counts))  # (n, n_groups) @ (n_groups,) -> (n,)
-    return np.concatenate(means), float(sums.sum() / counts.sum())
-
-
-def _percentiles(means: np.ndarray, mean: float, level: float) -> tuple[float, float]:
-    """Return the central interval of bootstrapped means, widened to contain the mean itself."""
+def _check_level(level: float) -> None:
     if not 0 < level < 1:
         raise InputError(f"an interval's level lies between 0 and 1, not at {level}")
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(min(low, mean)), float(max(high, mean))
+
+
+def _binomial_interval(share: float, n: float, level: float) -> tuple[float, float]:
+    """Return Clopper and Pearson's interval of a share of n draws, which need not be whole numbers."""
+    hits, tail = np.clip(share, 0, 1) * n, (1 - level) / 2
+    low = stats.beta.ppf(tail, hits, n - hits + 1) if hits > _ROUNDING else 0.0
+    high = stats.beta.isf(tail, hits + 1, n - hits) if n - hits > _ROUNDING else 1.0
+    return float(low), float(high)
 
 
 def p_value_interval(p_value: float, n_permutations: int) -> tuple[float, float]:
@@ -177,32 +250,10 @@ def p_value_interval(p_value: float, n_permutations: int) -> tuple[float, float]
 
 
 def mcnemar(a: np.ndarray, b: np.ndarray) -> McNemar:
-    """Test whether two models are right equally often on the same images (McNemar 1947), exactly.
+    """Test exactly whether models, each right or wrong on the same images, are right equally often (McNemar 1947).
 
-    Parameters
-    ----------
-    a, b : ndarray of shape (n,), bool
-        Whether each model is right, image by image in the same order; each image once.
-
-    Returns
-    -------
-    McNemar
-        The p-value is that of a binomial of only_a + only_b draws with 1/2; 1 for models that never differ.
-
-    Raises
-    ------
-    InputError
-        If there are no answers, not the same number, or other values than right and wrong.
-
-    Notes
-    -----
-    Images are taken as independent, so this is a statement about these species. For another set of species take
-    `metrics.paired_difference` with the classes as groups. Queries that return in several folds are not independent.
-
-    Examples
-    --------
-    >>> mcnemar(np.array([1, 1, 1, 0]), np.array([1, 0, 0, 0]))
-    McNemar(only_a=2, only_b=0, p_value=0.5)
+    Images are taken as independent: a statement for these images alone. For another set of species take
+    `paired_difference`; queries that return in several folds are not independent.
     """
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
@@ -215,28 +266,7 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> McNemar:
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Correct p-values for their number (Holm 1979): below 0.05 in the result, below 0.05 for the whole family.
-
-    Parameters
-    ----------
-    p_values : ndarray of shape (m,)
-        One a data set, or whatever is tested at once; in [0, 1].
-
-    Returns
-    -------
-    ndarray of shape (m,)
-        Adjusted, in the same order, at most 1.
-
-    Raises
-    ------
-    InputError
-        If a p-value is not in [0, 1].
-
-    Examples
-    --------
-    >>> holm(np.array([0.04, 0.01, 0.03])).round(3).tolist()
-    [0.06, 0.03, 0.06]
-    """
+    """Correct p-values (m,) for their number (Holm 1979): below 0.05 in the result, below 0.05 for the whole family."""
     p_values = np.asarray(p_values, dtype=float)
     if not ((p_values >= 0) & (p_values <= 1)).all():  # NaN fails as well
         raise InputError("a p-value is not in [0, 1]; leave out what was not tested")
@@ -247,126 +277,36 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def detectable_difference(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = None) -> float:
-    """Tell how large a true difference of two models must be to be found with these images or classes.
-
-    Found is: in four of five cases (`POWER`), by a two-sided test at 0.05 (`ALPHA`).
-
-    Parameters
-    ----------
-    a, b : ndarray of shape (n,)
-        Values of both models, image by image in the same order, from which the variance of differences is taken.
-    groups : ndarray of shape (n,), optional
-        Each image's class, where classes are what is drawn; by default each image is a group.
-
-    Returns
-    -------
-    float
-        ``(z(1 - ALPHA / 2) + z(POWER)) * s / sqrt(G)``, where z are quantiles of the normal distribution, G is the
-        number of groups and s the standard deviation of a group's contribution: with d the mean difference, n_g images
-        in group g whose differences sum to S_g, and m images a group on average,
-        ``s^2 = sum_g (S_g - n_g d)^2 / (m^2 (G - 1))``.
-
-    Raises
-    ------
-    InputError
-        If the models were not asked the same images, or there are fewer than two groups.
-
-    Examples
-    --------
-    >>> round(detectable_difference(np.array([1, 0, 1, 0] * 25), np.array([0, 1, 1, 0] * 25)), 3)
-    0.199
-    """
-    difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float) if len(a) == len(b) else np.empty(0)
-    if not len(difference) or (groups is not None and len(groups) != len(difference)):
-        raise InputError(f"a paired comparison needs the same images: {len(a)} and {len(b)} values given")
-    index = np.unique(np.arange(len(difference)) if groups is None else groups, return_inverse=True)[1]
-    counts, sums = np.bincount(index), np.bincount(index, difference)
-    if len(counts) < 2:
-        raise InputError("one group has no variance; compare on at least two classes")
-    residuals = sums - counts * difference.mean()
-    variance = (residuals**2).sum() / (counts.mean() ** 2 * (len(counts) - 1))
-    z = stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(POWER)
-    return float(z * np.sqrt(variance / len(counts)))
-
-
 def rank_table(scores: pd.DataFrame) -> tuple[pd.DataFrame, float]:
-    """Rank models within each data set, 1 the best, and average over the sets.
+    """Rank models (columns) within each data set (rows), 1 the highest score, and average over sets that all have.
 
-    Parameters
-    ----------
-    scores : DataFrame of shape (n_sets, n_models)
-        Higher is better. Sets that lack a model's score are left out.
-
-    Returns
-    -------
-    table : DataFrame
-        Indexed by model, the best first: ``mean_rank``, ``best`` (sets where no model is better), ``n_sets``.
-    p_value : float
-        Of Friedman's test that all models are equal; NaN for fewer than three models or `MIN_SETS` sets.
-
-    Notes
-    -----
-    Models with equal scores share the mean of their ranks.
-
-    Examples
-    --------
-    >>> table, _ = rank_table(pd.DataFrame({"a": [0.9, 0.5], "b": [0.8, 0.5]}))
-    >>> table["mean_rank"].to_dict()
-    {'a': 1.25, 'b': 1.75}
+    Returns ``mean_rank, best`` (sets where no model is better), ``n_sets`` by model, the best first, and the p-value of
+    Friedman's test that all are equal, by Iman and Davenport's F (1980), whose size is right where chi-square's is too
+    small; NaN for fewer than three models or `MIN_SETS` sets. Models with equal scores share the mean of their ranks.
     """
     whole = scores.dropna()
     ranks = whole.rank(axis=1, ascending=False)
     best = whole.eq(whole.max(axis=1), axis=0).sum()
     table = pd.DataFrame({"mean_rank": ranks.mean(), "best": best, "n_sets": len(whole)}).sort_values("mean_rank")
-    if len(whole) < MIN_SETS or whole.shape[1] < 3:
+    n, k = whole.shape
+    if n < MIN_SETS or k < 3:
         return table, np.nan
     if ranks.nunique(axis=1).eq(1).all():  # the statistic would be 0 / 0
         return table, 1.0
-    return table, float(stats.friedmanchisquare(*whole.to_numpy().T).pvalue)
+    chi_square, most = stats.friedmanchisquare(*whole.to_numpy().T).statistic, n * (k - 1)
+    if chi_square >= most - 1e-9:  # all sets agree: F is infinite
+        return table, float(np.exp((1 - n) * np.log(np.arange(2, k + 1)).sum()))  # as often do sets by chance, k!^(1-n)
+    f = (n - 1) * chi_square / (most - chi_square)
+    return table, float(stats.f.sf(f, k - 1, (k - 1) * (n - 1)))
 
 
 def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, n_bins: int = 15) -> float:
-    """Average over bins of confidence how far accuracy and mean confidence lie apart (Guo et al. 2017, section 2).
+    """Return how far accuracy and mean confidence lie apart, averaged over bins (Guo et al. 2017), without its bias.
 
-    Parameters
-    ----------
-    confidence : ndarray of shape (n,)
-        Probability of the predicted class, in [0, 1].
-    correct : ndarray of shape (n,), bool
-        Whether the prediction is right.
-    n_bins : int
-        Bins of equal width; a value on an edge belongs to the bin below, 0 to the first.
-
-    Returns
-    -------
-    float
-        In [0, 1]: the sum over bins of (images in the bin / n) * abs(accuracy - mean confidence).
-
-    Raises
-    ------
-    InputError
-        If there are no values, their numbers differ, a confidence is not in [0, 1], or n_bins is below 1.
-
-    Notes
-    -----
-    It depends on the bins, and is biased upwards where they hold few images: compare models with the same n and n_bins.
-
-    Examples
-    --------
-    >>> expected_calibration_error(np.array([0.75, 0.75]), np.array([True, False]))
-    0.25
-    """
-    gaps, counts = calibration_gaps(confidence, correct, np.zeros(np.shape(confidence)), n_bins)
-    return float(np.abs(gaps).sum() / counts.sum())
-
-
-def calibration_gaps(
-    confidence: np.ndarray, correct: np.ndarray, groups: np.ndarray, n_bins: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sum right answers minus confidence by group and bin, (G, n_bins), and count the images of each group, (G,).
-
-    Their sums over groups, or over groups drawn, give the error of these: `expected_calibration_error`.
+    Bins have equal width; a value on an edge belongs to the bin below. Noise alone puts a bin's accuracy apart from its
+    confidence: with the gap g of a bin and its standard error s, E|N(g, s)| - |g| is taken off (as Kumar et al. 2019 do
+    by simulation). Of 400 calibrated answers 0.01 remains, where the plain error is 0.08. It depends on the bins, and
+    has no interval: take the signed over-confidence, `difference_interval` of confidence - correct.
     """
     confidence, correct = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
     if confidence.ndim != 1 or confidence.shape != correct.shape or not len(confidence):
@@ -376,7 +316,10 @@ def calibration_gaps(
     if n_bins < 1:
         raise InputError(f"n_bins is {n_bins}; take 1 or more")
     place = np.digitize(confidence, np.linspace(0, 1, n_bins + 1)[1:-1], right=True)  # 0 to n_bins - 1
-    index = np.unique(groups, return_inverse=True)[1]
-    counts = np.bincount(index)
-    gaps = np.bincount(index * n_bins + place, correct - confidence, minlength=len(counts) * n_bins)
-    return gaps.reshape(-1, n_bins), counts
+    counts = np.bincount(place, minlength=n_bins)
+    hits, gaps = (np.bincount(place, x, n_bins)[counts > 0] for x in (correct, correct - confidence))
+    n = counts[counts > 0]
+    share = (hits + 0.5) / (n + 1)  # never 0 or 1: a bin of few images is not certain
+    error, gap = np.sqrt(share * (1 - share) / n), np.abs(gaps) / n
+    folded = error * np.sqrt(2 / np.pi) * np.exp(-((gap / error) ** 2) / 2) + gap * (1 - 2 * stats.norm.sf(gap / error))
+    return float(max(0.0, (n * (2 * gap - folded)).sum() / n.sum()))

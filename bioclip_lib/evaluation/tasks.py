@@ -13,11 +13,10 @@ import pandas as pd
 from .. import RANKS
 from ..catalog import table as catalog
 from ..catalog.splits import class_rows
-from ..config import EvaluateConfig
 from ..errors import InputError
 from ..model.features import FeatureTable
 from ..shards.captions import SHARD_TEXTS, name_string
-from .statistics import bootstrap_interval
+from .statistics import mean_interval
 
 PARTS = {"test": "seen", "heldout_species": "unseen"}
 SCORE_COLUMNS = ["model", "dataset", "task", "metric", "value", "ci_low", "ci_high", "n", "seeds", "chance"]
@@ -63,9 +62,9 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
     return rows / np.where(length > 0, length, 1)
 
 
-def with_interval(values: np.ndarray, groups: np.ndarray, config: EvaluateConfig) -> dict:
-    """Return ``value, ci_low, ci_high``: a mean and its interval, a bootstrap over classes with all their images."""
-    low, high = bootstrap_interval(values, groups, n_bootstraps=config.n_bootstraps, seed=config.seed)
+def with_interval(values: np.ndarray, groups: np.ndarray, bounds: tuple[float, float] = (0.0, 1.0)) -> dict:
+    """Return ``value, ci_low, ci_high``: a mean and its interval for another set of classes (`mean_interval`)."""
+    low, high = mean_interval(values, groups, bounds)
     return {"value": float(np.mean(values)), "ci_low": low, "ci_high": high}
 
 

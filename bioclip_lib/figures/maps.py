@@ -150,8 +150,8 @@ def plot_distance_by_rank(details: dict, task: str, model: str) -> Figure:
 
     Notes
     -----
-    Letter values (Hofmann et al. 2017): the line is the median, the widest box the quartiles, each next one half of what
-    is left, as far as the number of pairs can tell. Pairs share species, so boxes are no test.
+    Letter values (Hofmann et al. 2017): the line is the median, the widest box the quartiles, each next one half of
+    what is left, as far as the number of pairs can tell. Pairs share species, so boxes are no test.
     """
     found = {dataset: value for (dataset, *rest), value in details.items() if tuple(rest) == (task, model)}
     fig, axs = panels(len(found), 2.2, n_columns=2, sharey=True)

@@ -1,133 +1,89 @@
-"""Probes of hierarchy: do distances in the embedding follow distances in the tree, and could that be chance?
+"""Probes of hierarchy: do distances in the embedding follow distances in the tree, at which rank, and beyond chance?
 
-Takes features, labels and ranks; returns distances, correlations and their null distributions. Draws nothing. Refuses
-features and distances that are not finite, and matrices that are not symmetric.
+`score_hierarchy` takes the catalog and features; one centroid a species, cosine distances between centroids. It returns
+rows of metrics.csv and the details of each probe. Refuses features and distances that are not finite, and matrices that
+are not symmetric. Source and background of the photographs are no part of the tree: each source is a data set of its
+own, and what a taxon's photographs share by habit (a museum's drawer, the sea) is confounded with it.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+from scipy import stats
 
 from .. import RANKS
 from ..config import EvaluateConfig
 from ..errors import InputError
-from ..evaluation.statistics import LEVEL, p_value_interval
-from ..evaluation.tasks import SCORE_COLUMNS, Features, evaluated_images, rows_of
-from ..taxonomy.ranks import tree_distance
+from ..evaluation.statistics import LEVEL, holm, p_value_interval
+from ..evaluation.tasks import SCORE_COLUMNS, Features, evaluated_images, rows_of, unit_rows
+from ..taxonomy.ranks import lineage_codes, tree_distance
 
 MIN_SPECIES = 4  # fewer have too few pairs to correlate
+MIN_CLADES = 5  # fewer give no interval
+STRATA = {"p_value": None, "p_value_in_kingdoms": "kingdom", "p_value_in_orders": "order"}  # of Mantel's permutations
 
 
 def centroids(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Average the unit-length features of each label 0..C-1.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n, D)
-    labels : ndarray of shape (n,), int
-        Every number from 0 to the largest occurs.
-
-    Returns
-    -------
-    ndarray of shape (C, D), float64
-        Not normalised.
-
-    Raises
-    ------
-    InputError
-        If a feature is not finite, or a label has no image.
-
-    Examples
-    --------
-    >>> centroids(np.array([[2.0, 0.0], [0.0, 3.0], [5.0, 0.0]]), np.array([0, 0, 1])).tolist()
-    [[0.5, 0.5], [1.0, 0.0]]
-    """
+    """Average the unit-length features (n, D) of each label 0..C-1; (C, D), float64, not normalised again."""
     counts = np.bincount(labels)
     if not len(counts) or not counts.all():
         raise InputError("a species has no image to average; number the species that occur from 0 (np.unique)")
     sums = np.zeros((len(counts), features.shape[1]))
-    np.add.at(sums, labels, _unit(features))
+    np.add.at(sums, labels, unit_rows(np.asarray(features, dtype=np.float64)))
     return sums / counts[:, None]
 
 
 def embedding_distance(points: np.ndarray) -> np.ndarray:
-    """Return cosine distances, 0 to 2, between rows (C, D), as (C, C).
-
-    Raises
-    ------
-    InputError
-        If a value is not finite.
-
-    Examples
-    --------
-    >>> embedding_distance(np.array([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]])).tolist()
-    [[0.0, 1.0, 2.0], [1.0, 0.0, 1.0], [2.0, 1.0, 0.0]]
-    """
-    unit = _unit(points)
+    """Return cosine distances, 0 to 2, between rows (C, D), as (C, C); exactly symmetric."""
+    unit = unit_rows(np.asarray(points, dtype=np.float64))
     distance = np.clip(1 - unit @ unit.T, 0, 2)  # (C, D) @ (D, C) -> (C, C)
     distance = (distance + distance.T) / 2  # a product is symmetric only up to rounding
     np.fill_diagonal(distance, 0)
     return distance
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """Scale rows to unit length in float64; a row of zeros stays."""
-    rows = np.asarray(rows, dtype=np.float64)
-    if not np.isfinite(rows).all():
-        raise InputError("features hold NaN or infinity; compute them again")
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(length > 0, length, 1)
+def mantel(
+    a: np.ndarray, b: np.ndarray, n_permutations: int = 9_999, seed: int = 0, strata: np.ndarray | None = None
+) -> tuple[float, float, np.ndarray]:
+    """Test whether distance matrices (n, n) are correlated (Mantel 1967), by Spearman's coefficient of the pairs.
 
-
-def mantel(a: np.ndarray, b: np.ndarray, n_permutations: int = 9_999, seed: int = 0) -> tuple[float, float, np.ndarray]:
-    """Test whether two distance matrices are correlated (Mantel 1967), by Spearman's coefficient.
-
-    Parameters
-    ----------
-    a, b : ndarray of shape (n, n)
-        Symmetric distances.
-    n_permutations, seed : int
-
-    Returns
-    -------
-    rho : float
-        Spearman correlation of the n (n - 1) / 2 pairs; nan if a matrix is constant.
-    p_value : float
-        One-sided: (1 + permutations with at least this correlation) / (1 + n_permutations).
-    null : ndarray of shape (n_permutations,)
-        The correlations when the objects of `a` are permuted.
-
-    Raises
-    ------
-    InputError
-        If the matrices are not square, symmetric, finite and of one shape.
-
-    Notes
-    -----
-    Pairs share objects and are not independent; permuting objects, not pairs, keeps that. Ranks are computed once,
-    since permuting objects only reorders the pairs. n objects have only n! orders: five cannot give p < 1 / 120.
-
-    Examples
-    --------
-    >>> a = np.abs(np.subtract.outer(np.arange(8.0), np.arange(8.0)))
-    >>> rho, p_value, null = mantel(a, a**2, n_permutations=999)
-    >>> round(rho, 6), p_value < 0.01, len(null)
-    (1.0, True, 999)
+    Returns rho (nan if a matrix is constant), the one-sided p-value ``(1 + permutations with at least this correlation)
+    / (1 + n_permutations)``, and the correlations when the objects of `a` are permuted, inside the strata (n,) where
+    there are some: then what only separates the strata is no evidence. Pairs share objects and are not independent;
+    permuting objects, not pairs, keeps that. n objects have only n! orders: five cannot give p < 1 / 120.
     """
     rank_a, rank_b = (_standard_ranks(pairs) for pairs in _pairs(a, b))
     if rank_a is None or rank_b is None:
         return float("nan"), 1.0, np.zeros(n_permutations)
     n = len(a)
     square_a, square_b = _square(rank_a, n), _square(rank_b, n)
-    rng, null, permuted = np.random.default_rng(seed), np.empty(n_permutations), np.empty((n, n))
-    for i in range(n_permutations):
-        order = rng.permutation(n)
+    null, permuted = np.empty(n_permutations), np.empty((n, n))
+    for i, order in enumerate(_orders(n, n_permutations, seed, strata)):
         # whole rows first; mode="clip" writes the columns unbuffered: 8 times as fast as square_a[order][:, order]
         np.take(square_a[order], order, axis=1, out=permuted, mode="clip")
         null[i] = np.vdot(permuted, square_b) / 2  # each pair is there twice
     rho = float(rank_a @ rank_b)
-    hits = int((null >= rho - 1e-12).sum())
-    return rho, (hits + 1) / (n_permutations + 1), null
+    return rho, _p_value(rho, null), null
+
+
+def _orders(n: int, n_permutations: int, seed: int, strata: np.ndarray | None):
+    """Yield random orders of n objects, each of which stays inside its stratum."""
+    rng = np.random.default_rng(seed)
+    if strata is None:
+        for _ in range(n_permutations):
+            yield rng.permutation(n)
+        return
+    home = np.argsort(strata, kind="stable")  # objects, stratum by stratum
+    for _ in range(n_permutations):
+        order = np.empty(n, dtype=np.int64)
+        order[home] = home[np.lexsort((rng.random(n), np.asarray(strata)[home]))]
+        yield order
+
+
+def _p_value(observed: float, null: np.ndarray) -> float:
+    """Return the one-sided p-value of a permutation test."""
+    return (int((null >= observed - 1e-12).sum()) + 1) / (len(null) + 1)
 
 
 def _pairs(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -150,71 +106,136 @@ def _square(pairs: np.ndarray, n: int) -> np.ndarray:
 
 def _standard_ranks(values: np.ndarray) -> np.ndarray | None:
     """Return ranks with mean 0 and unit length, so that a product of two is Spearman's rho; None if constant."""
-    ranks = rankdata(values)
+    ranks = stats.rankdata(values)
     ranks -= ranks.mean()
     length = np.linalg.norm(ranks)
     return ranks / length if length > 0 else None
 
 
-def bootstrap_rho(a: np.ndarray, b: np.ndarray, n_bootstraps: int = 2_000, seed: int = 0) -> tuple[float, float]:
-    """Estimate an interval for Spearman's correlation of two distance matrices by resampling objects.
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Correlate the pairs of two distance matrices by rank; nan if one is constant."""
+    rank_a, rank_b = (_standard_ranks(pairs) for pairs in _pairs(a, b))
+    return float("nan") if rank_a is None or rank_b is None else float(rank_a @ rank_b)
+
+
+def triplet_accuracy(embedding: np.ndarray, tree: np.ndarray) -> float:
+    """Tell how often the nearer of two relatives in the tree is the nearer in the embedding, 0.5 by chance.
+
+    For each species, and each distance at which others part from it: the share of pairs of a relative and one that
+    parted there, where the relative is nearer (of equal ones half). Averaged over species, then over distances, so that
+    no split weighs more because more pairs lie there; nan where no species has both.
+    """
+    n, depths = len(tree), np.arange(1, len(RANKS) + 1)
+    others = ~np.eye(n, dtype=bool)
+    near, wins = np.stack([(tree < d).sum(axis=1) - 1 for d in depths], axis=1), np.zeros((n, len(depths)))
+    for sign in (1, -1):  # equal distances once in favour of the relative, once against: half
+        order = np.lexsort((sign * tree, embedding), axis=1)
+        level, other = (np.take_along_axis(x, order, axis=1) for x in (tree, others))
+        for column, d in enumerate(depths):
+            before = np.cumsum((level < d) & other, axis=1)  # relatives that are nearer
+            wins[:, column] += np.where((level == d) & other, before, 0).sum(axis=1) / 2
+    pairs = near * np.stack([(tree == d).sum(axis=1) for d in depths], axis=1)
+    asked = [wins[pairs[:, j] > 0, j] / pairs[pairs[:, j] > 0, j] for j in range(len(depths))]
+    means = [shares.mean() for shares in asked if len(shares)]
+    return float(np.mean(means)) if means else float("nan")
+
+
+def over_clades(
+    statistic: Callable[[np.ndarray, np.ndarray], float], embedding: np.ndarray, tree: np.ndarray, clades: np.ndarray
+) -> tuple[float, float]:
+    """Return the interval of a correlation of both matrices for another tree: a jackknife over clades, (n,).
+
+    Student's t on the inverse hyperbolic tangent, whole clades left out: related species share what moves the
+    correlation, so leaving out, or drawing, single ones gives an interval for these clades alone. (-1, 1) for fewer
+    than `MIN_CLADES` clades.
+    """
+    names = np.unique(clades)
+    if len(names) < MIN_CLADES:
+        return -1.0, 1.0
+    values = []
+    for name in names:
+        kept = np.flatnonzero(clades != name)
+        values.append(statistic(embedding[np.ix_(kept, kept)], tree[np.ix_(kept, kept)]))
+    value, z = statistic(embedding, tree), np.arctanh(np.clip(values, -1 + 1e-9, 1 - 1e-9))
+    if not np.isfinite(z).all() or not np.isfinite(value):
+        return -1.0, 1.0
+    n = len(names)
+    error = np.sqrt((n - 1) / n * ((z - z.mean()) ** 2).sum())
+    middle, reach = np.arctanh(np.clip(value, -1 + 1e-9, 1 - 1e-9)), stats.t.ppf((1 + LEVEL) / 2, n - 1) * error
+    low, high = np.tanh([middle - reach, middle + reach])
+    return float(min(low, value)), float(max(high, value))
+
+
+def nested_tests(points: np.ndarray, ranks: pd.DataFrame, n_permutations: int = 9_999, seed: int = 0) -> pd.DataFrame:
+    """Test rank by rank whether taxa of one group lie nearer than those of its sisters, within the group above.
 
     Parameters
     ----------
-    a, b : ndarray of shape (n, n)
-        Symmetric distances.
-    n_bootstraps, seed : int
+    points : ndarray of shape (C, D)
+        Centroids of species.
+    ranks : DataFrame of shape (C, 7)
+        Only species whose seven ranks are known take part.
 
     Returns
     -------
-    low, high : float
-        Percentiles, widened to contain the estimate; (-1, 1) if a matrix is constant.
-
-    Raises
-    ------
-    InputError
-        As of `mantel`.
-
-    Notes
-    -----
-    An object drawn twice is at distance 0 from its copy in both matrices; such pairs are left out, else they would make
-    any correlation look better. A pair of objects drawn r and s times counts r s times, so ranks are weighted mid-ranks
-    and each matrix is sorted once, not once a bootstrap. With fewer than about 10 objects the interval says little.
+    DataFrame
+        A row a rank from kingdom to genus: ``rank, nearer`` (by how much of the mean distance inside the group above
+        units of one group lie nearer than units of two), ``p_value`` (one-sided), ``p_holm`` over ranks, ``n_units``.
+        The units of a rank are the taxa of the next rank below, each the mean of its species; they are permuted inside
+        the taxa of the rank above. Ranks that offer no second arrangement have no row: of them nothing can be said.
     """
-    pairs_a, pairs_b = _pairs(a, b)
-    observed = _standard_ranks(pairs_a), _standard_ranks(pairs_b)
-    if observed[0] is None or observed[1] is None:
-        return -1.0, 1.0
-    n = len(a)
-    by_a = np.argsort(pairs_a, kind="stable")  # in this order the ranks of `a` are read and written in sequence
-    first, second = (index[by_a] for index in np.triu_indices(n, k=1))
-    level_a, level_b = (np.unique(pairs[by_a], return_inverse=True)[1] for pairs in (pairs_a, pairs_b))
-    rng, rhos = np.random.default_rng(seed), []
-    for _ in range(n_bootstraps):
-        times = np.bincount(rng.integers(n, size=n), minlength=n).astype(float)
-        rhos.append(_weighted_spearman(level_a, level_b, times[first] * times[second]))
-    rhos = np.array(rhos)[np.isfinite(rhos)]
-    rho = float(observed[0] @ observed[1])
-    low, high = np.quantile(rhos, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(rhos) else (-1.0, 1.0)
-    return float(min(low, rho)), float(max(high, rho))
+    rows, codes = [], lineage_codes(ranks)
+    known = (codes > 0).all(axis=1)
+    points, codes = points[known], codes[known]
+    for depth, rank in enumerate(RANKS[:-1]):
+        first = np.unique(codes[:, depth + 1], return_index=True)[1]
+        units = np.stack([points[codes[:, depth + 1] == codes[i, depth + 1]].mean(axis=0) for i in first] or [[]])
+        group = codes[first, depth]
+        above = codes[first, depth - 1] if depth else np.zeros(len(first), dtype=np.int64)
+        found = _nested_test(units, group, above, n_permutations, seed)
+        if found:
+            rows.append({"rank": rank, **found})
+    table = pd.DataFrame(rows, columns=["rank", "nearer", "p_value", "n_units"])
+    table.insert(3, "p_holm", holm(table["p_value"].to_numpy()) if len(table) else [])
+    return table
 
 
-def _weighted_spearman(level_a: np.ndarray, level_b: np.ndarray, weights: np.ndarray) -> float:
-    """Correlate the weighted mid-ranks of two sets of levels 0, 1, ... (N,); nan if one is constant."""
-    total = weights.sum()
-    centred = []
-    for levels in (level_a, level_b):
-        share = np.bincount(levels, weights)
-        middle = np.cumsum(share) - share / 2  # of each level's ranks
-        centred.append((middle - total / 2)[levels])  # the weighted mean of mid-ranks is half the total
-    x, y = centred
-    wx = weights * x
-    scale = np.sqrt((wx @ x) * ((weights * y) @ y))
-    return float(wx @ y / scale) if scale > 0 else float("nan")
+def _nested_test(
+    units: np.ndarray, group: np.ndarray, above: np.ndarray, n_permutations: int, seed: int
+) -> dict | None:
+    """Compare distances within groups with those between groups inside the group above; None if all is one or apart."""
+    inside = [set(group[above == a]) for a in above]
+    kept = np.array(
+        [len(g) > 1 and len(g) < (above == a).sum() for g, a in zip(inside, above, strict=True)], dtype=bool
+    )
+    if not kept.any():
+        return None
+    distance, group, above = embedding_distance(units[kept]), group[kept], above[kept]
+    sisters = above[:, None] == above[None, :]
+    np.fill_diagonal(sisters, False)
+    together = (group[:, None] == group[None, :]) & sisters
+    scale = distance[sisters].mean()
+    apart, n_together = distance[sisters & ~together].sum(), together.sum()
+    nearness = -np.where(sisters, distance, 0)
+    null, (one, two) = np.empty(n_permutations), np.nonzero(together)
+    for i, order in enumerate(_orders(len(group), n_permutations, seed, above)):
+        null[i] = nearness[order[one], order[two]].sum()
+    observed = float(nearness[one, two].sum())
+    nearer = (apart / (sisters.sum() - n_together) + observed / n_together) / scale if scale > 0 else 0.0
+    return {"nearer": float(nearer), "p_value": _p_value(observed, null), "n_units": int(kept.sum())}
 
 
-def score_hierarchy(table: pd.DataFrame, tables: Features, config: EvaluateConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Correlate distances between species in the embedding with their distances in the tree.
+def clades_of(ranks: pd.DataFrame) -> tuple[str, np.ndarray]:
+    """Return the rank of the clades that intervals are over, and each species' clade: classes, or what has enough."""
+    codes = lineage_codes(ranks)
+    for depth in range(RANKS.index("class"), len(RANKS)):
+        if len(np.unique(codes[:, depth])) >= MIN_CLADES:
+            break
+    return RANKS[depth], codes[:, depth]
+
+
+def score_hierarchy(table: pd.DataFrame, tables: Features, config: EvaluateConfig) -> tuple[pd.DataFrame, dict]:
+    """Ask whether distances between species in the embedding follow their distances in the tree, and at which rank.
 
     Parameters
     ----------
@@ -226,12 +247,15 @@ def score_hierarchy(table: pd.DataFrame, tables: Features, config: EvaluateConfi
     Returns
     -------
     scores : DataFrame
-        Rows for `append_metrics`. Tasks ``hierarchy/seen`` and ``hierarchy/unseen``; metrics ``spearman``
-        (interval: bootstrap over species; chance 0) and ``p_value`` (Mantel permutations; interval: Clopper-Pearson).
-        Sets of fewer than `MIN_SPECIES`, or whose species are all equally related, are left out.
+        Rows for `append_metrics`, and ``clades``, the number of clades that intervals are over. Tasks
+        ``hierarchy/seen`` and ``hierarchy/unseen``; metrics ``spearman`` and ``triplets`` (`triplet_accuracy`), whose
+        intervals are for another tree (`over_clades`), and `STRATA`: Mantel's p-values, of any structure and of
+        structure inside kingdoms and inside orders (intervals: Clopper-Pearson, of more permutations). Tasks
+        ``hierarchy/<part>/<rank>``, metric ``p_holm``: `nested_tests`. Sets of fewer than `MIN_SPECIES`, or whose
+        species are all equally related, are left out.
     details : dict
         ``(dataset, task, model)`` to a dict of ``observed``, ``null`` (n_permutations,), ``tree`` and ``embedding``,
-        the two distance matrices.
+        the two distance matrices, and ``nested``.
     """
     images = evaluated_images(table)
     images = images[images["rank"] == "species"]
@@ -244,17 +268,46 @@ def score_hierarchy(table: pd.DataFrame, tables: Features, config: EvaluateConfi
             continue
         for name, features in tables.items():
             values = rows_of(features, images).loc[group.index].to_numpy()
-            embedding = embedding_distance(centroids(values - values.mean(axis=0), labels))
-            observed, p_value, null = mantel(embedding, tree, config.n_permutations, config.seed)
-            low, high = bootstrap_rho(embedding, tree, config.n_bootstraps, config.seed)
-            keys = {"model": name, "dataset": dataset, "task": f"hierarchy/{part}", "n": len(classes), "seeds": 1}
-            scores.append(
-                {**keys, "metric": "spearman", "value": observed, "ci_low": low, "ci_high": high, "chance": 0.0}
-            )
-            low, high = p_value_interval(p_value, config.n_permutations)
-            scores.append(
-                {**keys, "metric": "p_value", "value": p_value, "ci_low": low, "ci_high": high, "chance": 0.5}
-            )
-            found = {"observed": observed, "null": null, "tree": tree, "embedding": embedding}
-            details[dataset, f"hierarchy/{part}", name] = found
-    return pd.DataFrame(scores, columns=SCORE_COLUMNS), details
+            points = centroids(values - values.mean(axis=0), labels)
+            keys = {"model": name, "dataset": dataset, "task": f"hierarchy/{part}"}
+            rows, found = _probe(points, ranks, tree, config)
+            scores += [{**keys, "seeds": 1, **row, "task": keys["task"] + row.get("rank", "")} for row in rows]
+            details[dataset, keys["task"], name] = found
+    return pd.DataFrame(scores, columns=[*SCORE_COLUMNS, "clades"]), details
+
+
+def _centred_triplets(embedding: np.ndarray, tree: np.ndarray) -> float:
+    """Scale `triplet_accuracy` to -1 ... 1, as `over_clades` wants it."""
+    return 2 * triplet_accuracy(embedding, tree) - 1
+
+
+def _probe(
+    points: np.ndarray, ranks: pd.DataFrame, tree: np.ndarray, config: EvaluateConfig
+) -> tuple[list[dict], dict]:
+    """Return the rows and the details of one model's centroids of one part."""
+    embedding, (_, clades), n = embedding_distance(points), clades_of(ranks), config.n_permutations
+    counts, codes = {"n": len(tree), "clades": len(np.unique(clades))}, lineage_codes(ranks)
+    rows, found = [], {"tree": tree, "embedding": embedding}
+    for metric, statistic, chance in (("spearman", spearman, 0.0), ("triplets", _centred_triplets, 0.5)):
+        ends = np.array([statistic(embedding, tree), *over_clades(statistic, embedding, tree, clades)])
+        value, low, high = ends if metric == "spearman" else (ends + 1) / 2
+        rows.append({**counts, "metric": metric, "value": value, "ci_low": low, "ci_high": high, "chance": chance})
+    for metric, rank in STRATA.items():
+        depth = 0 if rank is None else RANKS.index(rank) + 1
+        strata = None if rank is None else np.unique(codes[:, :depth], axis=0, return_inverse=True)[1].ravel()
+        observed, p_value, null = mantel(embedding, tree, n, config.seed, strata)
+        rows.append({**counts, "metric": metric, **_p_row(p_value, n)})
+        if rank is None:
+            found |= {"observed": observed, "null": null}
+    found["nested"] = nested_tests(points, ranks, n, config.seed)
+    for test in found["nested"].itertuples():
+        row = _p_row(test.p_value, n, test.p_holm / test.p_value)
+        rows.append({**counts, "n": test.n_units, "rank": f"/{test.rank}", "metric": "p_holm", **row})
+    return rows, found
+
+
+def _p_row(p_value: float, n_permutations: int, factor: float = 1.0) -> dict:
+    """Return value, interval and chance of a permutation p-value, multiplied by what Holm's correction does to it."""
+    low, high = p_value_interval(p_value, n_permutations)
+    value, low, high = (min(1.0, factor * p) for p in (p_value, low, high))
+    return {"value": value, "ci_low": low, "ci_high": high, "chance": 0.5}

@@ -107,3 +107,13 @@ def tree_distance(ranks: pd.DataFrame) -> np.ndarray:
 def deepest_rank(ranks: Mapping[str, str]) -> str:
     """Return the deepest of the seven ranks that is not '', or ''."""
     return next((rank for rank in reversed(RANKS) if ranks[rank]), "")
+
+
+def lineage_codes(ranks: pd.DataFrame) -> np.ndarray:
+    """Number the taxa of each rank from 1 by their whole lineage, (n, 7); homonyms differ; 0 where unknown."""
+    codes, lineage = rank_codes(ranks), np.zeros(len(ranks), dtype=np.int64)
+    found = np.zeros_like(codes)
+    for depth, column in enumerate(codes.T):
+        lineage = np.unique(np.stack([lineage, column]), axis=1, return_inverse=True)[1].ravel()
+        found[:, depth] = np.where(column > 0, lineage + 1, 0)
+    return found

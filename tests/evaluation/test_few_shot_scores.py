@@ -14,7 +14,7 @@ from bioclip_lib.evaluation import few_shot, metrics
 from bioclip_lib.model.features import FeatureTable
 from bioclip_lib.shards import captions
 
-CONFIG = EvaluateConfig(shots=(1, 2), n_folds=3, n_bootstraps=200)
+CONFIG = EvaluateConfig(shots=(1, 2), n_folds=3)
 NAMES = ("Aa a", "Bb b", "Cc c", "Dd d", "Ee e", "Ff f")
 UNSEEN = NAMES[3:]
 
@@ -198,7 +198,7 @@ def test_texts_are_those_of_every_text_type(zoo, scored, text_type, text):
 def test_models_and_methods_are_compared_in_pairs(scored):
     _, _, _, scores, queries = scored
     top1 = scores[scores["metric"] == "top1"].set_index(["model", "task"])["value"]
-    models = few_shot.compare_few_shot(queries, "model", "good", CONFIG)
+    models = few_shot.compare_few_shot(queries, "model", "good")
     row = models.set_index(["part", "k", "method", "baseline"]).loc[("all", 2, "ridge", "poor")]
     assert row["value"] == pytest.approx(top1["good", "few_shot/2/ridge"] - top1["poor", "few_shot/2/ridge"])
     assert row["detectable"] > 0 and row["p_holm"] >= row["p_value"]
@@ -206,14 +206,14 @@ def test_models_and_methods_are_compared_in_pairs(scored):
     assert row["n"] == n < len(queries.query("model == 'good' and k == 2 and method == 'ridge' and part == 'all'"))
     family = models[(models["part"] == "all") & (models["k"] == 2) & (models["method"] == "ridge")]
     assert family["p_holm"].max() <= 2 * family["p_value"].max()  # two baselines, one data set
-    methods = few_shot.compare_few_shot(queries, "method", "simple_shot", CONFIG)
+    methods = few_shot.compare_few_shot(queries, "method", "simple_shot")
     row = methods.set_index(["part", "k", "model", "baseline"]).loc[("all", 1, "poor", "text")]
     assert row["value"] == pytest.approx(top1["poor", "few_shot/1"] - top1["poor", "few_shot/1/text"])
     assert not ((methods["model"] == "noise") & (methods["baseline"] == "text")).any()
-    assert few_shot.compare_few_shot(queries[queries["model"] == "good"], "model", "good", CONFIG).empty
-    assert few_shot.compare_few_shot(queries.iloc[:0], "model", "good", CONFIG).empty
+    assert few_shot.compare_few_shot(queries[queries["model"] == "good"], "model", "good").empty
+    assert few_shot.compare_few_shot(queries.iloc[:0], "model", "good").empty
     with pytest.raises(InputError, match="no answers of frozen; there are those of good, noise, poor"):
-        few_shot.compare_few_shot(queries, "model", "frozen", CONFIG)
+        few_shot.compare_few_shot(queries, "model", "frozen")
 
 
 def test_small_classes_are_left_out_and_sets_are_scored_apart():
@@ -236,5 +236,5 @@ def test_too_few_images_or_one_class_are_no_score_and_no_crash(sizes):
     folds = few_shot.draw_folds(table, CONFIG)
     scores, queries = few_shot.score_few_shot(table, folds, {"m": features_of(table, 1)}, {}, CONFIG)
     assert folds.empty and scores.empty and queries.empty
-    assert few_shot.compare_few_shot(queries, "model", "m", CONFIG).empty
+    assert few_shot.compare_few_shot(queries, "model", "m").empty
     assert few_shot.fold_scores(scores, queries).empty

@@ -10,7 +10,7 @@ from bioclip_lib.config import EvaluateConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import leaderboard, metrics, statistics
 
-CONFIG = EvaluateConfig(n_bootstraps=200)
+CONFIG = EvaluateConfig()
 
 
 def write_run(folder, run, values, task="zero_shot"):
@@ -60,7 +60,7 @@ def test_published_numbers_stand_beside_ours_with_their_source(board):
 
 def test_the_best_is_first_also_where_low_is_good():
     rows = pd.DataFrame({"model": ["a", "b", "c"], "value": [0.3, 0.1, 0.2]}).assign(dataset="fungi", task="zero_shot")
-    results = pd.concat([rows.assign(metric=metric) for metric in ("ece", "mistake_distance", "top1")])
+    results = pd.concat([rows.assign(metric=metric) for metric in ("overconfidence", "mistake_distance", "top1")])
     results = results.assign(ci_low=0.0, ci_high=1.0, n=9, chance=0.0)
     board = leaderboard.build_leaderboard(results, leaderboard.read_published("none.csv"), {})
     assert "".join(board["model"]) == "bca" + "bca" + "acb"
@@ -119,18 +119,18 @@ def predictions():
 
 
 def test_paired_tests_by_hand():
-    table = leaderboard.compare_zero_shot(predictions(), "good", CONFIG).set_index("dataset")
+    table = leaderboard.compare_zero_shot(predictions(), "good").set_index("dataset")
     assert table.loc["x", ["value", "only_reference", "only_baseline", "n"]].tolist() == [0.8, 36, 4, 40]
     assert table.loc["y", ["value", "only_reference", "only_baseline", "n"]].tolist() == pytest.approx([-0.1, 0, 4, 40])
     assert table.loc["y", "p_mcnemar"] == table.loc["y", "p_mcnemar_holm"] == 2 / 2**4  # the larger of two: as it is
     assert table.loc["x", "p_mcnemar_holm"] == 2 * table.loc["x", "p_mcnemar"] < 1e-6
     assert table["p_holm"].tolist() == statistics.holm(table["p_value"].to_numpy()).tolist()
     with pytest.raises(InputError, match="no predictions of frozen"):
-        leaderboard.compare_zero_shot(predictions(), "frozen", CONFIG)
+        leaderboard.compare_zero_shot(predictions(), "frozen")
 
 
 def test_the_json_reads_back(board, tmp_path):
-    tests = leaderboard.compare_zero_shot(predictions(), "good", CONFIG)
+    tests = leaderboard.compare_zero_shot(predictions(), "good")
     path = tmp_path / "leaderboard.json"
     leaderboard.write_leaderboard(path, scores=board, ranks=leaderboard.ranks_over_sets(board), tests=tests)
     text = path.read_text()

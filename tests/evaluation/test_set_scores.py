@@ -23,7 +23,7 @@ LABELS = ("Pest_one", "Pest two", "Pest_three")
 
 @pytest.fixture
 def config(tmp_path):
-    settings = {**SETTINGS, "evaluate.sets": str(tmp_path / "sets"), "evaluate.n_bootstraps": 50, "evaluate.n_folds": 2}
+    settings = {**SETTINGS, "evaluate.sets": str(tmp_path / "sets"), "evaluate.n_folds": 2}
     return load_config("mini", settings)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from bioclip_lib import RANKS, TEXT_TYPES
 from bioclip_lib.config import EvaluateConfig
@@ -17,7 +18,7 @@ from bioclip_lib.figures import scores as score_figures
 from bioclip_lib.model.features import FeatureTable
 from bioclip_lib.structure import hierarchy
 
-CONFIG = EvaluateConfig(shots=(1, 2), n_folds=3, n_bootstraps=200, n_permutations=199)
+CONFIG = EvaluateConfig(shots=(1, 2), n_folds=3, n_permutations=199)
 FELIDS = ("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae")
 SPECIES = {
     "Panthera leo": (*FELIDS, "Panthera", "leo"),
@@ -86,7 +87,7 @@ def test_a_perfect_model_and_one_that_mixes_up_two_species(zoo):
     top5 = scores[(scores["metric"] == "top5") & (scores["task"] == "zero_shot/seen")]
     assert (top5["chance"] == 1).all() and (top5["value"] == 1).all()
 
-    by_rank = zero_shot.rank_accuracy(predictions, zoo, CONFIG).set_index(["model", "part", "rank"])
+    by_rank = zero_shot.rank_accuracy(predictions, zoo).set_index(["model", "part", "rank"])
     assert by_rank.loc[("mixed", "seen", "genus"), ["value", "n"]].tolist() == [1, 12]
     # of three candidates a random one has the genus of a lion or a jaguar in 2 of 3 cases, that of a puma in 1 of 3
     assert by_rank.loc[("mixed", "seen", "genus"), "chance"] == pytest.approx(5 / 9)
@@ -102,14 +103,18 @@ def test_distance_and_calibration_of_mistakes_by_hand(zoo):
     """Lions are taken for jaguars and back: distance 1; a random wrong one of three is at 1 or 2."""
     mixed = features_of(zoo, one_hot(SPECIES, [1, 0, 2, 3, 4]))
     scores, predictions = zero_shot.score_zero_shot(zoo, {"m": mixed}, {"m": encoder_of(one_hot(SPECIES), zoo)}, CONFIG)
-    far = zero_shot.mean_distances(predictions, zoo, CONFIG)
+    far = zero_shot.mean_distances(predictions, zoo)
     assert far[["task", "value", "chance", "n"]].to_numpy().tolist() == [["zero_shot/seen", 1.0, 1.5, 8]]
-    ece = scores[scores["metric"] == "ece"].set_index("task")
-    assert set(ece.index) == {"zero_shot/seen", "zero_shot/unseen"}
-    # sure of everything and right in 4 of 12; the bootstrap over 3 classes reaches from 0 to 1, mirrored at 2/3
-    row = ece.loc["zero_shot/seen"]
-    assert row[["value", "ci_low", "ci_high"]].tolist() == pytest.approx([2 / 3, 1 / 3, 1], abs=1e-6)
-    assert ece.loc["zero_shot/unseen", "value"] == pytest.approx(0, abs=1e-6)
+    over = scores[scores["metric"] == "overconfidence"].set_index("task")
+    assert set(over.index) == {"zero_shot/seen", "zero_shot/unseen"}
+    # sure of everything and right in 4 of 12: three equal classes differ by 1, 1 and 0
+    reach = stats.t.ppf(0.975, 2) * np.sqrt(2 / 3 * ((np.array([0.5, 0.5, 1]) - 2 / 3) ** 2).sum())
+    ends = [2 / 3, max(-1, 2 / 3 - reach), min(1, 2 / 3 + reach)]
+    assert over.loc["zero_shot/seen", ["value", "ci_low", "ci_high"]].tolist() == pytest.approx(ends, abs=1e-6)
+    assert over.loc["zero_shot/unseen", "value"] == pytest.approx(0, abs=1e-6)
+    told = zero_shot.calibration(predictions).set_index("part")
+    assert told.loc["seen", ["accuracy", "confidence", "ece"]].tolist() == pytest.approx([1 / 3, 1, 2 / 3], abs=0.01)
+    assert told.loc["seen", ["ci_low", "ci_high"]].tolist() == pytest.approx(ends[1:], abs=1e-6)
     top3 = scores[(scores["metric"] == "top3") & (scores["task"] == "zero_shot/seen")].iloc[0]
     assert (top3["value"], top3["chance"]) == (1, 1)
 
@@ -175,7 +180,7 @@ def test_an_epithet_that_occurs_twice_is_not_the_same_species():
     swapped = images["class_key"].map({a: b, b: a})
     keys = {"model": "m", "dataset": "zoo", "part": "unseen"}
     predictions = images[["image_id", "class_key"]].assign(predicted=swapped, **keys)
-    assert (zero_shot.rank_accuracy(predictions, table, CONFIG)["value"] == 0).all()
+    assert (zero_shot.rank_accuracy(predictions, table)["value"] == 0).all()
 
 
 def test_morphotypes_have_no_tree_distance_and_classes_without_ranks_no_rank():
@@ -185,22 +190,9 @@ def test_morphotypes_have_no_tree_distance_and_classes_without_ranks_no_rank():
     predictions = images[["image_id", "class_key"]].assign(**keys)
     distances = zero_shot.mistake_distances(predictions, table)
     assert distances.empty and {"model", "dataset", "distance"} <= set(distances)
-    ranks = zero_shot.rank_accuracy(predictions, table, CONFIG)
+    ranks = zero_shot.rank_accuracy(predictions, table)
     assert ranks.empty and {"model", "rank"} <= set(ranks)
     assert score_figures.plot_mistakes(distances) and score_figures.plot_rank_accuracy(ranks)
-
-
-def test_the_interval_of_the_calibration_error_holds_the_true_one():
-    """Answers 5 % less often right than said: the error of endless images is 0.05."""
-    rng, held = np.random.default_rng(0), 0
-    config = replace(CONFIG, n_bootstraps=100)
-    for _ in range(40):
-        confidence = rng.uniform(0.2, 1, 400)
-        correct = rng.random(400) < confidence - 0.05
-        row = zero_shot._calibration(confidence, correct, np.repeat(np.arange(20), 20), config)
-        assert 0 <= row["ci_low"] <= row["value"] <= row["ci_high"] <= 1
-        held += row["ci_low"] <= 0.05 <= row["ci_high"]
-    assert held >= 30  # of 40; 89 % in the long run, and 17 % by percentiles as they are
 
 
 def test_ranks_of_many_classes_need_no_table_of_all_pairs(monkeypatch):
@@ -213,14 +205,14 @@ def test_ranks_of_many_classes_need_no_table_of_all_pairs(monkeypatch):
     predictions = pd.DataFrame({"class_key": classes, "predicted": np.roll(classes, 1)})
     predictions = predictions.assign(model="m", dataset="x", part="seen")
     tracemalloc.start()
-    found = zero_shot.rank_accuracy(predictions, table, CONFIG)
+    found = zero_shot.rank_accuracy(predictions, table)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100 * 2**20  # all pairs at once took 196 MiB, and grew with the square of the classes
     shares = [table[rank].value_counts(normalize=True) for rank in RANKS]  # each rank here says those above it
     assert found["chance"].tolist() == pytest.approx([(share**2).sum() for share in shares])
     monkeypatch.setattr(zero_shot, "_PAIRS", len(names) * 7)
-    pd.testing.assert_frame_equal(found, zero_shot.rank_accuracy(predictions, table, CONFIG))
+    pd.testing.assert_frame_equal(found, zero_shot.rank_accuracy(predictions, table))
 
 
 def test_sets_are_scored_apart():

@@ -21,6 +21,7 @@ from speed import (
     annotations,
     embedding,
     few_shot,
+    intervals,
     many_classes,
     measuring,
     photographs,
@@ -121,6 +122,14 @@ def test_few_shot_beside_its_broadcast_form(monkeypatch, capsys, in_this_process
     assert first[-1] == "True" and [row[0] for row in sets] == ["Rare Species", "NABirds"]
 
 
+def test_intervals_and_tests_of_known_truths(monkeypatch, capsys):
+    change(monkeypatch, intervals, CLASSES=(5, 10), MEANS=(0.5,), N_BOOTSTRAPS=50)
+    intervals.main(["--draws", "4"])
+    printed = capsys.readouterr().out
+    assert next(row for row in rows_of(printed) if row[0] == "68 tests")[1:] == ["1.0", "1.0", "0"]
+    assert len(rows_of(printed)) == 4 + 4 + 1 + 8 + 6 + 3 + 8
+
+
 def test_many_classes_are_ranked_exactly(capsys, in_this_process):
     many_classes.main(["--classes", "50", "--images", "8"])
     rows = rows_of(capsys.readouterr().out)
@@ -168,7 +177,7 @@ def test_class_names_of_published_sets(monkeypatch, capsys, tmp_path):
 
 def test_choices_of_the_heldout_species(monkeypatch, capsys, tmp_path, catalog):
     settings = {"model.text_layers": 1, "model.text_width": 32, "model.text_heads": 1, "model.embed_dim": 16,
-                "train.epochs": 1, "model.image_size_px": 32, "evaluate.n_bootstraps": 20, "evaluate.shots": (1,),
+                "train.epochs": 1, "model.image_size_px": 32, "evaluate.shots": (1,),
                 "split.heldout_fraction": 0.5}  # fmt: skip
     monkeypatch.setattr(
         unseen_seeds, "load_config", lambda profile, more=None: load_config(profile, settings | (more or {}))
