@@ -8,6 +8,7 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read by huggingface_hub when it is first imported
 
+import hypothesis
 import nbformat
 import numpy as np
 import pandas as pd
@@ -20,6 +21,9 @@ from bioclip_lib.catalog.table import build_catalog, read_catalog
 from bioclip_lib.run import REPOSITORY
 from bioclip_lib.sources.folders import read_image_folder
 from bioclip_lib.taxonomy.resolution import KEY, context_of
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is no failure
+hypothesis.settings.load_profile("any machine")
 
 LINEAGES = {
     "Parus major": ("Animalia", "Chordata", "Aves", "Passeriformes", "Paridae", "Parus", "major"),
