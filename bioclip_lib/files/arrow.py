@@ -35,6 +35,9 @@ def _column(path: str | Path, column: str) -> pa.ChunkedArray:
 def image_places(path: str | Path, column: str) -> Iterator[tuple[bool, str]]:
     """Yield, row by row, whether the file holds the image's bytes, and the path that it states."""
     for chunk in _column(path, column).chunks:
+        if not pa.types.is_struct(chunk.type):  # bytes alone
+            yield from ((present, "") for present in chunk.is_valid().to_pylist())
+            continue
         for present, name in zip(
             chunk.field("bytes").is_valid().to_pylist(), chunk.field("path").to_pylist(), strict=True
         ):
@@ -48,7 +51,9 @@ def read_arrow_image(path: str | Path, name: str, max_bytes: int) -> bytes:
     if not row.isdecimal() or int(row) >= len(images):
         raise ArchiveError("no such row in the Arrow file")
     value = images[int(row)]
-    data = value["bytes"].as_buffer() if value.is_valid and value["bytes"].is_valid else None
+    if value.is_valid and pa.types.is_struct(value.type):
+        value = value["bytes"]
+    data = value.as_buffer() if value.is_valid else None
     if data is None:
         raise ArchiveError("no image in this row")
     if data.size > max_bytes:

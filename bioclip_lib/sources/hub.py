@@ -40,17 +40,18 @@ def parquet_files(path: Path) -> list[Path]:
     return [file for file in found if _image_columns(file)]
 
 
-def _image_columns(path: Path, any_type: bool = False) -> list[str]:
-    """Return the columns of a Parquet file that hold encoded images (or all columns)."""
+def _image_columns(path: Path) -> list[str]:
+    """Return the columns of a Parquet file that hold encoded images."""
     try:
         schema = pq.read_schema(path)
     except (OSError, ValueError):
         return []
-    return [field.name for field in schema if any_type or _is_image_type(field.type)]
+    return [field.name for field in schema if _is_image_type(field.type)]
 
 
 def _is_image_type(kind: pa.DataType) -> bool:
-    return pa.types.is_struct(kind) and {field.name for field in kind} == {"bytes", "path"}
+    is_image = pa.types.is_struct(kind) and {field.name for field in kind} == {"bytes", "path"}
+    return is_image or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def read_dataset(path: str | Path) -> pd.DataFrame:
@@ -122,6 +123,7 @@ def _split_rows(split: str, data, path: str, roots: list[Path]) -> pd.DataFrame:
     import datasets
 
     images = [name for name, feature in data.features.items() if isinstance(feature, datasets.Image)]
+    images += [field.name for field in data.data.schema if field.name not in images and _is_image_type(field.type)]
     if not images:
         raise InputError(f"data set {path} has no image column: found {', '.join(data.features)}; {_ACTION}")
     others = [

@@ -4,7 +4,6 @@ Takes their folder, the images loose or in archives (``train.tar.gz``); returns 
 in ``source_split``.
 """
 
-import json
 import re
 from pathlib import Path
 
@@ -12,7 +11,9 @@ import pandas as pd
 
 from .. import RANKS
 from ..errors import InputError
-from .match import SPLIT_COLUMN, check_some_image, find_images, match_images, missing_reason, ordered, unique_ids
+from .coco import read_annotations
+from .columns import SPLIT_COLUMN
+from .match import check_some_image, find_images, match_images, missing_reason, ordered, unique_ids
 
 ANNOTATIONS = ("train.json", "train_mini.json", "val.json")
 CLASS_FOLDER = re.compile(r"\d{5}" + 6 * r"_([^_]*)" + r"_(.+)")
@@ -54,7 +55,9 @@ def read_inat21(path: str | Path) -> pd.DataFrame:
     file_keys = pd.DataFrame({"path": _last_two(files["path"])})
     found = [root / name for name in ANNOTATIONS if (root / name).is_file()]
     if found:
-        table = pd.concat([_read_annotations(path) for path in found], ignore_index=True)
+        parts = [read_annotations(path, one_taxon=True).assign(**{SPLIT_COLUMN: path.stem}) for path in found]
+        table = pd.concat(parts, ignore_index=True).assign(source="inat21")
+        table["source_id"] = _last_two(table["source_id"])
         keys = pd.DataFrame({"path": table["source_id"]})
         raw = match_images(table, keys, files, file_keys, missing=missing_reason(damaged))
     else:
@@ -81,27 +84,3 @@ def _folder_rows(files: pd.DataFrame, keys: pd.Series) -> pd.DataFrame:
     above = files["path"].astype(str).str.extract(r"(?:^|/)(train|train_mini|val)/[^/]*/[^/]*$", expand=False)
     raw[SPLIT_COLUMN] = above.fillna("")
     return ordered(raw)
-
-
-def _read_annotations(path: Path) -> pd.DataFrame:
-    """Read one annotation file: a row an image."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-        images = pd.DataFrame(content["images"]).set_index("id")
-        labels = pd.DataFrame(content["annotations"]).set_index("image_id")["category_id"]
-        classes = pd.DataFrame(content["categories"]).set_index("id")
-        licenses = pd.DataFrame(content.get("licenses", [])).reindex(columns=["id", "name"]).set_index("id")["name"]
-        classes, labels = classes[~classes.index.duplicated()], labels[~labels.index.duplicated()]
-        named = classes.reindex(images.index.map(labels)).fillna("").astype(str).reset_index(drop=True)
-        key = _last_two(images["file_name"].reset_index(drop=True))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not an annotation file of iNat21 ({error}); download it again") from None
-    table = named.rename(columns={"name": "verbatim_name", "specific_epithet": "species"})
-    table = table.reindex(columns=["verbatim_name", *RANKS, "common_name"], fill_value="")
-    table = table.assign(source="inat21", source_id=key)
-    held = pd.DataFrame(images).reindex(columns=["license", "rights_holder"]).reset_index(drop=True)
-    table["license"] = held["license"].map(licenses[~licenses.index.duplicated()]).fillna("")
-    table["rights_holder"] = held["rights_holder"].fillna("")
-    table["problem"] = pd.Series("", index=table.index).mask(table["verbatim_name"] == "", "no annotation")
-    table[SPLIT_COLUMN] = path.stem
-    return table

@@ -23,7 +23,8 @@ RAW_COLUMNS = ("source", "source_id", "location", "verbatim_name", "problem")
 NOT_PUBLISHED = "image not in the published archives"
 BY_DESIGN = (
     *(NOT_PUBLISHED, "listed again", "image that the table does not list", "second image of this id"),
-    *("occurrence listed again", "occurrence without an image", "not an image ("),
+    *("occurrence listed again", "occurrence without an image", "not an image (", "image of no taxon"),
+    *("several taxa on one image", "class folder without an image"),
 )
 """How the problems of rows begin that have no image of their own by the design of their data set."""
 

@@ -19,7 +19,10 @@ from ..errors import InputError
 from ..files.archives import ARCHIVE_SUFFIXES
 from ..files.tables import TABLE_SUFFIXES
 from .bioscan import find_metadata, read_bioscan
+from .camtrap import is_camtrap, read_camtrap
+from .coco import annotation_files, read_coco
 from .columns import SPLIT_COLUMN
+from .cub import is_cub, read_cub
 from .dwca import is_dwca, read_dwca
 from .eol import FILE_NAME, find_manifests, read_eol
 from .folders import NoClassFolderError, read_image_folder
@@ -108,6 +111,9 @@ def _of_folder(path: Path, data: DataConfig) -> Reading:
         ("BIOSCAN", find_metadata, read_bioscan),
         ("media of EOL", _is_eol, read_eol),
         ("iNat21", is_inat21, read_inat21),
+        ("annotations of COCO", annotation_files, read_coco),
+        ("Camtrap DP", is_camtrap, read_camtrap),
+        ("CUB-200-2011 or NABirds", is_cub, read_cub),
         ("data set of the library datasets", is_saved, read_dataset),
         ("Parquet with images", parquet_files, read_dataset),
     )
@@ -138,6 +144,8 @@ def _is_eol(root: Path) -> bool:
 def _read_listing(path: Path, tables: list[Path], source: str, data: DataConfig) -> pd.DataFrame:
     """Read a table beside its images, unless folders that name classes say otherwise."""
     raw = read_tables(path, tables, source)
+    if tables[0].parent != path:  # a table in each of several folders
+        return raw
     try:
         by_folder = read_image_folder(path, follow_links=data.follow_links)
     except InputError:
@@ -216,7 +224,8 @@ def _of_rows(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
     said = raw[[column for column in NAMES_COLUMNS if column in raw]].assign(class_name=raw["verbatim_name"])
     said = said.drop_duplicates()
     said = said[~said["class_name"].duplicated(keep=False)]
-    return one_meaning(said, Path(data.photos)) if said.shape[1] > 1 and len(said) else None
+    said = said[(said.drop(columns="class_name") != "").any(axis=1)]
+    return one_meaning(said, Path(data.photos)) if len(said) else None
 
 
 def _key(name: str) -> str:

@@ -1,0 +1,99 @@
+"""Annotations in the form of COCO, as iNaturalist's competitions, iWildCam, LILA's camera traps and Herbarium have it.
+
+Takes JSON files with ``images``, ``annotations`` and ``categories``; returns the raw table, a row an image and a taxon
+on it. Frames of a sequence are a group. An image without an annotation, of a category as "empty", or with several taxa
+is a row with its reason: no box is cut out.
+"""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from .. import RANKS
+from ..errors import InputError
+from .addresses import match_addresses
+from .columns import GROUP_COLUMN, SPLIT_COLUMN, split_word
+from .match import check_some_image, find_images, missing_reason, placed
+
+_SNIFFED_BYTES = 4096
+_KEYS = ("images", "annotations", "categories", "info", "licenses", "type")
+_NOTHING = ("empty", "blank", "nothing", "none", "no animal", "human", "person", "vehicle", "car", "unknown")
+_GROUPS = ("seq_id", "sequence_id", "video_id", "individual_id", "specimen_id", "observation_id", "group")
+SEVERAL = "several taxa on one image"
+_ACTION = "put the images that its JSON names below that folder"
+
+
+def annotation_files(root: Path) -> list[Path]:
+    """Return the files of annotations in a folder, or in ``annotations/`` of it."""
+    found = sorted([*root.glob("*.json"), *root.glob("annotations/*.json")]) if root.is_dir() else []
+    return [path for path in found if path.is_file() and _is_coco(path)]
+
+
+def _is_coco(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(_SNIFFED_BYTES).decode("utf-8", "ignore").lstrip("\ufeff \r\n\t{")
+    key = start.partition(":")[0].strip().strip('"')
+    return key in _KEYS and ("file_name" in start or key != "images" or len(start) < 100)
+
+
+def read_coco(path: str | Path) -> pd.DataFrame:
+    """Read a folder with annotations and images; ``source_id`` is the path that the annotations state."""
+    root = Path(path).expanduser().resolve()
+    table = pd.concat([read_annotations(file) for file in annotation_files(root)], ignore_index=True)
+    table = table.assign(source=root.name)
+    files, damaged = find_images(root)
+    place = match_addresses(table["source_id"], table["source_id"], files["path"])
+    return check_some_image(placed(table, place, files, missing_reason(damaged)), root, damaged, _ACTION)
+
+
+def read_annotations(path: Path, one_taxon: bool = False) -> pd.DataFrame:
+    """Read one file of annotations: a row an image and a taxon on it (or the first), named as the categories are."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        images = pd.DataFrame(content["images"]).set_index("id")
+        labels = pd.DataFrame(content["annotations"]).reindex(columns=["image_id", "category_id", *_GROUPS])
+        once = ["image_id"] if one_taxon else ["image_id", "category_id"]
+        labels = labels.drop_duplicates(once).set_index("image_id")
+        classes = pd.DataFrame(content["categories"]).set_index("id")
+        licenses = pd.DataFrame(content.get("licenses", [])).reindex(columns=["id", "name"]).set_index("id")["name"]
+        classes, images = classes[~classes.index.duplicated()], images[~images.index.duplicated()]
+        table = images.join(labels, rsuffix="_of_label")
+        names = classes.reindex(table["category_id"]).fillna("").astype(str).reset_index(drop=True)
+        files = table["file_name"].astype(str).str.replace("\\", "/", regex=False).reset_index(drop=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is not an annotation file of iNat21 or COCO ({error!r}); download it again") from None
+    several = pd.Series(table.index.duplicated(keep=False))
+    table = table.reset_index(drop=True)
+    raw = names.rename(columns={"name": "verbatim_name", "specific_epithet": "species"})
+    raw = raw.reindex(columns=["verbatim_name", *RANKS, "common_name"], fill_value="")
+    raw["problem"] = _problems(raw["verbatim_name"]).mask(several, SEVERAL)
+    raw["license"] = _text(table, "license", licenses[~licenses.index.duplicated()])
+    raw["rights_holder"] = _text(table, "rights_holder")
+    raw[SPLIT_COLUMN] = _text(table, "split") if "split" in table else split_of(path)
+    groups = [_text(table, column) for column in (*_GROUPS, *(f"{c}_of_label" for c in _GROUPS)) if column in table]
+    groups = [group for group in groups if (group != "").any()]
+    if groups:
+        raw[GROUP_COLUMN] = groups[0]
+    return raw.assign(source_id=files)
+
+
+def split_of(path: Path) -> str:
+    """Return the split that the name of a file of annotations tells, '' where it tells none."""
+    words = [split_word(word) for word in path.stem.replace("-", "_").split("_")]
+    return next((word for word in words if word), "")
+
+
+def _problems(names: pd.Series) -> pd.Series:
+    """Return why images of these names are none of a taxon."""
+    plain = names.str.lower().str.strip()
+    problem = pd.Series("", index=names.index, dtype=object).mask(plain == "", "no annotation")
+    return problem.mask(plain.isin(_NOTHING), "image of no taxon (" + plain + ")")
+
+
+def _text(table: pd.DataFrame, column: str, meaning: pd.Series | None = None) -> pd.Series:
+    """Return a column as text, '' where it says nothing."""
+    if column not in table:
+        return pd.Series("", index=table.index, dtype=object)
+    values = table[column].map(meaning) if meaning is not None and len(meaning) else table[column]
+    return values.map(lambda value: "" if pd.isna(value) else str(value)).astype(object)

@@ -1,0 +1,343 @@
+"""Inputs in the shape of what people have, as shared/field/README.md lists them; and more of each kind."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bioclip_lib.config import DataConfig
+from bioclip_lib.errors import InputError
+from bioclip_lib.sources import look, read_names, read_source
+
+FIELD = Path(__file__).resolve().parents[2].parent / "shared" / "field"
+JAY, BOBOLINK, WREN = "Cyanocitta cristata", "Dolichonyx oryzivorus", "Campylorhynchus brunneicapillus"
+
+
+@pytest.fixture(scope="module")
+def field() -> Path:
+    if not FIELD.is_dir():
+        pytest.skip(f"inputs of the field are looked for in {FIELD}; not there")
+    return FIELD
+
+
+def config(path: Path, **settings) -> DataConfig:
+    return DataConfig(source="photos", photos=str(path), **settings)
+
+
+def read(path: Path, **settings) -> pd.DataFrame:
+    raw = read_source(config(path, **settings))
+    assert not raw.duplicated(["source", "source_id"]).any() and set(raw["location"].map(type)) == {str}
+    usable = raw[raw["problem"] == ""]
+    assert all(Path(place.partition("::")[0]).is_file() for place in usable["location"])
+    assert not usable["location"].duplicated().any(), "one file for several rows"
+    return raw
+
+
+NAMES = {
+    "folders/csv_split": {"Blue Jay", "Bobolink", "Cactus Wren", "Barn Swallow", "Brown Pelican", "Cedar Waxwing"},
+    "folders/species_then_camera": {
+        "Barn_Swallow", "Blue_Jay", "Bobolink", "Cactus_Wren", "Brown_Pelican", "Cedar_Waxwing"
+    },
+    "folders/imagefolder_names": {"Blue Jay", "Bobolink", "Brown Pelican", "Cactus Wren", "Barn Swallow"},
+    "folders/csv3/category.csv": {JAY, BOBOLINK, WREN, "Hirundo rustica", "Pelecanus occidentalis"},
+    "files/20_tables/darwin_core_term.csv": {"Parus major", "Vulpes vulpes"},
+    "files/20_tables/number_beside_darwin_core_term.csv": {"Parus major", "Vulpes vulpes"},
+    "files/20_tables/timelapse.csv": {"Parus major", "Vulpes vulpes"},
+    "files/20_tables/family_only.csv": {"Hystricidae", "Parus major"},
+    "files/20_tables/image_name.csv": {"Parus major L.", "Vulpes vulpes L."},
+    "files/20_tables/kaggle_ids.csv": {"boston_bull", "whippet"},
+    "files/21_folder_with_labels_csv": {"Parus major", "Vulpes vulpes"},
+    "files/24_coco_camera_trap": {"empty", "lynx rufus", "odocoileus virginianus"},
+    "files/26_CUB_200_2011": {"001.Black_footed_Albatross", "002.Laysan_Albatross"},
+    "files/28_zip_of_class_folders.zip": {"Blue_Jay", "House_Wren"},
+    "files/29_imagefolder_given_at_the_right_level": {"Blue_Jay", "House_Wren"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_names(field, name):
+    assert set(read(field / name)["verbatim_name"]) == NAMES[name]
+
+
+@pytest.mark.parametrize(
+    "name", ["absolute_windows", "category", "dwc_camel", "dwc_snake", "name_plus_camel", "target_taxon"]
+)
+def test_tables_as_people_write_them(field, name):
+    raw = read(field / "folders" / "csv3" / f"{name}.csv")
+    assert len(raw) == 30 and set(raw["problem"]) == {""}
+    if name.startswith(("dwc", "name")):
+        assert (raw[["license", "rights_holder", "source_url"]] != "").all(axis=None)
+
+
+@pytest.mark.parametrize("name", ["shifted", "shifted_later"])
+def test_a_shifted_row_is_refused(field, name):
+    with pytest.raises(InputError, match=r"row \d+: 4 fields in place of 3"):
+        read(field / "folders" / "csv3" / f"{name}.csv")
+
+
+SPLITS = {
+    "folders/split_folders": {"train", "val", "test"},
+    "folders/csv_split": {"train", "val", "test"},
+    "files/29_imagefolder_given_at_the_right_level": {"train", "val", "test"},
+    "files/26_CUB_200_2011": {"train", "test"},
+    "folders/kaggle_flat": {"train"},
+}
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_the_users_splits_are_kept_and_said(field, name):
+    raw = read(field / name)
+    assert set(raw["source_split"]) == SPLITS[name]
+    assert "splits: " in look(config(field / name))
+
+
+ARCHIVES = {
+    "files/01_dwca_partial_download": ["", "photos/102/original.jpg", ""],
+    "files/02_dwca_address_without_suffix": ["media/0a1b2c3d.jpg", "format/large.jpg"],
+    "files/04_dwca_audubon_core": ["assets/a1.jpg", "assets/a2.jpg"],
+    "files/05_dwca_associated_media": ["a.jpg", ""],
+    "files/09_dwca_core_in_two_files": ["a.jpg", "b.jpg"],
+    "files/10_dwca_wrapped_in_a_folder.zip": ["", "photos/102/original.jpg", ""],
+    "files/11_gbif_synonym_beside_its_species": ["a.jpg", "b.jpg", "c.jpg"],
+}
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_images_of_archives_are_matched_where_that_is_certain(field, name):
+    raw = read(field / name)
+    places = raw["location"].tolist()
+    assert all(
+        place.endswith(end) and bool(place) == bool(end) for place, end in zip(places, ARCHIVES[name], strict=False)
+    )
+    assert (raw["problem"] == "").sum() == sum(map(bool, ARCHIVES[name]))
+
+
+def test_audubon_core_and_the_accepted_species(field):
+    raw = read(field / "files" / "04_dwca_audubon_core")
+    assert set(raw["license"]) == {"http://creativecommons.org/licenses/by-nc/4.0/"}
+    assert set(raw["rights_holder"]) == {"A Museum"}
+    raw = read(field / "files" / "11_gbif_synonym_beside_its_species")
+    assert raw["scientific_name"].tolist() == ["Amblyomma americanum", "Amblyomma americanum", "Porphyrio martinica"]
+
+
+@pytest.mark.parametrize("name", ["dwca_query_url", "dwca_saved_by_id", "dwca_zip.zip"])
+def test_one_archive_in_several_forms(field, name):
+    columns = ["source_id", "verbatim_name", "problem", "license", "group"]
+    ok, raw = read(field / "folders" / "dwca_ok"), read(field / "folders" / name)
+    assert raw[columns].equals(ok[columns])
+    assert [Path(place).read_bytes() for place in ok["location"] if place] == [_bytes(p) for p in raw["location"] if p]
+    assert raw.loc[raw["problem"] == "", "group"].nunique() < (raw["problem"] == "").sum()
+
+
+def _bytes(location: str) -> bytes:
+    path, _, member = location.partition("::")
+    return zipfile.ZipFile(path).read(member) if member else Path(path).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("files/06_dwca_first_row_short", "occurrence without an image"),
+        ("files/07_dwca_event_core", "no table of occurrences.*export it with the occurrence extension"),
+        ("folders/gbif_simple/0001234-2402.zip", "holds no image"),
+        ("folders/dwca_zip", "none of the .* class names is a name of a taxon: 100, 101|holds no image"),
+    ],
+)
+def test_what_is_refused_says_what_to_give_instead(field, name, message):
+    with pytest.raises(InputError, match=message):
+        data = config(field / name)
+        read_names(data, read_source(data))
+
+
+@pytest.mark.parametrize(
+    "name", ["bom_semicolon", "case_header", "dup", "folder_species", "label_scientificName", "partial_ranks"]
+)
+def test_names_tables(field, name):
+    data = config(field / "folders/names_tables/set", names=str(field / f"folders/names_tables/{name}.csv"))
+    said = read_names(data, read_source(data)).set_index("class_name")
+    assert said.loc["sp_0", "scientific_name"] == JAY and len(said) == 5
+
+
+def test_names_match_whatever_the_case_and_the_accents(field):
+    for name, n in (("names_case", 6), ("nfd", 5), ("names_partial", 3)):
+        data = config(field / "folders" / name)
+        raw = read_source(data)
+        said = read_names(data, raw)
+        assert len(set(said["class_name"]) & set(raw["verbatim_name"])) == n
+
+
+def test_a_names_table_that_names_no_class_gives_both_lists(tmp_path, jpeg):
+    (tmp_path / "set" / "Blue_Jay").mkdir(parents=True)
+    (tmp_path / "set" / "Blue_Jay" / "1.jpg").write_bytes(jpeg(0))
+    (tmp_path / "n.csv").write_text("class_name,scientific_name\nsp9,Parus major\n")
+    data = config(tmp_path / "set", names=str(tmp_path / "n.csv"))
+    with pytest.raises(InputError, match=r"names no class .* it has sp9, they are called Blue_Jay"):
+        read_names(data, read_source(data))
+
+
+def test_seasons_exif_sidecars_and_empty_classes(field):
+    raw = read(field / "folders" / "imagefolder_seasons")
+    assert len(raw) == 50 and set(raw["problem"]) == {""}
+    assert set(read(field / "folders" / "imagefolder_semicolon")["verbatim_name"]) >= {"Blue Jay", "Bobolink"}
+    assert "Blue_Jay" in set(read(field / "folders" / "classes_with_exif")["verbatim_name"])
+    assert "tables not used: metadata.csv" in look(config(field / "folders" / "classes_with_exif"))
+    pairs = config(field / "folders" / "xmp_pairs")
+    assert set(read_source(pairs)["problem"]) == {""} and "24 .xmp" in look(pairs)
+    raw = read(field / "folders" / "heic_class")
+    assert raw["source_id"].str.endswith(".HEIC").sum() == 6
+
+
+def test_camera_traps(field):
+    raw = read(field / "files" / "25_camtrap_dp")
+    assert raw["verbatim_name"].tolist() == ["Vulpes vulpes", ""] and raw["problem"][1] == "image of no taxon (blank)"
+    assert set(raw["license"]) == {"CC-BY-4.0"} and raw["group"].nunique() == 2
+    raw = read(field / "files" / "24_coco_camera_trap")
+    assert (raw["problem"] == "image of no taxon (empty)").sum() == 2
+
+
+def folders(root: Path, jpeg, *names: str) -> Path:
+    for i, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(jpeg(i % 5))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["Training/Blue_Jay/1.jpg", "validation/Robin/2.jpg"], {("Blue_Jay", "train"), ("Robin", "val")}),
+        (["Blue_Jay/train/1.jpg", "Robin/test/2.jpg"], {("Blue_Jay", "train"), ("Robin", "test")}),
+        (["images/train/Blue_Jay/1.jpg", "images/val/Robin/2.jpg"], {("Blue_Jay", "train"), ("Robin", "val")}),
+        (["Blue_Jay/images/1.jpg", "Robin/images/2.jpg"], {("Blue_Jay", ""), ("Robin", "")}),
+        (["Blue_Jay/2020-05-01/1.jpg", "Robin/100MEDIA/2.jpg"], {("Blue_Jay", ""), ("Robin", "")}),
+        ([f"CAM0{i}/{name}/{i}.jpg" for i in (1, 2) for name in ("Acer", "Robin")], {("Acer", ""), ("Robin", "")}),
+        (["Paridae/Parus/major/1.jpg", "Turdidae/Turdus/merula/2.jpg"], {("Parus major", ""), ("Turdus merula", "")}),
+        (["Paridae/Parus major/1.jpg", "Turdidae/Turdus merula/2.jpg"], {("Parus major", ""), ("Turdus merula", "")}),
+        (["Citrus/Citrus maxima/1.jpg", "Rubus/Rubus idaeus/2.jpg"], {("Citrus maxima", ""), ("Rubus idaeus", "")}),
+        (["2019/Parus major/1.jpg", "2020/Turdus merula/2.jpg"], {("Parus major", ""), ("Turdus merula", "")}),
+    ],
+)  # fmt: skip
+def test_nested_folders(tmp_path, jpeg, names, expected):
+    raw = read(folders(tmp_path, jpeg, *names))
+    split = raw.get("source_split", pd.Series("", index=raw.index))
+    assert set(zip(raw["verbatim_name"], split, strict=True)) == expected
+
+
+def test_a_higher_folder_is_the_context_of_the_name(tmp_path, jpeg):
+    raw = read(folders(tmp_path, jpeg, "Paridae/Parus major/1.jpg", "Turdidae/Turdus merula/2.jpg"))
+    assert raw["family"].tolist() == ["Paridae", "Turdidae"]
+
+
+def test_two_readings_are_refused_and_a_setting_chooses(tmp_path, jpeg):
+    names = [f"{a}/{b}/{i}.jpg" for a in ("xqa", "xqb") for b in ("wet", "dry") for i in range(2)]
+    root = folders(tmp_path, jpeg, *names)
+    with pytest.raises(InputError, match=r"two ways.*xqa, xqb.*data.layout=class/-.*data.layout=set/class"):
+        read(root)
+    assert set(read(root, layout="class/-")["verbatim_name"]) == {"xqa", "xqb"}
+    assert set(read(root, layout="set/class")["verbatim_name"]) == {"wet", "dry"}
+    with pytest.raises(InputError, match="is no layout"):
+        read(root, layout="class/camera")
+
+
+@pytest.mark.parametrize("pair", [("001", "002"), ("CAM01", "CAM02"), ("images_1", "images_2")])
+def test_numbers_cameras_and_plain_words_are_no_classes(tmp_path, jpeg, pair):
+    data = config(folders(tmp_path, jpeg, *(f"{folder}/1.jpg" for folder in pair)))
+    with pytest.raises(InputError, match=r"class names is a name of a taxon|that name no class"):
+        read_names(data, read_source(data))
+
+
+def test_a_table_that_contradicts_the_folders_is_refused(tmp_path, jpeg):
+    root = folders(tmp_path, jpeg, "Blue_Jay/1.jpg", "Robin/2.jpg", "Blue_Jay/3.jpg")
+    (root / "labels.csv").write_text(
+        "file,species\nBlue_Jay/1.jpg,Parus major\nRobin/2.jpg,Parus major\nBlue_Jay/3.jpg,x y\n"
+    )
+    with pytest.raises(InputError, match=r"two ways: by labels.csv .* or by its folders"):
+        read(root)
+    assert set(read(root, layout="class")["verbatim_name"]) == {"Blue_Jay", "Robin"}
+    assert set(read(root / "labels.csv")["verbatim_name"]) == {"Parus major", "x y"}
+
+
+@pytest.mark.parametrize("packed", ["a.zip", "a.tar", "a.tar.gz"])
+def test_class_folders_in_archives(tmp_path, jpeg, write_archive, packed):
+    files = {"set/train/Blue_Jay/1.jpg": jpeg(0), "set/test/Robin/2.jpg": jpeg(1), "set/README.md": b"x"}
+    raw = read(write_archive(tmp_path / packed, files))
+    assert raw[["verbatim_name", "source_split"]].to_numpy().tolist() == [["Blue_Jay", "train"], ["Robin", "test"]]
+
+
+def test_links_are_followed_where_the_user_allows_it(tmp_path, jpeg):
+    store = folders(tmp_path / "store", jpeg, "1.jpg", "deep/2.jpg")
+    root = folders(tmp_path / "set", jpeg, "Robin/3.jpg")
+    (root / "Robin" / "1.jpg").symlink_to(store / "1.jpg")
+    (root / "Robin" / "deep").symlink_to(store / "deep")
+    (root / "Robin" / "loop").symlink_to(root)
+    assert (read(root)["problem"] == "").sum() == 1
+    raw = read(root, follow_links=True)
+    assert (raw["problem"] == "").sum() == 3 and set(raw["verbatim_name"]) == {"Robin"}
+
+
+COLUMNS = [
+    ("Image Path", "Scientific Name"),
+    ("SourceFile", "taxon"),
+    ("img_name", "Label"),
+    ("filepaths", "labels"),
+    ("dwc:fileName", "dwc:scientificName"),
+    ("photo", "binomial"),
+    ("mediaFile", "acceptedScientificName"),
+    ("image_filename", "latin_name"),
+    ("image_name", "vernacularName"),
+]
+
+
+@pytest.mark.parametrize(("path", "name"), COLUMNS)
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_column_names_of_the_field(tmp_path, jpeg, path, name, delimiter):
+    folders(tmp_path, jpeg, "1.jpg", "2.jpg")
+    rows = [("id", path, name, "class_id"), ("7", "1.jpg", "Parus major", "3"), ("8", "2.jpg", "Turdus merula", "4")]
+    (tmp_path / "t.csv").write_text("\n".join(delimiter.join(row) for row in rows))
+    assert read(tmp_path / "t.csv")["verbatim_name"].tolist() == ["Parus major", "Turdus merula"]
+
+
+def test_splits_and_groups_of_a_table(tmp_path, jpeg):
+    folders(tmp_path, jpeg, "1.jpg", "2.jpg", "3.jpg")
+    text = "image_name;species;obs_id;learn_tag\n1.jpg;Aa b;o1;train\n2.jpg;Aa b;o1;Train\n3.jpg;Aa b;o2;TEST\n"
+    (tmp_path / "t.csv").write_text(text)
+    raw = read(tmp_path / "t.csv")
+    assert raw["source_split"].tolist() == ["train", "train", "test"] and raw["group"].tolist() == ["o1", "o1", "o2"]
+
+
+def test_genus_and_epithet_in_parts(tmp_path, jpeg):
+    folders(tmp_path, jpeg, "1.jpg")
+    (tmp_path / "t.csv").write_text("path,Genus,specificEpithet,family\n1.jpg,Parus,major,Paridae\n")
+    raw = read(tmp_path / "t.csv")
+    assert raw["verbatim_name"].tolist() == ["Parus major"] and raw["family"].tolist() == ["Paridae"]
+
+
+def test_a_missing_folder_is_not_replaced_by_another(tmp_path, jpeg):
+    folders(tmp_path, jpeg, "site0/001.jpg", "site0/002.jpg")
+    (tmp_path / "t.csv").write_text("path,name\nsite1/001.jpg,Parus major\nsite0/002.jpg,Turdus merula\n")
+    assert read(tmp_path / "t.csv")["problem"].tolist() == ["file not found", ""]
+
+
+def coco(root: Path, categories=("Parus major", "empty"), **image) -> Path:
+    images = [{"id": i, "file_name": f"a/{i}.jpg", "seq_id": f"s{i // 2}", **image} for i in range(4)]
+    labels = [{"id": i, "image_id": i, "category_id": i % len(categories), "bbox": [1, 1, 9, 9]} for i in range(4)]
+    content = {
+        "images": images,
+        "annotations": labels,
+        "categories": [{"id": i, "name": n} for i, n in enumerate(categories)],
+    }
+    (root / "x.json").write_text(json.dumps(content))
+    return root
+
+
+def test_coco_sequences_are_groups_and_two_taxa_are_said(tmp_path, jpeg):
+    root = coco(folders(tmp_path, jpeg, *(f"images/a/{i}.jpg" for i in range(4))))
+    content = json.loads((root / "x.json").read_text())
+    content["annotations"] += [{"id": 9, "image_id": 0, "category_id": 1}, {"id": 10, "image_id": 2, "category_id": 0}]
+    (root / "x.json").write_text(json.dumps(content))
+    raw = read_source(config(root))
+    several, empty = "several taxa on one image", "image of no taxon (empty)"
+    assert raw["problem"].tolist() == [several, several, empty, "", empty]
+    assert raw["group"].tolist() == ["s0", "s0", "s0", "s1", "s1"]
