@@ -62,7 +62,7 @@ def write_plainly(table, path):
             image = image.resize([round(side * scale) for side in image.size], Image.Resampling.LANCZOS)
             buffer = io.BytesIO()
             image.save(buffer, "JPEG", quality=CONFIG.jpeg_quality, subsampling=0)
-            members = {"jpg": buffer.getvalue(), **samples.text_members(row)}
+            members = {"jpg": buffer.getvalue(), **samples.text_members(row, CONFIG)}
             for suffix, data in members.items():
                 info = tarfile.TarInfo(f"{row['image_id']}.{suffix}")
                 info.size = len(data)

@@ -80,6 +80,7 @@ class ShardConfig(Section):
     image_size_px: int = setting(64, "short side in the shards; larger images are scaled down", "[1, 10_000]")
     jpeg_quality: int = setting(92, "of the images in the shards", "[1, 100]")
     samples_per_shard: int = setting(2_000, "images a tar", "[1, 1e7]")
+    unverified_genus: bool = setting(False, "captions say the genus of a name whose epithet no backbone knows")
 
 
 @section("model")

@@ -12,32 +12,22 @@ import pandas as pd
 
 from .. import RANKS
 from ..catalog.splits import class_rows
+from ..config import BARE_NAMES, CAPTIONS
 from ..errors import InputError
 from ..taxonomy.names import clean_label
 from ..taxonomy.ranks import tree_distance
 
 TEMPLATES_ONE = ("a photo of {}.",)
-SHARD_TEXTS = {
-    "com": "com.txt",
-    "sci": "sci.txt",
-    "taxon": "taxon.txt",
-    "taxonTag": "taxonTag.txt",
-    "sci_com": "sci_com.txt",
-    "taxon_com": "taxon_com.txt",
-    "taxonTag_com": "taxonTag_com.txt",
-    "scientific_name": "scientific_name.txt",
-    "taxonomic_name": "taxonomic_name.txt",
-    "common_name": "common_name.txt",
-}
-"""Text type -> suffix of its member in a shard. The last three are bare names, the others captions."""
-CAPTIONS = tuple(SHARD_TEXTS)[:7]
+SHARD_TEXTS = {text_type: f"{text_type}.txt" for text_type in (*CAPTIONS, *BARE_NAMES)}
+"""Text type -> suffix of its member in a shard: captions, and bare names."""
 HIGHER_RANKS = ("order", "family", "genus")
 DEFAULT_TEXT = "taxon_com"
 """The caption that stands in the plain ``.txt`` for stock trainers."""
-_BARE = {"scientific_name": "sci", "taxonomic_name": "taxon", "common_name": "com"}
+_BARE = dict(zip(BARE_NAMES, ("sci", "taxon", "com"), strict=True))
+_UNSURE = dict.fromkeys(("genus", "species", "scientific_name"), "")
 
 
-def caption(row: Mapping[str, str], text_type: str) -> str:
+def caption(row: Mapping[str, str], text_type: str, unverified_genus: bool = False) -> str:
     """Return the training caption of a taxon, ``a photo of {X}.``, or a bare name.
 
     Parameters
@@ -46,6 +36,8 @@ def caption(row: Mapping[str, str], text_type: str) -> str:
         A catalog row: the seven ranks, ``scientific_name, common_name, rank, verbatim_name``.
     text_type : str
         A key of `SHARD_TEXTS`.
+    unverified_genus : bool
+        Whether the genus of a name whose ``name_status`` is "unverified" is said; else what is above it.
 
     Returns
     -------
@@ -72,6 +64,7 @@ def caption(row: Mapping[str, str], text_type: str) -> str:
     'a photo of kingdom Animalia phylum Chordata'
     """
     check_text_type(text_type)
+    row = row if unverified_genus else _sure(row)
     if text_type in _BARE:
         return _name(row, _BARE[text_type])
     name, _, with_common = text_type.partition("_")
@@ -80,30 +73,11 @@ def caption(row: Mapping[str, str], text_type: str) -> str:
 
 
 def name_string(row: Mapping[str, str], text_type: str) -> str:
-    """Return the class string of a taxon in evaluation, to be put into prompt templates.
+    """Return the class string of a taxon in evaluation, to be put into prompt templates; the original's rules.
 
-    Parameters
-    ----------
-    row : mapping
-        As in `caption`.
-    text_type : str
-        A key of `SHARD_TEXTS`.
-
-    Returns
-    -------
-    str
-        '' for ``com`` where a species has no common name.
-
-    Raises
-    ------
-    InputError
-        For an unknown text type.
-
-    Notes
-    -----
     Unlike captions: a missing common name leaves its suffix away; the seven ranks are joined by single blanks *without*
     collapsing those of missing ranks; without a kingdom the taxonomic name is the scientific one. Two species may have
-    one common name: with ``com`` there can be fewer strings than classes.
+    one common name: with ``com`` there can be fewer strings than classes, and '' where a species has none.
 
     Examples
     --------
@@ -130,12 +104,9 @@ def check_text_type(text_type: str) -> None:
         raise InputError(f"unknown text type {text_type!r}; choose one of {', '.join(SHARD_TEXTS)}")
 
 
-def check_train_types(text_types: Sequence[str]) -> None:
-    """Raise `InputError` for no text types, or for one that is not a key of `CAPTIONS`."""
-    unknown = [t for t in text_types if t not in CAPTIONS]
-    if unknown or not text_types:
-        wrong = f"unknown train.text_types {', '.join(unknown)}" if unknown else "train.text_types is empty"
-        raise InputError(f"{wrong}; choose some of {', '.join(CAPTIONS)}")
+def _sure(row: Mapping[str, str]) -> Mapping[str, str]:
+    """Return a row without its genus where only that was found of a binomial: it may be another one's by now."""
+    return {**row, **_UNSURE} if row.get("name_status") == "unverified" else row
 
 
 def _name(row: Mapping[str, str], kind: str) -> str:
@@ -174,45 +145,43 @@ def _scientific(row: Mapping[str, str]) -> str:
     return row.get("scientific_name", "").strip() or next(deepest, "")
 
 
-def caption_table(catalog: pd.DataFrame) -> pd.DataFrame:
+def caption_table(catalog: pd.DataFrame, unverified_genus: bool = False) -> pd.DataFrame:
     """Return the captions of every class that has a usable image.
 
     Parameters
     ----------
     catalog : pd.DataFrame
+    unverified_genus : bool
+        As of `caption`.
 
     Returns
     -------
     pd.DataFrame
-        ``class_key`` and a column per caption type (`CAPTIONS`), one row a class, sorted by class.
+        ``class_key`` and a column per caption type (`config.CAPTIONS`), one row a class, sorted by class.
     """
     classes = class_rows(catalog)
     rows = classes.to_dict("records")
-    table = {text_type: [caption(row, text_type) for row in rows] for text_type in CAPTIONS}
+    table = {text_type: [caption(row, text_type, unverified_genus) for row in rows] for text_type in CAPTIONS}
     return pd.DataFrame({"class_key": classes.index, **table})
 
 
-def higher_caption_table(catalog: pd.DataFrame) -> pd.DataFrame:
-    """Return captions of the higher taxa of every class: the taxonomic caption, cut after order, family and genus.
+def higher_caption_table(catalog: pd.DataFrame, unverified_genus: bool = False) -> pd.DataFrame:
+    """Return captions of the higher taxa of every class, by ``class_key``: taxonomic ones, cut after `HIGHER_RANKS`.
 
-    Parameters
-    ----------
-    catalog : pd.DataFrame
-
-    Returns
-    -------
-    pd.DataFrame
-        Indexed by ``class_key`` in the order of `caption_table`; a column for each of `HIGHER_RANKS`. Classes of one
-        taxon have the same caption; where a rank is unknown, what is known above it stands; a class without any name at
-        these ranks has its own caption.
+    Classes of one taxon have the same caption; where a rank is unknown, what is known above it stands; a class without
+    any name at these ranks has its own caption.
     """
     classes = class_rows(catalog)
+    rows = classes.to_dict("records")
     table = {}
     for last in HIGHER_RANKS:
-        ranks = classes[list(RANKS[: RANKS.index(last) + 1])]
-        names = [" ".join(name for name in row if name) for row in ranks.to_numpy()]
-        rows = zip(names, classes.to_dict("records"), strict=True)
-        table[last] = [TEMPLATES_ONE[0].format(name) if name else caption(row, "com") for name, row in rows]
+        ranks = RANKS[: RANKS.index(last) + 1]
+        shown = rows if unverified_genus else map(_sure, rows)
+        names = [" ".join(row[rank] for rank in ranks if row[rank]) for row in shown]
+        table[last] = [
+            TEMPLATES_ONE[0].format(name) if name else caption(row, "com")
+            for name, row in zip(names, rows, strict=True)
+        ]
     return pd.DataFrame(table, index=classes.index)
 
 

@@ -31,10 +31,10 @@ _BLOCK = tarfile.BLOCKSIZE
 _HEADER = tarfile.TarInfo().tobuf(tarfile.USTAR_FORMAT)
 
 
-def text_members(row: Mapping[str, str]) -> dict[str, bytes]:
+def text_members(row: Mapping[str, str], config: ShardConfig) -> dict[str, bytes]:
     """Return the members of a sample other than its image, suffix -> bytes: its texts, ``txt`` and ``json``."""
-    texts = {suffix: caption(row, text_type) for text_type, suffix in SHARD_TEXTS.items()}
-    texts["txt"] = caption(row, DEFAULT_TEXT)
+    texts = {suffix: caption(row, text_type, config.unverified_genus) for text_type, suffix in SHARD_TEXTS.items()}
+    texts["txt"] = caption(row, DEFAULT_TEXT, config.unverified_genus)
     texts["json"] = json.dumps({field: row[field] for field in _JSON_FIELDS}, ensure_ascii=False)
     return {suffix: text.encode() for suffix, text in texts.items()}
 

@@ -79,8 +79,6 @@ def write_shards(
     these images do in the shards and is deleted at the end.
     """
     folder = Path(folder)
-    if min(config.samples_per_shard, config.image_size_px) < 1 or not 1 <= config.jpeg_quality <= 100:
-        raise InputError(f"{config} cannot be written; sizes are at least 1, the quality is 1 to 100")
     tars = _plan(catalog, config.samples_per_shard)
     with full_disk_named(folder), UnfinishedShards(folder) as unfinished:
         todo = unfinished.reuse(tars, config)
@@ -133,7 +131,7 @@ def _encode_sample(item: tuple[dict[str, str], bytes | None], config: ShardConfi
     """Encode a row of the catalog, unless its image is already encoded."""
     row, image = item
     image = image or image_member(row, config)
-    return _Sample(row["image_id"], row["class_key"], row["sha256"], image, text_members(row))
+    return _Sample(row["image_id"], row["class_key"], row["sha256"], image, text_members(row, config))
 
 
 def _write_tar(
@@ -243,7 +241,7 @@ class UnfinishedShards:
 
 def _recipe(tar: PlannedTar, config: ShardConfig) -> str:
     """Return what a tar is to be made of."""
-    return recipe(((row["sha256"], text_members(row)) for row in tar.table.to_dict("records")), config)
+    return recipe(((row["sha256"], text_members(row, config)) for row in tar.table.to_dict("records")), config)
 
 
 class Spool:

@@ -99,14 +99,13 @@ def _replay(run: Run, config: Config) -> ReplayPairs | None:
 
 def captioned_classes(table: pd.DataFrame, config: Config) -> tuple[pd.Series, TrainData]:
     """Number the classes of a catalog and tokenize their captions: each image's class, and data without inputs yet."""
-    captions.check_train_types(config.train.text_types)
-    texts = captions.caption_table(table).set_index("class_key")
+    texts = captions.caption_table(table, config.shards.unverified_genus).set_index("class_key")
     classes = pd.Series(np.arange(len(texts)), index=texts.index)
     labels = catalog.class_key(table).map(classes).set_axis(table["image_id"])
     texts = texts[list(config.train.text_types)]
     groups = np.repeat(np.arange(len(texts))[:, None], texts.shape[1], axis=1)
     if config.train.higher_rank_share > 0:
-        higher = captions.higher_caption_table(table)
+        higher = captions.higher_caption_table(table, config.shards.unverified_genus)
         texts = texts.join(higher)
         groups = np.concatenate([groups, higher.apply(lambda column: pd.factorize(column)[0]).to_numpy()], axis=1)
     _warn_of_long(texts, config.model.context_length)

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioclip_lib import RANKS, TEXT_TYPES
-from bioclip_lib.shards.captions import CAPTIONS, SHARD_TEXTS, caption, caption_table, name_string, sample_text_types
+from bioclip_lib.config import CAPTIONS
+from bioclip_lib.shards.captions import (
+    SHARD_TEXTS,
+    caption,
+    caption_table,
+    higher_caption_table,
+    name_string,
+    sample_text_types,
+)
 
 WOODPECKER = dict(
     zip(RANKS, ("Animalia", "Chordata", "Aves", "Piciformes", "Picidae", "Picoides", "dorsalis"), strict=True),
@@ -114,6 +122,38 @@ def test_the_suffixes_are_those_of_the_original():
     wanted = "sci com taxon taxonTag sci_com taxon_com taxonTag_com scientific_name taxonomic_name common_name".split()
     assert set(SHARD_TEXTS.values()) == {f"{suffix}.txt" for suffix in wanted}
     assert set(TEXT_TYPES) < set(CAPTIONS)
+
+
+UNVERIFIED = WOODPECKER | {
+    "species": "", "rank": "genus", "scientific_name": "Picoides", "common_name": "", "name_status": "unverified",
+    "verbatim_name": "Picoides_novus",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text_type", "expected", "with_genus"),
+    [
+        ("sci", "Picidae", "Picoides"),
+        ("taxon", "Animalia Chordata Aves Piciformes Picidae", "Animalia Chordata Aves Piciformes Picidae Picoides"),
+        ("com", "Picoides novus", "Picoides novus"),  # as the label says
+        ("sci_com", "Picidae with common name Picoides novus", "Picoides with common name Picoides novus"),
+    ],
+)
+def test_captions_stop_at_the_family_where_the_genus_is_not_sure(text_type, expected, with_genus):
+    assert caption(UNVERIFIED, text_type) == f"a photo of {expected}."
+    assert caption(UNVERIFIED, text_type, unverified_genus=True) == f"a photo of {with_genus}."
+    sure = UNVERIFIED | {"name_status": "accepted"}
+    assert caption(sure, text_type) == f"a photo of {with_genus}."
+
+
+def test_tables_of_captions_stop_there_too(catalog):
+    table = catalog.assign(name_status=np.where(catalog["verbatim_name"] == "Parus ater", "unverified", "accepted"))
+    table.loc[table["verbatim_name"] == "Parus ater", ["species", "rank", "scientific_name"]] = ["", "genus", "Parus"]
+    found, sure = (caption_table(table, flag).set_index("class_key")["sci"] for flag in (False, True))
+    assert set(found) - set(sure) == {"a photo of Paridae."} and set(sure) - set(found) == {"a photo of Parus."}
+    found, sure = (higher_caption_table(table, flag)["genus"] for flag in (False, True))
+    above = "a photo of Animalia Chordata Aves Passeriformes Paridae"
+    assert (found[found != sure].item(), sure[found != sure].item()) == (f"{above}.", f"{above} Parus.")
 
 
 def test_one_row_of_captions_per_class(catalog):

@@ -100,6 +100,18 @@ def test_the_same_catalog_gives_the_same_bytes_in_any_order(written, finished, t
     pd.testing.assert_frame_equal(index, read_index(written))
 
 
+def test_the_genus_of_an_unverified_name_is_in_its_column_and_in_the_texts_where_it_is_asked_for(finished, tmp_path):
+    row = finished.index[(finished["split"] == "train") & (finished["genus"] == "Parus")][0]
+    catalog = finished.copy()
+    catalog.loc[row, ["name_status", "species", "rank", "scientific_name"]] = ["unverified", "", "genus", "Parus"]
+    for flag, expected in ((False, "Paridae"), (True, "Parus")):
+        folder = tmp_path / str(flag)
+        write_shards(catalog, folder, replace(CONFIG, unverified_genus=flag))
+        samples = {sample["image_id"]: sample for sample in read_shards(folder / "train", "sci")}
+        sample = samples[catalog["image_id"][row]]
+        assert (sample["text"], sample["json"]["genus"]) == (f"a photo of {expected}.", "Parus")
+
+
 def test_a_shard_is_a_mixed_sample(written, finished):
     names = finished.set_index("image_id")["verbatim_name"]
     order = [names[sample["image_id"]] for sample in read_shards(written / "train")]
