@@ -35,28 +35,10 @@ def map_threads(function: Callable, items: Iterable, workers: int = 2, ahead: in
 
 
 def map_ray(function: Callable, items: Iterable) -> Iterator:
-    """Apply a function on the workers of a Ray cluster, in order.
+    """Apply a function, of a module that every worker can import, on the workers of a Ray cluster, in order.
 
-    Parameters
-    ----------
-    function : callable
-        Of a module that every worker can import.
-    items : iterable
-        Taken as workers become free.
-
-    Yields
-    ------
-    object
-        The results, in the order of `items`. An exception of the function is raised as it is.
-
-    Raises
-    ------
-    InputError
-        If Ray is not installed.
-
-    Notes
-    -----
-    ``ray.init(address=...)`` chooses the cluster; without it Ray starts one on this machine.
+    Items are taken as workers become free; an exception of the function is raised as it is. ``ray.init(address=...)``
+    chooses the cluster; without it Ray starts one on this machine.
     """
     try:
         import ray

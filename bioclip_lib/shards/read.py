@@ -37,6 +37,7 @@ except ImportError:
 INDEX_COLUMNS = ("split", "shard", "n_samples", "bytes", "sha256")
 RERUN = "rerun 01_dataset_construction"
 _CHUNK = 32  # images a thread decodes at a time
+_BATCH_ROWS = 2**16  # of index.parquet, read at a time
 _O_BINARY = getattr(os, "O_BINARY", 0)  # Windows
 _IMAGE_COLUMNS = {
     "image_id": pa.string(),
@@ -61,15 +62,6 @@ def read_index(folder: str | Path) -> pd.DataFrame:
     if outside:
         raise InputError(f"{path} names files in other folders; {RERUN}")
     return tars
-
-
-def size_problem(path: Path, n_bytes: int) -> str:
-    """Return why a tar cannot be the one that the index lists, '' where it can."""
-    try:
-        found = path.stat().st_size
-    except OSError as error:
-        return error.strerror or "unreadable"
-    return "" if found == n_bytes else f"{found} bytes, {n_bytes} listed"
 
 
 def image_table(rows: Iterable[tuple[str, str, int, int, int]]) -> pa.Table:
@@ -100,24 +92,34 @@ def write_image_index(folder: Path, tars: pd.DataFrame, tables: Sequence[pa.Tabl
         names = [pa.array([name] * len(table), pa.string()) for name in (split, shard)]
         parts.append(table.add_column(2, "split", names[0]).add_column(3, "shard", names[1]))
     if parts:
-        table = pa.concat_tables(parts)
+        table = pa.concat_tables(parts).combine_chunks()
+        digest = _digest(tars, table.to_batches(max_chunksize=_BATCH_ROWS))
         with atomic(folder / "index.parquet") as tmp:
-            pq.write_table(table.replace_schema_metadata({"sha256": _digest(tars, table)}), tmp)
+            pq.write_table(table.replace_schema_metadata({"sha256": digest}), tmp, row_group_size=_BATCH_ROWS)
 
 
-def _digest(tars: pd.DataFrame, images: pa.Table) -> str:
+def _digest(tars: pd.DataFrame, images: Iterable[pa.RecordBatch]) -> str:
     """Return a SHA-256 of both indices: Parquet's own checksums leave 7 of 1,000 flipped bits unnoticed."""
     digest = sha256(repr(tars.to_numpy().tolist()).encode())
-    for batch in images.replace_schema_metadata(None).combine_chunks().to_batches(max_chunksize=2**16):
-        digest.update(batch.serialize())
+    for batch in images:
+        for column in batch.columns:
+            digest.update(_content(column))
     return digest.hexdigest()
+
+
+def _content(column: pa.Array) -> bytes:
+    """Return the values of a column as bytes, the same wherever they lie in memory."""
+    if not pa.types.is_string(column.type):
+        return column.to_numpy().tobytes()
+    _, ends, text = column.buffers()
+    ends = np.frombuffer(ends, np.int32)[column.offset :][: len(column) + 1]
+    return (ends - ends[0]).tobytes() + text[ends[0] : ends[-1]].to_pybytes()
 
 
 class SplitImages:
     """The images of a split, numbered through tar by tar: where each lies, its id and its class.
 
-    ``damaged`` has, by the number of a tar, why its samples are not known: only where index.parquet had to be made.
-    About 50 bytes an image are kept.
+    ``damaged``: number of a tar -> why it is not the one that the index lists. About 50 bytes an image are kept.
     """
 
     def __init__(self, folder: str | Path, split: str) -> None:
@@ -126,12 +128,16 @@ class SplitImages:
         self.tars = tars[chosen]
         self.paths = [str(folder / split / name) for name in self.tars["shard"]]
         self.damaged: dict[int, str] = {}
-        table = _stored_images(folder, tars)
+        rows = np.repeat(chosen.to_numpy(), tars["n_samples"])
+        table = _stored_images(folder, tars, rows)
         if table is None:
             table, reasons = _made_images(folder, tars)
+            table = table.filter(rows)
             self.damaged = {n: reasons[i] for n, i in enumerate(np.flatnonzero(chosen)) if i in reasons}
-        table = table.filter(np.repeat(chosen.to_numpy(), tars["n_samples"]))
-        self._ids, classes = table["image_id"].combine_chunks(), table["class_key"].combine_chunks().dictionary_encode()
+        for n, (path, n_bytes) in enumerate(zip(self.paths, self.tars["bytes"], strict=True)):
+            if reason := _size_problem(path, n_bytes):
+                self.damaged[n] = reason
+        self._ids, classes = table["image_id"].combine_chunks(), table["class_key"].dictionary_encode().combine_chunks()
         self._classes, self._class_names = classes.indices.to_numpy(), classes.dictionary.to_pylist()
         self._offsets, self._sizes, self._crcs = (table[name].to_numpy() for name in list(_IMAGE_COLUMNS)[2:])
         self._tars = np.repeat(np.arange(len(self.tars), dtype=np.int32), self.tars["n_samples"])
@@ -171,14 +177,31 @@ class SplitImages:
         return data
 
 
-def _stored_images(folder: Path, tars: pd.DataFrame) -> pa.Table | None:
-    """Read index.parquet; None where it is missing, damaged, or of other tars."""
+def _size_problem(path: str, n_bytes: int) -> str:
+    """Return why a tar cannot be the one that the index lists, '' where it can."""
+    try:
+        found = os.stat(path).st_size
+    except OSError as error:
+        return error.strerror or "unreadable"
+    return "" if found == n_bytes else f"{found} bytes, {n_bytes} listed"
+
+
+def _stored_images(folder: Path, tars: pd.DataFrame, rows: np.ndarray) -> pa.Table | None:
+    """Read these rows (a mask) of index.parquet; None where it is missing, damaged, or of other tars."""
+    kept = []
+
+    def batches(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+        start = 0
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+            kept.append(batch.select(list(_IMAGE_COLUMNS)).filter(rows[start : start + len(batch)]))
+            start += len(batch)
+            yield batch
+
     with contextlib.suppress(OSError, ValueError, KeyError, pa.ArrowException):
         with pq.ParquetFile(folder / "index.parquet") as file:  # `read_table` waits for ever on some damaged files
-            images = file.read()
-        found = (images.schema.metadata or {}).get(b"sha256", b"").decode()
-        if len(images) == tars["n_samples"].sum() and found == _digest(tars, images):
-            return images
+            stored = (file.schema_arrow.metadata or {}).get(b"sha256", b"").decode()
+            if stored == _digest(tars, batches(file)):
+                return pa.Table.from_batches(kept)
     return None
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files.images import ImageError
-from .read import RERUN, SplitImages, decode_upright, size_problem
+from .read import RERUN, SplitImages, decode_upright
 
 MAX_UNREADABLE = 0.01  # of the samples of the split; more stops the stream
 WINDOW_SHARDS = 32  # shuffled together: 64,000 samples of the default shards, some hundred megabytes
@@ -234,16 +234,12 @@ class ShardStream(SampleStream):
         self.images = SplitImages(folder, split)
         sizes = self.images.tars["n_samples"].tolist()
         super().__init__(sizes, f"split {split!r} in {folder}", batch_size, size_px, seed, (rank, world_size))
-        self._lost = dict(self.images.damaged)
-        for tar, n_bytes in enumerate(self.images.tars["bytes"]):
-            if reason := size_problem(Path(self.images.paths[tar]), n_bytes):
-                self._lost[tar] = reason
-        for tar, reason in self._lost.items():
+        for tar, reason in self.images.damaged.items():
             self._pass_over(self.images.paths[tar], reason, sizes[tar])
 
     def _read(self, number: int) -> tuple[np.ndarray, str, str] | None:
         """Read and decode one image; None, and it is counted, where that is not possible."""
-        if self._lost and self.order.locate(number)[0] in self._lost:
+        if self.images.damaged and self.order.locate(number)[0] in self.images.damaged:
             return None
         try:
             pixels = decode_upright(self.images.read(number), self.size_px)
