@@ -6,6 +6,7 @@ PHOTOS ?=
 NAMES ?=
 SET ?=
 UNFREEZE ?=
+WORKERS ?= 2
 VENV ?= .venv
 PYTHON ?= python3
 
@@ -19,7 +20,7 @@ reproduce: $(READY)
 	  $(if $(UNFREEZE),--unfreeze) --set $(SET)
 
 test: $(READY)
-	$(BIN)python -m pytest
+	$(BIN)python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)ruff check .

@@ -1,6 +1,6 @@
 """Run the numbered notebooks headlessly, in order: ``python -m bioclip_lib.reproduce --profile mini``.
 
-Takes a profile and settings; leaves a run directory (see `paths.Run`) with the executed notebooks, tables and figures.
+Takes a profile and settings; leaves a run directory (see `run.Run`) with the executed notebooks, tables and figures.
 A notebook that is already executed with the same sources, settings and photographs is not executed again, so an
 interrupted run goes on where it stopped. Unknown profiles, settings and notebook parameters are refused before
 anything is written.
@@ -69,9 +69,7 @@ def settings_from(args: argparse.Namespace) -> dict:
         overrides["data.photos"] = os.path.abspath(os.path.expanduser(args.photos))
     if args.names:
         overrides["data.names"] = settings.absolute("data.names", args.names)
-    if args.unfreeze:
-        overrides["train.freeze_image_tower"] = False
-    return overrides
+    return overrides | ({"train.freeze_image_tower": False} if args.unfreeze else {})
 
 
 def reproduce(config: Config, run_dir: str | Path = "") -> int:
@@ -202,15 +200,7 @@ def digest_of_table(table: pd.DataFrame) -> str:
 
 
 def digest_of_photos(config: Config) -> str:
-    """Return a digest of what is said of the photographs, and of their files' sizes and times.
-
-    Names, ranks, licences and published splits are in the raw table, or in the tables of names beside it.
-
-    Raises
-    ------
-    InputError
-        Where the photographs cannot be used.
-    """
+    """Return a digest of what is said of the photographs (raw table, names) and of their files' sizes and times."""
     if config.data.source != "photos":
         if config.data.photos or config.data.names:
             raise InputError("photographs go with the profile photos: pass PROFILE=photos PHOTOS=path/to/folder")
@@ -221,31 +211,24 @@ def digest_of_photos(config: Config) -> str:
         )
     raw = read.read_source(config.data)
     said = read.read_names(config.data, raw)
-    sha = hashlib.sha256()
-    sha.update((digest_of_table(raw) + ("" if said is None else digest_of_table(said))).encode())
-    for file in sorted({str((archives.split_location(name) or (name,))[0]) for name in raw["location"]}):
-        found = os.stat(file) if os.path.exists(file) else None
-        sha.update(f"{file} {found.st_size} {found.st_mtime_ns}\n".encode() if found else b"")
-    return sha.hexdigest()
-
-
-def digest_of_catalogs(config: Config) -> str:
-    """Return a digest of the catalogs that ``data.extends`` and ``data.benchmark`` name, as far as they are given."""
-    paths = [path for path in (config.data.extends, config.data.benchmark) if path]
-    return str([(path, digest_of_table(catalog.read_catalog(path))) for path in paths])
+    files = sorted({str((archives.split_location(name) or (name,))[0]) for name in raw["location"]})
+    return digest_of_table(raw) + ("" if said is None else digest_of_table(said)) + digest_of_files(files)
 
 
 def digest_of_training(config: Config) -> str:
     """Return a digest of all that decides the catalog and the model: settings, and the content that they name."""
-    content = digest_of_photos(config) + digest_of_catalogs(config) + digest_of_files(settings.training_files(config))
+    paths = [path for path in (config.data.extends, config.data.benchmark) if path]
+    catalogs = str([(path, digest_of_table(catalog.read_catalog(path))) for path in paths])
+    content = digest_of_photos(config) + catalogs + digest_of_files(settings.training_files(config))
     return json.dumps({**config.to_dict(), "evaluate": ""}) + content
 
 
-def digest_of_files(files: list[Path]) -> str:
-    """Return a digest of the names, sizes and times of files."""
+def digest_of_files(files: list[str | Path]) -> str:
+    """Return a digest of the names, sizes and times of files; one that is not there counts as nothing."""
     sha = hashlib.sha256()
-    for file in files:
-        sha.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}\n".encode())
+    for file in map(Path, files):
+        if file.exists():
+            sha.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}\n".encode())
     return sha.hexdigest()
 
 

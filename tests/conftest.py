@@ -7,6 +7,8 @@ import zipfile
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read by huggingface_hub when it is first imported
+if n_workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):  # of pytest-xdist; they share the processors
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // n_workers)))
 
 import hypothesis
 import nbformat
@@ -32,6 +34,11 @@ LINEAGES = {
     "copepod eggs": ("Animalia", "Arthropoda", "Copepoda", "", "", "", ""),
 }
 COMMON = {"Parus major": "great tit", "Acer rubrum": "red maple"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest file first, so that no worker ends with it alone (`make test` gives each worker whole files)."""
+    items.sort(key=lambda item: item.path.name != "test_reproduce.py")
 
 
 @pytest.fixture(scope="session")

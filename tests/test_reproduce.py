@@ -1,10 +1,13 @@
 """The command: all notebooks under `smoke`, what they leave, and what happens to a user's mistakes."""
 
+import contextlib
+import io
 import json
 import shutil
 import subprocess
 import sys
 from argparse import Namespace
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -20,18 +23,19 @@ from bioclip_lib.evaluation import metrics
 from bioclip_lib.run import REPOSITORY, Run
 
 
-def command(*arguments, **kwargs):
-    """Run the command as a user does; no traceback may ever reach them."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bioclip_lib.reproduce", *map(str, arguments)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-        **kwargs,
-    )
+def command(*arguments):
+    """Run the command as a user does, in a process of its own; no traceback may ever reach them."""
+    started = [sys.executable, "-m", "bioclip_lib.reproduce", *map(str, arguments)]
+    done = subprocess.run(started, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+def main(*arguments):
+    """Run the command in this process: the same, without the seconds of its imports."""
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        status = reproduce.main(list(map(str, arguments)))
+    return SimpleNamespace(returncode=status, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +80,7 @@ def test_the_catalog_of_the_run_keeps_its_contract(smoke):
 
 def test_a_second_call_does_nothing_again(smoke):
     before = {p: p.stat().st_mtime_ns for p in smoke.root.rglob("*") if p.is_file()}
-    done = command("--profile", "smoke", "--run", smoke.root)
+    done = main("--profile", "smoke", "--run", smoke.root)
     assert done.returncode == 0 and done.stdout.count("up to date") == len(list(smoke.notebooks.glob("*.ipynb")))
     assert {p: p.stat().st_mtime_ns for p in smoke.root.rglob("*") if p.is_file()} == before
 
@@ -102,7 +106,7 @@ def test_what_was_embedded_once_is_never_computed_again(smoke, run_cells, tmp_pa
 
 
 def test_another_configuration_does_not_touch_the_run(smoke):
-    done = command("--profile", "smoke", "--run", smoke.root, "--set", "train.steps=61")
+    done = main("--profile", "smoke", "--run", smoke.root, "--set", "train.steps=61")
     assert done.returncode == 2 and "train.steps: 60 there, 61 wanted" in done.stderr
 
 
@@ -156,10 +160,15 @@ def test_stock_open_clip_loads_the_model(smoke):
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_message_and_writes_nothing(tmp_path, arguments, message):
-    done = command(*arguments, "--run", tmp_path / "run")
+    done = main(*arguments, "--run", tmp_path / "run")
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and message in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_mistake_ends_the_process_with_status_2():
+    done = command("--set", "train.steps")
+    assert done.returncode == 2 and done.stderr.startswith("error: SET takes KEY=VALUE")
 
 
 def photo(path, seed):
@@ -180,7 +189,7 @@ def test_an_empty_folder_and_a_table_without_names_write_nothing(tmp_path):
     photo(tmp_path / "a.jpg", 0)
     pd.DataFrame({"path": ["a.jpg"], "colour": ["red"]}).to_csv(tmp_path / "a.csv", index=False)
     for photos, message in (("empty", "image"), ("a.csv", "colour")):
-        done = command("--profile", "photos", "--photos", tmp_path / photos, "--run", tmp_path / "run")
+        done = main("--profile", "photos", "--photos", tmp_path / photos, "--run", tmp_path / "run")
         assert done.returncode == 2 and message in done.stderr, done.stderr
         assert not (tmp_path / "run").exists()
 
@@ -307,19 +316,19 @@ def test_another_content_of_the_catalogs_that_settings_name_is_another_input(req
     table = catalog.assign_splits(request.getfixturevalue("catalog"), SplitConfig())
     catalog.write_catalog(table, path)
     config = load_config("smoke", {setting: str(path)})
-    before = reproduce.digest_of_catalogs(config)
-    assert before != reproduce.digest_of_catalogs(load_config("smoke"))
+    before = reproduce.digest_of_training(config)
+    assert before != reproduce.digest_of_training(load_config("smoke"))
     catalog.write_catalog(table, path)
-    assert reproduce.digest_of_catalogs(config) == before
+    assert reproduce.digest_of_training(config) == before
     catalog.write_catalog(table.assign(license="cc0"), path)
-    assert reproduce.digest_of_catalogs(config) != before
+    assert reproduce.digest_of_training(config) != before
     path.unlink()
     with pytest.raises(InputError, match="does not exist"):
-        reproduce.digest_of_catalogs(config)
+        reproduce.digest_of_training(config)
 
 
 def test_an_executed_notebook_that_is_gone_is_made_again(smoke):
     (smoke.notebooks / "10_paper_figures.ipynb").unlink()
-    done = command("--profile", "smoke", "--run", smoke.root)
+    done = main("--profile", "smoke", "--run", smoke.root)
     assert done.returncode == 0 and done.stdout.count("up to date") == 8
     assert (smoke.notebooks / "10_paper_figures.ipynb").is_file()
