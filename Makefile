@@ -13,7 +13,7 @@ PYTHON ?= python3
 BIN := $(if $(VENV),$(VENV)/bin/)
 READY := $(if $(VENV),$(VENV)/.ready)
 
-.PHONY: reproduce test lint bench figures lab environment
+.PHONY: reproduce test numerical lint pins bench figures lab environment
 
 reproduce: $(READY)
 	@$(BIN)python -m bioclip_lib.reproduce --profile "$(PROFILE)" --run "$(RUN)" --photos "$(PHOTOS)" --names "$(NAMES)" \
@@ -22,11 +22,21 @@ reproduce: $(READY)
 test: $(READY)
 	$(BIN)python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
+# The tests marked `numerical`, under other instruction sets and one thread or two.
+numerical: $(READY)
+	set -e; for isa in "default SSE41" "avx2 AVX2"; do for threads in 1 2; do set -- $$isa; \
+	  echo "numerical tests: ATen $$1, oneDNN $$2, $$threads threads"; \
+	  ATEN_CPU_CAPABILITY=$$1 ONEDNN_MAX_CPU_ISA=$$2 OMP_NUM_THREADS=$$threads \
+	    $(BIN)python -m pytest -m numerical tests/model tests/training tests/evaluation tests/structure; done; done
+
 lint: $(READY)
 	$(BIN)ruff check .
 	$(BIN)ruff format --check .
 	$(BIN)lint-imports
 	$(BIN)nbstripout --verify --keep-id notebooks/*.ipynb
+
+pins: $(READY)
+	.ci/pins $(BIN)uv
 
 bench: $(READY)
 	$(BIN)python -m speed
