@@ -68,3 +68,19 @@ def test_readme_shows_the_results_that_are_committed():
 def test_further_models_are_asked_wherever_images_alone_are_needed(stem):
     source = (REPOSITORY / "notebooks" / f"{stem}.ipynb").read_text()
     assert "few_shot_contestants(config)" in source or "*config.evaluate.models" in source
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md"])
+def test_files_that_a_page_names_are_there(page):
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    for path in re.findall(r"`((?:bioclip_lib|speed|tests|notebooks|data)/[\w/.]+)`", text):
+        assert (REPOSITORY / path).exists(), f"{page} names {path}"
+
+
+def test_the_tree_of_the_readme_is_that_of_the_library():
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    shown = {name.rstrip("/") for name in re.findall(r"^  (\w+/?) ", text, re.M)}
+    there = {
+        p.stem for p in (REPOSITORY / "bioclip_lib").iterdir() if (p / "__init__.py").is_file() or p.suffix == ".py"
+    }
+    assert shown == there - {"__init__", "errors"}
