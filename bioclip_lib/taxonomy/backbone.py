@@ -31,7 +31,7 @@ from .checklists import read_usages
 from .lineages import DOUBTFUL, HIGHER_RANKS, SYNONYM, UNAVAILABLE, Linker
 from .vernaculars import ALIAS, EPITHET, NAME, TAIL, WORD, read_english, with_english
 
-FORMAT = 1  # of the tables: another number builds all caches anew
+FORMAT = 2  # of the tables: another number builds all caches anew
 
 _SMALL = 1 << 20  # bytes: a smaller checklist is read again in less time than it takes to tell
 _TABLES = ("usages", "words", "problems")
@@ -141,6 +141,7 @@ class Backbone:
         self._words, self._word_rows = _Strings(words["key"]), np.asarray(_array(words["row"]))
         self._kinds = np.asarray(_array(words["kind"]))
         self.taxon, self.above = (functools.lru_cache(65_536)(f) for f in (self._taxon, self._above))
+        self._place = functools.lru_cache(65_536)(self._named)
         self._letter = functools.lru_cache(64)(self._names_of_letter)
 
     def usages(self, name: str) -> list[Usage]:
@@ -244,8 +245,8 @@ class Backbone:
     def _taxon(self, row: int) -> Taxon:
         """Return an accepted row as a taxon."""
         line, display = self._lineage[row].tolist(), self._display[row]
-        names = [self._display[i if i >= 0 else -2 - i] if i != -1 else "" for i in line[:6]]
-        ids = [self._id[i] if i >= 0 else "" for i in line]
+        names, ids = map(list, zip(*(self._place(i) for i in line), strict=True))
+        names.pop()
         names[0] = kingdom_of(names[0])
         own_rank = self.rank(row)
         if own_rank in HIGHER_RANKS:
@@ -263,6 +264,12 @@ class Backbone:
         english = self._english[species if species >= 0 else row] if species >= 0 or not below else ""
         at = species if species >= 0 else row
         return Taxon(taxon_id, binomial, (*names, epithet), (*ids[:6], taxon_id), below, english, at)
+
+    def _named(self, place: int) -> tuple[str, str]:
+        """Return name and id of a rank of a lineage: a row, a name alone (-2 - row), or nothing (-1)."""
+        if place < 0:
+            return (self._display[-2 - place] if place < -1 else ""), ""
+        return self._display[place], self._id[place]
 
     def _names_of_letter(self, letter: str) -> dict[int, list[str]]:
         """Return the names of one word that begin with a letter, by their length."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from .. import RANKS
 from .backbone import Backbone, Taxon, Usage
-from .evidence import Lookup, authorship_of, lookups
+from .evidence import Lookup, authorship_of, exact, lookups
 from .homonyms import (
     CONTEXT_RANKS,
     LEGITIMACY,
@@ -57,6 +57,10 @@ class Decision:
             if row:
                 return row
         return self._of_record() or blank(self._why_nothing())
+
+    def of_name(self) -> dict[str, str] | None:
+        """Return the row of the label as an accepted name or a synonym, None where it is neither."""
+        return self._ask(next(exact(self._label.whole)))
 
     def _ask(self, lookup: Lookup) -> dict[str, str] | None:
         """Ask the backbones for one piece of evidence, in their order."""
@@ -114,6 +118,8 @@ class Decision:
             row = self._ask(
                 Lookup(f"{rank} of the record", name, find, reason=f"{self._what_is_wrong()}: the record's {rank}")
             )
+            if row and rank == "genus" and self._label.whole.parsed.genus == name and self._label.whole.parsed.epithet:
+                row["name_status"] = "unverified"
             if row and row["name_status"] != "ambiguous":
                 return row
         return None
@@ -141,7 +147,7 @@ class Decision:
             known = ", ".join(f"{rank} {name}" for rank, name in self._context.items())
             return f"only taxa outside {known} have this name" if known else next(iter(self._refused.values()))
         if parsed.is_formula:
-            return "a hybrid of two genera"
+            return "a hybrid whose parents are not of one genus that is known"
         if " " not in text and text.islower() and any(backbone.is_epithet(text) for backbone, _ in self._asked):
             return "an epithet alone is no name"
         return f"no taxon of {', '.join(backbone.name for backbone, _ in self._asked)} has this name"
@@ -171,7 +177,8 @@ def _row(lookup: Lookup, backbone: Backbone, usage: Usage, decided_by: str) -> d
         **blank(reason or ("" if rank == "species" else f"named to {rank} only")),
         **ranks,
         "scientific_name": taxon.scientific_name,
-        "common_name": taxon.common_name or _common_name_in_ncbi(taxon.scientific_name, ranks["kingdom"], rank),
+        "common_name": taxon.common_name
+        or _common_name_in_ncbi(backbone, taxon.scientific_name, ranks["kingdom"], rank),
         "rank": rank,
         "name_status": "synonym" if is_synonym else lookup.status,
         "backbone": backbone.name,
@@ -181,9 +188,11 @@ def _row(lookup: Lookup, backbone: Backbone, usage: Usage, decided_by: str) -> d
 
 
 @functools.lru_cache(65_536)
-def _common_name_in_ncbi(name: str, kingdom: str, rank: str) -> str:
-    """Return NCBI's English name of the one taxon of a kingdom and rank that has a scientific name, else ''."""
+def _common_name_in_ncbi(asked: Backbone, name: str, kingdom: str, rank: str) -> str:
+    """Return NCBI's English name of the one taxon of a kingdom and rank that another backbone names so, else ''."""
     backbone = ncbi()
+    if asked is backbone:
+        return ""
     found = [u for u in map(backbone.at, backbone.rows(name)) if u.rank == rank and u.taxon.ranks[0] == kingdom]
     return found[0].taxon.common_name if kingdom and len(found) == 1 else ""
 

@@ -57,7 +57,7 @@ class Lookup:
         """Return the usages, in one group; of "A and B" a group a side, none where a side has no usage."""
         if not self.sides:
             return [self.one(backbone)]
-        groups = [_first_exact(side, backbone) for side in self.sides]
+        groups = [_firstexact(side, backbone) for side in self.sides]
         return groups if all(groups) else [[]]
 
 
@@ -93,10 +93,10 @@ def _strong(label: Label) -> Iterator[Lookup]:
     for part in label.parts:
         if part is not label.whole and morphotypes.is_denied(label.whole.words):
             return
-        yield from _exact(part)
+        yield from exact(part)
 
 
-def _exact(part: Part) -> Iterator[Lookup]:
+def exact(part: Part) -> Iterator[Lookup]:
     """Look for a part as an accepted name, in open nomenclature, in English, as a synonym."""
     parsed = part.parsed
     readings = {r.canonical: r for r in part.readings if r.epithet and not r.open_nomenclature}
@@ -161,9 +161,9 @@ def _genera(name: str, backbone: Backbone) -> list[Usage]:
     return [usage for usage in _named(name, backbone) if usage.rank == "genus"]
 
 
-def _first_exact(side: Part, backbone: Backbone) -> Sequence[Usage]:
+def _firstexact(side: Part, backbone: Backbone) -> Sequence[Usage]:
     """Return the usages of the first exact evidence of a side that has any."""
-    return next((usages for lookup in _exact(side) if (usages := lookup.one(backbone))), [])
+    return next((usages for lookup in exact(side) if (usages := lookup.one(backbone))), [])
 
 
 def _uninomial(part: Part, parsed: ParsedName) -> Lookup:

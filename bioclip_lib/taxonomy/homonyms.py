@@ -111,6 +111,8 @@ def choose(candidates: Sequence[Candidate], authorship: str, is_full: bool = Fal
     order or family.
     """
     allowed = [c for c in candidates if not c.refusal]
+    if len(allowed) == len(candidates) == 1:
+        return [allowed[0].usage], ""
     if not allowed and is_full and all(c.is_older for c in candidates):
         older = distinct_taxa([c.usage for c in candidates])
         return (older, "") if len(older) == 1 else ([], "")

@@ -39,6 +39,7 @@ _DOUBT = re.compile(r"\s*\((?:\?|(?:cf|aff)\.?)\)$|(?<=[a-z])\s*\?$")
 _INFRAGENERIC = re.compile(r"^([A-Z][a-z-]+) ((?:sub)?(?:sect|g|gen|genus|section|ser|series)\.? [A-Z][a-z]+.*)$")
 _TAIL = re.compile(r"\s*[(\[{,:;*♂♀]|\.\s+(?=[^\W\d_])|\s[-–—]\s|\s\d+$")
 _SEX = re.compile(r"^(.+ .+?) (?:(?:sub)?adult|immature|imm|juvenile|juv|(?:fe)?males?)\.?(?: .*)?$", re.I)
+_SUBGENUS = re.compile(r"^[A-Z][a-z]+ \(([A-Z][a-z]+)\) ([a-z-]{3,})")
 _WITHIN = re.compile(r"[(\[{][^()\[\]{}]*[)\]}]\s*[^\W\d_]")  # "Rattus (Mastomys) natalensis"
 _DENIED = re.compile(r"^\W*(?:not?|non|without|like|parasite|mosaic)\b")
 _EITHER = re.compile(r"\s+(?:and|or|vs\.?|versus|&)\s+|\s*/\s*|,\s+(?=[A-Z][a-z]+ [a-z]{3,}$)")
@@ -81,6 +82,15 @@ class Label:
     def whole(self) -> Part:
         """The label as one name."""
         return self.parts[0]
+
+
+def plain_label(text: str) -> Label | None:
+    """Return the label of a plain binomial without its parsing, None of any other text."""
+    if not _PLAIN.fullmatch(text):
+        return None
+    genus, _, epithet = text.partition(" ")
+    parsed = ParsedName(text, text, genus, epithet, quality=1, rank_hint="species")
+    return Label(text, text, (Part(text, (parsed,)),))
 
 
 @dataclass
@@ -158,7 +168,8 @@ def _others(text: str) -> list[str]:
         others.append(text[: tail.start()])
         if tail[0].strip() in tuple("-–—"):
             others.append(text[tail.end() :])
-    others += _BRACKETS.findall(text)[-1:]
+    subgenus = _SUBGENUS.match(text)
+    others += [f"{subgenus[1]} {subgenus[2]}"] if subgenus else _BRACKETS.findall(text)[-1:]
     sex = _SEX.match(text)
     others += [sex[1]] if sex else []
     if " " not in text:

@@ -199,7 +199,8 @@ def stems(name: ParsedName) -> frozenset[str]:
     """Return the stems that an epithet can have; several where a masculine in -er may drop its e (niger, nigra)."""
     if not name.epithet:
         return frozenset()
-    stem = _COMPARATIVES.get(name.epithet) or name.stemmed.split(" ")[1]
+    stemmed = name.stemmed or parse_names([name.canonical])[0].stemmed
+    stem = _COMPARATIVES.get(name.epithet) or stemmed.split(" ")[1]
     dropped = {stem[:-2] + "r"} if name.epithet.endswith("er") and len(stem) > 3 else set()
     return frozenset({stem, *dropped} - {""})
 

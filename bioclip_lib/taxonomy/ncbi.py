@@ -26,7 +26,7 @@ from .backbone import Backbone, cached
 from .canonical import CanonicalNames
 from .checklists import COLUMNS
 from .lineages import Linker, nearest
-from .names import clean_label
+from .names import clean_label, vernacular_words
 from .vernaculars import word_table
 
 _KINGDOMS = {"Animalia": "Metazoa", "Plantae": "Viridiplantae"}
@@ -74,6 +74,8 @@ class _Dump:
             common, titles = (self._texts(field) for field in ("common_name", "en_wiki_title"))
             bar.update()
             aliases, synonyms = self._articles()
+            titles, scientific = self._by_language(titles, common)
+            synonyms += scientific
             bar.update()
             english = self._shown(common, titles, set(synonyms))
             linked = Linker(*self._usages(kept, home, synonyms)).link()
@@ -82,8 +84,7 @@ class _Dump:
             is_taxon = np.asarray(pc.not_equal(linked["id"], ""))
             place[np.asarray(linked["id"].filter(pa.array(is_taxon)).cast(pa.int64()))] = np.flatnonzero(is_taxon)
             place = place[self.ids[home]]
-            plain = [(row, _IN_PARENTHESES.sub("", name)) for row, name in titles]
-            listed = [[(int(place[row]), name) for row, name in pairs] for pairs in (common, plain, aliases)]
+            listed = [[(int(place[row]), name) for row, name in pairs] for pairs in (common, titles, aliases)]
             words = word_table(listed[0], linked["key"], listed[1], listed[2])
             column = np.full(len(linked), "", object)
             for row, name in english.items():
@@ -183,15 +184,29 @@ class _Dump:
                     scientific.append((row, name))
         return common, scientific
 
+    def _by_language(self, titles: list[tuple[int, str]], common: list[tuple[int, str]]) -> tuple[list, list]:
+        """Part the titles of articles into English names, and binomials that are another name of the taxon."""
+        genera = set(self.names.filter(pa.array(self.ranks == "genus")).to_pylist())
+        words = {word for _, name in common for word in vernacular_words(name)}
+        plain = [(row, _IN_PARENTHESES.sub("", title)) for row, title in titles]
+        accepted = pc.is_in(pa.array([title for _, title in plain], pa.string()), self.names).to_pylist()
+        english, scientific = [], []
+        for (row, title), is_accepted in zip(plain, accepted, strict=True):
+            genus, _, epithet = title.partition(" ")
+            if not (_SYNONYM.fullmatch(title) and genus in genera and epithet not in words):
+                english.append((row, title))
+            elif not is_accepted:
+                scientific.append((row, title))
+        return english, scientific
+
     def _shown(
         self, common: list[tuple[int, str]], titles: list[tuple[int, str]], synonyms: set[tuple[int, str]]
     ) -> dict[int, str]:
         """Return the English names that tables show: NCBI's, unless many taxa share it; else an article's title."""
-        plain = [(row, _IN_PARENTHESES.sub("", title)) for row, title in titles]
-        scientific = pc.is_in(pa.array([title for _, title in plain], pa.string()), self.names).to_pylist()
+        scientific = pc.is_in(pa.array([title for _, title in titles], pa.string()), self.names).to_pylist()
         shown = {
             pair[0]: pair[1]
-            for pair, known in zip(plain, scientific, strict=True)
+            for pair, known in zip(titles, scientific, strict=True)
             if not known and pair not in synonyms
         }
         counts = Counter(name for _, name in common)

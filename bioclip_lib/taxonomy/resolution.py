@@ -21,7 +21,7 @@ from .canonical import canonical_names, kingdom_of
 from .decision import Decision
 from .evidence import with_genus
 from .homonyms import CONTEXT_RANKS, Context, read_said
-from .labels import NOT_SAID, Label, read_labels
+from .labels import NOT_SAID, Label, plain_label, read_labels
 from .names import clean_label
 from .ncbi import ncbi
 from .user import COLUMNS, blank, is_complete, name_of_user, ranks_of, stated_by_user, user_row
@@ -229,14 +229,20 @@ def _kingdom_of_most(rows: Iterable[Mapping[str, str]]) -> str:
 def resolve_pairs(
     texts: Sequence[str], contexts: Sequence[Context], backbones: Sequence[Backbone]
 ) -> list[dict[str, str]]:
-    """Resolve each name in its context; equal pairs are resolved once."""
+    """Resolve each name in its context; equal pairs are resolved once.
+
+    A plain binomial that a backbone has needs no parser, which takes most of the time.
+    """
     texts = [with_genus(text, context.get("genus", "")) for text, context in zip(texts, contexts, strict=True)]
     keys = [(text, tuple(context.items())) for text, context in zip(texts, contexts, strict=True)]
-    distinct = list(dict.fromkeys(keys))
     rows: dict[tuple, dict[str, str]] = {}
     hear = functools.lru_cache(65_536)(lambda context: [read_said(dict(context), backbone) for backbone in backbones])
-    for start in range(0, len(distinct), _AT_ONCE):
-        part = distinct[start : start + _AT_ONCE]
+    for text, context in dict.fromkeys(keys):
+        plain = plain_label(text)
+        rows[text, context] = plain and Decision(plain, dict(context), backbones, hear(context)).of_name()
+    rest = [key for key, row in rows.items() if row is None]
+    for start in range(0, len(rest), _AT_ONCE):
+        part = rest[start : start + _AT_ONCE]
         labels = {label.verbatim: label for label in read_labels(list(dict.fromkeys(text for text, _ in part)))}
         for text, context in part:
             whole = tuple(_with_label(labels[text], dict(context)).items())
