@@ -122,6 +122,9 @@ def make_card(catalog: pd.DataFrame, title: str, figure: str = "") -> str:
         _section("Ranks", count_ranks(catalog)),
         "`n_images` are labelled at the rank or deeper, `n_deepest` at no deeper rank.\n",
         _section("Names", status),
+        "`unverified` is the genus of a name whose epithet no backbone knows; its captions stop at the family.\n"
+        if "unverified" in set(status["name_status"])
+        else "",
         _section("Backbones that decided", backbones.rename_axis("backbone").reset_index(name="n_images")),
         _section("Long tail", count_long_tail(catalog)),
         "Classes with at least so many images.\n",

@@ -44,7 +44,7 @@ class DataConfig(Section):
     source: str = setting("synthetic", "what the images are", ("synthetic", "photos"))
     photos: str = setting("", "folder, CSV or Parquet, or <owner>/<name> of the hub; only with source=photos")
     names: str = setting("", "CSV of what class names mean; none: <folder>/classes.csv if there")
-    backbones: tuple[str, ...] = setting(("ncbi",), "checklists (paths) and NCBI Taxonomy, the most trusted first")
+    backbones: tuple[str, ...] = setting(("ncbi",), "checklists (paths), avilist, ncbi; the most trusted first")
     merge_synonyms: bool = setting(False, "two class names for one species become one class instead of an error")
     benchmark: str = setting("", "catalog.parquet; its images and held-out species are kept out of training")
     extends: str = setting("", "catalog.parquet of an earlier run: its images keep their split, its classes their side")

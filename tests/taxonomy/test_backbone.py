@@ -1,0 +1,128 @@
+"""Backbones: mapped tables that are built once, English names, what a table of birds gives, and the quirks of NCBI."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bioclip_lib import RANKS, taxonomy
+from bioclip_lib.config import DataConfig
+from bioclip_lib.errors import InputError
+from bioclip_lib.taxonomy import backbone
+from bioclip_lib.taxonomy.labels import plain_label, read_labels
+from bioclip_lib.taxonomy.names import vernacular_key
+from bioclip_lib.taxonomy.ncbi import ncbi
+
+TABLE = "taxonID\tparentNameUsageID\tscientificName\ttaxonRank\n1\t\tAnimalia\tkingdom\n2\t1\tParus\tgenus\n"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Keep every checklist, however small, in a cache of its own."""
+    monkeypatch.setenv("BIOCLIP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(backbone, "_SMALL", 0)
+    (tmp_path / "taxa.tsv").write_text(TABLE)
+    return tmp_path / "cache"
+
+
+def test_tables_are_built_once_and_again_where_the_source_or_the_cache_changed(cache, tmp_path, monkeypatch):
+    read, calls = backbone.read_usages, []
+    monkeypatch.setattr(backbone, "read_usages", lambda path: calls.append(1) or read(path))
+    for _ in range(2):
+        assert backbone.open_checklist(tmp_path / "taxa.tsv").names() == ["Animalia", "Parus"]
+    assert len(calls) == 1 and len(list(cache.iterdir())) == 1
+    (tmp_path / "taxa.tsv").write_text(TABLE + "3\t2\tParus major\tspecies\n")
+    assert backbone.open_checklist(tmp_path / "taxa.tsv").names() == ["Animalia", "Parus", "Parus major"]
+    assert len(calls) == 2
+    for folder in cache.iterdir():
+        (folder / "usages.arrow").write_bytes(b"damaged")
+    assert backbone.open_checklist(tmp_path / "taxa.tsv").names() == ["Animalia", "Parus", "Parus major"]
+    assert len(calls) == 3 and not [path for path in cache.iterdir() if path.name.startswith(".")]
+
+
+def test_builders_at_the_same_time_do_not_disturb_each_other(cache, tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        opened = list(pool.map(lambda _: backbone.open_checklist(tmp_path / "taxa.tsv"), range(8)))
+    assert {tuple(each.names()) for each in opened} == {("Animalia", "Parus")}
+    assert [path.name[:10] for path in cache.iterdir()] == ["checklist-"]
+
+
+def test_cache_that_cannot_be_written_is_said_and_done_without(cache, tmp_path):
+    cache.write_text("a file where the folder should be")
+    with pytest.warns(UserWarning, match="BIOCLIP_CACHE"):
+        assert backbone.open_checklist(tmp_path / "taxa.tsv").names() == ["Animalia", "Parus"]
+
+
+def test_cache_lies_where_the_user_says(monkeypatch, tmp_path):
+    monkeypatch.delenv("BIOCLIP_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert backbone.cache_folder() == tmp_path / "bioclip_lib"
+    monkeypatch.setenv("BIOCLIP_CACHE", str(tmp_path / "mine"))
+    assert backbone.cache_folder() == tmp_path / "mine"
+
+
+def test_a_process_that_names_one_bird_needs_little_memory():
+    if not Path("/proc/self/status").exists():
+        pytest.skip("the peak of another process is read from /proc, which is not there")
+    ncbi()  # the tables are there
+    code = (
+        "from bioclip_lib import taxonomy; assert taxonomy.resolve(['Parus major'])['rank'][0];"
+        "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert int(run.stdout) / 1024 < 300  # MiB
+
+
+def test_a_plain_binomial_is_read_without_the_parser_as_with_it():
+    names = ["Parus major", "Quercus robur", "Rana pipiens", "Citrus limon", "Escherichia coli", "Homo sapiens"]
+    for name, parsed in zip(names, read_labels(names), strict=True):
+        plain = plain_label(name)
+        for field in ("canonical", "genus", "epithet", "infraspecific", "authorship", "rank_hint", "open_nomenclature"):
+            assert getattr(plain.whole.parsed, field) == getattr(parsed.whole.parsed, field)
+    assert not any(map(plain_label, ["parus major", "Parus major L.", "Parus", "Parus sp", "PARUS MAJOR", ""]))
+
+
+def test_informal_taxa_of_ncbi_are_no_species():
+    names = ncbi().names()
+    assert not [name for name in names if " sp." in name or name.startswith(("uncultured", "unclassified"))]
+    (goose,) = ncbi().english(vernacular_key("goose"))
+    assert (ncbi().rank(goose), ncbi().at(goose).name) == ("genus", "Anser")
+
+
+def test_birds_of_avilist():
+    pytest.importorskip("birdnames")
+    birds = taxonomy.open_backbones(DataConfig(backbones=("avilist",)))
+    names = ["Blue Jay", "Cyanocitta cristata", "Corvus corax principalis", "Larus xqzensis", "Corvidae"]
+    table = taxonomy.resolve(names, birds)
+    found = ["Cyanocitta cristata", "Cyanocitta cristata", "Corvus corax", "Larus", "Corvidae"]
+    assert table["scientific_name"].tolist() == found
+    assert table["name_status"].tolist() == ["accepted"] * 3 + ["unverified", "accepted"]
+    assert table.loc[0, [*RANKS, "common_name"]].tolist() == [
+        *("Animalia", "Chordata", "Aves", "Passeriformes", "Corvidae", "Cyanocitta", "cristata", "Blue Jay")
+    ]
+    assert birds[0].problems.empty and set(table["backbone"]) == {"AviList 2025"}
+
+
+def test_avilist_without_its_package_names_the_extra(monkeypatch):
+    from bioclip_lib.taxonomy import avilist
+
+    monkeypatch.setattr(avilist.importlib.util, "find_spec", lambda name: None)
+    avilist.avilist.cache_clear()
+    with pytest.raises(InputError, match=r"pip install bioclip_lib\[birds\]"):
+        taxonomy.open_backbones(DataConfig(backbones=("avilist",)))
+
+
+@pytest.mark.parametrize("accepted", ["s1|s2", "s1; s2"])
+def test_a_synonym_with_two_accepted_ids_in_one_cell_is_ambiguous(tmp_path, accepted):
+    columns = ["taxonID", "parentNameUsageID", "acceptedNameUsageID", "scientificName", "taxonRank", "taxonomicStatus"]
+    rows = [("k", "", "", "Plantae", "kingdom", "accepted"), ("g", "k", "", "Aus", "genus", "accepted")]
+    rows += [(i, "g", "", f"Aus {name}", "species", "accepted") for i, name in (("s1", "albus"), ("s2", "niveus"))]
+    rows += [("y", "", accepted, "Aus duplex", "species", "synonym")]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "taxa.tsv", sep="\t", index=False)
+    row = taxonomy.resolve(["Aus duplex"], [backbone.open_checklist(tmp_path / "taxa.tsv")]).iloc[0]
+    assert (row["name_status"], row["genus"]) == ("ambiguous", "Aus")
+    assert "Aus albus" in row["alternatives"] and "Aus niveus" in row["alternatives"]
