@@ -22,12 +22,8 @@ reproduce: $(READY)
 test: $(READY)
 	$(BIN)python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-# The tests marked `numerical`, under other instruction sets and one thread or two.
 numerical: $(READY)
-	set -e; for isa in "default SSE41" "avx2 AVX2"; do for threads in 1 2; do set -- $$isa; \
-	  echo "numerical tests: ATen $$1, oneDNN $$2, $$threads threads"; \
-	  ATEN_CPU_CAPABILITY=$$1 ONEDNN_MAX_CPU_ISA=$$2 OMP_NUM_THREADS=$$threads \
-	    $(BIN)python -m pytest -m numerical tests/model tests/training tests/evaluation tests/structure; done; done
+	.ci/numerical $(BIN)python
 
 lint: $(READY)
 	$(BIN)ruff check .

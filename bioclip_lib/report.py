@@ -26,23 +26,17 @@ MAX_TRACKED_BYTES = 300_000
 
 
 def results_table(results: pd.DataFrame) -> str:
-    """Format the main results as Markdown.
+    """Format the main results of one run as Markdown: a line a data set and task, a column a model.
 
     Parameters
     ----------
     results : DataFrame
-        Of `metrics.read_metrics`, of one run.
+        Of `metrics.read_metrics`; several runs are an `InputError`.
 
     Returns
     -------
     str
-        A line a data set and task: top-1 accuracy in percent with its interval for each model, chance and n; and the
-        rank correlation of the hierarchy probe.
-
-    Raises
-    ------
-    InputError
-        If the table holds several runs.
+        Top-1 accuracy in percent and the rank correlation of the hierarchy probe, each with its interval, chance and n.
     """
     runs = sorted(results["run"].unique())
     if len(runs) > 1:
@@ -68,21 +62,10 @@ def _accuracy_lines(dataset: str, rows: pd.DataFrame, models: list[str]) -> list
     lines = []
     for task in tasks:
         found = rows[rows["task"] == task].set_index("model")
-        cells = [_percent(found.loc[name]) if name in found.index else "" for name in models]
+        cells = [_interval(found.loc[name], 100, 1) if name in found.index else "" for name in models]
         chance = f"{100 * found['chance'].iloc[0]:.1f}"
         lines.append(_line(dataset, f"{task_label(task)}, top-1 %", *cells, chance, _counts(found["n"])))
     return lines
-
-
-def _percent(row: pd.Series) -> str:
-    """Format a fraction and its interval in percent."""
-    return f"{100 * row['value']:.1f} [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"
-
-
-def _counts(n: pd.Series) -> str:
-    """Format the number of images, or its range where models were asked different ones."""
-    low, high = int(n.min()), int(n.max())
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _hierarchy_lines(dataset: str, rows: pd.DataFrame, models: list[str]) -> list[str]:
@@ -91,15 +74,29 @@ def _hierarchy_lines(dataset: str, rows: pd.DataFrame, models: list[str]) -> lis
     for task, group in rows.groupby("task"):
         rho = group[group["metric"] == "spearman"].set_index("model")
         p_values = group[group["metric"] == "p_value"].set_index("model")["value"]
-        cells = []
-        for name in models:
-            row = rho.loc[name] if name in rho.index else None
-            cell = f"{row['value']:.2f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}]" if row is not None else ""
-            cells.append(cell + (f", p {p_values[name]:.2g}" if cell and name in p_values else ""))
+        cells = [_interval(rho.loc[name], 1, 2) if name in rho.index else "" for name in models]
+        said = [
+            f", p {p_values[name]:.2g}" if cell and name in p_values else ""
+            for name, cell in zip(models, cells, strict=True)
+        ]
         if len(rho):
-            label = f"{task_label(task)}, Spearman's rho"
-            lines.append(_line(dataset, label, *cells, "0", f"{_counts(rho['n'])} species"))
+            cells = map(str.__add__, cells, said)
+            lines.append(
+                _line(dataset, f"{task_label(task)}, Spearman's rho", *cells, "0", f"{_counts(rho['n'])} species")
+            )
     return lines
+
+
+def _interval(row: pd.Series, factor: int, digits: int) -> str:
+    """Format a value and its interval, in percent with the factor 100."""
+    value, low, high = (f"{factor * row[name]:.{digits}f}" for name in ("value", "ci_low", "ci_high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _counts(n: pd.Series) -> str:
+    """Format the number of images, or its range where models were asked different ones."""
+    low, high = int(n.min()), int(n.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def figure_index(run: Run) -> pd.DataFrame:
@@ -130,17 +127,7 @@ def update_readme(readme: str | Path, table: str) -> None:
 
 
 def export_run(run: Run) -> None:
-    """Copy a run's figures and numbers to where the README shows them, and write its table.
-
-    Parameters
-    ----------
-    run : Run
-
-    Raises
-    ------
-    InputError
-        If the run has no metrics, or the README no markers; nothing is copied then.
-    """
+    """Copy a run's figures and numbers to where the README shows them, and write its table; all of it or nothing."""
     results = metrics.read_metrics(run.metrics_csv)
     update_readme(REPOSITORY / "README.md", results_table(results))
     for path in sorted(path for path in run.figures.glob("*") if path.suffix in (".pdf", ".png", ".json")):
@@ -154,14 +141,7 @@ def export_run(run: Run) -> None:
 
 
 def shrink_png(source: str | Path, target: str | Path, max_bytes: int = MAX_TRACKED_BYTES) -> None:
-    """Copy a PNG; one that is too large for the repository with 256 colours, and smaller until it fits.
-
-    Parameters
-    ----------
-    source, target : str or Path
-    max_bytes : int
-        A file of at most this size is copied as it is.
-    """
+    """Copy a PNG; one that is too large for the repository with 256 colours, and smaller until it fits."""
     shutil.copyfile(source, target)
     with Image.open(source) as image:
         pixels = image.convert("RGB")

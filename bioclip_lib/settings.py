@@ -12,10 +12,8 @@ from .sources.hub import HUB_NAME
 from .taxonomy.resolution import AVILIST, NCBI, check_backbones
 
 _LISTS = ("data.backbones", "evaluate.models")
-_PATHS = (
-    *("data.photos", "data.names", "data.benchmark", "data.extends"),
-    *("train.replay", "evaluate.sets", "evaluate.templates"),
-)
+_PATHS = ("data.photos", "data.names", "data.benchmark", "data.extends")
+_PATHS += ("train.replay", "evaluate.sets", "evaluate.templates")
 _MODELS = ("evaluate.models", "model.name")
 _FOLDERS = ("local-dir:", "run:", "timm:local-dir:")
 
@@ -28,9 +26,7 @@ def absolute(key: str, value: str) -> str:
     >>> absolute("evaluate.models", "run:/a/../runs/mini,ViT-B-16:openai"), absolute("evaluate.templates", "original")
     ('run:/runs/mini,ViT-B-16:openai', 'original')
     """
-    if key in _LISTS:
-        return ",".join(_absolute(key, item) for item in value.split(","))
-    return _absolute(key, value)
+    return ",".join(_absolute(key, item) for item in (value.split(",") if key in _LISTS else [value]))
 
 
 def _absolute(key: str, value: str) -> str:
@@ -38,9 +34,8 @@ def _absolute(key: str, value: str) -> str:
     from .model.text import TEMPLATES
 
     if key in _MODELS:
-        scheme = next((scheme for scheme in _FOLDERS if value.startswith(scheme)), "")
         name, colon, file = value.partition(":")
-        prefix = scheme or (name + colon if colon and os.path.isfile(file) else value)
+        prefix = _scheme(value) or (name + colon if colon and os.path.isfile(file) else value)
         return prefix + _path(value.removeprefix(prefix)) if prefix != value else value
     is_word = value in {"data.backbones": ["", NCBI, AVILIST], "evaluate.templates": [*TEMPLATES]}.get(key, [""])
     is_word |= key == "data.photos" and bool(HUB_NAME.fullmatch(value)) and not os.path.exists(value)
@@ -86,9 +81,14 @@ def evaluation_files(config: Config) -> list[Path]:
 
 def _model_path(address: str) -> str:
     """Return the path in a model's address."""
-    scheme = next((scheme for scheme in _FOLDERS if address.startswith(scheme)), "")
+    scheme = _scheme(address)
     path = address.removeprefix(scheme) if scheme else address.partition(":")[2]
     return os.path.join(path, "model") if scheme == "run:" else path
+
+
+def _scheme(address: str) -> str:
+    """Return what says that a folder follows in a model's address, or ''."""
+    return next((scheme for scheme in _FOLDERS if address.startswith(scheme)), "")
 
 
 def _files(named: list[str]) -> list[Path]:

@@ -71,8 +71,11 @@ def main():
         classifier = CustomLabelsClassifier(["a"], model_str=f"local-dir:{folder / 'model'}")
         preprocess = image_transform(clip)
         ways = {
+            "ours, fp32": lambda files: encode.encode_images(clip, files, batch_size=BATCH, precision="fp32"),
+            "ours, fp32, all pixels decoded": lambda files: encode.encode_images(
+                clip, files, preprocess, BATCH, "fp32"
+            ),
             "ours": lambda files: encode.encode_images(clip, files, batch_size=BATCH),
-            "ours, all pixels decoded": lambda files: encode.encode_images(clip, files, preprocess, BATCH),
             "pybioclip": lambda files: theirs(classifier, files),
         }
         print_head("files", "way", "images/s", "over pybioclip")

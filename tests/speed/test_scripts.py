@@ -106,12 +106,9 @@ def test_image_files_beside_pybioclip(monkeypatch, capsys):
     embedding.main()
     printed = capsys.readouterr().out
     rows = rows_of(printed)
-    assert [row[:2] for row in rows[:3]] == [
-        ["small", "ours"],
-        ["small", "ours, all pixels decoded"],
-        ["small", "pybioclip"],
-    ]
-    assert len(rows) == 6 and [row[3] for row in rows if row[1] == "pybioclip"] == ["1.00", "1.00"]
+    ways = ["ours, fp32", "ours, fp32, all pixels decoded", "ours", "pybioclip"]
+    assert [row[:2] for row in rows[:4]] == [["small", way] for way in ways]
+    assert len(rows) == 8 and [row[3] for row in rows if row[1] == "pybioclip"] == ["1.00", "1.00"]
     assert 0.9 < float(printed.split()[-1]) <= 1.0001
 
 
