@@ -29,15 +29,7 @@ class Author:
 
 
 def same_authors(one: str, other: str) -> bool:
-    """Tell whether two authorships can be the same, though one is shortened or leaves someone out.
-
-    Examples
-    --------
-    >>> same_authors("(L.) Mill.", "(Linnaeus) Miller"), same_authors("Voss, 1958", "Voss 1959")
-    (True, False)
-    >>> same_authors("LeConte", "Le Conte, 1859"), same_authors("Hook.", "Hook. f."), same_authors("DC.", "A.DC.")
-    (True, False, False)
-    """
+    """Tell whether two authorships can be the same, though one is shortened or leaves someone out."""
     if not _years_agree(one, other):
         return False
     shorter, longer = sorted([read_authors(one), read_authors(other)], key=len)
@@ -51,24 +43,12 @@ def equal_authors(one: str, other: str) -> bool:
 
 
 def without_concept(name: str) -> str:
-    """Cut off in whose sense a name is used; who is named there is not its author.
-
-    Examples
-    --------
-    >>> without_concept("Idomene Philippi, 1843 sensu M. Sars, 1906")
-    'Idomene Philippi, 1843'
-    """
+    """Cut off in whose sense a name is used; who is named there is not its author."""
     return _CONCEPT.sub("", name)
 
 
 def read_authors(authorship: str) -> list[Author]:
-    """Return the surnames of an authorship, in order.
-
-    Examples
-    --------
-    >>> [(sorted(a.spellings), a.initials) for a in read_authors("(J.E. Gray) de Candolle & Hu, 1900")]
-    [(['gray'], 'je'), (['candolle', 'decandolle'], ''), (['hu'], '')]
-    """
+    """Return the surnames of an authorship, in order."""
     authors: list[Author] = []
     initials, particle = "", ""
     for word in _WORD.findall(_ELISION.sub("d ", _without_accents(YEAR.sub(" ", authorship)))):

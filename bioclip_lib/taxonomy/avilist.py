@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InputError
-from .backbone import Backbone, cached
+from .backbone import Backbone
+from .cache import cached
 from .checklists import COLUMNS
 from .lineages import Linker
 from .vernaculars import with_english

@@ -7,12 +7,8 @@ user's cache directory. It decides nothing: where a name stands for several taxa
 
 import bisect
 import functools
-import os
 import re
-import shutil
-import tempfile
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -26,15 +22,13 @@ from .. import RANKS
 from ..errors import InputError
 from ..files.dialect import told
 from ..files.tables import list_files
+from .cache import cached
 from .canonical import kingdom_of
 from .checklists import read_usages
 from .lineages import DOUBTFUL, HIGHER_RANKS, SYNONYM, UNAVAILABLE, Linker
 from .vernaculars import ALIAS, EPITHET, NAME, TAIL, WORD, read_english, with_english
 
-FORMAT = 2  # of the tables: another number builds all caches anew
-
 _SMALL = 1 << 20  # bytes: a smaller checklist is read again in less time than it takes to tell
-_TABLES = ("usages", "words", "problems")
 _BINOMIAL = re.compile(r"[^\W\d_][^\W\d_]*(-[^\W\d_]+)?( x)?( [^\W\d_]{2,}(-[^\W\d_]+)*)+$")
 
 
@@ -111,21 +105,7 @@ def _array(column: pa.ChunkedArray) -> pa.Array:
 
 
 class Backbone:
-    """Two tables that names are looked up in.
-
-    Attributes
-    ----------
-    name : str
-        As tables give it.
-    problems : DataFrame
-        ``id, name, reason``: rows that could not be read, usages that are left out, and usages whose parent is missing
-        (they stay, with the ranks that are known).
-
-    Notes
-    -----
-    A taxon between or below the seven ranks has the ranks above it. The genus of a species is the first word of its
-    name, wherever the chain of parents puts it.
-    """
+    """Two tables that names are looked up in."""
 
     def __init__(self, name: str, usages: pa.Table, words: pa.Table, problems: pd.DataFrame):
         self.name, self.problems = name, problems
@@ -301,20 +281,7 @@ def _parts(name: str, ranks: Sequence[str]) -> tuple[str, str, str]:
 
 
 def open_checklist(path: str | Path, name: str | None = None) -> Backbone:
-    """Open a checklist on disk as a backbone.
-
-    Parameters
-    ----------
-    path : str or Path
-        A folder, zip archive or table in a layout that `checklists.read_usages` knows.
-    name : str, optional
-        The name that tables give; the file's own by default.
-
-    Raises
-    ------
-    InputError
-        If the files are no checklist, or no usage is left.
-    """
+    """Open a checklist on disk as a backbone."""
     name = name or Path(path).expanduser().resolve().stem
     digest, n_bytes = _digest(path)
 
@@ -344,58 +311,3 @@ def _digest(path: str | Path) -> tuple[str, int]:
                 digest.update(block)
                 n_bytes += len(block)
     return digest.hexdigest(), n_bytes
-
-
-def cache_folder() -> Path:
-    """Return the folder of all caches."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("BIOCLIP_CACHE") or Path(base) / "bioclip_lib").expanduser()
-
-
-def cached(key: str, build: Callable[[], tuple[pa.Table, pa.Table, pd.DataFrame]]) -> tuple:
-    """Return two tables and a list of problems from the cache; build and keep them where they are not there.
-
-    They appear whole or not at all, whoever builds them at the same time. Where the cache cannot be written, they
-    stay in memory.
-    """
-    folder = cache_folder() / f"{key}-{FORMAT}"
-    try:
-        return _opened(folder)
-    except (OSError, pa.ArrowInvalid, KeyError):
-        pass
-    usages, words, problems = tables = build()
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as temporary:
-            os.mkdir(f"{temporary}/whole")
-            for name, table in zip(_TABLES, (usages, words, pa.Table.from_pandas(problems)), strict=True):
-                with (
-                    pa.OSFile(f"{temporary}/whole/{name}.arrow", "wb") as sink,
-                    pa.ipc.new_file(sink, table.schema) as file,
-                ):
-                    file.write_table(table.combine_chunks())
-            _move(Path(temporary) / "whole", folder)
-        return _opened(folder)
-    except OSError as error:
-        warnings.warn(f"{folder} cannot be written ({error}); set BIOCLIP_CACHE to another folder", stacklevel=2)
-        return tables
-
-
-def _move(whole: Path, folder: Path) -> None:
-    """Put a built cache in its place; where another process was faster, its tables are the same."""
-    try:
-        os.rename(whole, folder)
-    except OSError:
-        try:
-            _opened(folder)
-        except (OSError, pa.ArrowInvalid, KeyError):  # a damaged one is in the way
-            shutil.rmtree(folder, ignore_errors=True)
-            os.rename(whole, folder)
-
-
-def _opened(folder: Path) -> tuple[pa.Table, pa.Table, pd.DataFrame]:
-    """Map the tables of a cache into memory."""
-    usages, words, problems = (
-        pa.ipc.open_file(pa.memory_map(str(folder / f"{name}.arrow"))).read_all() for name in _TABLES
-    )
-    return usages, words, problems.to_pandas()

@@ -66,13 +66,7 @@ PLACEHOLDER = re.compile(_PLACEHOLDER)
 
 @functools.lru_cache(4096)
 def kingdom_of(name: str) -> str:
-    """Return which of `KINGDOMS` a kingdom, domain or realm is, '' if none.
-
-    Examples
-    --------
-    >>> [kingdom_of(name) for name in ("Metazoa", "ARCHAEA ", "Orthornavirae", "Protista", "incertae sedis")]
-    ['Animalia', 'Archaea', 'Viruses', '', '']
-    """
+    """Return which of `KINGDOMS` a kingdom, domain or realm is, '' if none."""
     key = clean_label(name).casefold()
     if key.endswith(("virae", "viria", "viruses")):
         return "Viruses"
@@ -88,15 +82,7 @@ class CanonicalNames:
 
 
 def canonical_names(names: pa.ChunkedArray, authorship: pa.ChunkedArray) -> CanonicalNames:
-    """Return the canonical form of scientific names that may end with their authors.
-
-    Examples
-    --------
-    >>> names = pa.chunked_array([["Parus major Linnaeus, 1758", "ANIMALIA", "Citrus × limon", "Aëllo", "N.N."]])
-    >>> canonical = canonical_names(names, pa.chunked_array([["Linnaeus, 1758", "", "", "", ""]]))
-    >>> canonical.display.to_pylist(), canonical.key.to_pylist()[2:4]
-    (['Parus major', 'Animalia', 'Citrus x limon', 'Aëllo', ''], ['Citrus limon', 'Aello'])
-    """
+    """Return the canonical form of scientific names that may end with their authors."""
     display = key = _plain(names.combine_chunks())
     rest = pc.invert(pc.match_substring_regex(key, _PLAIN))
     if pc.any(rest).as_py():

@@ -40,26 +40,7 @@ _SUFFIXES = (".tsv", ".csv", ".txt", ".tab")
 
 
 def read_usages(path: str | Path) -> tuple[pa.Table, pd.DataFrame]:
-    """Read the usages of a checklist.
-
-    Parameters
-    ----------
-    path : str or Path
-        A folder or zip archive with ``Name``, ``Taxon`` and perhaps ``Synonym`` (ColDP), ``NameUsage`` (ColDP),
-        ``meta.xml`` and its core (Darwin Core Archive), or one table of taxa; or such a table itself.
-
-    Returns
-    -------
-    usages : pyarrow.Table
-        `COLUMNS`, strings, '' where missing; a synonym has an `accepted_id` or an `accepted_name`.
-    problems : DataFrame
-        ``id, name, reason`` of the rows that cannot be read.
-
-    Raises
-    ------
-    InputError
-        If `path` is missing, no checklist, broken, or not in its encoding (UTF-8, unless ``meta.xml`` says otherwise).
-    """
+    """Read the usages of a checklist."""
     files = list_files(Path(path).expanduser())
     problems: list[dict[str, str]] = []
     tables = {stem: file for stem, file in tables_of(files).items() if not stem.startswith("vernacular")}

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from .. import RANKS
 from .backbone import Backbone, Taxon, Usage
-from .evidence import Lookup, authorship_of, exact, lookups
+from .evidence import Lookup, authorship_of, full_name, lookups
 from .homonyms import (
     CONTEXT_RANKS,
     LEGITIMACY,
@@ -60,7 +60,7 @@ class Decision:
 
     def of_name(self) -> dict[str, str] | None:
         """Return the row of the label as an accepted name or a synonym, None where it is neither."""
-        return self._ask(next(exact(self._label.whole)))
+        return self._ask(full_name(self._label.text))
 
     def _ask(self, lookup: Lookup) -> dict[str, str] | None:
         """Ask the backbones for one piece of evidence, in their order."""

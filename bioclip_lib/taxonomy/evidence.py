@@ -33,6 +33,7 @@ from .names import (
 
 _ABBREVIATED = re.compile(r"^([A-Z])[a-z]?\.\s*(?=[a-z-]{3})")
 _CROSSED = re.compile(r"^[xX](?=[a-z]{3})")
+_ENDING = 5  # letters by which an ending and a spelling may differ: minus, minor; caeruleus, coerulea
 Finder = Callable[[Backbone], Sequence[Usage]]
 
 
@@ -96,13 +97,16 @@ def _strong(label: Label) -> Iterator[Lookup]:
         yield from exact(part)
 
 
+def full_name(name: str) -> Lookup:
+    """Look for a binomial or a name below it."""
+    return Lookup("accepted name", name, functools.partial(_named, name), is_full=True)
+
+
 def exact(part: Part) -> Iterator[Lookup]:
     """Look for a part as an accepted name, in open nomenclature, in English, as a synonym."""
     parsed = part.parsed
     readings = {r.canonical: r for r in part.readings if r.epithet and not r.open_nomenclature}
-    for name, reading in readings.items():
-        full = reading.rank_hint in ("species", "infraspecific")
-        yield Lookup("accepted name", name, functools.partial(_named, name), is_full=full)
+    yield from map(full_name, readings)
     if parsed.open_nomenclature or parsed.is_formula:
         genus = parsed.formula_genus if parsed.is_formula else parsed.genus
         reason = (
@@ -265,9 +269,12 @@ def _by_spelling(wanted: ParsedName, backbone: Backbone) -> list[Usage]:
     return [u for entry in near if variants(entry) & variants(wanted) for u in _named(entry.verbatim, backbone)]
 
 
+@functools.lru_cache(1024)
 def _similar(wanted: ParsedName, backbone: Backbone) -> list[ParsedName]:
+    """Return the species of the genus whose epithets are near enough to differ by their ending or spelling alone."""
     start, n = folded(wanted.epithet[:4])[:2], len(wanted.genus) + 1
     names = [name for name in backbone.congeners(wanted.genus) if folded(name[n : n + 4]).startswith(start)]
+    names = [name for name in names if OSA.distance(name[n:], wanted.epithet, score_cutoff=_ENDING) <= _ENDING]
     return parse_names(names) if names else []
 
 

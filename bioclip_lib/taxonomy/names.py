@@ -90,13 +90,6 @@ def clean_label(label: str) -> str:
     """Turn a folder or table label into plain words.
 
     Removes HTML tags and entities, control characters and underscores, and joins runs of white space.
-
-    Examples
-    --------
-    >>> clean_label("Whip_poor_Will")
-    'Whip poor Will'
-    >>> clean_label("<i>Parus&nbsp;major</i>  L.")
-    'Parus major L.'
     """
     text = str(label)
     if "<" in text or "&" in text:
@@ -108,13 +101,7 @@ def clean_label(label: str) -> str:
 
 
 def capitalise(label: str) -> str:
-    """Write a label the way names are written: a capital first, and no word all in capitals.
-
-    Examples
-    --------
-    >>> capitalise("PARUS MAJOR"), capitalise("hyptis sp"), capitalise("Parus major L.")
-    ('Parus major', 'Hyptis sp', 'Parus major L.')
-    """
+    """Write a label the way names are written: a capital first, and no word all in capitals."""
     words = label.split(" ")
     if len(words[0]) > 2 and label.upper() == label:
         label = label.lower()
@@ -125,13 +112,6 @@ def vernacular_key(name: str) -> str:
     """Reduce a common name to what its spellings share.
 
     Case, accents, hyphens, spaces, possessives, a plural of the last word and grey/gray do not count.
-
-    Examples
-    --------
-    >>> vernacular_key("Chuck_will_Widow") == vernacular_key("Chuck-will's-widow")
-    True
-    >>> vernacular_key("Le Conte Sparrows") == vernacular_key("LeConte's sparrow")
-    True
     """
     return "".join(vernacular_words(name))
 
@@ -147,13 +127,7 @@ def vernacular_words(name: str) -> list[str]:
 
 
 def singular(word: str) -> str:
-    """Return the singular of an English plural in -s; other words as they are.
-
-    Examples
-    --------
-    >>> [singular(word) for word in ("finches", "salps", "canaries", "Morus", "grass")]
-    ['finch', 'salp', 'canary', 'Morus', 'grass']
-    """
+    """Return the singular of an English plural in -s; other words as they are."""
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if word.endswith(("sses", "shes", "ches", "xes")):
@@ -164,29 +138,7 @@ def singular(word: str) -> str:
 
 
 def parse_names(names: Sequence[str]) -> list[ParsedName]:
-    """Parse names, one record a name, in order.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Any strings; they are cleaned with `clean_label` and `capitalise` first.
-
-    Returns
-    -------
-    list of ParsedName
-        What does not parse has an empty canonical form and quality 0.
-
-    Notes
-    -----
-    gnparser is a Go library: once it has parsed a name, a process that was forked must not call it again.
-    Any two words parse as a binomial, and a capitalised second word as an author: look the result up before use.
-
-    Examples
-    --------
-    >>> name, = parse_names(["Parus_major Linnaeus, 1758"])
-    >>> name.canonical, name.authorship, name.year
-    ('Parus major', 'Linnaeus 1758', '1758')
-    """
+    """Parse names, one record a name, in order."""
     labels = [capitalise(HYBRID_SIGN.sub("", _unquoted(clean_label(name)))) for name in names]
     texts = [_marked(label) if _is_safe(label) else "" for label in labels]
     return [
@@ -288,7 +240,10 @@ def _gnparser_entries(texts: Sequence[str]) -> Iterator[dict]:
 
 @functools.cache
 def _load_gnparser() -> tuple:
-    """Open gnparser's library once; return its batch parser and the function that frees a result."""
+    """Open gnparser's library once; return its batch parser and the function that frees a result.
+
+    It is a Go library: once it has parsed a name, a process that was forked must not call it again.
+    """
     suffix = {"Linux": "so", "Darwin": "dylib", "Windows": "dll"}.get(platform.system(), "so")
     spec = importlib.util.find_spec("gnparser")
     path = Path(spec.origin).parent / f"libgnparser.{suffix}" if spec and spec.origin else None

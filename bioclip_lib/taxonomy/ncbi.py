@@ -22,7 +22,8 @@ import zstandard
 
 from ..errors import InputError
 from ..workers import progress
-from .backbone import Backbone, cached
+from .backbone import Backbone
+from .cache import cached
 from .canonical import CanonicalNames
 from .checklists import COLUMNS
 from .lineages import Linker, nearest

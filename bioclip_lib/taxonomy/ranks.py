@@ -13,30 +13,9 @@ from ..errors import InputError
 
 
 def correct_by_rank(ranks: pd.DataFrame, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Tell at which ranks the predicted class belongs to the image's taxon.
+    """Tell at which ranks the predicted class is the image's: (n, 7) of 1, 0, and NaN where the image's own is unknown.
 
-    Parameters
-    ----------
-    ranks : DataFrame of shape (C, 7)
-        The seven ranks of each class; '' where unknown.
-    true, predicted : ndarray of shape (n,), int
-        Class indices.
-
-    Returns
-    -------
-    ndarray of shape (n, 7), float64
-        1 right, 0 wrong, NaN where the image's own taxon is unknown at that rank.
-
-    Notes
-    -----
-    Of two lineages that part, a name that occurs again further down (a homonym) joins nothing. A rank that one of them
-    lacks decides nothing for those below, as in `hierarchy.tree_distance`; a prediction that lacks it is wrong there.
-
-    Examples
-    --------
-    >>> rows = [("A", "B", "C", "D", "E", "F", s) for s in ("g", "h")]
-    >>> correct_by_rank(pd.DataFrame(rows, columns=list(RANKS)), np.array([0]), np.array([1]))[0, 5:].tolist()
-    [1.0, 0.0]
+    Below the rank at which two lineages part nothing joins them; a rank that one lacks decides nothing for those below.
     """
     codes = rank_codes(ranks)
     mine, theirs = codes[true], codes[predicted]  # (n, 7)
@@ -45,22 +24,7 @@ def correct_by_rank(ranks: pd.DataFrame, true: np.ndarray, predicted: np.ndarray
 
 
 def rank_codes(ranks: pd.DataFrame) -> np.ndarray:
-    """Number the taxa of each rank from 1, rank by rank; 0 where a rank is unknown.
-
-    Parameters
-    ----------
-    ranks : DataFrame of shape (n, 7)
-        '' or a missing value where unknown.
-
-    Returns
-    -------
-    ndarray of shape (n, 7), int64
-
-    Examples
-    --------
-    >>> rank_codes(pd.DataFrame([["A", "", "", "", "", "", ""], ["B"] + [""] * 6], columns=list(RANKS)))[:, :2].tolist()
-    [[1, 0], [2, 0]]
-    """
+    """Number the taxa of each rank from 1, rank by rank; 0 where a rank is unknown."""
     missing = [rank for rank in RANKS if rank not in ranks]
     if missing:
         raise InputError(f"a table of ranks lacks {', '.join(missing)}; give all seven, '' where unknown")
@@ -69,29 +33,10 @@ def rank_codes(ranks: pd.DataFrame) -> np.ndarray:
 
 
 def tree_distance(ranks: pd.DataFrame) -> np.ndarray:
-    """Count the ranks below the deepest one that two taxa share.
+    """Count the ranks below the deepest one that two taxa share: (n, n) int64, 0 for one species, 7 for two kingdoms.
 
-    Parameters
-    ----------
-    ranks : DataFrame of shape (n, 7)
-        The seven ranks; '' where unknown.
-
-    Returns
-    -------
-    ndarray of shape (n, n), int64
-        0 for the same species, 1 for the same genus, ..., 7 for different kingdoms.
-
-    Notes
-    -----
-    Two taxa share a rank only if they share all ranks above it, so an epithet or a genus name that occurs twice does
-    not join strangers. An unknown rank is never shared, unless a deeper known one is: then the gap is passed over. Two
-    rows that are known only to the same order are at distance 3, not 0; only a row and itself are at 0.
-
-    Examples
-    --------
-    >>> rows = [("A", "B", "C", "D", "E", "F", s) for s in ("g", "h")]
-    >>> tree_distance(pd.DataFrame(rows, columns=list(RANKS))).tolist()
-    [[0, 1], [1, 0]]
+    Two taxa share a rank only if they share all above it: an epithet that occurs twice joins no strangers. A gap is
+    passed over; two rows known only to one order are at distance 3, and only a row and itself at 0.
     """
     deepest = np.zeros((len(ranks), len(ranks)), dtype=np.int64)
     together = np.ones(deepest.shape, dtype=bool)

@@ -75,13 +75,7 @@ def open_backbones(data: DataConfig) -> list[Backbone]:
 
 
 def context_of(raw: pd.DataFrame) -> pd.Series:
-    """Return what each raw row says of its taxon beside the name, as text.
-
-    Examples
-    --------
-    >>> context_of(pd.DataFrame({"kingdom": ["Plantae", ""], "family": ["Orchidaceae", ""]})).tolist()
-    ['kingdom Plantae, family Orchidaceae', '']
-    """
+    """Return what each raw row says of its taxon beside the name, as text."""
     text = pd.Series("", index=raw.index, dtype=object)
     for rank, said in _said(raw).items():
         comma = (text != "").map({True: ", ", False: ""})

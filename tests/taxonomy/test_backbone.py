@@ -13,6 +13,7 @@ from bioclip_lib import RANKS, taxonomy
 from bioclip_lib.config import DataConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.taxonomy import backbone
+from bioclip_lib.taxonomy.cache import cache_folder
 from bioclip_lib.taxonomy.labels import plain_label, read_labels
 from bioclip_lib.taxonomy.names import vernacular_key
 from bioclip_lib.taxonomy.ncbi import ncbi
@@ -60,9 +61,9 @@ def test_cache_that_cannot_be_written_is_said_and_done_without(cache, tmp_path):
 def test_cache_lies_where_the_user_says(monkeypatch, tmp_path):
     monkeypatch.delenv("BIOCLIP_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert backbone.cache_folder() == tmp_path / "bioclip_lib"
+    assert cache_folder() == tmp_path / "bioclip_lib"
     monkeypatch.setenv("BIOCLIP_CACHE", str(tmp_path / "mine"))
-    assert backbone.cache_folder() == tmp_path / "mine"
+    assert cache_folder() == tmp_path / "mine"
 
 
 def test_a_process_that_names_one_bird_needs_little_memory():

@@ -1,10 +1,14 @@
 """Parsing names: real labels, any label, and what a long list costs."""
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_lib.taxonomy.names import clean_label, parse_names, vernacular_key
+from bioclip_lib.taxonomy.authors import read_authors, same_authors, without_concept
+from bioclip_lib.taxonomy.canonical import canonical_names, kingdom_of
+from bioclip_lib.taxonomy.evidence import with_genus
+from bioclip_lib.taxonomy.names import capitalise, clean_label, parse_names, singular, vernacular_key
 
 LABELS = [  # label, canonical, authorship, year, open nomenclature
     ("Aloe barbadensis Miller", "Aloe barbadensis", "Miller", "", ""),
@@ -94,3 +98,33 @@ def test_memory_does_not_grow_with_the_number_of_names():
         parse_names([f"Aus bus{start + n} Miller 1768" for n in range(5_000)])
     # 60,000 results of 340 bytes each would be 20 MB if they were not freed; the list returned is 3 MB
     assert process.memory_info().rss - before < 12e6
+
+
+def test_words_are_written_as_names_are():
+    assert [clean_label(label) for label in ("Whip_poor_Will", "<i>Parus&nbsp;major</i>  L.")] == [
+        "Whip poor Will",
+        "Parus major L.",
+    ]
+    labels = ["PARUS MAJOR", "hyptis sp", "Parus major L."]
+    assert [capitalise(label) for label in labels] == ["Parus major", "Hyptis sp", "Parus major L."]
+    plurals = ["finches", "salps", "canaries", "Morus", "grass"]
+    assert [singular(word) for word in plurals] == ["finch", "salp", "canary", "Morus", "grass"]
+    for one, other in (("Chuck_will_Widow", "Chuck-will's-widow"), ("Le Conte Sparrows", "LeConte's sparrow")):
+        assert vernacular_key(one) == vernacular_key(other)
+    assert with_genus("Q. robur L.", "Quercus") == "Quercus robur L." and with_genus("Q. robur", "Acer") == "Q. robur"
+
+
+def test_canonical_names_and_kingdoms():
+    names = pa.chunked_array([["Parus major Linnaeus, 1758", "ANIMALIA", "Citrus × limon", "Aëllo", "N.N."]])
+    found = canonical_names(names, pa.chunked_array([["Linnaeus, 1758", "", "", "", ""]]))
+    assert found.display.to_pylist() == ["Parus major", "Animalia", "Citrus x limon", "Aëllo", ""]
+    assert found.key.to_pylist()[2:4] == ["Citrus limon", "Aello"]
+    words = ["Metazoa", "ARCHAEA ", "Orthornavirae", "Protista", "incertae sedis"]
+    assert list(map(kingdom_of, words)) == ["Animalia", "Archaea", "Viruses", "", ""]
+
+
+def test_authors_of_a_name():
+    assert without_concept("Idomene Philippi, 1843 sensu M. Sars, 1906") == "Idomene Philippi, 1843"
+    authors = [(sorted(a.spellings), a.initials) for a in read_authors("(J.E. Gray) de Candolle & Hu, 1900")]
+    assert authors == [(["gray"], "je"), (["candolle", "decandolle"], ""), (["hu"], "")]
+    assert same_authors("(L.) Mill.", "(Linnaeus) Miller") and not same_authors("Voss, 1958", "Voss 1959")

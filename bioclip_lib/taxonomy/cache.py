@@ -1,0 +1,73 @@
+"""Tables that are built once, and mapped into memory from a cache that may be deleted at will.
+
+The cache lies in ``$BIOCLIP_CACHE``, else in ``bioclip_lib`` in the user's cache directory. Its tables appear whole
+or not at all, whoever builds them at the same time.
+"""
+
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+FORMAT = 2  # of the tables: another number builds all caches anew
+_TABLES = ("usages", "words", "problems")
+
+
+def cache_folder() -> Path:
+    """Return the folder of all caches."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("BIOCLIP_CACHE") or Path(base) / "bioclip_lib").expanduser()
+
+
+def cached(key: str, build: Callable[[], tuple[pa.Table, pa.Table, pd.DataFrame]]) -> tuple:
+    """Return two tables and a list of problems from the cache; build and keep them where they are not there.
+
+    They appear whole or not at all, whoever builds them at the same time. Where the cache cannot be written, they
+    stay in memory.
+    """
+    folder = cache_folder() / f"{key}-{FORMAT}"
+    try:
+        return _opened(folder)
+    except (OSError, pa.ArrowInvalid, KeyError):
+        pass
+    usages, words, problems = tables = build()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as temporary:
+            os.mkdir(f"{temporary}/whole")
+            for name, table in zip(_TABLES, (usages, words, pa.Table.from_pandas(problems)), strict=True):
+                with (
+                    pa.OSFile(f"{temporary}/whole/{name}.arrow", "wb") as sink,
+                    pa.ipc.new_file(sink, table.schema) as file,
+                ):
+                    file.write_table(table.combine_chunks())
+            _move(Path(temporary) / "whole", folder)
+        return _opened(folder)
+    except OSError as error:
+        warnings.warn(f"{folder} cannot be written ({error}); set BIOCLIP_CACHE to another folder", stacklevel=2)
+        return tables
+
+
+def _move(whole: Path, folder: Path) -> None:
+    """Put a built cache in its place; where another process was faster, its tables are the same."""
+    try:
+        os.rename(whole, folder)
+    except OSError:
+        try:
+            _opened(folder)
+        except (OSError, pa.ArrowInvalid, KeyError):  # a damaged one is in the way
+            shutil.rmtree(folder, ignore_errors=True)
+            os.rename(whole, folder)
+
+
+def _opened(folder: Path) -> tuple[pa.Table, pa.Table, pd.DataFrame]:
+    """Map the tables of a cache into memory."""
+    usages, words, problems = (
+        pa.ipc.open_file(pa.memory_map(str(folder / f"{name}.arrow"))).read_all() for name in _TABLES
+    )
+    return usages, words, problems.to_pandas()
