@@ -55,8 +55,9 @@ def match_addresses(addresses: pd.Series, ids: pd.Series, paths: pd.Series) -> n
         settle(np.where(enough, _tails(ends[0], n), ""), _tails(files, n))
         settle(np.where(enough, _tails(bare, n), ""), _tails(stems, n))
     names = np.where(free, _tails(stems, 1), "")
-    for keys in _ids_inside(ends[1], {name for name in names if name}):
-        settle(np.where(n_needed == 1, keys, ""), names)
+    open_ends = pc.if_else(pa.array((found == NOT_FOUND) & (n_needed == 1)), ends[1], "")
+    for keys in _ids_inside(open_ends, {name for name in names if name}):
+        settle(keys, names)
     place = found[codes]
     place[(addresses == "").to_numpy()] = NOT_FOUND
     ids = ids.where((n_needed[codes] == 1), "")
@@ -96,8 +97,8 @@ def _tails(paths: pa.Array, n: int) -> np.ndarray:
 
 def _ids_inside(addresses: pa.Array, names: set[str]) -> list[np.ndarray]:
     """Return, from the last to the first, the parts of each address that are the name of a file and hold a digit."""
-    parts = pc.split_pattern_regex(addresses, r"[/?&=#;]")
-    lists = [[p for p in reversed(row) if p in names and _is_id(p, row)] for row in parts.to_pylist()]
+    parts = pc.split_pattern_regex(addresses, r"[/?&=#;]").to_pylist() if names else [[]] * len(addresses)
+    lists = [[p for p in reversed(row) if p in names and _is_id(p, row)] for row in parts]
     depth = max(map(len, lists), default=0)
     return [np.array([row[i] if i < len(row) else "" for row in lists], dtype=object) for i in range(depth)]
 

@@ -19,7 +19,7 @@ from ..files.meta import META, described
 from ..files.tables import as_frame, list_files, read_table
 from .addresses import NOT_FOUND, match_addresses
 from .columns import GROUP_COLUMN
-from .match import check_some_image, find_images, lineage, missing_reason, placed
+from .match import by_value, check_some_image, find_images, lineage, missing_reason, placed
 
 _IMAGE_TYPES = ("", "stillimage", "image", "photo", "still image")
 _CORES = ("occurrence", "taxon", "event")
@@ -30,6 +30,8 @@ _HOLDER = ("rightsHolder", "Owner", "creator", "credit", "photographer", "record
 _CORE_TERMS = (*_NAMES, *_LICENCE, "rightsHolder", "references", "associatedMedia", "organismID", "occurrenceID")
 _ADDRESS = ("accessURI", "identifier", "imageURL", "bestQualityAccessURI")
 _MEDIA_TERMS = (*_ADDRESS, "type", "format", "references", *_LICENCE, *_HOLDER)
+_EPITHET = ("specificEpithet", "species")
+NO_IMAGE, AGAIN = "occurrence without an image", "occurrence listed again"
 _ACTION = "download the images of its multimedia table into that folder (of a zip: the folder of its name beside it)"
 
 
@@ -61,14 +63,13 @@ def read_dwca(path: str | Path) -> pd.DataFrame:
     """Read a Darwin Core Archive; ``source_id`` is ``<occurrence>/<n>``, the occurrence (or organism) is the group."""
     path = Path(path).expanduser().resolve()
     core, media = _tables(path)
-    rows = _joined(core, media).reset_index(drop=True)
+    source = path.name if path.is_dir() else path.name.partition(".")[0]
+    rows = _joined(core, _media_of(core, media), source)
     files, damaged = _images_of(path)
-    said = _described(rows, path.name if path.is_dir() else path.name.partition(".")[0])
     place = match_addresses(rows["url"], rows["id"], files["path"])
-    no_image = rows["problem"].isin(("occurrence without an image", "occurrence listed again")).to_numpy()
-    raw = placed(
-        said, np.where(no_image, NOT_FOUND, place), files, missing_reason(damaged, what="image not downloaded")
-    )
+    no_image = rows["problem"].isin((NO_IMAGE, AGAIN)).to_numpy()
+    missing = missing_reason(damaged, what="image not downloaded")
+    raw = placed(rows.drop(columns=["url", "id"]), np.where(no_image, NOT_FOUND, place), files, missing)
     return check_some_image(raw, path, damaged, f"{_looked_for(rows)}{_ACTION}")
 
 
@@ -153,62 +154,76 @@ def _read(table: TableFile, terms: tuple[str, ...]) -> pd.DataFrame:
 
 def _first(table: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
     """Return what the first column says that says anything."""
-    value = pd.Series("", index=table.index, dtype=object)
-    for column in columns:
-        if column in table:
-            value = value.where(value != "", table[column])
+    value = table[columns[0]]
+    for column in columns[1:]:
+        value = value.where(value != "", table[column])
     return value
 
 
-def _joined(occurrences: pd.DataFrame, media: pd.DataFrame) -> pd.DataFrame:
-    """Join images to occurrences: a row an image, a row an occurrence without one, in the order of the occurrences."""
-    media = pd.DataFrame(
-        {
-            **{"id": media["id"], "url": _first(media, _ADDRESS), "type": media["type"], "is_media": "yes"},
-            **{"license_media": _first(media, _LICENCE), "holder_media": _first(media, _HOLDER)},
-        }
-    )
-    media = pd.concat([media, _associated(occurrences, media)], ignore_index=True).astype(object)
-    twice = occurrences["id"].duplicated()
-    first = occurrences[~twice].merge(media, how="left", on="id")
-    orphans = media[~media["id"].isin(occurrences["id"])].assign(problem="no occurrence of this id")
-    again = occurrences[twice].assign(problem="occurrence listed again")
-    rows = pd.concat([first.assign(problem=""), again, orphans], ignore_index=True).fillna("").astype(str)
-    rows.loc[(rows["is_media"] == "") & (rows["problem"] == ""), "problem"] = "occurrence without an image"
-    odd = (~rows["type"].map({kind: term_of(kind) for kind in rows["type"].unique()}).isin(_IMAGE_TYPES)) & (
-        rows["problem"] == ""
-    )
-    rows.loc[odd, "problem"] = "not an image (" + rows["type"] + ")"
+def _media_of(occurrences: pd.DataFrame, media: pd.DataFrame) -> pd.DataFrame:
+    """Reduce media to ``id, url, type, license, holder``, with those that occurrences list themselves."""
+    said = {"url": _ADDRESS, "license": _LICENCE, "holder": _HOLDER}
+    columns = {name: _first(media, terms) for name, terms in said.items()}
+    media = pd.DataFrame({"id": media["id"], "type": media["type"], **columns})
+    listed = occurrences[(occurrences["associatedMedia"] != "") & ~occurrences["id"].isin(media["id"])]
+    if listed.empty:
+        return media
+    urls = listed.drop_duplicates("id").set_index("id")["associatedMedia"]
+    urls = urls.str.split(r"\s*[|;]\s*|\s+(?=https?://)|,\s*(?=https?://)", regex=True).explode()
+    own = urls[urls != ""].rename("url").reset_index()
+    return pd.concat([media, own], ignore_index=True).fillna("")
+
+
+def _joined(occurrences: pd.DataFrame, media: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Return what is said of each image, in the order of the occurrences, and of each occurrence without one."""
+    first = np.flatnonzero(~occurrences["id"].duplicated())
+    again = np.flatnonzero(occurrences["id"].duplicated())
+    found = pd.Index(occurrences["id"].to_numpy()[first]).get_indexer(media["id"])
+    of_media = np.where(found >= 0, first[found], -1) if len(first) else np.full(len(media), -1)
+    alone = np.setdiff1d(first, of_media)
+    orphans, held = np.flatnonzero(of_media < 0), np.flatnonzero(of_media >= 0)
+    which = np.concatenate([of_media[held], alone])  # the occurrence of each row, and its image, -1 for none
+    image = np.concatenate([held, np.full(len(alone), -1)])
+    order = np.argsort(which, kind="stable")
+    which = np.concatenate([which[order], again, np.full(len(orphans), -1)])
+    image = np.concatenate([image[order], np.full(len(again), -1), orphans])
+
+    said = {name: _at(column, which) for name, column in _described(occurrences).items()}
+    own = {name: _at(column, image) for name, column in media.items()}
+    ids = np.where(which >= 0, said.pop("id"), own["id"])
+    problem = np.where(image >= 0, "", NO_IMAGE).astype(object)
+    problem[len(order) : len(order) + len(again)] = AGAIN
+    problem[which < 0] = "no occurrence of this id"
+    kinds = {kind: term_of(kind) in _IMAGE_TYPES for kind in pd.unique(own["type"])}
+    odd = ~pd.Series(own["type"]).map(kinds).to_numpy(bool) & (problem == "")
+    problem[odd] = "not an image (" + own["type"][odd] + ")"
+    for name, column in (("license", "license"), ("rights_holder", "holder"), ("source_url", "url")):
+        said[name] = np.where(own[column] != "", own[column], said[name])
+    rows = pd.DataFrame({**said, "id": ids, "url": own["url"], "problem": problem, "source": source}, dtype=object)
+    number = (rows.groupby("id", sort=False).cumcount() + 1).to_numpy()
+    rows["source_id"] = [f"{key}/{n}" for key, n in zip(ids, number, strict=True)]
+    rows[GROUP_COLUMN] = rows[GROUP_COLUMN].where(rows[GROUP_COLUMN] != "", rows["id"])
     return rows
 
 
-def _associated(occurrences: pd.DataFrame, media: pd.DataFrame) -> pd.DataFrame:
-    """Return the addresses that occurrences without media of their own list in ``associatedMedia``."""
-    listed = occurrences[(occurrences["associatedMedia"] != "") & ~occurrences["id"].isin(media["id"])]
-    listed = listed[~listed["id"].duplicated()]
-    urls = listed["associatedMedia"].str.split(r"\s*[|;]\s*|\s+(?=https?://)|,\s*(?=https?://)", regex=True).explode()
-    table = pd.DataFrame({"id": listed["id"].reindex(urls.index), "url": urls}).assign(type="", is_media="yes")
-    return table[table["url"] != ""].assign(license_media="", holder_media="")
+def _at(column: pd.Series, places: np.ndarray) -> np.ndarray:
+    """Return the values at places, '' at -1."""
+    return np.append(column.to_numpy(object), "")[places]
 
 
-def _described(rows: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Return what the archive says of each image; GBIF's ``species`` is the accepted name, whatever else is given."""
-    accepted = rows["species"].where(rows["species"].str.contains(" "), "")
-    epithet = rows["specificEpithet"].where(rows["specificEpithet"] != "", rows["species"])
-    said = lineage(rows.assign(species=accepted.where(accepted != "", epithet)))
-    genus = accepted.str.partition(" ")[0]
-    said["genus"] = said["genus"].where(genus == "", genus)
-    said["species"] = said["species"].where(genus == "", accepted.str.partition(" ")[2])
-    name = rows["scientificName"]
+def _described(occurrences: pd.DataFrame) -> pd.DataFrame:
+    """Return what is said of each occurrence; GBIF's ``species`` is the accepted name, whatever else is given."""
+    species, name = occurrences["species"], occurrences["scientificName"]
+    accepted = by_value(species, lambda text: text if " " in text else "")
+    said = lineage(occurrences.assign(species=accepted.where(accepted != "", _first(occurrences, _EPITHET))))
+    genus, epithet = (by_value(accepted, lambda text, i=i: text.partition(" ")[i]) for i in (0, 2))
+    said["genus"], said["species"] = (
+        said[rank].where(genus == "", parts) for rank, parts in (("genus", genus), ("species", epithet))
+    )
     said["verbatim_name"] = name.where(name != "", said["verbatim_name"])
     other = [bool(a) and not n.startswith(a) for a, n in zip(accepted, name, strict=True)]
     if any(other):  # a synonym, or the name of a cluster
         said["scientific_name"] = accepted.where(other, "")
-    number = rows.groupby("id").cumcount() + 1
-    said = said.assign(source=source, source_id=rows["id"] + "/" + number.astype(str))
-    said["common_name"], said["problem"] = rows["vernacularName"], rows["problem"]
-    said["license"] = rows["license_media"].where(rows["license_media"] != "", _first(rows, _LICENCE))
-    said["rights_holder"] = rows["holder_media"].where(rows["holder_media"] != "", rows["rightsHolder"])
-    said["source_url"] = rows["url"].where(rows["url"] != "", rows["references"])
-    said[GROUP_COLUMN] = rows["organismID"].where(rows["organismID"] != "", rows["id"])
-    return said
+    said["common_name"], said["license"] = occurrences["vernacularName"], _first(occurrences, _LICENCE)
+    said["rights_holder"], said["source_url"] = occurrences["rightsHolder"], occurrences["references"]
+    return said.assign(**{GROUP_COLUMN: occurrences["organismID"], "id": occurrences["id"]})

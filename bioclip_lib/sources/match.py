@@ -6,7 +6,7 @@ is there.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -164,18 +164,25 @@ def match_images(
 
 def placed(table: pd.DataFrame, place: np.ndarray, files: pd.DataFrame, missing: str) -> pd.DataFrame:
     """Give each row of a data set's table the file at its place (-1: none), and each file without a row a row."""
-    there, at = place >= 0, place
-    raw = table.assign(location="", problem=table.get("problem", "")).astype(object)
-    own = raw["problem"].to_numpy() != ""
-    raw.loc[there, "location"] = files["location"].to_numpy()[at[there]]
-    raw.loc[there & ~own, "problem"] = files["problem"].to_numpy()[at[there & ~own]]
-    raw.loc[~there & ~own, "problem"] = missing
+    there = place >= 0
+    problem = table["problem"].to_numpy(object) if "problem" in table else np.full(len(table), "", object)
+    location = np.append(files["location"].to_numpy(object), "")[place]
+    of_file = np.append(files["problem"].to_numpy(object), missing)[place]
+    problem = np.where(problem != "", problem, of_file)
+    raw = table.assign(location=location, problem=problem)
     raw.loc[raw["source_id"].duplicated() & (raw["problem"] == ""), "problem"] = "listed again"
-    rest = files.drop(index=at[there])
-    unlisted = rest.rename(columns={"path": "source_id"}).assign(source=raw["source"].iloc[0] if len(raw) else "")
-    unlisted["problem"] = rest["problem"].where(rest["problem"] != "", "image that the table does not list")
-    raw = pd.concat([raw, unlisted], ignore_index=True)
+    rest = files[~np.isin(np.arange(len(files)), place[there])]
+    if len(rest):
+        unlisted = rest.rename(columns={"path": "source_id"}).assign(source=raw["source"].iloc[0] if len(raw) else "")
+        unlisted["problem"] = rest["problem"].where(rest["problem"] != "", "image that the table does not list")
+        raw = pd.concat([raw, unlisted], ignore_index=True)
     return ordered(raw.assign(source_id=unique_ids(raw["source_id"])))
+
+
+def by_value(column: pd.Series, function: Callable[[str], str]) -> pd.Series:
+    """Apply a function to each distinct value of a column once."""
+    codes, values = pd.factorize(column)
+    return pd.Series(np.array([*map(function, values)], object)[codes], index=column.index, dtype=object)
 
 
 def unique_ids(ids: pd.Series) -> pd.Series:
@@ -201,7 +208,11 @@ def unique_ids(ids: pd.Series) -> pd.Series:
 def ordered(raw: pd.DataFrame) -> pd.DataFrame:
     """Put the columns of a raw table in order, fill blanks with '' and make all text."""
     rest = [column for column in raw.columns if column not in RAW_COLUMNS]
-    return raw.reindex(columns=[*RAW_COLUMNS, *rest]).fillna("").astype(str).reset_index(drop=True)
+    raw = raw.reindex(columns=[*RAW_COLUMNS, *rest]).reset_index(drop=True)
+    for column in raw:
+        if pd.api.types.infer_dtype(raw[column], skipna=False) != "string":
+            raw[column] = raw[column].astype(object).fillna("").astype(str)
+    return raw
 
 
 def check_some_image(raw: pd.DataFrame, root: Path, damaged: dict[str, str], action: str) -> pd.DataFrame:
@@ -238,7 +249,7 @@ def lineage(table: pd.DataFrame, binomial: bool = True) -> pd.DataFrame:
     """
     ranks = table.reindex(columns=list(RANKS), fill_value="")
     genus, species = ranks["genus"], ranks["species"]
-    first, rest = (species.map(lambda name, i=i: name.partition(" ")[i]) for i in (0, 2))
+    first, rest = (by_value(species, lambda name, i=i: name.partition(" ")[i]) for i in (0, 2))
     whole = (rest != "") & ((first == genus) | ((genus == "") & binomial))
     ranks["genus"], ranks["species"] = genus.where(~whole, first), species.where(~whole, rest)
     both = (ranks["genus"] + " " + ranks["species"]).str.strip()
