@@ -30,34 +30,22 @@ BY_DESIGN = (
 
 
 def find_images(root: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Find the image files below a folder, those inside archives among them.
+    """Find the image files below a folder or in an archive, those inside archives among them; no link out is followed.
 
-    Parameters
-    ----------
-    root : Path
-        A folder, or one archive.
-
-    Returns
-    -------
-    files : pd.DataFrame
-        ``path`` (below `root`, of a member that in the archive), ``location``, ``problem``; sorted by archive and
-        path, the members of an archive in its order.
-    damaged : dict of str to str
-        Archive -> why it, or a part of it, cannot be read.
-
-    Notes
-    -----
-    Hidden files are left out. No link is followed that leaves `root`, and none to a folder.
+    Returns ``path`` (below `root`, of a member that in the archive), ``location`` and ``problem``, sorted by archive
+    and path, the members of an archive in its order; and of each damaged archive the reason.
     """
     root = root.resolve()
     rows: list[tuple[str, str, str]] = []
     damaged: dict[str, str] = {}
-    for path in [root] if root.is_file() else _files_below(root):
-        name = path.relative_to(root).as_posix() if path != root else root.name
-        problem = link_problem(path, root)
-        if name.lower().endswith(IMAGE_SUFFIXES):
-            rows.append((name, str(path), problem))
-        elif name.lower().endswith(ARCHIVE_SUFFIXES):
+    for name, path in [(root.name, str(root))] if root.is_file() else _files_below(str(root)):
+        is_image = name.lower().endswith(IMAGE_SUFFIXES)
+        if not is_image and not name.lower().endswith(ARCHIVE_SUFFIXES):
+            continue
+        problem = link_problem(Path(path), root) if os.path.islink(path) else ""
+        if is_image:
+            rows.append((name, path, problem))
+        else:
             members, damaged[name] = ([], problem) if problem else _archive_rows(path)
             rows += members
     rows = [row if is_unicode(row[1]) else _escaped(row) for row in rows]
@@ -65,14 +53,17 @@ def find_images(root: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     return pd.DataFrame(rows, columns=["path", "location", "problem"]), damaged
 
 
-def _files_below(root: Path) -> Iterable[Path]:
-    """Yield the visible files below a folder, sorted, without following links to folders."""
+def _files_below(root: str) -> Iterable[tuple[str, str]]:
+    """Yield the visible files below a folder, sorted: the path inside it, and the whole one; links are not walked."""
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
+        inside = os.path.relpath(folder, root).replace(os.sep, "/") + "/" if folder != root else ""
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield inside + name, os.path.join(folder, name)
 
 
-def _archive_rows(path: Path) -> tuple[list[tuple[str, str, str]], str]:
+def _archive_rows(path: str) -> tuple[list[tuple[str, str, str]], str]:
     """Return the rows of the images in an archive, and its damage."""
     try:
         archive = open_archive(path)
@@ -90,7 +81,7 @@ def _is_image(name: str) -> bool:
 
 def is_unicode(text: str) -> bool:
     """Tell whether a path was valid UTF-8 (else Python holds its odd bytes as lone surrogates)."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def escape(text: str) -> str:
