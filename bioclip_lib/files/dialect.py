@@ -93,7 +93,7 @@ def head_of(file: TableFile) -> list[str]:
     lines = re.split(r"\r\n|\r|\n", text, maxsplit=_HEAD_LINES)[:_HEAD_LINES]
     if "\0" in lines[0]:
         raise InputError(f"{file.where} is not {file.encoding} (it looks like UTF-16); save it as UTF-8")
-    if not text.strip():
+    if not text.strip() and not file.columns:
         raise InputError(f"{file.where} cannot be read as a table: it is empty; give a table with a header line")
     return lines
 
@@ -119,10 +119,11 @@ def dialect_of(file: TableFile) -> tuple[TableFile, list[str]]:
         n_fields = max(len(_fields(line, delimiter, quote)) for line in (lines if file.columns else [header]))
         fields = _fields(header, delimiter, quote)
     widest = max((file.columns or {"": 0}).values()) + 1
-    if widest > max(n_fields, 1):
+    needed = max((file.columns or {}).get("id", 0) + 1, (widest + 1) // 2)  # rows may lack blanks at their end, no more
+    if file.columns and any(lines) and needed > n_fields:
         described = f"cannot be read as meta.xml describes it: column {widest} of {n_fields}"
         raise InputError(f"{file.where} {described}; download the archive again")
-    fields += [""] * (n_fields - len(fields))
+    fields += [""] * (max(n_fields, widest) - len(fields))
     return replace(file, delimiter=delimiter, quote=quote, n_header_lines=file.n_header_lines + n_before), fields
 
 

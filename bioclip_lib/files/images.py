@@ -20,8 +20,8 @@ from ..errors import InputError
 from .archives import read_member, split_location
 from .members import ArchiveError
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif")
 MAX_PIXELS = 151_000_000  # the largest cameras have 150 megapixels; more is a mistake or a decompression bomb
 MAX_SIDE_PX = 40_000  # a longer one is a map or a line scan, and no JPEG of the shards could hold it
 MAX_ASPECT = 200  # long side to short side: at a short side of 224 px it would else need gigabytes
@@ -29,6 +29,8 @@ MAX_BYTES = 2**30
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 _ORIENTATION = 0x0112  # the EXIF tag
 _COMPRESSION, _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH = 259, 262, 322, 323  # TIFF tags
+_KIND, _DNG_VERSION, _FILTER_ARRAY = 254, 50706, 32803
+_HEIF = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _WHITE_IS_ZERO, _YCBCR, _UNCOMPRESSED = 0, 6, 1
 _CHUNK_PX = 2**20  # as float64 at once
 _UPRIGHT = {
@@ -132,17 +134,37 @@ def open_image(location: str | Path, short_side_px: int | None = None) -> Image.
 def identify(data: bytes) -> Image.Image:
     """Read an image's header: a lazily decoded image, of a safe format and size; else `ImageError`."""
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = _open_heif(data) or Image.open(io.BytesIO(data), formats=FORMATS)
         problem = _size_problem(image) or _tiff_problem(image)
     except Image.DecompressionBombError:
         raise ImageError("too large (decompression bomb)") from None
     except Exception as error:  # a broken header may raise nearly anything
+        if named := _other_format(data):
+            raise ImageError(named) from None
         if data.startswith(_SIGNATURES):
             raise ImageError("truncated or corrupt") from None
         raise ImageError("not an image" if isinstance(error, UnidentifiedImageError) else _reason(error)) from None
     if problem:
         raise ImageError(problem)
     return image
+
+
+def _open_heif(data: bytes) -> Image.Image | None:
+    """Open a HEIC file where pillow-heif is installed; None for any other."""
+    if data[4:8] != b"ftyp" or data[8:12] not in _HEIF or (data[8:12] == b"mif1" and b"avif" in data[12:40]):
+        return None
+    try:
+        import pillow_heif
+    except ImportError:
+        return None
+    return pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True).to_pillow()
+
+
+def _other_format(data: bytes) -> str:
+    """Name a format that is not decoded, '' where it is none of them."""
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
+        return "HEIC, not decoded: save it as JPEG, or install pillow-heif"
+    return "camera's raw file, not decoded: develop it to JPEG" if data[4:12] == b"ftypcrx " else ""
 
 
 def _size_problem(image: Image.Image) -> str:
@@ -156,6 +178,8 @@ def _size_problem(image: Image.Image) -> str:
 def _tiff_problem(image: Image.Image) -> str:
     """Return why a TIFF is not decoded, '' where it is."""
     tags = getattr(image, "tag_v2", {})
+    if tags and (_DNG_VERSION in tags or tags.get(_KIND, 0) & 1 or tags.get(_PHOTOMETRIC) == _FILTER_ARRAY):
+        return "camera's raw file, not decoded: develop it to JPEG"  # what Pillow would give is its thumbnail
     if not tags:
         return ""
     tile = [np.max(tags.get(tag, 0)) for tag in (_TILE_WIDTH, _TILE_LENGTH)]

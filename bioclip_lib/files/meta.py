@@ -22,7 +22,8 @@ def described(files: dict[str, TableFile], row_type: str = "") -> TableFile | No
     """Return the core table as meta.xml describes it, or the extension of a row type, None without one."""
     meta = files[META]
     elements = [e for e in _parsed(meta).iter() if term_of(e.tag) == ("extension" if row_type else "core")]
-    elements = [e for e in elements if not row_type or term_of(e.get("rowType")) == row_type]
+    if row_type:
+        elements = [e for e in elements if term_of(e.get("rowType")) == row_type and _locations(e)]
     if not elements and row_type:
         return None
     try:
@@ -55,9 +56,13 @@ def _parsed(meta: TableFile) -> ElementTree.Element:
         raise InputError(f"{meta.where} is not well-formed ({error}); give the table itself") from None
 
 
+def _locations(element: ElementTree.Element) -> list[str]:
+    """Return the files of a table."""
+    return [e.text.strip() for e in element.iter() if term_of(e.tag) == "location" and (e.text or "").strip()]
+
+
 def _of_element(element: ElementTree.Element, files: dict[str, TableFile]) -> TableFile:
     """Return the table that a core or an extension describes; its first column is "id", whatever else it is called."""
-    locations = [e.text.strip() for e in element.iter() if term_of(e.tag) == "location"]
     fields = [(term_of(f.get("term")), f) for f in element.iter() if term_of(f.tag) == "field"]
     columns = {term: int(item.get("index")) for term, item in reversed(fields) if item.get("index")}
     columns |= {"id": int(e.get("index")) for e in element if term_of(e.tag) in ("id", "coreid")}  # noqa: B035
@@ -69,11 +74,11 @@ def _of_element(element: ElementTree.Element, files: dict[str, TableFile]) -> Ta
             **{"where": file.where, "open": file.open, "columns": columns, "n_header_lines": n_header_lines},
             row_type=term_of(element.get("rowType")),
             defaults={term: item.get("default") for term, item in fields if item.get("default")},
-            delimiter=(element.get("fieldsTerminatedBy") or ",").replace("\\t", "\t"),
+            delimiter=(element.get("fieldsTerminatedBy") or "").replace("\\t", "\t"),  # some leave out "," or a tab
             quote=element.get("fieldsEnclosedBy"),
             encoding=element.get("encoding") or "utf-8",
         )
-        for file in (files[PurePosixPath(location.replace("\\", "/")).name.lower()] for location in locations)
+        for file in (files[PurePosixPath(location.replace("\\", "/")).name.lower()] for location in _locations(element))
     ]
     tables[0].rest = tuple(tables[1:])
     return tables[0]

@@ -21,7 +21,7 @@ from pyarrow import csv as arrow_csv
 
 from ..errors import InputError
 from .archives import ARCHIVE_SUFFIXES, open_archive, open_member
-from .dialect import PARQUET_SUFFIXES, TableFile, dialect_of, found_encoding, normal_name, table_at, told
+from .dialect import PARQUET_SUFFIXES, TableFile, dialect_of, found_encoding, head_of, normal_name, table_at, told
 from .images import IMAGE_SUFFIXES
 from .members import LEAVES, ArchiveError
 
@@ -50,10 +50,11 @@ def list_files(path: Path) -> dict[str, TableFile]:
         raise InputError(
             f"{path} cannot be opened as a {path.suffix[1:].lower()} ({archive.damage}); download it again"
         )
-    members = [m for m, member in archive.members.items() if member.problem != LEAVES and _may_be_table(m)]
-    depth = min((m.count("/") for m in members), default=0)  # some archives wrap all files into a folder
-    members = [m for m in members if m.count("/") == depth]
-    names = [_key(PurePosixPath(m).name) for m in members]
+    parts = {m: PurePosixPath(m).parts for m, member in archive.members.items() if member.problem != LEAVES}
+    parts = {m: names for m, names in parts.items() if _may_be_table(names)}
+    depth = min(map(len, parts.values()), default=0)  # some archives wrap all files into a folder
+    members = [m for m, names in parts.items() if len(names) == depth]
+    names = [_key(parts[m][-1]) for m in members]
     if len(set(names)) < len(names):
         raise InputError(f"{path} has several files {max(names, key=names.count)}; keep one")
     files = [TableFile(f"{path}::{m}", lambda m=m: open_member(path, m)) for m in members]
@@ -64,9 +65,9 @@ def _key(name: str) -> str:
     return name.lower().removesuffix(".gz")
 
 
-def _may_be_table(member: str) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in member.split("/"))
-    return not hidden and not member.lower().endswith(IMAGE_SUFFIXES)
+def _may_be_table(parts: tuple[str, ...]) -> bool:
+    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
+    return bool(parts) and not hidden and not parts[-1].lower().endswith(IMAGE_SUFFIXES)
 
 
 class _Rows:
@@ -74,10 +75,12 @@ class _Rows:
 
     def __init__(self, file: TableFile, wanted: Collection[str] | None) -> None:
         self.file, fields = dialect_of(file)
+        self.is_blank = bool(file.columns) and not any(head_of(file))
         columns = dict(file.columns or {})
         for i, column in enumerate([] if columns else fields):
             columns.setdefault(file.name(column), i)
         self.places = {name: i for name, i in columns.items() if wanted is None or name in wanted}
+        self.defaults = {name: value for name, value in self.file.defaults.items() if wanted is None or name in wanted}
         self.names = [str(i) for i in range(len(fields))]
         self.mended: dict[int, list[str]] = {}
         self.bad: dict[int, str] = {}
@@ -126,7 +129,7 @@ class _Rows:
     def named(self, table: pa.Table) -> pa.Table:
         """Name the columns of what arrow read, and write the defaults where they are empty or not there at all."""
         columns = {name: table[self.names[i]] for name, i in self.places.items()}
-        for term, value in self.file.defaults.items():
+        for term, value in self.defaults.items():
             if term in columns:
                 columns[term] = pc.if_else(pc.equal(columns[term], ""), value, columns[term])
             else:
@@ -142,6 +145,8 @@ class _Rows:
 
 def _read_rows(rows: _Rows) -> pa.Table:
     """Read one file whole, mended rows in their places."""
+    if rows.is_blank:
+        return rows.mended_rows()
     with told(rows.file), rows.file.open() as stream:
         read = arrow_csv.read_csv(stream, *rows.options())
     last = read.slice(max(read.num_rows - 1, 0)).to_pylist()
@@ -192,6 +197,8 @@ def read_batches(file: TableFile, wanted: Collection[str], problems: list[dict[s
     """Read a table like `read_table`, in parts of some 16 MB, in any order."""
     for part in (file, *file.rest):
         rows, n_rows = _Rows(part, wanted), 0
+        if rows.is_blank:
+            continue
         with told(part), part.open() as stream:
             for batch in arrow_csv.open_csv(stream, *rows.options()):
                 n_rows += batch.num_rows

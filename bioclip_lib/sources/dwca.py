@@ -22,7 +22,7 @@ from .columns import GROUP_COLUMN
 from .match import by_value, check_some_image, find_images, lineage, missing_reason, placed
 
 _IMAGE_TYPES = ("", "stillimage", "image", "photo", "still image")
-_CORES = ("occurrence", "taxon", "event")
+_CORES = ("occurrence", "taxon", "event", "darwincore", "simpledarwinrecord", "darwinrecord")
 _MEDIA = ("multimedia", "image", "media", "simplemultimedia", "audubon")
 _NAMES = (*RANKS, "scientificName", "specificEpithet", "vernacularName", "acceptedScientificName")
 _LICENCE = ("license", "rights", "UsageTerms", "WebStatement", "accessRights")

@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pandas as pd
+import PIL.features
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -344,3 +345,22 @@ def test_the_first_readable_images_of_each_name_are_shown(tmp_path, write_image)
     assert first_images(raw, n_per_name=2, n_images=1, size_px=8)[1] == ["jay"]
     with pytest.raises(InputError, match="none of the 2 images"):
         first_images(raw.iloc[:2], n_per_name=2, n_images=48, size_px=8)
+
+
+def test_formats_of_phones_and_cameras_are_called_by_their_name(tmp_path):
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+    with pytest.raises(ImageError, match="HEIC, not decoded: save it as JPEG"):
+        images.identify(heic)
+    with pytest.raises(ImageError, match="raw file, not decoded: develop it"):
+        images.identify(b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(100))
+    for tags in ({254: 1}, {50706: b"\1\4\0\0"}):  # the thumbnail that NEF, ARW and DNG hold first
+        Image.new("RGB", (32, 24)).save(tmp_path / "raw.nef", "TIFF", tiffinfo=tags)
+        with pytest.raises(ImageError, match="raw file, not decoded"):
+            open_image(tmp_path / "raw.nef")
+
+
+def test_avif_is_read(tmp_path):
+    if not PIL.features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    Image.new("RGB", (32, 24), "red").save(tmp_path / "a.avif")
+    assert open_image(tmp_path / "a.avif").size == (32, 24)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bioclip_lib.errors import InputError
 from bioclip_lib.files import tables
 from bioclip_lib.files.dialect import table_at
+from bioclip_lib.files.meta import described
 from bioclip_lib.files.tables import list_files, read_batches, read_columns, read_strings, read_table
 
 TWO_ROWS = {"path": ["a", "b"], "name": ["1", "2"]}
@@ -158,7 +159,7 @@ def packed(path: Path, files: dict[str, bytes]) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
-@pytest.mark.parametrize("top", ["", "export-1/"])
+@pytest.mark.parametrize("top", ["", "export-1/", "./", "./export-1/"])
 def test_tables_of_an_archive(tmp_path, suffix, top):
     files = {"Taxon.tsv": b"id\tname\n1\tParus\n", "list.csv.gz": gzip.compress(b"id\n7\n"), "more/x.csv": b"y"}
     files |= {"1.JPG": b"x", "__MACOSX/._Taxon.tsv": b"x"}
@@ -173,3 +174,37 @@ def test_a_table_over_several_blocks_is_read_in_order(tmp_path, monkeypatch):
     read = read_strings(write(tmp_path, "n,text\n" + "\n".join(lines)))
     assert read["n"].tolist() == [str(i) for i in range(2000)]
     assert read["text"].tolist() == [f"x\n{i}" if i % 7 else "" for i in range(2000)]
+
+
+META = """<archive xmlns="http://rs.tdwg.org/dwc/text/"><core ignoreHeaderLines="1" {dialect} rowType="x/Taxon">
+<files>{files}</files><id index="0"/><field index="0" term="x/taxonID"/><field index="1" term="x/scientificName"/>
+<field index="2" term="x/taxonRemarks"/><field default="species" term="x/taxonRank"/></core>
+<extension rowType="x/VernacularName"><files/><coreid index="0"/></extension></archive>"""
+
+
+def core_of(folder: Path, dialect: str, *parts: str):
+    names = [f"<location>part{i}.txt</location>" for i in range(len(parts))]
+    (folder / "meta.xml").write_text(META.format(dialect=dialect, files="".join(names)))
+    for i, part in enumerate(parts):
+        (folder / f"part{i}.txt").write_text(part)
+    return described(list_files(folder))
+
+
+def test_a_table_in_several_files_two_terms_of_a_column_and_a_default(tmp_path):
+    core = core_of(tmp_path, 'fieldsTerminatedBy=","', "i,n,r\n1,Aa,x\n", "i,n,r\n2,Bb\n")
+    assert read_table(core, {"id", "taxonid", "scientificname", "taxonremarks", "taxonrank"}).to_pydict() == {
+        "id": ["1", "2"], "taxonid": ["1", "2"], "scientificname": ["Aa", "Bb"], "taxonremarks": ["x", ""],
+        "taxonrank": ["species", "species"],
+    }  # fmt: skip
+    assert described(list_files(tmp_path), "vernacularname") is None  # of no file
+
+
+@pytest.mark.parametrize("text", ["i\tn\tr\n1\tAa\tx\n", "i,n,r\n1,Aa,x\n", "i\tn\tr\n1\tAa\n"])
+def test_a_delimiter_that_meta_xml_leaves_out_is_found(tmp_path, text):
+    assert read_table(core_of(tmp_path, "", text), {"scientificname"}).to_pydict() == {"scientificname": ["Aa"]}
+
+
+def test_an_empty_table_of_an_archive_has_no_rows_and_another_delimiter_is_refused(tmp_path):
+    assert read_table(core_of(tmp_path, "", ""), {"scientificname"}).num_rows == 0
+    with pytest.raises(InputError, match=r"column 3 of 1; download the archive again"):
+        read_table(core_of(tmp_path, 'fieldsTerminatedBy=","', "i\tn\tr\n1\tAa\tx\n"), {"scientificname"})
