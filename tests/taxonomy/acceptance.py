@@ -15,7 +15,6 @@ from bioclip_lib import RANKS, taxonomy
 from bioclip_lib.config import DataConfig
 from bioclip_lib.taxonomy import open_backbones
 
-PENDING = pytest.mark.xfail(strict=False, reason="the one resolver is being built")
 CASES = Path(__file__).parent / "cases"
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 REAL = {"cycads": "cycads_coldp", "irmng": "irmng_genus_homonyms_A-L.tsv"}
@@ -51,8 +50,6 @@ def open_named(names: str, folder: Path) -> list:
 
 def resolved(rows: pd.DataFrame, backbones=None, said: pd.DataFrame | None = None) -> pd.DataFrame:
     """Resolve raw rows; one row comes back for each, in order."""
-    if not hasattr(taxonomy, "resolve"):
-        pytest.skip("there is no taxonomy.resolve yet")
     raw = rows if "source" in rows else rows.assign(source="s")
     raw = raw.reset_index(drop=True)
     backbones = open_backbones(DataConfig()) if backbones is None else backbones

@@ -1,7 +1,7 @@
 """Names as they stand on real folders and tables, and the taxon that a taxonomist reads: what decides the resolver.
 
 The cases stand in ``cases/*.csv``, each under the rule it belongs to. An empty rank means that no taxon may come out;
-an empty status leaves the status open.
+an empty status leaves the status open. ``pending.csv`` holds what was reported and is not read yet.
 """
 
 import pandas as pd
@@ -10,7 +10,6 @@ import pytest
 from bioclip_lib import RANKS
 
 from .acceptance import (
-    PENDING,
     avilist_lines,
     context_of,
     ncbi_line,
@@ -22,10 +21,16 @@ from .acceptance import (
 )
 
 ROWS = read_cases()
+PENDING = pytest.mark.xfail(strict=False, reason="reported, and not read yet")
 
 
 def label(case: dict[str, str]) -> str:
     return f"{case['rule']}-{case['name']}-{case['context']}-{case['backbones']}"
+
+
+def marked(cases: list[dict[str, str]]) -> list:
+    """Return cases as parameters; those of ``pending.csv`` may fail."""
+    return [pytest.param(c, marks=PENDING if c["file"] == "pending" else (), id=label(c)) for c in cases]
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +79,7 @@ def expected_line(case: dict[str, str]) -> dict[str, str] | None:
     return ncbi_line(case["scientific_name"], case["rank"])
 
 
-@PENDING
-@pytest.mark.parametrize("case", ROWS, ids=label)
+@pytest.mark.parametrize("case", marked(ROWS))
 def test_case(answers, case):
     row = answers(case)
     assert (row["rank"], row["scientific_name"]) == (case["rank"], case["scientific_name"]), row["reason"]
@@ -86,14 +90,12 @@ def test_case(answers, case):
     assert case["within"] in ("", *row[list(RANKS)])
 
 
-@PENDING
-@pytest.mark.parametrize("case", [c for c in ROWS if c["rank"] and c["backbones"] in ("ncbi", "avilist")], ids=label)
+@pytest.mark.parametrize("case", marked([c for c in ROWS if c["rank"] and c["backbones"] in ("ncbi", "avilist")]))
 def test_all_seven_ranks_are_those_of_the_source(answers, case):
     row = answers(case)
     assert {rank: row[rank] for rank in RANKS} == expected_line(case)
 
 
-@PENDING
 @pytest.mark.parametrize("case", [c for c in ROWS if c["rule"] == "older rank"], ids=label)
 def test_a_row_says_that_its_older_rank_was_passed_over(answers, case):
     row = answers(case)
@@ -101,7 +103,6 @@ def test_a_row_says_that_its_older_rank_was_passed_over(answers, case):
     assert any(name in row["reason"] for rank, name in context_of(case).items() if rank in ("order", "family"))
 
 
-@PENDING
 @pytest.mark.parametrize("case", [c for c in ROWS if c["status"] == "ambiguous"], ids=label)
 def test_an_ambiguous_row_lists_what_it_may_mean(answers, case):
     row = answers(case)
@@ -145,7 +146,6 @@ SAID_CASES = [  # class, rank, scientific name, seven ranks that must be there, 
 ]
 
 
-@PENDING
 @pytest.mark.parametrize("case", SAID_CASES, ids=lambda case: case[0])
 @pytest.mark.parametrize("context", [{}, {"kingdom": "", "class": ""}], ids=["alone", "empty-columns"])
 def test_a_users_table_overrides_only_what_it_states(case, context):
@@ -156,13 +156,11 @@ def test_a_users_table_overrides_only_what_it_states(case, context):
     assert common_name in (None, "", row["common_name"])
 
 
-@PENDING
 def test_a_users_table_speaks_of_the_other_class_names_not():
     row, other = (one("Pica pica", said=said) for said in (SAID, None))
     assert row.equals(other)
 
 
-@PENDING
 def test_only_what_was_looked_up_is_said_to_be_missing(checklists):
     """A reason that names a backbone is about a backbone that was asked, and about a name that is not in it."""
     names = [
@@ -185,7 +183,6 @@ def test_only_what_was_looked_up_is_said_to_be_missing(checklists):
                 assert "no taxon of" not in row.reason and "is not in" not in row.reason
 
 
-@PENDING
 @pytest.mark.parametrize("layout", ["coldp", "coldp_parts", "dwc"])
 def test_layouts_of_one_checklist_agree(checklists, layout):
     names = pd.DataFrame({"verbatim_name": ["Aus", "Aus albus", "Aus unicus", "Aus duplex", "Aus xqzensis", "Aaceae"]})
@@ -194,7 +191,6 @@ def test_layouts_of_one_checklist_agree(checklists, layout):
     pd.testing.assert_frame_equal(mine, first)
 
 
-@PENDING
 @pytest.mark.parametrize(
     "renamed",
     [
@@ -227,7 +223,6 @@ META = """<archive xmlns="http://rs.tdwg.org/dwc/text/">
 </core></archive>"""
 
 
-@PENDING
 def test_a_checklist_in_several_files_is_read_whole(checklists, tmp_path):
     header, *lines = (checklists / "dwc" / "Taxon.csv").read_text().splitlines()
     for i, part in enumerate((lines[:4], lines[4:]), 1):
@@ -238,7 +233,6 @@ def test_a_checklist_in_several_files_is_read_whole(checklists, tmp_path):
     pd.testing.assert_frame_equal(mine, resolved(rows, open_named("dwc", checklists)).drop(columns="backbone"))
 
 
-@PENDING
 def test_two_terms_on_one_column_are_both_read(tmp_path):
     """An archive may map one column to taxonID and to acceptedNameUsageID's twin, scientificNameID."""
     meta = META.replace("<location>taxa-2.csv</location>", "").replace(
@@ -254,7 +248,6 @@ def test_two_terms_on_one_column_are_both_read(tmp_path):
     assert (row["scientific_name"], row["name_status"], row["kingdom"]) == ("Aus bus", "accepted", "Animalia")
 
 
-@PENDING
 def test_summary_counts_unverified_genera():
     from bioclip_lib.taxonomy import summary
 
@@ -262,7 +255,6 @@ def test_summary_counts_unverified_genera():
     assert int(summary(table).loc["unverified", "genus"]) == 2
 
 
-@PENDING
 def test_a_reader_may_see_how_a_name_was_decided(checklists):
     from bioclip_lib.taxonomy import explain
 

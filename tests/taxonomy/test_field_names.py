@@ -15,13 +15,10 @@ from bioclip_lib.errors import InputError
 from bioclip_lib.sources import read_names, read_source
 from bioclip_lib.taxonomy import open_backbones
 
-from .acceptance import CASES, PENDING, SHARED, ncbi_line, one, resolved
+from .acceptance import CASES, SHARED, ncbi_line, one, resolved
 
 FIELD = SHARED / "field"
-pytestmark = [
-    pytest.mark.skipif(not FIELD.is_dir(), reason=f"inputs of the field are looked for in {FIELD}; not there"),
-    PENDING,
-]
+pytestmark = pytest.mark.skipif(not FIELD.is_dir(), reason=f"inputs of the field are looked for in {FIELD}; not there")
 LABELS = list(csv.DictReader((CASES / "field" / "labels.csv").open(encoding="utf-8", newline="")))
 FIVE = {
     "Cyanocitta cristata": "Corvidae",

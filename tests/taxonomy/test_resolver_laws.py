@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from bioclip_lib import RANKS
 from bioclip_lib.taxonomy import open_backbones
 
-from .acceptance import PENDING, context_of, open_named, read_cases, resolved, write_checklists
+from .acceptance import context_of, open_named, read_cases, resolved, write_checklists
 
-pytestmark = PENDING
 DECIDED = [*RANKS, "scientific_name", "rank", "name_status", "rule", "reason"]
 CASES = [case for case in read_cases() if case["backbones"] == "ncbi"]
 SOME = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
