@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bioclip_lib.catalog import duplicates
-from bioclip_lib.catalog import table as catalog
+from bioclip_lib.catalog import duplicates, splits
 from bioclip_lib.config import load_config
 from bioclip_lib.model import encode
 from bioclip_lib.model.text import tokenize
@@ -45,7 +44,7 @@ def training_rates(folder, config, table):
     """Return images per second of training steps: multi-positive loss, and plain CLIP, on the mini model."""
     image_ids, images = shard_reader.load_images(folder / "shards", ["train"], config.shards.image_size_px)
     texts = captions.caption_table(table).set_index("class_key")
-    key = catalog.class_key(table).set_axis(table["image_id"])
+    key = table.set_index("image_id")["class_key"]
     labels = texts.index.get_indexer(key.loc[image_ids])
     tokens = torch.stack([tokenize(list(texts[t])) for t in config.train.text_types], dim=1)
     data = TrainData(images, labels, tokens)
@@ -61,7 +60,7 @@ def training_rates(folder, config, table):
 def rows(folder):
     """Measure the stages; yield (stage, unit, rate)."""
     config, tree, raw, table = world.build(folder, N_IMAGES, N_SPECIES)
-    table = catalog.assign_splits(table, config.split)
+    table = splits.assign_splits(table, config.split)
     species = np.arange(min(512, N_IMAGES)) % len(tree.taxa)
     yield "render 64 px", "images/s", rate(lambda: synthetic.render_images(tree, species, 0), len(species))
     yield "decode and check files", "images/s", rate(lambda: duplicates.inspect_images(raw), len(raw))

@@ -16,9 +16,7 @@ import pandas as pd
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from bioclip_lib.catalog import duplicates, perceptual
-from bioclip_lib.catalog import table as catalog
-from bioclip_lib.catalog.splits import class_key
+from bioclip_lib.catalog import assembly, duplicates, looks
 from bioclip_lib.config import ShardConfig
 from bioclip_lib.shards import samples, write
 from bioclip_lib.taxonomy import resolve
@@ -49,12 +47,12 @@ def write_photographs(folder, n_images, size):
     raw = pd.DataFrame({"source": "bench", "source_id": [Path(p).name for p in paths], "location": paths})
     raw = raw.assign(verbatim_name="grey noise", problem="")
     names = resolve(raw)
-    return catalog.build_catalog(raw, names, duplicates.inspect_images(raw)).assign(split="train")
+    return assembly.join(raw, names, duplicates.inspect_images(raw)).assign(split="train")
 
 
 def write_plainly(table, path):
     """Write the same members the way one would by hand."""
-    rows = table.assign(class_key=class_key(table)).to_dict("records")
+    rows = table.to_dict("records")
     with tarfile.open(path, "w") as tar:
         for row in rows:
             image = Image.open(row["location"]).convert("RGB")
@@ -84,7 +82,7 @@ def hash_rates(size_px=224):
     """Return perceptual hashes per second of grey images in memory, on one thread, run by run."""
     images = np.random.default_rng(0).integers(0, 256, (N_HASHES, size_px, size_px), dtype=np.uint8)
     with threadpool_limits(1):
-        return in_turn({"": lambda: perceptual.perceptual_hashes(images)}, N_HASHES, REPEATS)[""]
+        return in_turn({"": lambda: looks.perceptual_hashes(images)}, N_HASHES, REPEATS)[""]
 
 
 def main():

@@ -12,6 +12,7 @@ import tempfile
 import numpy as np
 import pandas as pd
 
+from bioclip_lib.catalog import splits
 from bioclip_lib.catalog import table as catalog
 from bioclip_lib.config import load_config
 from bioclip_lib.evaluation import contestants, few_shot, zero_shot
@@ -74,7 +75,7 @@ def main(argv=None):
     rows = []
     for seed in args.seeds:
         config = load_config("photos", {"split.seed": seed})
-        scores = score(catalog.assign_splits(table, config.split), trunk, mirrored, config)
+        scores = score(splits.assign_splits(table, config.split), trunk, mirrored, config)
         rows.append(scores.assign(split_seed=seed))
     scores = pd.concat(rows)
     keys = ["dataset", "task", "model"]

@@ -1,6 +1,6 @@
 """A synthetic world as the scripts here use it: images, catalog, shards."""
 
-from bioclip_lib.catalog import duplicates
+from bioclip_lib.catalog import assembly, duplicates
 from bioclip_lib.catalog import table as catalog
 from bioclip_lib.config import load_config
 from bioclip_lib.run import Run
@@ -17,7 +17,7 @@ def build(folder, n_images, n_species=120):
     tree = synthetic.grow_tree(config.data.synthetic)
     raw = synthetic.write_images(tree, folder / "raw" / "synthetic")
     names = resolution.resolve(raw, said=listings.read_names_csv(folder / "raw" / "synthetic" / "classes.csv"))
-    table = catalog.build_catalog(raw, names, duplicates.inspect_images(raw))
+    table = assembly.join(raw, names, duplicates.inspect_images(raw))
     return config, tree, raw, duplicates.mark_exact_duplicates(table)
 
 

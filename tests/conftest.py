@@ -18,8 +18,9 @@ import pytest
 from PIL import Image
 
 from bioclip_lib import RANKS
+from bioclip_lib.catalog.assembly import join
 from bioclip_lib.catalog.duplicates import inspect_images
-from bioclip_lib.catalog.table import build_catalog, read_catalog
+from bioclip_lib.catalog.table import read_catalog
 from bioclip_lib.run import REPOSITORY
 from bioclip_lib.sources.folders import read_image_folder
 from bioclip_lib.taxonomy.resolution import KEY, context_of
@@ -164,4 +165,4 @@ def resolve():
 def catalog(image_folder, resolve) -> pd.DataFrame:
     """The catalog of `image_folder`, before duplicates and splits."""
     raw = read_image_folder(image_folder)
-    return build_catalog(raw, resolve(raw), inspect_images(raw))
+    return join(raw, resolve(raw), inspect_images(raw))

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from bioclip_lib import reproduce
+from bioclip_lib.catalog import splits
 from bioclip_lib.catalog import table as catalog
 from bioclip_lib.config import SplitConfig, load_config
 from bioclip_lib.errors import InputError
@@ -313,7 +314,7 @@ def test_what_is_said_of_photographs_is_part_of_their_digest(two_sets):
 @pytest.mark.parametrize("setting", ["data.extends", "data.benchmark"])
 def test_another_content_of_the_catalogs_that_settings_name_is_another_input(request, tmp_path, setting):
     path = tmp_path / "catalog.parquet"
-    table = catalog.assign_splits(request.getfixturevalue("catalog"), SplitConfig())
+    table = splits.assign_splits(request.getfixturevalue("catalog"), SplitConfig())
     catalog.write_catalog(table, path)
     config = load_config("smoke", {setting: str(path)})
     before = reproduce.digest_of_training(config)

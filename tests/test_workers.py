@@ -5,9 +5,10 @@ import operator
 import pandas as pd
 import pytest
 
+from bioclip_lib.catalog.assembly import join
 from bioclip_lib.catalog.duplicates import IMAGE_COLUMNS, inspect_images
 from bioclip_lib.catalog.parts import inspect_file
-from bioclip_lib.catalog.table import assign_splits, build_catalog
+from bioclip_lib.catalog.splits import assign_splits
 from bioclip_lib.config import ShardConfig, SplitConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.shards.write import write_shards
@@ -57,7 +58,7 @@ def test_a_data_set_built_on_the_cluster_is_the_one_built_in_threads(two_nodes, 
     inspected = inspect_images(raw)
     found = pd.read_parquet(tmp_path / "inspected.parquet")
     pd.testing.assert_frame_equal(found[list(IMAGE_COLUMNS)], inspected)
-    catalog = assign_splits(build_catalog(raw, resolve(raw), inspected), SplitConfig())
+    catalog = assign_splits(join(raw, resolve(raw), inspected), SplitConfig())
     config = ShardConfig(image_size_px=24, samples_per_shard=7)
     index = write_shards(catalog, tmp_path / "threads", config)
     pd.testing.assert_frame_equal(write_shards(catalog, tmp_path / "ray", config, mapper=map_ray), index)

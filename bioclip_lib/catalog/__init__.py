@@ -1,40 +1,22 @@
-"""From the raw table to one row an image."""
+"""From raw rows to one row an image: what is known of it, which class it is, whether it is used, and for what.
 
+Raw rows of `sources`, names of `taxonomy` and `inspect_images` (`duplicates`, `looks`) go into `build` (`assembly`;
+`parts` beyond memory): names are joined (`table`), `licences`, `duplicates` and `leaks` excluded with their reason,
+images split (`splits`, `extend`). Out comes catalog.parquet, and its `card`. `rare_species` chooses a benchmark.
+"""
+
+from .assembly import build
 from .card import count_ranks, write_card
-from .duplicates import find_near_conflicts, inspect_images, mark_exact_duplicates, mark_near_duplicates, read_details
-from .extend import keep_exclusions
-from .leaks import find_leaks, remove_leaks
-from .licences import exclude_licenses
-from .table import (
-    assign_splits,
-    build_catalog,
-    check_catalog,
-    check_input,
-    class_key,
-    drop_summary,
-    read_catalog,
-    usable,
-    write_catalog,
-)
+from .duplicates import inspect_images
+from .splits import usable
+from .table import check_catalog, read_catalog, write_catalog
 
 __all__ = [
-    "assign_splits",
-    "build_catalog",
+    "build",
     "check_catalog",
-    "check_input",
-    "class_key",
     "count_ranks",
-    "drop_summary",
-    "exclude_licenses",
-    "find_leaks",
-    "find_near_conflicts",
     "inspect_images",
-    "keep_exclusions",
-    "mark_exact_duplicates",
-    "mark_near_duplicates",
     "read_catalog",
-    "read_details",
-    "remove_leaks",
     "usable",
     "write_card",
     "write_catalog",

@@ -12,7 +12,7 @@ import pandas as pd
 from .. import RANKS
 from ..run import atomic
 from .licences import NOT_STATED, keys_of
-from .splits import SPLITS, class_key, usable
+from .splits import SPLITS, usable
 from .table import drop_summary
 
 TREEMAP = "figures/taxon_treemap.png"
@@ -51,7 +51,7 @@ def count_sources(catalog: pd.DataFrame) -> pd.DataFrame:
     kept = usable(catalog)
     table = catalog.groupby("source").size().rename("images").to_frame()
     table["usable"] = catalog[kept].groupby("source").size()
-    table["classes"] = class_key(catalog[kept]).groupby(catalog.loc[kept, "source"]).nunique()
+    table["classes"] = catalog.loc[kept, "class_key"].groupby(catalog.loc[kept, "source"]).nunique()
     splits = pd.crosstab(catalog.loc[kept, "source"], catalog.loc[kept, "split"]).reindex(columns=list(SPLITS))
     return table.join(splits).fillna(0).astype("int64").rename_axis("source").reset_index()
 
@@ -86,7 +86,7 @@ def _wordings(said: pd.Series, n: int = 5) -> str:
 
 def count_long_tail(catalog: pd.DataFrame) -> pd.DataFrame:
     """Count the classes with at least 1, 2, 5, 10, ... images: ``images, n_classes``, while there are any."""
-    sizes = class_key(catalog)[usable(catalog)].value_counts()
+    sizes = catalog["class_key"][usable(catalog)].value_counts()
     steps = [m * 10**e for e in range(8) for m in (1, 2, 5)]
     rows = [(n, int((sizes >= n).sum())) for n in steps]
     return pd.DataFrame([row for row in rows if row[1]], columns=["images", "n_classes"])
@@ -114,7 +114,7 @@ def make_card(catalog: pd.DataFrame, title: str, figure: str = "") -> str:
     parts = [
         _head(catalog, title),
         f"# {_escape(title)}\n",
-        f"{kept.sum():,} usable images of {len(catalog):,}, {class_key(catalog)[kept].nunique():,} classes, from "
+        f"{kept.sum():,} usable images of {len(catalog):,}, {catalog['class_key'][kept].nunique():,} classes, from "
         f"{catalog['source'].nunique():,} sources. One row of `catalog.parquet` is one image that came in; a row "
         "that was dropped keeps its reason in `excluded`.\n",
         f"![Taxa, an area in proportion to its images]({figure})\n" if figure else "",

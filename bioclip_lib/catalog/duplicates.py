@@ -1,7 +1,7 @@
 """What the image files hold: digest, size, readability; which of them are the same.
 
-Takes the raw table, decodes every file once; later marks exact and near duplicates in the catalog. Decides nothing on
-splits.
+Takes the raw table, decodes every file once; later marks exact and near duplicates in the catalog. Sources are not told
+apart: a photograph in two sets would else be trained on in one and tested on in the other. Decides nothing on splits.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,18 @@ from ..errors import InputError
 from ..files.archives import reading_order
 from ..files.images import ImageError, identify, open_image, read_bytes, to_rgb, upright_size
 from ..workers import map_threads, progress
-from .extend import is_decided
-from .hamming import RADIUS, merge_groups, near_groups
-from .perceptual import FLAT, N_DETAILS, from_hex, perceptual_details, perceptual_hashes, to_hex
-from .splits import class_key, usable
+from .looks import (
+    FLAT,
+    N_DETAILS,
+    RADIUS,
+    from_hex,
+    merge_groups,
+    near_groups,
+    perceptual_details,
+    perceptual_hashes,
+    to_hex,
+)
+from .splits import usable
 
 IMAGE_COLUMNS = ("sha256", "phash", "width", "height", "problem")
 AGREEMENT = 0.8  # cosine of details; see `mark_near_duplicates` for what it was chosen by
@@ -40,7 +48,7 @@ def inspect_images(raw: pd.DataFrame, mapper: Callable = map_threads) -> pd.Data
     -------
     pd.DataFrame
         Aligned with `raw`: ``sha256`` (of the file's bytes), ``phash`` (of the upright pixels, see
-        `catalog.perceptual`), ``width`` and ``height`` (pixels, upright), ``problem`` ('' or the reason; such a
+        `catalog.looks`), ``width`` and ``height`` (pixels, upright), ``problem`` ('' or the reason; such a
         row has no phash and size 0).
 
     Notes
@@ -75,49 +83,20 @@ def _inspect(row: tuple[str, str]) -> tuple[str, str, int, int, str]:
     return digest, phash, width, height, ""
 
 
-def mark_exact_duplicates(catalog: pd.DataFrame, earlier: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Exclude all but one of the images whose files are the same, byte by byte.
+def mark_exact_duplicates(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Return a copy that keeps one of the images of one class whose files are the same: the first by ``image_id``.
 
-    Parameters
-    ----------
-    catalog : pd.DataFrame
-    earlier : pd.DataFrame, optional
-        A catalog that this one extends, its exclusions kept (`catalog.extend`): of the same files its own are kept.
-
-    Returns
-    -------
-    pd.DataFrame
-        A copy; of the same file under one class the first in ``image_id`` order is kept, the others are excluded as
-        ``duplicate of <image_id>``. A file under two classes is excluded everywhere: one of its names is wrong.
-
-    Notes
-    -----
-    Sources are not told apart: a photograph in two sets would else be trained on in one and tested on in the other.
+    A file under two classes is excluded everywhere: one of its names is wrong. What an earlier catalog decided
+    (``earlier_row``) comes first, here as among near duplicates, and stays as it is.
     """
     marked = usable(catalog) | (catalog["excluded"] == "duplicate" + _CONFLICT)
     ranked = catalog.loc[marked, ["image_id", "sha256"]]
     ranked = ranked[ranked["sha256"].duplicated(keep=False)].sort_values("image_id")
-    return _keep_first(catalog, ranked.rename(columns={"sha256": "group"}), "duplicate", earlier)
+    return _keep_first(catalog, ranked.rename(columns={"sha256": "same"}), "duplicate")
 
 
 def read_details(catalog: pd.DataFrame) -> pd.DataFrame:
-    """Read again the usable images whose hash is near another's, and describe their details.
-
-    Parameters
-    ----------
-    catalog : pd.DataFrame
-        As of `mark_near_duplicates`, to which the result goes.
-
-    Returns
-    -------
-    pd.DataFrame
-        float32, a row an image, indexed by ``image_id``: `catalog.perceptual.perceptual_details`.
-
-    Raises
-    ------
-    InputError
-        If a usable image has no perceptual hash, or one cannot be read any more.
-    """
+    """Read again the usable images whose hash is near another's: their details (float32), indexed by ``image_id``."""
     near = find_near_images(catalog)
     locations = catalog.loc[near.index, "location"].tolist()
     order = reading_order(locations)
@@ -137,120 +116,62 @@ def _details_of(location: str) -> np.ndarray:
     return perceptual_details(np.asarray(grey)[None])[0]
 
 
-def mark_near_duplicates(
-    catalog: pd.DataFrame,
-    details: pd.DataFrame | None = None,
-    earlier: pd.DataFrame | None = None,
-) -> pd.DataFrame:
-    """Exclude all but one of the images that look the same: copies of a photograph that were saved again or resized.
+def mark_near_duplicates(catalog: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return a copy that keeps one of the images that look the same: copies that were saved again or resized.
 
-    Parameters
-    ----------
-    catalog : pd.DataFrame
-        With exact duplicates marked.
-    details : pd.DataFrame, optional
-        Of `read_details`: only images whose details agree are duplicates. Without it the hashes alone decide.
-    earlier : pd.DataFrame, optional
-        As of `mark_exact_duplicates`.
+    Of images of one class that a chain of near hashes connects, in one source or in several, the one with the most
+    pixels (then the first in ``image_id`` order) is kept, the others are excluded as ``near duplicate of <image_id>``.
+    Of a chain of two classes each keeps one: `find_near_conflicts` lists them. With `details` (of `read_details`) only
+    images whose details agree are duplicates; without, the hashes alone decide.
 
-    Returns
-    -------
-    pd.DataFrame
-        A copy; of images of one class that a chain of near hashes connects, in one source or in several, the one with
-        the most pixels (then the first in ``image_id`` order) is kept, the others are excluded as
-        ``near duplicate of <image_id>``. Of a chain of two classes each keeps one: `find_near_conflicts` lists them.
-
-    Raises
-    ------
-    InputError
-        If a usable image has no perceptual hash, or one of a near hash no details.
-
-    Notes
-    -----
-    Hashes are near within `hamming.RADIUS` bits.
-
-    The radius was chosen on 6,390 photographs of four sets. Within 2 bits of the original lie 94 to 100 % of its
-    copies that were saved again (JPEG quality 75 or 30) or resized (0.5 to 2 times), 49 to 96 % of those made brighter
-    by a fifth, 44 to 89 % of those cropped by 1 % on each side, few of those cropped by 5 %. Details lose at most 1 %
-    of each; of copies halved and saved at quality 30, up to 5 %.
+    Hashes are near within `looks.RADIUS` bits, chosen on 6,390 photographs of four sets. Within 2 bits of the original
+    lie 94 to 100 % of its copies that were saved again (JPEG quality 75 or 30) or resized (0.5 to 2 times), 49 to 96 %
+    of those made brighter by a fifth, 44 to 89 % of those cropped by 1 % on each side, few of those cropped by 5 %.
+    Details lose at most 1 % of each; of copies halved and saved at quality 30, up to 5 %.
     Of different files, hashes are near and details agree as well, in % of the set's images: birds in nature 0 and 0,
     pollen under the microscope 0.6 and 0.3, leaves on paper 3.0 and 1.5, plankton on a blank ground 2.8 and 0.3; of
     35 near pairs of two classes one is left. 64 bits do not tell simple outlines apart, details mostly do.
-
     Images without structure, such as blank frames, are never near duplicates.
     """
     ranked = find_near_images(catalog, details)
-    ranked["group"] = ranked.groupby(["group", "class_key"]).ngroup()
+    ranked["same"] = ranked.groupby(["chain", "class_key"]).ngroup()
     n_px = catalog.loc[ranked.index, "width"] * catalog.loc[ranked.index, "height"]
     ranked = ranked.assign(n_px=-n_px).sort_values(["n_px", "image_id"])
-    return _keep_first(catalog, ranked, "near duplicate", earlier)
+    return _keep_first(catalog, ranked, "near duplicate")
 
 
 def find_near_conflicts(catalog: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
     """List the images that look the same and stand under different classes: a wrong name, or a look-alike.
 
-    Parameters
-    ----------
-    catalog : pd.DataFrame
-    details : pd.DataFrame, optional
-        As of `mark_near_duplicates`.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``group, source, source_id, class_key`` of the usable images of each chain with several classes.
+    Returns ``group, source, source_id, class_key`` of the usable images of each chain with several classes.
     """
     near = find_near_images(catalog, details)
-    near = near[near.groupby("group")["class_key"].transform("nunique") > 1]
-    table = catalog.loc[near.index, ["source", "source_id"]].assign(class_key=near["class_key"], group=near["group"])
+    near = near[near.groupby("chain")["class_key"].transform("nunique") > 1]
+    table = catalog.loc[near.index, ["source", "source_id", "class_key"]].assign(group=near["chain"])
     table = table.sort_values(["group", "class_key", "source", "source_id"], ignore_index=True)
     return table.assign(group=pd.factorize(table["group"])[0])[["group", "source", "source_id", "class_key"]]
 
 
 def find_near_images(catalog: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Find the usable images that look like another one.
+    """Return ``image_id``, ``chain`` and ``class_key`` of the usable images that look like another one.
 
-    Parameters
-    ----------
-    catalog, details
-        As of `mark_near_duplicates`.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``image_id, group`` (equal for the images of one chain) and ``class_key``, under the index of `catalog`.
+    `InputError` if a usable image has no perceptual hash, or one of a near hash no details.
     """
     table = hashed_images(catalog, usable(catalog))
-    table["group"] = near_groups(table["hash"].to_numpy())
-    table = table[table["group"].duplicated(keep=False)].copy()
+    table["chain"] = near_groups(table["hash"].to_numpy())
+    table = table[table["chain"].duplicated(keep=False)].copy()
     if details is not None:
         if not table["image_id"].isin(details.index).all():
             raise InputError("the details are not of these images; read them again")
         values = details.loc[table["image_id"]].to_numpy()
-        table["group"] = confirmed_groups(table["group"].to_numpy(), table["hash"].to_numpy(), values)
-        table = table[table["group"].duplicated(keep=False)]
-    return table.drop(columns="hash").assign(class_key=class_key(catalog.loc[table.index]))
+        table["chain"] = confirmed_groups(table["chain"].to_numpy(), table["hash"].to_numpy(), values)
+        table = table[table["chain"].duplicated(keep=False)]
+    return table.drop(columns="hash").assign(class_key=catalog.loc[table.index, "class_key"])
 
 
 def confirmed_groups(groups: np.ndarray, hashes: np.ndarray, details: np.ndarray) -> np.ndarray:
-    """Split groups of near hashes into chains of neighbours whose details agree as well.
+    """Split groups (N,) of near hashes (N,) into chains of neighbours whose details (N, D) agree as well: int64 (N,).
 
-    Parameters
-    ----------
-    groups : np.ndarray of shape (N,)
-        Of `catalog.hamming.near_groups`.
-    hashes : np.ndarray of shape (N,)
-        uint64.
-    details : np.ndarray of shape (N, D)
-        float32, of norm 1.
-
-    Returns
-    -------
-    np.ndarray of shape (N,)
-        int64, equal within a group.
-
-    Notes
-    -----
     All pairs of a group are compared, a block of rows at a time.
     """
     labels, waiting = np.arange(len(groups)), []
@@ -274,16 +195,17 @@ def hashed_images(catalog: pd.DataFrame, rows: pd.Series) -> pd.DataFrame:
     return table[table["hash"] != FLAT]
 
 
-def _keep_first(catalog: pd.DataFrame, ranked: pd.DataFrame, what: str, earlier: pd.DataFrame | None) -> pd.DataFrame:
-    """Exclude, as `what`, all but the first of each ``group`` of ranked rows (``image_id, group``, best first).
+def _keep_first(catalog: pd.DataFrame, ranked: pd.DataFrame, what: str) -> pd.DataFrame:
+    """Exclude, as `what`, all but the first of the ranked rows (``image_id, same``, best first) that are the ``same``.
 
-    A group of two classes is excluded as a whole. What the earlier catalog decided comes first and stays as it is.
+    Where they are of two classes all are excluded.
     """
-    ranked = ranked[ranked["group"].duplicated(keep=False)].astype({"image_id": object})
-    new = ~is_decided(ranked, earlier)
-    ranked = ranked.assign(new=new).sort_values("new", kind="stable")
-    groups = ranked.assign(class_key=class_key(catalog.loc[ranked.index])).groupby("group")
-    first, n_classes = groups["image_id"].transform("first"), groups["class_key"].transform("nunique")
+    ranked = ranked[ranked["same"].duplicated(keep=False)].astype({"image_id": object})
+    new = catalog.loc[ranked.index, "earlier_row"] < 0 if "earlier_row" in catalog else True
+    ranked = ranked.assign(new=new, class_key=catalog.loc[ranked.index, "class_key"])
+    ranked = ranked.sort_values("new", kind="stable")
+    same = ranked.groupby("same")
+    first, n_classes = same["image_id"].transform("first"), same["class_key"].transform("nunique")
     reason = (what + " of " + first).where(first != ranked["image_id"], "")
     reason = reason.mask(n_classes > 1, what + _CONFLICT)[ranked["new"]]
     excluded = catalog["excluded"].copy()

@@ -1,4 +1,4 @@
-"""Leakage: the training images that a benchmark tests, and the species that it tests as never seen.
+"""Leakage: the training images that a benchmark tests, their groups, and the species that it tests as never seen.
 
 Takes a catalog and that of one or more benchmarks; returns a report, and the catalog without what leaks.
 """
@@ -7,54 +7,39 @@ import pandas as pd
 
 from ..errors import InputError
 from .duplicates import hashed_images
-from .hamming import near_matches
-from .splits import class_key, usable
+from .looks import near_matches
+from .splits import TRAINING, group_keys, usable
 
 LEAK_COLUMNS = ("image_id", "benchmark", "benchmark_image_id", "kind", "distance")
-LEAK_KINDS = ("exact", "perceptual", "species hold-out")
+LEAK_KINDS = ("exact", "perceptual", "group", "species hold-out")
 
 
 def find_leaks(catalog: pd.DataFrame, benchmark: pd.DataFrame) -> pd.DataFrame:
     """Find the images that would be trained on although a benchmark tests them, or their species as unseen.
 
-    Parameters
-    ----------
-    catalog : pd.DataFrame
-        Its usable images of the splits train and val, or of none yet, are looked at.
-    benchmark : pd.DataFrame
-        A catalog of one or more benchmarks, told apart by ``source``. Classes of the split ``heldout_species`` are the
-        ones that the benchmark tests as never seen.
+    The usable images of the splits train and val, or of none yet, are looked at. `benchmark` is a catalog of one or
+    more benchmarks, told apart by ``source``; the classes of its split ``heldout_species`` are tested as never seen.
 
-    Returns
-    -------
-    pd.DataFrame
-        `LEAK_COLUMNS`, at most one row an image, benchmark and kind of `LEAK_KINDS`, in this order: ``exact`` (the
-        same bytes, distance 0), ``perceptual`` (not exact, the nearest image; distance in bits), ``species hold-out``
-        (an image of a class held out; distance missing). Of several benchmark images the first in ``image_id`` order
-        is named.
-
-    Raises
-    ------
-    InputError
-        If `benchmark` is no catalog, or a usable image has no perceptual hash.
-
-    Notes
-    -----
-    A hold-out is recognised by class alone: an image named only to the genus may show a held-out species.
+    Returns `LEAK_COLUMNS`, at most one row an image, benchmark and kind of `LEAK_KINDS`, in this order: ``exact`` (the
+    same bytes, distance 0), ``perceptual`` (not exact, the nearest image; distance in bits), ``group`` (another image
+    of the same observation or individual of the same source), ``species hold-out`` (an image of a class held out);
+    distance missing in the last two. Of several benchmark images the first in ``image_id`` order is named. A hold-out
+    is recognised by class alone: an image named only to the genus may show a held-out species.
     """
-    missing = {"image_id", "source", "sha256", "phash", "split", "excluded", "scientific_name"} - set(benchmark.columns)
+    missing = {"image_id", "source", "sha256", "phash", "split", "excluded", "class_key"} - set(benchmark.columns)
     if missing:
         raise InputError(f"the benchmark has no columns {sorted(missing)}; build its catalog as the training set's")
-    trained = usable(catalog) & catalog["split"].isin(("", "train", "val"))
-    hashed = hashed_images(catalog, trained)
-    images = catalog[trained].assign(class_key=class_key(catalog[trained]))
+    trained = usable(catalog) & catalog["split"].isin(("", *TRAINING))
+    hashed, images = hashed_images(catalog, trained), catalog[trained]
     tables = [pd.DataFrame(columns=list(LEAK_COLUMNS), dtype=object)]
     for name, tested in benchmark[usable(benchmark)].sort_values("image_id").groupby("source"):
         exact = _same_value(images, tested, "sha256").assign(kind="exact", distance=0)
         near = _near_images(hashed[~hashed["image_id"].isin(exact["image_id"])], tested)
-        heldout = tested[tested["split"] == "heldout_species"]
-        heldout = _same_value(images, heldout.assign(class_key=class_key(heldout)), "class_key")
-        found = [exact, near.assign(kind="perceptual"), heldout.assign(kind="species hold-out", distance=pd.NA)]
+        sisters = _same_value(*(t.assign(unit=group_keys(t)) for t in (images, tested)), "unit")
+        sisters = sisters[~sisters["image_id"].isin([*exact["image_id"], *near["image_id"]])]
+        heldout = _same_value(images, tested[tested["split"] == "heldout_species"], "class_key")
+        found = [exact, near.assign(kind="perceptual"), sisters.assign(kind="group", distance=pd.NA)]
+        found.append(heldout.assign(kind="species hold-out", distance=pd.NA))
         tables.extend(table.assign(benchmark=name).astype(object) for table in found)
     leaks = pd.concat(tables, ignore_index=True)[list(LEAK_COLUMNS)].astype({"distance": "Int64"})
     return leaks.sort_values(["image_id", "benchmark", "kind"], ignore_index=True)
@@ -79,25 +64,7 @@ def _near_images(hashed: pd.DataFrame, tested: pd.DataFrame) -> pd.DataFrame:
 
 
 def remove_leaks(catalog: pd.DataFrame, leaks: pd.DataFrame) -> pd.DataFrame:
-    """Exclude leaking images.
-
-    Parameters
-    ----------
-    catalog : pd.DataFrame
-    leaks : pd.DataFrame
-        Of `find_leaks` on this catalog.
-
-    Returns
-    -------
-    pd.DataFrame
-        A copy; the usable images that `leaks` names are excluded as ``leak into <benchmark> (<kind>)``, by the gravest
-        kind where there are several, and their split is ''.
-
-    Raises
-    ------
-    InputError
-        If `leaks` names an image that the catalog does not have.
-    """
+    """Return a copy without split where `leaks` names a usable image: ``leak into <benchmark> (<gravest kind>)``."""
     unknown = set(leaks["image_id"]) - set(catalog["image_id"])
     if unknown:
         raise InputError(f"{len(unknown)} leaking images are not in the catalog; find its leaks again")

@@ -1,8 +1,7 @@
-"""Catalogs that do not fit in memory: the same functions as in notebook 01, a part of the rows at a time.
+"""Catalogs that do not fit in memory: the steps of `assembly`, a part of the rows at a time.
 
-Takes a Parquet file of raw rows; writes the catalog that the functions of `resolution`, `catalog`, `dedup` and `splits`
-would make of the whole table. In memory are the distinct names, one part, and of all rows the few columns that decide
-on duplicates and splits.
+Takes a Parquet file of raw rows; writes the catalog that `assembly.build` makes of the whole table. In memory are the
+distinct names, one part, and of all rows the few columns that decide on duplicates and splits.
 """
 
 import itertools
@@ -12,46 +11,28 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..config import DataConfig, SplitConfig
 from ..errors import InputError
 from ..run import atomic
-from ..sources.match import SPLIT_COLUMN
-from ..taxonomy.resolution import CONTEXT_COLUMNS, KEY, context_of, open_backbones, resolve
+from ..taxonomy.resolution import CONTEXT_COLUMNS, open_backbones, resolve
 from ..workers import map_threads
-from .duplicates import IMAGE_COLUMNS, find_near_images, inspect_images, mark_exact_duplicates, mark_near_duplicates
-from .duplicates import read_details as read_details_of
-from .extend import keep_exclusions
-from .leaks import find_leaks, remove_leaks
-from .licences import exclude_licenses
-from .perceptual import from_hex
-from .splits import class_key, published_splits
-from .table import COLUMNS, assign_splits, build_catalog, check_rows, check_set, read_catalog
+from .assembly import OF_RAW, SCHEMA, Names, assemble, decide, row_numbers, survey
+from .duplicates import IMAGE_COLUMNS, inspect_images
+from .duplicates import read_details as details_of
+from .table import NUMBERS
 
 PART_ROWS = 100_000
-_NO_HASH = "0" * 16  # of files that were not read
-_LABELS = ("source", "class_key", "license", "excluded", "split")
-_NUMBERS = ("width", "height")
-_ARROW_STRING = pd.ArrowDtype(pa.string())
-_SCHEMA = pa.schema([(name, pa.int64() if name in _NUMBERS else pa.string()) for name in COLUMNS])
 
 
 def inspect_file(raw: str | Path, out: str | Path, mapper: Callable = map_threads) -> None:
-    """Decode every image of a file of raw rows once.
+    """Decode every image of a Parquet file of raw rows once; write the rows beside what was found, whole or not at all.
 
-    Parameters
-    ----------
-    raw : str or Path
-        Parquet, the columns of the raw table.
-    out : str or Path
-        Takes the same rows beside the columns of `catalog.duplicates.inspect_images`; it appears when it is whole.
-    mapper : callable
-        As of `inspect_images`: `workers.map_ray` spreads the images over a cluster.
+    `mapper` is that of `inspect_images`: `workers.map_ray` spreads the images over a cluster.
     """
     with atomic(out) as tmp:
-        parts = (_inspected(part, mapper) for part in _parts(raw))
+        parts = (_inspected(part.to_pandas(), mapper) for part in _parts(raw))
         first = pa.Table.from_pandas(next(parts), preserve_index=False)
         rest = (pa.Table.from_pandas(part, first.schema, preserve_index=False) for part in parts)
         _write(itertools.chain([first], rest), tmp, first.schema)
@@ -63,37 +44,22 @@ def _inspected(part: pd.DataFrame, mapper: Callable) -> pd.DataFrame:
 
 
 def resolve_file(raw: str | Path, data: DataConfig, overrides: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Resolve the distinct names of a file of raw rows.
+    """Resolve the distinct names of a Parquet file of raw rows by the backbones of `data`, as `taxonomy.resolve`.
 
-    Parameters
-    ----------
-    raw : str or Path
-        Parquet, the columns of the raw table.
-    data : DataConfig
-        Its backbones are read.
-    overrides : pd.DataFrame, optional
-
-    Returns
-    -------
-    pd.DataFrame
-        As `taxonomy.resolve`, as Arrow strings: a million names take a fifth of the memory.
+    They are Arrow strings: a million names take a fifth of the memory.
     """
-    columns = ["source", "verbatim_name", *CONTEXT_COLUMNS, "common_name"]
-    names, waiting = pd.DataFrame(), []
-    for part in _parts(raw, columns):
-        waiting.append(_distinct_names(part))
-        if sum(map(len, waiting)) > max(len(names), PART_ROWS):
-            names, waiting = _distinct_names(pd.concat([names, *waiting])), []
-    names = _distinct_names(pd.concat([names, *waiting]))
-    del waiting, part
-    return resolve(names, open_backbones(data), overrides).astype(_ARROW_STRING)
+    names, waiting = None, []
+    for part in _parts(raw, ["source", "verbatim_name", *CONTEXT_COLUMNS, "common_name"]):
+        waiting.append(_distinct(part))
+        if sum(map(len, waiting)) > PART_ROWS + (0 if names is None else len(names)):
+            names, waiting = _distinct(pa.concat_tables([*([] if names is None else [names]), *waiting])), []
+    names = _distinct(pa.concat_tables([*([] if names is None else [names]), *waiting])).to_pandas()
+    return resolve(names, open_backbones(data), overrides).astype(pd.ArrowDtype(pa.string()))
 
 
-def _distinct_names(rows: pd.DataFrame) -> pd.DataFrame:
-    """Keep one row of each name in its context, one with a common name if there is one."""
-    if "common_name" in rows:
-        rows = rows.sort_values("common_name", ascending=False, kind="stable")
-    return rows.assign(context=context_of(rows)).drop_duplicates(list(KEY)).drop(columns="context").sort_index()
+def _distinct(rows: pa.Table) -> pa.Table:
+    """Return the first of equal rows."""
+    return rows.take(np.unique(row_numbers(rows), return_index=True)[1])
 
 
 def build_catalog_file(
@@ -104,127 +70,68 @@ def build_catalog_file(
     data: DataConfig | None = None,
     read_details: bool = True,
 ) -> pd.Series:
-    """Build the catalog of a file of raw rows: names joined, duplicates marked, splits assigned.
+    """Build the catalog of a file of raw rows; return the numbers of images by split, '' for those excluded.
 
-    Parameters
-    ----------
-    raw : str or Path
-        Parquet, of `inspect_file`.
-    names : pd.DataFrame
-        Of `resolve_file`.
-    out : str or Path
-        ``catalog.parquet``; it appears when it is whole.
-    split : SplitConfig
-    data : DataConfig, optional
-        Its ``extends``, ``licenses`` and ``benchmark`` are followed; of a benchmark, ``leaks.csv`` beside the catalog
-        says what leaked and why.
-    read_details : bool
-        Whether images of near hashes are read again, to see whether their details agree; without it the hashes decide.
-
-    Returns
-    -------
-    pd.Series
-        Images by split, '' for those that are excluded.
-
-    Raises
-    ------
-    InputError
-        If a column is missing, there are no rows, or the catalog breaks its contract; and as `extend.keep_exclusions`,
-        `licenses.exclude_licenses` and `dedup.read_details`.
-
-    Notes
-    -----
-    The result is that of the functions on the whole table, row by row.
+    `raw` is a Parquet file of `inspect_file`, `names` of `resolve_file`; `out`, ``catalog.parquet``, appears when it is
+    whole, and beside it, where `data` names a benchmark, ``leaks.csv``: what leaked and why. With `read_details` images
+    of near hashes are read again, to see whether their details agree. Refuses what `assembly.build` does.
     """
-    lacking = set(IMAGE_COLUMNS) - set(pq.read_schema(raw).names)
+    lacking = set(IMAGE_COLUMNS) - set(_open(raw).schema_arrow.names)
     if lacking:
         raise InputError(f"{raw} has no columns {sorted(lacking)}; inspect its images first")
-    out, data = Path(out), data or DataConfig()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    joined = out.with_name(f".{out.name}.joined")
-    try:
-        _join(raw, names, joined)
-        with pd.option_context("mode.copy_on_write", True):  # columns that a step leaves as they are stay uncopied
-            decided, leaks = _decided(joined, split, data, read_details)
-        if data.benchmark:
-            with atomic(out.with_name("leaks.csv")) as tmp:
-                leaks.to_csv(tmp, index=False)
-        with atomic(out) as tmp:
-            _write(_with_decisions(joined, decided[["excluded", "split"]].astype(str)), tmp, _SCHEMA)
-    finally:
-        joined.unlink(missing_ok=True)
-    return decided["split"].astype(str).value_counts()
-
-
-def _decided(
-    joined: Path, split: SplitConfig, data: DataConfig, read_details: bool
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return ``excluded`` and ``split`` of all rows, and the leaks into the benchmark."""
-    earlier = read_catalog(data.extends) if data.extends else None
-    decided, leaks = _decisive_columns(joined), pd.DataFrame()
-    if earlier is not None:
-        decided = keep_exclusions(decided, earlier)
-    decided = mark_exact_duplicates(exclude_licenses(decided, data.licenses), earlier)
-    near = decided.loc[find_near_images(decided).index]
-    details = read_details_of(near.assign(location=_locations(joined, near.index))) if read_details else None
-    decided.loc[near.index, "excluded"] = mark_near_duplicates(near, details=details, earlier=earlier)["excluded"]
+    out, data, found = Path(out), data or DataConfig(), Names(names)
+    describe = (lambda near: details_of(near.assign(location=_locations(raw, near.index)))) if read_details else None
+    with pd.option_context("mode.copy_on_write", True):  # columns that a step leaves as they are stay uncopied
+        surveyed = survey(_parts(raw, [*OF_RAW, *IMAGE_COLUMNS]), found, data)
+        decided, leaks, *_ = decide(*surveyed, data, split, describe)
     if data.benchmark:
-        leaks = _leaks(joined, decided, read_catalog(data.benchmark))
-        decided = remove_leaks(decided, leaks)
-    decided = decided.drop(columns=["phash", *_NUMBERS, "license"])
-    decided = assign_splits(decided, split, earlier)
-    check_set(decided)
-    return decided, leaks
+        with atomic(out.with_name("leaks.csv")) as tmp:
+            leaks.to_csv(tmp, index=False)
+    with atomic(out) as tmp:
+        _write(_assembled(raw, found, decided), tmp, SCHEMA)
+    return decided["split"].value_counts()
 
 
-def _join(raw: str | Path, names: pd.DataFrame, path: Path) -> None:
-    """Write the catalog of every part, with its classes and published splits."""
-    columns = ["source", SPLIT_COLUMN]
-    said = pd.concat(part.drop_duplicates() for part in _parts(raw, columns)).drop_duplicates()
-    schema = _SCHEMA.append(pa.field("class_key", pa.string()))
-
-    def joined(part: pd.DataFrame) -> pa.Table:
-        known = names[names["verbatim_name"].isin(part["verbatim_name"].unique())]  # the other keys need no joining
-        catalog = build_catalog(part, known.astype(object), part)
-        if SPLIT_COLUMN in part:  # whether a source has one split only is seen from all parts
-            catalog["split"] = published_splits(pd.concat([part[columns], said])).to_numpy()[: len(part)]
-        return pa.Table.from_pandas(catalog.assign(class_key=class_key(catalog)), schema, preserve_index=False)
-
-    _write(map(joined, _parts(raw)), path, schema)
-
-
-def _leaks(path: Path, decided: pd.DataFrame, benchmark: pd.DataFrame) -> pd.DataFrame:
-    """Find the leaks of every part, as far as its images were not excluded by now."""
-    columns = ["image_id", "sha256", "phash", "class_key"]
-    parts = (part.assign(**decided.loc[part.index, ["excluded", "split"]]) for part in _parts(path, columns))
-    leaks = pd.concat(find_leaks(part, benchmark) for part in parts)
-    return leaks.sort_values(["image_id", "benchmark", "kind"], ignore_index=True)
-
-
-def _locations(path: Path, rows: pd.Index) -> pd.Series:
-    """Read where the images of some rows lie."""
-    return pd.concat(part.loc[part.index.intersection(rows), "location"] for part in _parts(path, ["location"]))
-
-
-def _parts(path: str | Path, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-    """Read a Parquet file part by part, with a running index: all but sizes and lists as text, never missing."""
-    file, start = pq.ParquetFile(path), 0
-    if not file.metadata.num_rows:
-        raise InputError(f"{path} has no rows; write one row an image")
-    there = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
-    for batch in file.iter_batches(PART_ROWS, columns=there):
-        values = {
-            name: column if name in _NUMBERS or pa.types.is_nested(column.type) else _text(column)
-            for name, column in zip(batch.schema.names, batch.columns, strict=True)
-        }
-        part = pa.table(values).to_pandas()
-        yield part.set_index(pd.RangeIndex(start, start + len(part)))
+def _assembled(raw: str | Path, names: Names, decided: pd.DataFrame) -> Iterator[pa.Table]:
+    """Yield the catalog of every part."""
+    start = 0
+    for part in _parts(raw):
+        yield assemble(part, names, decided.iloc[start : start + len(part)])
         start += len(part)
 
 
-def _text(column: pa.Array) -> pa.Array:
-    """Return a column as text, '' where missing."""
-    return pc.fill_null(column.cast(pa.string()), "")
+def _locations(path: str | Path, rows: pd.Index) -> pd.Series:
+    """Read where the images of some rows lie."""
+    found, start = [], 0
+    for part in _parts(path, ["location"]):
+        here = rows[(rows >= start) & (rows < start + len(part))]
+        found.append(pd.Series(part["location"].take(pa.array(here - start)).to_pylist(), index=here, dtype=object))
+        start += len(part)
+    return pd.concat(found)
+
+
+def _parts(path: str | Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Read a Parquet file part by part: all but sizes and lists as text, never missing."""
+    file = _open(path)
+    there = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
+    for batch in file.iter_batches(PART_ROWS, columns=there):
+        columns = zip(batch.schema.names, batch.columns, strict=True)
+        yield pa.table({name: _value(name, column) for name, column in columns})
+
+
+def _open(path: str | Path) -> pq.ParquetFile:
+    """Open a Parquet file that has rows."""
+    file = pq.ParquetFile(path)
+    if not file.metadata.num_rows:
+        raise InputError(f"{path} has no rows; write one row an image")
+    return file
+
+
+def _value(name: str, column: pa.Array) -> pa.Array:
+    """Return a column as text, '' where missing; sizes as integers, lists as they are."""
+    if name in NUMBERS:
+        return column.cast(pa.int64()).fill_null(0)
+    return column if pa.types.is_nested(column.type) else column.cast(pa.string()).fill_null("")
 
 
 def _write(tables: Iterator[pa.Table], path: Path, schema: pa.Schema) -> None:
@@ -232,52 +139,3 @@ def _write(tables: Iterator[pa.Table], path: Path, schema: pa.Schema) -> None:
     with pq.ParquetWriter(path, schema) as writer:
         for table in tables:
             writer.write_table(table)
-
-
-def _decisive_columns(path: Path) -> pd.DataFrame:
-    """Read what duplicates and splits depend on: digests as numbers, equal where they are; ids as Arrow strings."""
-    n = pq.read_metadata(path).num_rows
-    digests, hashes = np.empty((4, n), np.uint64), np.empty(n, np.uint64)
-    for part in _parts(path, ["sha256", "phash", "excluded"]):
-        rows = slice(part.index[0], part.index[-1] + 1)
-        digest = part["sha256"].mask(part["sha256"] == "", 4 * _NO_HASH)
-        for word in range(4):
-            digests[word, rows] = from_hex(digest.str[16 * word : 16 * word + 16].to_numpy())
-        hashes[rows] = from_hex(part["phash"].mask(part["excluded"] != "", _NO_HASH).to_numpy())
-    numbers = {"sha256": _numbered(digests), "phash": hashes}
-    del digests, part
-    columns = ["image_id", *_NUMBERS, *_LABELS]
-    table = pq.read_table(path, columns=columns, read_dictionary=list(_LABELS)).unify_dictionaries()
-    rows = table.to_pandas(types_mapper={pa.string(): _ARROW_STRING}.get, self_destruct=True)
-    return rows.astype(dict.fromkeys(_LABELS, object)).assign(**numbers)  # rows of a category share one string
-
-
-def _numbered(words: np.ndarray) -> np.ndarray:
-    """Number the distinct columns of an array (w, n): equal numbers, int32 (n,), where all words are equal.
-
-    Examples
-    --------
-    >>> _numbered(np.array([[7, 5, 7, 7], [1, 1, 2, 1]])).tolist()
-    [1, 0, 2, 1]
-    """
-    order = np.lexsort(words[::-1])
-    is_new = np.zeros(len(order), bool)
-    for word in words:
-        word = word[order]
-        is_new[1:] |= word[1:] != word[:-1]
-    numbers = np.empty(len(order), np.int32)
-    numbers[order] = np.cumsum(is_new)
-    return numbers
-
-
-def _with_decisions(path: Path, decided: pd.DataFrame) -> Iterator[pa.Table]:
-    """Read the catalog part by part, with what was decided on the whole."""
-    start = 0
-    for batch in pq.ParquetFile(path).iter_batches(PART_ROWS, columns=list(COLUMNS)):
-        rows = decided.iloc[start : start + batch.num_rows]
-        start += batch.num_rows
-        table = pa.Table.from_batches([batch])
-        for name in decided:
-            table = table.set_column(COLUMNS.index(name), name, pa.array(rows[name], pa.string()))
-        check_rows(table.to_pandas())
-        yield table

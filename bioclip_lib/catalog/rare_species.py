@@ -12,7 +12,7 @@ import pandas as pd
 from ..errors import InputError
 from ..files.tables import read_strings
 from ..sources.columns import find_column
-from .splits import class_key, seeded_order, usable
+from .splits import seeded_order, usable
 
 CATEGORIES = {
     **{"near threatened": "NT", "vulnerable": "VU", "endangered": "EN", "critically endangered": "CR"},
@@ -101,7 +101,7 @@ def choose_rare_species(
     A species is in another source if a row of it names the species, whether its image can be used or not. Species and
     images are ranked by a hash of name or id and the seed, so another species moves neither.
     """
-    key = class_key(catalog).where(catalog["rank"] == "species", "")
+    key = catalog["class_key"].where(catalog["rank"] == "species", "")
     elsewhere = set(key[catalog["source"] != source])
     images = catalog[usable(catalog) & (catalog["source"] == source) & key.isin(red_list.index) & ~key.isin(elsewhere)]
     table = pd.DataFrame({"key": key[images.index], "draw": seeded_order(images["image_id"], seed)}, index=images.index)

@@ -1,7 +1,7 @@
-"""Which class an image belongs to, who is trained on, who is tested on, and which classes are never seen.
+"""Who is trained on, who is tested on, and which classes are never seen.
 
-Takes the ids, sources and names of images, and the splits that were decided before: by the makers of a data set, by an
-earlier catalog; returns a class and a split for each. Refuses fractions that leave no training images.
+Takes the ids, sources, classes and groups of images, and the splits that were decided before: by the makers of a data
+set, by an earlier catalog; returns a split for each. Refuses fractions that leave no training images.
 """
 
 from collections.abc import Collection
@@ -13,7 +13,7 @@ import pandas as pd
 from ..config import SplitConfig
 from ..errors import InputError
 from ..sources.match import SPLIT_COLUMN
-from ..taxonomy.names import clean_label
+from .extend import decided_splits, match_earlier
 
 SPLITS = ("train", "val", "test", "heldout_species")
 TRAINING = SPLITS[:2]  # all that training looks at
@@ -26,23 +26,6 @@ PUBLISHED = {
 """What the makers of data sets call their splits, and what it is here."""
 
 
-def class_key(catalog: pd.DataFrame) -> pd.Series:
-    """Return each image's class: the species where it is known, else the cleaned verbatim name.
-
-    Two morphotypes of one order are two classes; one species under two names is one class. Behind a name that stops at
-    its genus stands the family, or the kingdom: a Laelia may be a moth or an orchid. A table that has a column
-    ``class_key`` keeps it.
-    """
-    if "class_key" in catalog:
-        return catalog["class_key"]
-    names = catalog["verbatim_name"]
-    labels = names.map({name: clean_label(name) or name for name in names.unique()}).astype(object)
-    group = catalog["family"].where(catalog["family"] != "", catalog["kingdom"])
-    labels = labels.where(catalog["rank"] != "genus", labels + " (" + group + ")")
-    is_species = (catalog["rank"] == "species") & (catalog["scientific_name"] != "")
-    return catalog["scientific_name"].where(is_species, labels).astype(object).rename("class_key")
-
-
 def usable(catalog: pd.DataFrame) -> pd.Series:
     """Return which images are not excluded, a bool Series."""
     return catalog["excluded"] == ""
@@ -51,87 +34,128 @@ def usable(catalog: pd.DataFrame) -> pd.Series:
 def class_rows(catalog: pd.DataFrame) -> pd.DataFrame:
     """Return of each class the row of its first usable image, by ``image_id``; indexed by ``class_key``, sorted."""
     kept = catalog[usable(catalog)].sort_values("image_id")
-    rows = kept.assign(class_key=class_key(kept)).drop_duplicates("class_key")
-    return rows.set_index("class_key").sort_index()
+    return kept.drop_duplicates("class_key").set_index("class_key").sort_index()
 
 
 def seeded_order(keys: pd.Series, seed: int) -> np.ndarray:
     """Return a pseudo-random number in [0, 2**64) per key (uint64) that depends on key and seed alone."""
     digests = (blake2b(f"{seed}:{key}".encode(), digest_size=8).digest() for key in keys)
-    return np.fromiter((int.from_bytes(digest, "big") for digest in digests), np.uint64, len(keys))
+    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
+
+
+def group_keys(table: pd.DataFrame) -> pd.Series:
+    """Return what may never be on two sides: source and group as one text, the ``image_id`` where there is no group."""
+    if "group" not in table or (table["group"] == "").all():
+        return table["image_id"]
+    return table["image_id"].where(table["group"] == "", table["source"] + "\0" + table["group"])
 
 
 def published_splits(raw: pd.DataFrame) -> pd.Series:
-    """Return the splits that the makers of each source published.
+    """Return the splits that the makers of each source published, '' where they did not.
 
-    Parameters
-    ----------
-    raw : pd.DataFrame
-        Of `sources.read`; its ``source_split``, if any, in the words of `PUBLISHED`.
-
-    Returns
-    -------
-    pd.Series
-        A name of `SPLITS` per row; '' where none was published, or where a source has one split only: a data set
-        of the hub that was never split is called "train".
+    A source with one split only was never split: so a data set of the hub that is called "train".
     """
     if SPLIT_COLUMN not in raw:
         return pd.Series("", index=raw.index, dtype=object)
-    names = raw[SPLIT_COLUMN].str.lower().map(PUBLISHED)  # missing where it is another word
+    words = {word: PUBLISHED.get(word.lower()) for word in raw[SPLIT_COLUMN].unique()}
+    names = raw[SPLIT_COLUMN].map(words)  # missing where it is another word
     return names.where(names.groupby(raw["source"]).transform("nunique") > 1).fillna("")
 
 
+def assign_splits(catalog: pd.DataFrame, split: SplitConfig, earlier: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return a copy with ``split`` set, '' on excluded rows: `split_images` on the usable ones.
+
+    Published splits stay. Images of a catalog that this one extends keep their split, its held-out classes stay held
+    out, in new sources too, its groups keep their side; this goes before published splits.
+
+    Without `earlier`, a source whose classes and images are its own moves no image of another source; one that shares
+    classes may, as a class held out in one source is held out in all.
+    """
+    if earlier is not None and "earlier_row" not in catalog:
+        catalog = catalog.assign(earlier_row=match_earlier(catalog, earlier))
+    columns = ["source", "image_id", "split", "class_key", "group", "earlier_row"]
+    kept, seen = usable(catalog), set()
+    table = catalog.loc[kept, [column for column in columns if column in catalog]]
+    if earlier is not None:
+        table["split"], seen = decided_splits(table, earlier)
+    names = np.full(len(catalog), "", dtype=object)
+    names[kept] = split_images(table.reset_index(drop=True), split, seen)
+    return catalog.drop(columns="earlier_row", errors="ignore").assign(split=names)
+
+
 def split_images(table: pd.DataFrame, split: SplitConfig, seen: Collection[str] = ()) -> pd.Series:
-    """Split images per source and class, and hold whole classes out.
+    """Split images per source and class, and hold whole classes out; return a name of `SPLITS` per row.
 
     Of every source, ``round(heldout_fraction * n_classes)`` classes are held out; a class held out in one source is
-    held out in all. Of the n images of another class, ``round(test_fraction * n)`` go to test (at least one of three
-    or more), ``round(val_fraction * n)`` to val, and the rest, at least one, to train.
+    held out in all. Of the n groups of another class (an image of no group is one by itself) ``round(test_fraction *
+    n)`` go to test (at least one of three or more), ``round(val_fraction * n)`` to val, and the rest, at least one, to
+    train.
 
-    Parameters
-    ----------
-    table : pd.DataFrame
-        ``source, image_id, class_key``, one row an image; and ``split``, if some images are decided, '' for the others.
-    split : SplitConfig
-    seen : collection of str
-        Classes that are not held out, beside those with a decided image in train, val or test.
+    `table` has ``source, image_id, class_key``, one row an image, and may have ``group`` and ``split`` ('' where it is
+    not decided). Classes `seen` are not held out, beside those with a decided image in train, val or test.
 
-    Returns
-    -------
-    pd.Series
-        A name of `SPLITS` per row.
-
-    Raises
-    ------
-    InputError
-        If a fraction is outside [0, 1), or val and test together leave nothing to train on.
-
-    Notes
-    -----
-    Classes and images are ranked by a hash of their key and the seed: the split does not depend on the order of the
+    Classes and groups are ranked by a hash of their key and the seed: the split does not depend on the order of the
     rows, nor on other classes' images. Classes of one image are for training only, and one class a source is always
     trained on. Where sources share held-out classes, a source may have more of them than its own share.
 
-    Decided images keep their split, and count in no share. The other images of a class that is decided as held out
-    are held out; an image decided as held out whose class is seen elsewhere is a test image.
+    Decided images keep their split, and count in no share; the others of their group follow them. The other images of
+    a class that is decided as held out are held out; an image decided as held out whose class is seen elsewhere is a
+    test image, and so are those whose group shows a held-out class. A group of several classes counts for the one of
+    most of its images; a class that is left without training images thereby gets one of its groups.
     """
     check_fractions(split)
     decided = table.get("split", pd.Series("", index=table.index)).rename("split")
-    seen = set(seen) | set(table.loc[decided.isin(SPLITS[:3]), "class_key"])
-    heldout = set(table.loc[decided == SPLITS[3], "class_key"]) - seen
-    heldout |= _heldout_classes(table[~table["class_key"].isin(seen | heldout)], split)
-    result = decided.replace(SPLITS[3], "test").mask(table["class_key"].isin(heldout), SPLITS[3]).astype(object)
-    rest = np.flatnonzero(result == "")
-    group = table[["source", "class_key"]].iloc[rest].groupby(["source", "class_key"]).ngroup().to_numpy()
-    image_id = table["image_id"].iloc[rest]
-    draw = seeded_order(image_id, split.seed)
+    key, unit = table["class_key"], group_keys(table)
+    has_groups = "group" in table and (table["group"] != "").any()
+    seen = set(seen) | set(key[decided.isin(SPLITS[:3])])
+    heldout = set(key[decided == SPLITS[3]]) - seen
+    bound = set(key[unit.isin(unit[decided.isin(TRAINING)])]) if has_groups else set()  # a sister is trained on
+    heldout |= _heldout_classes(table[~key.isin(seen | heldout | bound)], split)
+    result = decided.replace(SPLITS[3], "test").mask(key.isin(heldout), SPLITS[3]).astype(object)
+    if has_groups:
+        result = result.where(result != "", _sides(result, unit))
+    rest = table.assign(unit=unit).loc[result == "", ["source", "class_key", "unit"]]
+    homes = _homes(rest) if has_groups else rest
+    drawn = _draw_splits(homes, split)
+    if not has_groups:
+        result[rest.index] = drawn
+        return result
+    result[rest.index] = rest["unit"].map(dict(zip(homes["unit"], drawn, strict=True)))
+    trained = (result == "train").groupby([table["source"], key]).transform("any")
+    rescued = _first_groups(rest[~trained[rest.index]], split.seed)
+    result[rest.index[rest["unit"].isin(rescued)]] = "train"
+    return result
+
+
+def _sides(result: pd.Series, unit: pd.Series) -> pd.Series:
+    """Return the side that a group's decided images are on, the first of several; '' where none is decided."""
+    order = result.map({"train": 0, "val": 1, "test": 2, SPLITS[3]: 2})
+    return order.groupby(unit).transform("min").map(dict(enumerate(SPLITS[:3]))).fillna("")
+
+
+def _homes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return each group once, under the class of most of its images."""
+    sizes = rows.groupby(["source", "class_key", "unit"]).size().reset_index(name="n")
+    return sizes.sort_values(["n", "class_key"], ascending=[False, True]).drop_duplicates("unit")
+
+
+def _first_groups(rows: pd.DataFrame, seed: int) -> pd.Series:
+    """Return the first group of each class in the seeded order."""
+    ranked = rows.assign(draw=seeded_order(rows["unit"], seed)).sort_values(["draw", "unit"])
+    return ranked.drop_duplicates(["source", "class_key"])["unit"]
+
+
+def _draw_splits(units: pd.DataFrame, split: SplitConfig) -> np.ndarray:
+    """Return train, val or test for each unit of the classes of each source."""
+    group = units.groupby(["source", "class_key"]).ngroup().to_numpy()
+    draw = seeded_order(units["unit"], split.seed)
     is_tied = len(np.unique(draw)) < len(draw)
-    order = np.lexsort((image_id.to_numpy(dtype=object), draw, group) if is_tied else (draw, group))
-    n = np.bincount(group)  # images of each class, and where it starts in this order
+    order = np.lexsort((units["unit"].to_numpy(dtype=object), draw, group) if is_tied else (draw, group))
+    n = np.bincount(group)  # units of each class, and where it starts in this order
     position = np.arange(len(order)) - np.repeat(np.cumsum(n) - n, n)
     n_test, n_val = (np.repeat(size, n) for size in _split_sizes(n, split))
-    names = np.array(["train", "val", "test"], dtype=object)
-    result.iloc[rest[order]] = names[(position < n_test + n_val).astype(np.int8) + (position < n_test)]
+    result, names = np.empty(len(order), object), np.array(["train", "val", "test"], dtype=object)
+    result[order] = names[(position < n_test + n_val).astype(np.int8) + (position < n_test)]
     return result
 
 
@@ -159,14 +183,7 @@ def _heldout_classes(table: pd.DataFrame, split: SplitConfig) -> set[str]:
 
 
 def _split_sizes(n: np.ndarray, split: SplitConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of test and val images (int arrays) of classes with n images.
-
-    Examples
-    --------
-    >>> n_test, n_val = _split_sizes(np.array([1, 2, 3, 20]), SplitConfig(val_fraction=0.1, test_fraction=0.2))
-    >>> n_test.tolist(), n_val.tolist()
-    ([0, 0, 1, 4], [0, 0, 0, 2])
-    """
+    """Return the numbers of test and val units (int arrays) of classes with n units."""
     least = (n >= 3) & (split.test_fraction > 0)
     n_test = np.maximum(np.rint(split.test_fraction * n).astype(int), least)
     n_test = np.minimum(n_test, n - 1)

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .. import RANKS
-from ..catalog import table as catalog
-from ..catalog.splits import class_rows
+from ..catalog.splits import class_rows, usable
 from ..errors import InputError
 from ..model.features import FeatureTable
 from ..shards.captions import SHARD_TEXTS, name_string
@@ -36,9 +35,9 @@ class StringReport(NamedTuple):
 
 def evaluated_images(table: pd.DataFrame) -> pd.DataFrame:
     """Return the evaluated images of a catalog by ``image_id``: ``dataset, part``, the ranks, ``rank, class_key``."""
-    rows = table[catalog.usable(table) & table["split"].isin(list(PARTS))]
-    columns = rows[["image_id", "source", *RANKS, "rank"]].rename(columns={"source": "dataset"})
-    return columns.assign(part=rows["split"].map(PARTS), class_key=catalog.class_key(rows)).set_index("image_id")
+    rows = table[usable(table) & table["split"].isin(list(PARTS))]
+    columns = rows[["image_id", "source", *RANKS, "rank", "class_key"]].rename(columns={"source": "dataset"})
+    return columns.assign(part=rows["split"].map(PARTS)).set_index("image_id")
 
 
 def rows_of(features: FeatureTable, images: pd.DataFrame) -> pd.DataFrame:

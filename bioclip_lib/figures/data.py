@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from .. import TEXT_TYPES
-from ..catalog.splits import SPLITS, class_key
+from ..catalog.splits import SPLITS
 from .style import (
     COLUMN_IN,
     PAGE_IN,
@@ -77,7 +77,7 @@ def plot_taxon_counts(catalog: pd.DataFrame) -> Figure:
     fig.set_figwidth(PAGE_IN)
     colours = colours_of(list(kept["source"].unique()), {})
     for source, rows in kept.groupby("source"):
-        counts = class_key(rows).value_counts().to_numpy()
+        counts = rows["class_key"].value_counts().to_numpy()
         sizes = f"{counts.min():,}–{counts.max():,}" if counts.min() < counts.max() else f"{counts.max():,}"
         label = f"{shorten(source, 24)}: {len(counts):,} classes, {sizes} images"
         axs[0].plot(np.arange(1, len(counts) + 1), counts, color=colours[source], label=label)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import pandas as pd
 import pyarrow as pa
 
-from ..catalog.splits import SPLITS, class_key, seeded_order, usable
+from ..catalog.splits import SPLITS, seeded_order, usable
 from ..config import ShardConfig
 from ..errors import InputError
 from ..files.archives import in_compressed_tar, reading_order
@@ -108,7 +108,7 @@ class PlannedTar(NamedTuple):
 def _plan(catalog: pd.DataFrame, samples_per_shard: int) -> list[PlannedTar]:
     """Return the tars of a catalog, each with its rows, in the order of splits and shards."""
     kept = catalog[usable(catalog)]
-    kept = kept.assign(class_key=class_key(kept), draw=seeded_order(kept["image_id"], seed=0))
+    kept = kept.assign(draw=seeded_order(kept["image_id"], seed=0))
     tars = []
     for split in SPLITS:
         table = kept[kept["split"] == split].sort_values(["draw", "image_id"])

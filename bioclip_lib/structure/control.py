@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from ..catalog import duplicates
+from ..catalog import assembly, duplicates
 from ..catalog import table as catalog
 from ..config import Config
 from ..errors import InputError
@@ -62,8 +62,7 @@ def build(run: Run, config: Config) -> pd.DataFrame:
     tree = synthetic.grow_tree(config.data.synthetic, seed=config.split.seed)
     raw = synthetic.write_images(tree, folder, seed=config.split.seed).assign(source=DATASET)
     names = resolution.resolve(raw, said=read_names_csv(folder / "classes.csv"))
-    table = duplicates.mark_exact_duplicates(catalog.build_catalog(raw, names, duplicates.inspect_images(raw)))
-    table = catalog.assign_splits(table, config.split)
+    table = assembly.build(raw, names, duplicates.inspect_images(raw), config).table
     catalog.write_catalog(table, run.catalog)
     write.write_shards(table, run.shards, config.shards)
     return table

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from .. import RANKS
 from ..catalog import table as catalog
-from ..catalog.splits import class_rows
+from ..catalog.splits import class_rows, usable
 from ..config import Config, TrainConfig
 from ..errors import InputError
 from ..model.features import trunk_table
@@ -101,7 +101,7 @@ def captioned_classes(table: pd.DataFrame, config: Config) -> tuple[pd.Series, T
     """Number the classes of a catalog and tokenize their captions: each image's class, and data without inputs yet."""
     texts = captions.caption_table(table, config.shards.unverified_genus).set_index("class_key")
     classes = pd.Series(np.arange(len(texts)), index=texts.index)
-    labels = catalog.class_key(table).map(classes).set_axis(table["image_id"])
+    labels = table.set_index("image_id")["class_key"].map(classes)
     texts = texts[list(config.train.text_types)]
     groups = np.repeat(np.arange(len(texts))[:, None], texts.shape[1], axis=1)
     if config.train.higher_rank_share > 0:
@@ -162,9 +162,9 @@ def _streamed(
             "train.freeze_image_tower=false"
         )
     size_px = config.shards.image_size_px
-    classes = dict(zip(catalog.class_key(table), labels.tolist(), strict=True))
+    classes = dict(zip(table["class_key"], labels.tolist(), strict=True))
     images = ShardImages(run.shards, "train", size_px, classes)
-    of_train = labels[((table["split"] == "train") & catalog.usable(table)).to_numpy()].to_numpy()
+    of_train = labels[((table["split"] == "train") & usable(table)).to_numpy()].to_numpy()
     if len(images) != len(of_train):
         raise InputError(
             f"{len(of_train)} training images in the catalog, {len(images)} in {run.shards}; rerun "

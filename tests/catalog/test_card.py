@@ -4,7 +4,7 @@ import pandas as pd
 import yaml
 
 from bioclip_lib.catalog import card
-from bioclip_lib.catalog.table import assign_splits
+from bioclip_lib.catalog.splits import assign_splits
 from bioclip_lib.config import SplitConfig
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from bioclip_lib.catalog.assembly import join
 from bioclip_lib.catalog.duplicates import (
     find_near_conflicts,
     inspect_images,
@@ -17,8 +18,8 @@ from bioclip_lib.catalog.duplicates import (
     mark_near_duplicates,
     read_details,
 )
-from bioclip_lib.catalog.perceptual import from_hex, perceptual_hashes, to_hex
-from bioclip_lib.catalog.table import build_catalog, drop_summary
+from bioclip_lib.catalog.looks import from_hex, perceptual_hashes, to_hex
+from bioclip_lib.catalog.table import drop_summary, name_classes
 from bioclip_lib.errors import InputError
 from bioclip_lib.files.gzips import GzipReader
 from bioclip_lib.sources.folders import read_image_folder
@@ -94,7 +95,7 @@ def test_of_equal_files_of_one_class_the_first_is_kept(tmp_path, write_image, re
     shutil.copy(first, first.with_name("2.jpg"))
     shutil.copy(first, first.with_name("3.jpg"))
     raw = read_image_folder(tmp_path / "s")
-    catalog = mark_exact_duplicates(build_catalog(raw, resolve(raw), inspect_images(raw)))
+    catalog = mark_exact_duplicates(join(raw, resolve(raw), inspect_images(raw)))
     birds = catalog[catalog["verbatim_name"] == "Parus major"].sort_values("image_id")
     kept = birds["image_id"].iloc[0]
     assert birds["excluded"].tolist() == ["", f"duplicate of {kept}", f"duplicate of {kept}"]
@@ -114,6 +115,7 @@ def test_two_names_of_one_species_do_not_conflict(catalog):
     twins = catalog.copy()
     twins.loc[[0, 1], "sha256"] = "same"
     twins.loc[1, "verbatim_name"] = "Acer rubrum L."
+    assert name_classes(twins)[:2].tolist() == ["Acer rubrum"] * 2
     assert mark_exact_duplicates(twins)["excluded"].str.match("duplicate of").sum() == 1
 
 
@@ -163,7 +165,7 @@ def test_of_copies_the_largest_is_kept_within_and_across_sources(tmp_path, write
         image.resize((200, 150)).save(tmp_path / "a" / "Parus major" / "small.jpg", quality=60)
         image.resize((320, 240)).save(tmp_path / "b" / "Parus major" / "medium.webp", quality=60)
     raw = pd.concat([read_image_folder(tmp_path / name) for name in ("a", "b")], ignore_index=True)
-    catalog = build_catalog(raw, resolve(raw), inspect_images(raw))
+    catalog = join(raw, resolve(raw), inspect_images(raw))
     assert set(mark_exact_duplicates(catalog)["excluded"]) == {""}
     marked = mark_near_duplicates(catalog).set_index("source_id", drop=False)
     kept = marked.loc["Parus major/1.png", "image_id"]
@@ -236,7 +238,7 @@ def look_alikes(tmp_path, resolve) -> pd.DataFrame:
         image.resize((120, 90)).save(tmp_path / "s" / "Parus major" / f"{seed}_small.jpg", quality=60)
     image.resize((100, 75)).save(tmp_path / "s" / "Acer rubrum" / "2_copy.jpg", quality=75)
     raw = read_image_folder(tmp_path / "s")
-    catalog = build_catalog(raw, resolve(raw), inspect_images(raw))
+    catalog = join(raw, resolve(raw), inspect_images(raw))
     assert np.bitwise_count(np.bitwise_xor.outer(*2 * [from_hex(catalog["phash"].tolist())])).max() <= 2
     return catalog
 
@@ -275,7 +277,7 @@ def test_details_of_other_images_and_images_that_are_gone_are_refused(look_alike
 def test_most_real_plankton_of_near_hashes_is_freed(photos, resolve):
     raw = read_image_folder(photos / "plankton111")
     raw = raw[raw["verbatim_name"].isin(sorted(raw["verbatim_name"].unique())[:40])].reset_index(drop=True)
-    catalog = mark_exact_duplicates(build_catalog(raw, resolve(raw), inspect_images(raw)))
+    catalog = mark_exact_duplicates(join(raw, resolve(raw), inspect_images(raw)))
     counts = []
     for details in (None, read_details(catalog)):
         marked = mark_near_duplicates(catalog, details=details)

@@ -7,9 +7,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bioclip_lib.catalog.duplicates import mark_exact_duplicates, mark_near_duplicates
-from bioclip_lib.catalog.extend import keep_exclusions
-from bioclip_lib.catalog.perceptual import to_hex
-from bioclip_lib.catalog.table import assign_splits, check_catalog, class_key
+from bioclip_lib.catalog.extend import keep_exclusions, match_earlier
+from bioclip_lib.catalog.looks import to_hex
+from bioclip_lib.catalog.splits import assign_splits
+from bioclip_lib.catalog.table import check_catalog
 from bioclip_lib.config import SplitConfig
 from bioclip_lib.errors import InputError
 from tests.catalog.test_table import FRACTIONS, SPECIES, make_catalog, simple_catalog
@@ -30,7 +31,7 @@ def rows(sources: list[str], names: list[str], digests: range):
 def build(table: list[tuple[str, str, str, str]]) -> pd.DataFrame:
     """Build a catalog whose digests come in threes that look alike: 2 bits differ."""
     catalog = make_catalog(table)
-    number = catalog["sha256"].str[1:].astype(int).to_numpy() if len(table) else np.empty(0, int)
+    number = np.array([int(digest[1:]) for _, _, digest, _ in table], int)
     flips = np.array([0, 0b11, 0b1100], dtype=np.uint64)
     catalog["phash"] = to_hex(LOOKS[number // 3] ^ flips[number % 3])
     # the larger of two copies is kept, unless an earlier catalog decided
@@ -39,8 +40,8 @@ def build(table: list[tuple[str, str, str, str]]) -> pd.DataFrame:
 
 def curate(catalog: pd.DataFrame, split: SplitConfig, earlier: pd.DataFrame | None = None) -> pd.DataFrame:
     if earlier is not None:
-        catalog = keep_exclusions(catalog, earlier)
-    catalog = mark_near_duplicates(mark_exact_duplicates(catalog, earlier), earlier=earlier)
+        catalog = keep_exclusions(catalog.assign(earlier_row=match_earlier(catalog, earlier)), earlier)
+    catalog = mark_near_duplicates(mark_exact_duplicates(catalog))
     return assign_splits(catalog, split, earlier)
 
 
@@ -69,9 +70,9 @@ def test_extending_moves_no_earlier_image_and_leaks_no_class(old, new, split, ot
     check_catalog(extended)  # nothing is kept twice, no held-out class is elsewhere, every usable image has a split
     kept = earlier["excluded"] == ""
     held = earlier["split"] == "heldout_species"
-    key, splits = class_key(extended), extended["split"].where(extended["excluded"] == "")
-    assert set(splits[key.isin(class_key(earlier)[kept & held])].dropna()) <= {"heldout_species"}
-    assert "heldout_species" not in set(splits[key.isin(class_key(earlier)[kept & ~held])])
+    key, splits = extended["class_key"], extended["split"].where(extended["excluded"] == "")
+    assert set(splits[key.isin(earlier["class_key"][kept & held])].dropna()) <= {"heldout_species"}
+    assert "heldout_species" not in set(splits[key.isin(earlier["class_key"][kept & ~held])])
     # twice is once
     pd.testing.assert_frame_equal(curate(both, split, extended), extended)
 
@@ -147,9 +148,9 @@ def test_other_photographs_and_classes_that_now_join_are_refused():
     catalog = simple_catalog({f"c{i}": 4 for i in range(4)})
     earlier = assign_splits(catalog, split)
     with pytest.raises(InputError, match="none of them is here; give the earlier photographs and the new"):
-        keep_exclusions(simple_catalog({"c0": 4}, "elsewhere"), earlier)
+        match_earlier(simple_catalog({"e0": 4}, "elsewhere"), earlier)
     with pytest.raises(InputError, match=r"1 classes join names .* held out and trained on: one"):
-        assign_splits(catalog.assign(verbatim_name="one"), split, earlier)
+        assign_splits(catalog.assign(class_key="one"), split, earlier)
 
 
 def test_the_earlier_catalog_goes_before_published_splits():

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_lib.catalog import hamming
-from bioclip_lib.catalog.hamming import RADIUS, near_groups, near_matches
+from bioclip_lib.catalog import looks
+from bioclip_lib.catalog.looks import RADIUS, near_groups, near_matches
 
 
 def apart(hashes: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -36,7 +36,7 @@ searches = given(st.integers(0, 2**32), st.integers(0, 40), st.sampled_from([1, 
 def test_groups_are_the_chains_of_comparing_all(seed, n, chunk):
     hashes = related_hashes(seed, n)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hamming, "_CHUNK", chunk)
+        patch.setattr(looks, "_CHUNK", chunk)
         groups = near_groups(hashes)
     reached = apart(hashes, hashes) <= RADIUS
     for _ in range(n):
@@ -51,7 +51,7 @@ def test_groups_are_the_chains_of_comparing_all(seed, n, chunk):
 def test_matches_are_the_nearest_of_comparing_all(seed, n, chunk):
     hashes, others = np.split(related_hashes(seed, n), [n // 3])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hamming, "_CHUNK", chunk)
+        patch.setattr(looks, "_CHUNK", chunk)
         matches, distances = near_matches(hashes, others)
     for row, match, distance in zip(apart(hashes, others), matches, distances, strict=True):
         nearest = row.min(initial=65)
@@ -67,7 +67,7 @@ def test_no_pair_at_the_radius_is_missed_with_many_hashes():
 
 
 def test_bands_hold_all_bits_once():
-    assert sum(map(int, hamming._BANDS)) == 2**64 - 1 and len(hamming._BANDS) == RADIUS + 1
+    assert sum(map(int, looks._BANDS)) == 2**64 - 1 and len(looks._BANDS) == RADIUS + 1
 
 
 def test_equal_hashes_do_not_make_quadratic_work():
@@ -84,7 +84,7 @@ def test_equal_hashes_do_not_make_quadratic_work():
 
 
 def test_a_crowd_of_distinct_neighbours_is_merged_in_linear_memory(monkeypatch):
-    monkeypatch.setattr(hamming, "_CHUNK", 2**12)
+    monkeypatch.setattr(looks, "_CHUNK", 2**12)
     hashes = np.arange(2**14, dtype=np.uint64)  # 860,160 pairs within 2 bits, 60 MiB if they were kept
     tracemalloc.start()
     groups = near_groups(hashes)

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from bioclip_lib.catalog.leaks import LEAK_COLUMNS, find_leaks, remove_leaks
-from bioclip_lib.catalog.perceptual import from_hex, to_hex
-from bioclip_lib.catalog.table import assign_splits, check_catalog
+from bioclip_lib.catalog.looks import from_hex, to_hex
+from bioclip_lib.catalog.splits import assign_splits
+from bioclip_lib.catalog.table import check_catalog, name_classes
 from bioclip_lib.config import SplitConfig
 from bioclip_lib.errors import InputError
 
@@ -27,6 +28,7 @@ def benchmark(catalog) -> pd.DataFrame:
     table["split"] = ["heldout_species", "test", "test", "test"]
     table["verbatim_name"] = ["Parus major L.", "Parus ater", "Acer rubrum", "Acer rubrum"]
     table["scientific_name"] = ["Parus major", "Parus ater", "Acer rubrum", "Acer rubrum"]
+    table["class_key"] = name_classes(table.assign(rank="species"))
     return table.reset_index(drop=True)
 
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bioclip_lib.catalog.licences import KEYS, exclude_licenses, license_key
-from bioclip_lib.catalog.table import assign_splits, check_catalog, drop_summary
+from bioclip_lib.catalog.splits import assign_splits
+from bioclip_lib.catalog.table import check_catalog, drop_summary
 from bioclip_lib.config import SplitConfig, load_config
 from bioclip_lib.errors import InputError
 from tests.catalog.test_table import simple_catalog

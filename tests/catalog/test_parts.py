@@ -6,12 +6,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from bioclip_lib.catalog import parts
+from bioclip_lib.catalog.assembly import join
 from bioclip_lib.catalog.duplicates import inspect_images, mark_exact_duplicates, mark_near_duplicates, read_details
-from bioclip_lib.catalog.extend import keep_exclusions
+from bioclip_lib.catalog.extend import keep_exclusions, match_earlier
 from bioclip_lib.catalog.leaks import find_leaks, remove_leaks
 from bioclip_lib.catalog.licences import exclude_licenses
-from bioclip_lib.catalog.perceptual import to_hex
-from bioclip_lib.catalog.table import assign_splits, build_catalog, read_catalog, write_catalog
+from bioclip_lib.catalog.looks import to_hex
+from bioclip_lib.catalog.splits import assign_splits
+from bioclip_lib.catalog.table import read_catalog, write_catalog
 from bioclip_lib.config import DataConfig, SplitConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.taxonomy.resolution import open_backbones, resolve
@@ -53,11 +55,12 @@ def raw(tmp_path) -> pd.DataFrame:
 
 
 def of_the_whole(raw, names, earlier=None, licenses=(), details=None, split=None) -> pd.DataFrame:
-    """The catalog as notebook 01 makes it, in memory."""
-    table = build_catalog(raw, names, raw)
-    table = table if earlier is None else keep_exclusions(table, earlier)
-    table = mark_exact_duplicates(exclude_licenses(table, licenses), earlier=earlier)
-    table = mark_near_duplicates(table, details=details and details(table), earlier=earlier)
+    """The catalog step by step, on text."""
+    table = join(raw, names, raw)
+    if earlier is not None:
+        table = keep_exclusions(table.assign(earlier_row=match_earlier(table, earlier)), earlier)
+    table = mark_exact_duplicates(exclude_licenses(table, licenses))
+    table = mark_near_duplicates(table, details and details(table))
     return assign_splits(table, split or SplitConfig(), earlier)
 
 
@@ -140,14 +143,15 @@ def test_an_earlier_catalog_and_licences_decide_as_in_memory(raw, tmp_path, monk
 def test_near_hashes_are_confirmed_on_the_pixels(write_image, tmp_path, monkeypatch):
     monkeypatch.setattr(parts, "PART_ROWS", 3)
     files = [write_image(tmp_path / f"{i}.jpg", (300, 280), seed=i // 2, quality=95 - i) for i in range(8)]
-    rows = [(file.name, str(file), "Parus major") for file in files]
+    rows = [(file.name, str(file), "Parus major" if i < 6 else "Quercus robur") for i, file in enumerate(files)]
     raw = pd.DataFrame(rows, columns=["source_id", "location", "verbatim_name"]).assign(source="a")
     raw = pd.concat([raw, inspect_images(raw)], axis=1)
     raw.loc[[0, 2], "phash"] = raw.loc[0, "phash"]  # of other looks
     raw.loc[[1, 3], "phash"] = raw.loc[1, "phash"]
-    built = of_parts(raw, tmp_path, read_details=True)
+    split = SplitConfig(min_images=1)
+    built = of_parts(raw, tmp_path, split, read_details=True)
     pd.testing.assert_frame_equal(built, of_the_whole(raw, resolve(raw), details=read_details))
-    assert (built["excluded"] != "").sum() < (of_parts(raw, tmp_path)["excluded"] != "").sum()
+    assert (built["excluded"] != "").sum() < (of_parts(raw, tmp_path, split)["excluded"] != "").sum()
 
 
 def test_missing_values_numbers_and_empty_columns_are_text(raw, tmp_path, monkeypatch):
@@ -184,7 +188,7 @@ def test_leaks_into_a_benchmark_are_removed_and_listed(raw, tmp_path, monkeypatc
     benchmark = of_the_whole(tested, resolve(tested, open_backbones(DataConfig())))
     write_catalog(benchmark, tmp_path / "benchmark.parquet")
     built = of_parts(raw, tmp_path, benchmark=str(tmp_path / "benchmark.parquet"))
-    whole = mark_near_duplicates(mark_exact_duplicates(build_catalog(raw, names, raw)))
+    whole = mark_near_duplicates(mark_exact_duplicates(join(raw, names, raw)))
     leaks = find_leaks(whole, benchmark)
     pd.testing.assert_frame_equal(built, assign_splits(remove_leaks(whole, leaks), SplitConfig()))
     listed = pd.read_csv(tmp_path / "new folder" / "leaks.csv", dtype={"distance": "Int64"})

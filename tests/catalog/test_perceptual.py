@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.fft import dctn
 
-from bioclip_lib.catalog import perceptual
+from bioclip_lib.catalog import looks
 from bioclip_lib.catalog.duplicates import AGREEMENT, confirmed_groups
-from bioclip_lib.catalog.hamming import RADIUS
-from bioclip_lib.catalog.perceptual import FLAT, from_hex, perceptual_details, perceptual_hashes, to_hex
+from bioclip_lib.catalog.looks import FLAT, RADIUS, from_hex, perceptual_details, perceptual_hashes, to_hex
 from bioclip_lib.errors import InputError
 from bioclip_lib.files.images import open_image
 
@@ -50,7 +49,7 @@ def test_the_number_of_images_and_of_rows_at_once_changes_nothing(monkeypatch):
     images = natural_images(7, 40, 30)
     expected = perceptual_hashes(images)
     for chunk in (1, 100, 3000):
-        monkeypatch.setattr(perceptual, "_CHUNK", chunk)
+        monkeypatch.setattr(looks, "_CHUNK", chunk)
         np.testing.assert_array_equal(perceptual_hashes(images), expected)
 
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -11,21 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioclip_lib import RANKS
+from bioclip_lib.catalog.assembly import check_input, find_synonym_classes, join
 from bioclip_lib.catalog.duplicates import mark_exact_duplicates
-from bioclip_lib.catalog.splits import published_splits
-from bioclip_lib.catalog.table import (
-    COLUMNS,
-    assign_splits,
-    build_catalog,
-    check_catalog,
-    check_input,
-    class_key,
-    drop_summary,
-    find_synonym_classes,
-    image_id,
-    read_catalog,
-    write_catalog,
-)
+from bioclip_lib.catalog.splits import assign_splits, published_splits
+from bioclip_lib.catalog.table import COLUMNS, check_catalog, drop_summary, image_ids, read_catalog, write_catalog
 from bioclip_lib.config import DataConfig, SplitConfig
 from bioclip_lib.errors import InputError
 
@@ -34,14 +24,24 @@ RESOLVED = COLUMNS[COLUMNS.index(RANKS[0]) : COLUMNS.index("license")]
 NAMES = [*SPECIES, "Aus bus L.", "eggs type A", "eggs_type_B", ""]
 
 
+def hex_digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def one_pixel_images(texts: str) -> pd.DataFrame:
+    digests = [hex_digest(text) for text in texts]
+    return pd.DataFrame({"sha256": digests, "phash": "0" * 16, "width": 1, "height": 1, "problem": ""})
+
+
 def make_catalog(rows: list[tuple[str, str, str, str]]) -> pd.DataFrame:
     """Build a catalog of (source, name, digest, problem) rows; names of `SPECIES` (without author) resolve."""
     raw = pd.DataFrame(
         [(source, f"{name}/{i}.jpg", f"/x/{i}.jpg", name) for i, (source, name, _, _) in enumerate(rows)],
         columns=["source", "source_id", "location", "verbatim_name"],
     )
-    images = pd.DataFrame({"sha256": [r[2] for r in rows], "phash": "", "problem": [r[3] for r in rows]})
+    images = pd.DataFrame({"sha256": [hex_digest(r[2]) for r in rows], "problem": [r[3] for r in rows]})
     images[["width", "height"]] = np.where(images[["problem"]] == "", [[40, 30]], 0)
+    images["phash"] = np.where(images["problem"] == "", "0" * 16, "")
     resolved = raw[["source", "verbatim_name"]].drop_duplicates(ignore_index=True).astype(object)
     for column in ("context", *RESOLVED):
         resolved[column] = ""
@@ -53,7 +53,7 @@ def make_catalog(rows: list[tuple[str, str, str, str]]) -> pd.DataFrame:
             wanted = {"genus": genus, "species": epithet, "scientific_name": species, "rank": "species"}
             resolved.loc[i, list(wanted)] = list(wanted.values())
             resolved.loc[i, "name_status"] = "accepted"
-    return build_catalog(raw, resolved, images)
+    return join(raw, resolved, images)
 
 
 def simple_catalog(sizes: dict[str, int], source: str = "s") -> pd.DataFrame:
@@ -92,7 +92,7 @@ def test_laws_of_the_pipeline(rows, split, seed):
     shuffled = assign_splits(mark_exact_duplicates(make_catalog(rows).iloc[order]), split).sort_index()
     pd.testing.assert_frame_equal(catalog, shuffled)
     # a held-out class is nowhere else, and each source and class that is not held out is trained on
-    kept = catalog[catalog["excluded"] == ""].assign(class_key=class_key)
+    kept = catalog[catalog["excluded"] == ""]
     splits = kept.groupby("class_key")["split"].agg(set)
     assert all(found == {"heldout_species"} for found in splits if "heldout_species" in found)
     seen = kept[kept["split"] != "heldout_species"]
@@ -115,30 +115,31 @@ def test_the_catalog_holds_what_it_was_given(catalog, image_folder):
 
 
 def test_image_ids_are_stable_and_tell_sources_apart():
-    assert image_id("birds100", "Blue_Jay/0001.jpg") == "b7c2076156848191"
-    assert len({image_id(f"s{i}", f"a/{j}.jpg") for i in range(10) for j in range(1000)}) == 10_000
+    assert image_ids(["birds100"], ["Blue_Jay/0001.jpg"]) == ["b7c2076156848191"]
+    keys = [(f"s{i}", f"a/{j}.jpg") for i in range(10) for j in range(1000)]
+    assert len(set(image_ids(*zip(*keys, strict=True)))) == 10_000
 
 
 def test_licences_of_the_source_are_carried():
     raw = pd.DataFrame({"source": ["s"], "source_id": ["a"], "location": ["/a"], "verbatim_name": ["x"]})
-    images = pd.DataFrame({"sha256": ["d"], "phash": [""], "width": [1], "height": [1], "problem": [""]})
+    images = one_pixel_images("d")
     resolved = make_catalog([("s", "x", "d", "")])[["source", "verbatim_name", *RESOLVED]]
     resolved["context"] = "kingdom Animalia"
-    built = build_catalog(raw.assign(license="CC0", kingdom="Animalia"), resolved, images).iloc[0]
+    built = join(raw.assign(license="CC0", kingdom="Animalia"), resolved, images).iloc[0]
     assert (built["license"], built["rights_holder"], built["kingdom"]) == ("CC0", "", "")
 
 
 def test_one_name_in_two_contexts_is_two_taxa():
     raw = pd.DataFrame({"source": "s", "source_id": ["a", "b", "c"], "location": ["/a", "/b", "/c"]})
     raw = raw.assign(verbatim_name="Aus", kingdom=["Plantae", "Animalia", "Plantae"])
-    images = pd.DataFrame({"sha256": list("abc"), "phash": "", "width": 1, "height": 1, "problem": ""})
+    images = one_pixel_images("abc")
     resolved = pd.DataFrame({"source": "s", "verbatim_name": "Aus", "context": ["kingdom Animalia", "kingdom Plantae"]})
     blank = dict.fromkeys(RESOLVED, "")
     resolved = resolved.assign(**{**blank, "name_status": "accepted", "rank": "genus", "genus": "Aus"})
     resolved["kingdom"] = ["Animalia", "Plantae"]
-    built = build_catalog(raw, resolved, images)
+    built = join(raw, resolved, images)
     assert built["kingdom"].tolist() == ["Plantae", "Animalia", "Plantae"]
-    assert class_key(built).tolist() == ["Aus (Plantae)", "Aus (Animalia)", "Aus (Plantae)"]
+    assert built["class_key"].tolist() == ["Aus (Plantae)", "Aus (Animalia)", "Aus (Plantae)"]
 
 
 def test_tables_that_do_not_match_are_refused(catalog):
@@ -146,16 +147,16 @@ def test_tables_that_do_not_match_are_refused(catalog):
     images = catalog.assign(problem="")
     catalog = catalog.assign(context="")
     with pytest.raises(ValueError, match="40 raw rows, 39 inspected"):
-        build_catalog(raw, catalog.drop_duplicates("verbatim_name"), images.iloc[1:])
+        join(raw, catalog.drop_duplicates("verbatim_name"), images.iloc[1:])
     with pytest.raises(ValueError, match=r"resolved once; missing: .*'Parus ater'.*'copepod eggs'"):
-        build_catalog(raw, catalog.drop_duplicates("verbatim_name").iloc[:1], images)
+        join(raw, catalog.drop_duplicates("verbatim_name").iloc[:1], images)
     with pytest.raises(ValueError, match="resolved once"):
-        build_catalog(raw, catalog, images)
+        join(raw, catalog, images)
 
 
 def test_classes_are_species_or_cleaned_labels():
     catalog = make_catalog([("s", name, "d", "") for name in NAMES])
-    assert class_key(catalog).tolist() == [*SPECIES, "Aus bus", "eggs type A", "eggs type B", ""]
+    assert catalog["class_key"].tolist() == [*SPECIES, "Aus bus", "eggs type A", "eggs type B", ""]
 
 
 def test_split_sizes_by_hand():
@@ -393,7 +394,7 @@ def test_laws_of_published_splits(rows, split, data):
     found = assign_splits(mark_exact_duplicates(catalog), split)
     check_catalog(found)
     kept = found["excluded"] == ""
-    given_split, key = catalog["split"], class_key(catalog)
+    given_split, key = catalog["split"], catalog["class_key"]
     stays = kept & given_split.isin(["train", "val", "test"])
     assert found["split"][stays].tolist() == given_split[stays].tolist()
     held = kept & (given_split == "heldout_species")

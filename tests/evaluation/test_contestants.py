@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bioclip_lib.catalog import table as catalogs
+from bioclip_lib.catalog import splits
 from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import contestants
@@ -42,7 +42,7 @@ def vision_folder(tmp_path_factory):
 def run(tmp_path, catalog):
     """A run of conftest's garden with an untrained tiny model as its model."""
     run = Run(tmp_path / "run")
-    write_shards(catalogs.assign_splits(catalog, CONFIG.split), run.shards, CONFIG.shards)
+    write_shards(splits.assign_splits(catalog, CONFIG.split), run.shards, CONFIG.shards)
     export_model(build_model(CONFIG.model, seed=1), CONFIG.model, run.model)
     return run
 
@@ -123,7 +123,7 @@ def test_another_activation_with_the_same_weights_is_computed_again(run):
 def test_other_images_under_the_same_ids_are_computed_again(run, catalog):
     before = ask(run, CONFIG, ["trained", "pixels"])
     smaller = replace(CONFIG.shards, image_size_px=24)
-    write_shards(catalogs.assign_splits(catalog, CONFIG.split), run.shards, smaller)
+    write_shards(splits.assign_splits(catalog, CONFIG.split), run.shards, smaller)
     after = ask(run, CONFIG, ["trained", "pixels"])
     assert not np.array_equal(before[0], after[0]) and not np.array_equal(before[1], after[1])
     assert np.array_equal(before[2], after[2])  # class weights

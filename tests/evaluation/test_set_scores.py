@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bioclip_lib.catalog import splits
 from bioclip_lib.catalog import table as catalogs
 from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
@@ -31,7 +32,7 @@ def config(tmp_path):
 def run(tmp_path, config, write_image, catalog):
     """An untrained model; a set of three classes with seven images, one of them not there."""
     run = Run(tmp_path / "run")
-    catalogs.write_catalog(catalogs.assign_splits(catalog, config.split), run.catalog)
+    catalogs.write_catalog(splits.assign_splits(catalog, config.split), run.catalog)
     export_model(build_model(config.model, seed=1), config.model, run.model)
     lines = ["FILE_NAME,CATEGORY"]
     for i in range(21):
@@ -120,7 +121,7 @@ def test_each_model_is_loaded_once_however_many_the_sets_and_nothing_is_embedded
 
 def test_a_data_set_of_the_run_with_the_name_of_a_published_one_is_refused(run, config, catalog):
     """Their few-shot scores have one key in metrics.csv: those of notebook 05 replaced those of the set."""
-    own = catalogs.assign_splits(catalog, config.split).assign(source="plankton")
+    own = splits.assign_splits(catalog, config.split).assign(source="plankton")
     catalogs.write_catalog(own, run.catalog)
     with pytest.raises(InputError, match=r"^plankton: this run has a data set of the same name"):
         sets.score_sets(run, config)

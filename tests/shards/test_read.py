@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from bioclip_lib.catalog.table import assign_splits, class_key
+from bioclip_lib.catalog.splits import assign_splits
 from bioclip_lib.config import ShardConfig, SplitConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.files.images import ImageError
@@ -45,7 +45,7 @@ def folder(written, tmp_path):
 def test_the_index_says_where_each_jpeg_lies(written, finished):
     rows = pd.read_parquet(written / "index.parquet")
     assert rows.columns.tolist() == ["image_id", "class_key", "split", "shard", "offset", "n_bytes", "crc32"]
-    keys = class_key(finished).set_axis(finished["image_id"])
+    keys = finished.set_index("image_id")["class_key"]
     assert rows["class_key"].tolist() == keys.loc[rows["image_id"]].tolist()
     place = 0
     for tar in read_index(written).itertuples():

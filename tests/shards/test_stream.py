@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_lib.catalog.table import assign_splits, class_key
+from bioclip_lib.catalog.splits import assign_splits
 from bioclip_lib.config import ShardConfig, SplitConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.run import file_sha256
@@ -117,7 +117,7 @@ def test_slices_make_up_the_batches_and_batches_the_epochs(folder, finished, bat
 def test_a_batch_is_what_the_shards_hold(folder, finished):
     image_ids, images = load_images(folder, ["train"], 16)
     at = {image_id: i for i, image_id in enumerate(image_ids)}
-    keys = class_key(finished).set_axis(finished["image_id"])
+    keys = finished.set_index("image_id")["class_key"]
     batch = ShardStream(folder, "train", N, 16).batch(0)
     assert batch.images.dtype == np.uint8
     assert np.array_equal(batch.images, images[[at[i] for i in batch.image_ids]])

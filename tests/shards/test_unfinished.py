@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bioclip_lib.catalog.table import assign_splits, read_catalog, write_catalog
+from bioclip_lib.catalog.splits import assign_splits
+from bioclip_lib.catalog.table import read_catalog, write_catalog
 from bioclip_lib.config import ShardConfig, SplitConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.files.archives import in_compressed_tar

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bioclip_lib import RANKS, workers
-from bioclip_lib.catalog.table import assign_splits, class_key
+from bioclip_lib.catalog.splits import assign_splits
 from bioclip_lib.config import ShardConfig, SplitConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.files.images import resize_and_crop
@@ -67,7 +67,7 @@ def test_every_tar_is_a_plain_tar_with_every_member(written):
 
 
 def test_round_trip(written, finished):
-    rows = finished.assign(class_key=class_key(finished)).set_index("image_id")
+    rows = finished.set_index("image_id")
     for split, n in {"train": 21, "val": 3, "test": 6, "heldout_species": 10}.items():
         samples = list(read_shards(written / split))
         assert {sample["image_id"] for sample in samples} == set(rows.index[rows["split"] == split])

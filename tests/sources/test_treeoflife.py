@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from bioclip_lib import RANKS
+from bioclip_lib.catalog.assembly import check_input, join
 from bioclip_lib.catalog.duplicates import inspect_images
-from bioclip_lib.catalog.table import assign_splits, build_catalog, check_catalog, check_input
+from bioclip_lib.catalog.splits import assign_splits
+from bioclip_lib.catalog.table import check_catalog
 from bioclip_lib.config import DataConfig, ShardConfig, SplitConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.files.images import ImageError, open_image, read_bytes
@@ -165,7 +167,7 @@ def test_images_that_the_published_archives_do_not_hold_are_no_unreadable_files(
         *["image not in the published archives: get inat21 from its makers"] * 21,
         "image not in the published archives: get bioscan from its makers",
     ]
-    catalog = build_catalog(raw, resolve(raw), inspect_images(raw))
+    catalog = join(raw, resolve(raw), inspect_images(raw))
     split = SplitConfig(min_images=1, test_fraction=0, heldout_fraction=0)
     check_input(catalog, DataConfig(max_unreadable=0), split)
 
@@ -174,7 +176,7 @@ def test_the_published_split_is_the_split(tmp_path, write_tol, resolve):
     ids = tol_ids(12)
     root, _ = write_tol(tmp_path, rows=[catalog_row(ids[0], split="train_small")])
     raw = read_treeoflife(root)
-    catalog = build_catalog(raw, resolve(raw), inspect_images(raw))
+    catalog = join(raw, resolve(raw), inspect_images(raw))
     assert catalog["split"].tolist() == ["train", "val", *["train"] * 11]
     found = assign_splits(catalog, SplitConfig(heldout_fraction=0.9))
     assert found["split"].tolist() == ["train", "val", *["train"] * 10, ""]
@@ -187,7 +189,7 @@ def test_a_set_without_a_published_test_says_the_ways_on_before_anything_is_trai
 
     def built(data):
         raw = read_source(data)
-        catalog = build_catalog(raw, resolve(raw), inspect_images(raw))
+        catalog = join(raw, resolve(raw), inspect_images(raw))
         check_input(catalog, data, split)
         return assign_splits(catalog, split)
 
@@ -218,7 +220,7 @@ def test_catalogs_that_cannot_be_used(tmp_path, write_tol):
 def test_shards_are_written_from_the_archives(tmp_path, write_tol, resolve):
     root, _ = write_tol(tmp_path / "tol", rows=[catalog_row("not-there")])
     raw = read_treeoflife(root)
-    catalog = build_catalog(raw, resolve(raw), inspect_images(raw))
+    catalog = join(raw, resolve(raw), inspect_images(raw))
     assert catalog["excluded"].tolist() == [*[""] * 12, "image not found"]
     split = SplitConfig(heldout_fraction=0.0)
     index = write_shards(assign_splits(catalog, split), tmp_path / "shards", ShardConfig())

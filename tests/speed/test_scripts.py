@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 import speed
-from bioclip_lib.catalog.table import assign_splits, write_catalog
+from bioclip_lib.catalog.splits import assign_splits
+from bioclip_lib.catalog.table import write_catalog
 from bioclip_lib.config import ShardConfig, load_config
 from bioclip_lib.run import Run
 from bioclip_lib.shards.write import write_shards

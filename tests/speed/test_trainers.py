@@ -15,7 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from bioclip_lib.catalog.table import assign_splits, write_catalog
+from bioclip_lib.catalog.splits import assign_splits
+from bioclip_lib.catalog.table import write_catalog
 from bioclip_lib.config import ShardConfig, SplitConfig, load_config
 from bioclip_lib.evaluation.zero_shot import zero_shot_weights
 from bioclip_lib.model.encode import encode_images, encode_texts

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from bioclip_lib import RANKS
-from bioclip_lib.catalog.table import build_catalog
+from bioclip_lib.catalog.assembly import join
 from bioclip_lib.config import DataConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.reproduce import digest_of_files
@@ -154,7 +154,7 @@ def test_names_with_any_separator_keep_to_their_rows():
     )
     names = resolve(raw)
     images = pd.DataFrame({"sha256": "a", "phash": "", "width": 1, "height": 1, "problem": ""}, index=raw.index)
-    catalog = build_catalog(raw.assign(source_id=list("abcde"), location="x"), names, images)
+    catalog = join(raw.assign(source_id=list("abcde"), location="x"), names, images)
     assert len(names) == len(catalog) == 5 and catalog["excluded"].tolist() == [""] * 4 + ["no name"]
     for i in range(5):
         alone = resolve(raw[i : i + 1])["scientific_name"].item()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from bioclip_lib.catalog import splits
 from bioclip_lib.catalog import table as catalogs
 from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
@@ -24,7 +25,7 @@ CONFIG_OF_TWO = load_config("photos", {"train.text_types": "sci,taxon"})
 def run(tmp_path_factory, catalog):
     """A run of the photos profile on the garden of conftest, up to its shards."""
     run = Run(tmp_path_factory.mktemp("run"))
-    table = catalogs.assign_splits(catalog, CONFIG.split)
+    table = splits.assign_splits(catalog, CONFIG.split)
     catalogs.write_catalog(table, run.catalog)
     write_shards(table, run.shards, CONFIG.shards)
     return run
@@ -46,7 +47,7 @@ def test_frozen_features_of_both_views_keep_their_labels(run, clip):
     assert (training.inputs[:n] == plain).all() and not np.allclose(training.inputs[n:], plain, atol=1e-3)
     assert len(validation.inputs) == len(validation.labels) == len(read.read_image_ids(run.shards, "val"))
     table = catalogs.read_catalog(run.catalog).set_index("image_id")
-    keys = catalogs.class_key(table)
+    keys = table["class_key"]
     by_label = {label: set(keys[np.array(image_ids)[training.labels[:n] == label]]) for label in training.labels}
     assert all(len(classes) == 1 for classes in by_label.values())
     held_out = set(keys[table["split"] == "heldout_species"])
@@ -64,7 +65,7 @@ def test_higher_taxa_share_their_group(run):
     table = catalogs.read_catalog(run.catalog)
     _, captioned = data.captioned_classes(table, CONFIG)
     assert captioned.tokens.shape[:2] == captioned.groups.shape
-    classes = sorted(catalogs.class_key(table).unique())
+    classes = sorted(table["class_key"].unique())
     tits = [i for i, name in enumerate(classes) if name.startswith("Parus")]
     genus = captioned.groups[:, -1]
     assert genus[tits[0]] == genus[tits[1]] and (genus == genus[tits[0]]).sum() == 2
@@ -107,7 +108,7 @@ def test_text_types_that_there_are_not_are_refused(text_types, message):
 def test_lineages_number_taxa_and_leave_unknown_ranks_open(run):
     table = catalogs.read_catalog(run.catalog)
     _, captioned = data.captioned_classes(table, CONFIG)
-    classes = sorted(catalogs.class_key(table).unique())
+    classes = sorted(table["class_key"].unique())
     major, ater = (captioned.lineages[i] for i, name in enumerate(classes) if name.startswith("Parus"))
     assert (major[:6] == ater[:6]).all() and major[6] != ater[6] and (major >= 0).all()
     eggs = next(row for row in captioned.lineages if row[3] == -1)
@@ -118,7 +119,7 @@ def test_an_epithet_of_two_genera_and_a_genus_of_two_kingdoms_are_two_taxa(catal
     rows = catalog[catalog["species"] == "major"].iloc[[0, 0, 0]].reset_index(drop=True)
     rows = rows.assign(image_id=["a", "b", "c"], genus=["Parus", "Corvus", "Parus"])
     rows = rows.assign(kingdom=["Animalia", "Animalia", "Plantae"])
-    keys = catalogs.class_key(rows)
+    keys = rows["class_key"]
     codes = data.class_lineages(rows, keys.drop_duplicates().sort_values())
     assert len(set(codes[:, 6])) == len(codes)
     assert len(set(codes[:, 5])) == len(codes)
@@ -149,7 +150,7 @@ def test_the_projection_is_the_same_whatever_number_of_threads_a_process_has():
 
 
 def test_a_run_without_training_images_is_refused(tmp_path, catalog, clip):
-    table = catalogs.assign_splits(catalog, CONFIG.split)
+    table = splits.assign_splits(catalog, CONFIG.split)
     nothing = table[table["split"] == "test"]
     catalogs.write_catalog(nothing, Run(tmp_path).catalog)
     with pytest.raises(InputError, match="no training images; rerun 01"):
@@ -158,6 +159,6 @@ def test_a_run_without_training_images_is_refused(tmp_path, catalog, clip):
 
 def test_a_run_without_images_to_test_on_says_so(tmp_path, catalog):
     run, config = Run(tmp_path), load_config("photos", {"split.test_fraction": 0, "split.heldout_fraction": 0})
-    write_shards(catalogs.assign_splits(catalog, config.split), run.shards, config.shards)
+    write_shards(splits.assign_splits(catalog, config.split), run.shards, config.shards)
     with pytest.raises(InputError, match="has no image to test on"):
         contestants.load_features(run, config, ["pixels"])

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 import torch
 
-from bioclip_lib.catalog.table import assign_splits, class_key, read_catalog, write_catalog
+from bioclip_lib.catalog.splits import assign_splits
+from bioclip_lib.catalog.table import read_catalog, write_catalog
 from bioclip_lib.config import ShardConfig, SplitConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.model.load import model_digest
@@ -79,7 +80,7 @@ def test_labels_belong_to_the_images_and_an_epoch_has_each_once(run):
     data, _ = train_data.load_training_data(run, config, None)
     assert data.streamed and len(data.inputs) == len(data.labels) == N
     table = read_catalog(run.catalog).set_index("image_id")
-    keys, classes = class_key(table), data.inputs.classes
+    keys, classes = table["class_key"], data.inputs.classes
     loader = loaders.ShardLoader(data.inputs, 7, 0, 1, torch.device("cpu"))
     seen = []
     for step in (0, 1, 2, 1):  # on, and back
