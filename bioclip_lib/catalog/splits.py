@@ -1,7 +1,7 @@
 """Who is trained on, who is tested on, and which classes are never seen.
 
 Takes the ids, sources, classes and groups of images, and the splits that were decided before: by the makers of a data
-set, by an earlier catalog; returns a split for each. Refuses fractions that leave no training images.
+set, by an earlier catalog; returns a split for each.
 """
 
 from collections.abc import Collection
@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from ..config import SplitConfig
-from ..errors import InputError
 from ..sources.match import SPLIT_COLUMN
 from .extend import decided_splits, match_earlier
 
@@ -103,7 +102,6 @@ def split_images(table: pd.DataFrame, split: SplitConfig, seen: Collection[str] 
     test image, and so are those whose group shows a held-out class. A group of several classes counts for the one of
     most of its images; a class that is left without training images thereby gets one of its groups.
     """
-    check_fractions(split)
     decided = table.get("split", pd.Series("", index=table.index)).rename("split")
     key, unit = table["class_key"], group_keys(table)
     has_groups = "group" in table and (table["group"] != "").any()
@@ -157,17 +155,6 @@ def _draw_splits(units: pd.DataFrame, split: SplitConfig) -> np.ndarray:
     result, names = np.empty(len(order), object), np.array(["train", "val", "test"], dtype=object)
     result[order] = names[(position < n_test + n_val).astype(np.int8) + (position < n_test)]
     return result
-
-
-def check_fractions(split: SplitConfig) -> None:
-    """Raise `InputError` for fractions that are not fractions."""
-    for name in ("val_fraction", "test_fraction", "heldout_fraction"):
-        if not 0 <= getattr(split, name) < 1:
-            raise InputError(f"split.{name}={getattr(split, name)} is outside [0, 1); set a fraction such as 0.1")
-    if split.val_fraction + split.test_fraction >= 1:
-        raise InputError(
-            "split.val_fraction + split.test_fraction leave nothing to train on; make their sum less than 1"
-        )
 
 
 def _heldout_classes(table: pd.DataFrame, split: SplitConfig) -> set[str]:

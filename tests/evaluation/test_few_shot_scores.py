@@ -34,9 +34,17 @@ def catalog_of(sizes, source="zoo"):
                 "rank": "species",
             }
             rows.append(
-                {**row, **ranks, "scientific_name": name, "common_name": "", "verbatim_name": name, "taxon_id": ""}
+                {
+                    **row,
+                    **ranks,
+                    "scientific_name": name,
+                    "common_name": "",
+                    "verbatim_name": name,
+                    "taxon_id": "",
+                    "class_key": name,
+                }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(class_key=lambda table: table["scientific_name"])
 
 
 def features_of(table, noise, seed=0):

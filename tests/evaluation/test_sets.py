@@ -200,6 +200,7 @@ def test_unnamed_classes_are_reported():
         "species": "dealbata",
         "rank": "species",
         "verbatim_name": "a",
+        "class_key": "a",
     }
     classes = pd.DataFrame([row | {"common_name": ""}, row | {"common_name": "wattle"}], index=["one", "two"])
     report = report_strings(class_strings(classes, "com"))

@@ -37,8 +37,14 @@ def catalog_of(sizes, source="zoo", rank="species"):
         for i in range(n + 3):
             split = SPLITS.get(name, "test") if i < n else "train"
             row = {"image_id": f"{source}/{name}/{i}", "source": source, "split": split, "excluded": ""}
-            names = {"scientific_name": name, "common_name": f"the {name}", "verbatim_name": name, "rank": rank}
-            rows.append({**row, **names, **dict(zip(RANKS, SPECIES[name], strict=True)), "taxon_id": ""})
+            names = {
+                "scientific_name": name,
+                "common_name": f"the {name}",
+                "verbatim_name": name,
+                "rank": rank,
+                "class_key": name,
+            }
+            rows.append({**row, **names, **dict(zip(RANKS, SPECIES[name], strict=True)), "class_key": name})
     return pd.DataFrame(rows)
 
 
@@ -200,7 +206,7 @@ def test_ranks_of_many_classes_need_no_table_of_all_pairs(monkeypatch):
     ranks = {rank: [f"{rank}{i % 2**depth}" for i in range(len(names))] for depth, rank in enumerate(RANKS)}
     names_of = dict.fromkeys(["image_id", "species", "verbatim_name", "scientific_name"], names)
     table = pd.DataFrame({**ranks, **names_of}).assign(source="x", split="test", rank="species")
-    table = table.assign(excluded="", taxon_id="", common_name="")
+    table = table.assign(excluded="", taxon_id="", common_name="", class_key=names)
     classes = tasks.evaluated_images(table)["class_key"].to_numpy()
     predictions = pd.DataFrame({"class_key": classes, "predicted": np.roll(classes, 1)})
     predictions = predictions.assign(model="m", dataset="x", part="seen")

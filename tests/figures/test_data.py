@@ -45,7 +45,7 @@ def catalog_table():
             splits = ["train", "train", "val", "test", "heldout_species"]
             rows += [(dataset, "species", f"Genus s{i}", "", "", splits[j % 5]) for j in range(3 * i + 2)]
     columns = ["source", "rank", "scientific_name", "verbatim_name", "excluded", "split"]
-    return pd.DataFrame(rows, columns=columns).assign(family="", kingdom="")
+    return pd.DataFrame(rows, columns=columns).assign(class_key=lambda table: table["scientific_name"])
 
 
 def training_log():

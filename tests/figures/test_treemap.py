@@ -135,7 +135,7 @@ def test_the_title_tells_what_all_share_and_the_legend_the_kingdoms():
 @pytest.mark.parametrize("name", ["$\\bad{$", "a$b$c", "W" * 10_000, "<b>\n&"])
 def test_any_name_is_drawn_as_text(name, recwarn):
     table = images(("Animalia - - -", 3), ("Plantae - - -", 2)).assign(rank="", scientific_name="", species="")
-    table = table.assign(verbatim_name=["x", "x", "y", "z", "z"], source="s", family="", split="train")
+    table = table.assign(verbatim_name=["x", "x", "y", "z", "z"], source="s", class_key=list("xxyzz"), split="train")
     for odd in (table.replace("Animalia", name), table.assign(kingdom=name, phylum=name), table.assign(source=name)):
         for fig in (figures.plot_taxon_treemap(odd), figures.plot_taxon_counts(odd)):
             fig.canvas.draw()
