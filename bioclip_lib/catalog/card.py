@@ -57,14 +57,7 @@ def count_sources(catalog: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_licenses(catalog: pd.DataFrame) -> pd.DataFrame:
-    """Count the usable images of each licence.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``license`` (of `catalog.licences.KEYS`), ``n_images, n_holders``, most first; ``as_given``: the wordings
-        that the sources have for it, with their numbers of images.
-    """
+    """Count the usable images of each licence, most first: ``license, n_images, n_holders, as_given``."""
     kept = catalog[usable(catalog)]
     said = kept["license"].str.strip()
     rows = kept.assign(license=keys_of(said), said=said.mask(said == "", NOT_STATED))
@@ -93,21 +86,7 @@ def count_long_tail(catalog: pd.DataFrame) -> pd.DataFrame:
 
 
 def make_card(catalog: pd.DataFrame, title: str, figure: str = "") -> str:
-    """Write the text of the card.
-
-    Parameters
-    ----------
-    catalog : pd.DataFrame
-        With splits.
-    title : str
-    figure : str
-        Path of a picture of the taxa, relative to the card; '' for none.
-
-    Returns
-    -------
-    str
-        Markdown, its head in YAML, as ``datasets`` and the hub read it.
-    """
+    """Write the text of the card: Markdown, its head in YAML, with the picture of the taxa `figure` ('' for none)."""
     kept = usable(catalog)
     status = catalog["name_status"].value_counts().rename_axis("name_status").reset_index(name="n_images")
     backbones = catalog.loc[kept, "backbone"].replace("", "none").value_counts()
@@ -136,9 +115,19 @@ def make_card(catalog: pd.DataFrame, title: str, figure: str = "") -> str:
 
 
 def write_card(catalog: pd.DataFrame, folder: str | Path, title: str) -> list[Path]:
-    """Write ``dataset_card.md`` and ``attribution.csv`` into a folder, each whole or not at all; return their paths.
+    """Write the data-set card of a catalog and the attribution of its images, each whole or not at all.
 
-    The card shows ``figures/taxon_treemap.png`` where it lies in the folder.
+    Parameters
+    ----------
+    catalog : pd.DataFrame
+        With splits.
+    folder : str or Path
+        Takes ``dataset_card.md`` and ``attribution.csv``; the card shows its ``figures/taxon_treemap.png``, if any.
+    title : str
+
+    Returns
+    -------
+    list of Path
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,25 +142,20 @@ def write_card(catalog: pd.DataFrame, folder: str | Path, title: str) -> list[Pa
 
 def _head(catalog: pd.DataFrame, title: str) -> str:
     """Return the YAML head."""
+    from huggingface_hub import DatasetCardData
+
     n = int(usable(catalog).sum())
     size = next((label for limit, label in _SIZES if n < limit), "n>10M")
-    lines = [
-        "---",
-        f"pretty_name: {_yaml(title)}",
-        "license: other",
-        "license_name: per-image",
-        "license_link: attribution.csv",
-        "task_categories:\n- image-classification\n- zero-shot-classification",
-        "tags:\n- biology\n- taxonomy\n- webdataset",
-        f"size_categories:\n- {size}",
-        "---\n",
-    ]
-    return "\n".join(lines)
-
-
-def _yaml(text: str) -> str:
-    """Quote a text for YAML."""
-    return "'" + " ".join(text.split()).replace("'", "''") + "'"
+    head = DatasetCardData(
+        pretty_name=" ".join(title.split()),
+        license="other",
+        license_name="per-image",
+        license_link="attribution.csv",
+        task_categories=["image-classification", "zero-shot-classification"],
+        tags=["biology", "taxonomy", "webdataset"],
+        size_categories=[size],
+    )
+    return f"---\n{head.to_yaml()}\n---\n"
 
 
 def _section(title: str, table: pd.DataFrame) -> str:

@@ -36,23 +36,10 @@ _PHRASES = (
 
 
 def license_key(text: str) -> str:
-    """Return the key of a licence.
+    """Return the key of `KEYS` for a licence as iNaturalist, GBIF, EOL, BIOSCAN and people write it.
 
-    Parameters
-    ----------
-    text : str
-        An address, a code or words, as iNaturalist, GBIF, EOL, BIOSCAN and people write them.
-
-    Returns
-    -------
-    str
-        One of `KEYS`: versions and countries are left out. What names two licences, or one that is not there, is
-        ``other``; '' and its like are ``not-stated``.
-
-    Examples
-    --------
-    >>> license_key("http://creativecommons.org/licenses/by-nc/4.0/"), license_key("CC_BY_4_0"), license_key("GPL")
-    ('cc-by-nc', 'cc-by', 'other')
+    Versions and countries are left out. What names two licences, or one that is not there, is ``other``; '' and its
+    like are ``not-stated``.
     """
     words = " ".join(re.findall(r"[^\W_]+", text.lower()))
     if words in _NOTHING:
@@ -72,24 +59,9 @@ def license_key(text: str) -> str:
 
 
 def exclude_licenses(catalog: pd.DataFrame, accepted: Collection[str]) -> pd.DataFrame:
-    """Exclude the images whose licence is not among those accepted.
+    """Return a copy without the images whose licence is not among those accepted, in any words; none accepts all.
 
-    Parameters
-    ----------
-    catalog : pd.DataFrame
-        Before duplicates are marked, so that of two copies the one with a good licence is kept.
-    accepted : collection of str
-        Licences in any words that `license_key` knows; none accepts all.
-
-    Returns
-    -------
-    pd.DataFrame
-        A copy; the others are excluded as ``licence <key> not among those asked for``.
-
-    Raises
-    ------
-    InputError
-        If an accepted licence is not known.
+    To be done before duplicates are marked, so that of two copies the one with a good licence is kept.
     """
     if not accepted:
         return catalog

@@ -24,28 +24,11 @@ _STATUS = ("redlistcategory", "red_list_category", "iucn_category", "threatstatu
 
 
 def read_red_list(path: str | Path) -> pd.Series:
-    """Read the threatened species of an export of the IUCN Red List.
+    """Read the threatened species of an export of the IUCN Red List: their category by scientific name.
 
-    Parameters
-    ----------
-    path : str or Path
-        CSV or Parquet with a column ``scientificName`` (or ``species``) and one ``redlistCategory`` (or ``category``).
-
-    Returns
-    -------
-    pd.Series
-        The category (NT, VU, EN, CR or EW) by scientific name. Of an export with a column ``scopes``, global
-        assessments only.
-
-    Raises
-    ------
-    InputError
-        If it is not there, cannot be read, or lacks a column.
-
-    Notes
-    -----
-    Subspecies and subpopulations have names of their own and match no species. Of a species with several threatened
-    categories the first row counts.
+    CSV or Parquet with columns for the scientific name and the category. Of an export with a column ``scopes`` global
+    assessments count; of several categories of a species the first row. Subspecies and subpopulations have names of
+    their own and match no species.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -71,35 +54,12 @@ def choose_rare_species(
     n_images: int = 30,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Choose species and images as Rare Species was made.
+    """Choose species of a list and images of them as Rare Species was made: a catalog, all of it held out.
 
-    Parameters
-    ----------
-    catalog : pd.DataFrame
-        With duplicates marked.
-    red_list : pd.Series
-        Of `read_red_list`: the threatened species are its index.
-    source : str
-        Where the images are taken from.
-    n_species, n_images : int
-        How many species, at most, and images of each; a species with fewer usable images is not taken.
-    seed : int
-
-    Returns
-    -------
-    pd.DataFrame
-        The rows of the chosen images, in the catalog's order, ``split`` "heldout_species": a catalog, to be written
-        with `write_catalog` and named as ``data.benchmark``, which removes these images and all others of the species.
-
-    Raises
-    ------
-    InputError
-        If no species satisfies the rule.
-
-    Notes
-    -----
-    A species is in another source if a row of it names the species, whether its image can be used or not. Species and
-    images are ranked by a hash of name or id and the seed, so another species moves neither.
+    A species is taken if `source` has `n_images` usable images of it and no other source names it, whether its image
+    can be used or not. Species and images are ranked by a hash of name or id and the seed, so another species moves
+    neither. Written with `write_catalog` and named as ``data.benchmark``, it keeps these images and all others of the
+    species out of training.
     """
     key = catalog["class_key"].where(catalog["rank"] == "species", "")
     elsewhere = set(key[catalog["source"] != source])
