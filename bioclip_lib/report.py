@@ -74,16 +74,11 @@ def _hierarchy_lines(dataset: str, rows: pd.DataFrame, models: list[str]) -> lis
     for task, group in rows.groupby("task"):
         rho = group[group["metric"] == "spearman"].set_index("model")
         p_values = group[group["metric"] == "p_value"].set_index("model")["value"]
-        cells = [_interval(rho.loc[name], 1, 2) if name in rho.index else "" for name in models]
-        said = [
-            f", p {p_values[name]:.2g}" if cell and name in p_values else ""
-            for name, cell in zip(models, cells, strict=True)
-        ]
+        said = {name: f", p {p_values[name]:.2g}" if name in p_values else "" for name in models}
+        cells = [_interval(rho.loc[name], 1, 2) + said[name] if name in rho.index else "" for name in models]
         if len(rho):
-            cells = map(str.__add__, cells, said)
-            lines.append(
-                _line(dataset, f"{task_label(task)}, Spearman's rho", *cells, "0", f"{_counts(rho['n'])} species")
-            )
+            label = f"{task_label(task)}, Spearman's rho"
+            lines.append(_line(dataset, label, *cells, "0", f"{_counts(rho['n'])} species"))
     return lines
 
 
@@ -155,9 +150,7 @@ def shrink_png(source: str | Path, target: str | Path, max_bytes: int = MAX_TRAC
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bioclip_lib.report", description="Export a run's figures and numbers."
-    )
+    parser = argparse.ArgumentParser("python -m bioclip_lib.report", description="Export a run's figures and numbers.")
     parser.add_argument("--run", default=str(REPOSITORY / "runs" / "mini"), help="run directory (default: runs/mini)")
     args = parser.parse_args(argv)
     try:

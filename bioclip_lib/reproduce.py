@@ -31,14 +31,13 @@ from .sources import read
 
 FIRST_EVALUATION = "04_"  # from this notebook on, models are asked
 NOTEBOOKS = REPOSITORY / "notebooks"
-QUIET = ["--IPKernelApp.log_level=CRITICAL"]  # the kernel warns of its own loopback sockets
+KERNEL = {"kernel_name": "python3", "language": "python"}
+KERNEL |= {"extra_arguments": ["--IPKernelApp.log_level=CRITICAL"]}  # it warns of its own loopback sockets
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit status (0 done, 1 a notebook failed, 2 a mistake in the input)."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bioclip_lib.reproduce", description="Run every notebook, in order."
-    )
+    parser = argparse.ArgumentParser("python -m bioclip_lib.reproduce", description="Run every notebook, in order.")
     parser.add_argument("--profile", default="mini", help=f"one of {', '.join(PROFILES)} (default: mini)")
     parser.add_argument("--run", default="", help="run directory (default: runs/<profile>)")
     parser.add_argument("--photos", default="", help="folder, CSV or Parquet of photographs, for --profile photos")
@@ -73,18 +72,13 @@ def settings_from(args: argparse.Namespace) -> dict:
 
 
 def reproduce(config: Config, run_dir: str | Path = "") -> int:
-    """Execute the notebooks that are not up to date in a run.
+    """Execute the notebooks that are not up to date in a run; return 0, or 1 if one failed.
 
     Parameters
     ----------
     config : Config
     run_dir : str or Path
         ``""`` stands for ``runs/<profile>``.
-
-    Returns
-    -------
-    int
-        0, or 1 if a notebook failed for another reason than its input.
 
     Raises
     ------
@@ -132,16 +126,8 @@ def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
     remove(executed)
     print(f"{label} ...", end=" ", flush=True)
     try:
-        papermill.execute_notebook(
-            notebook,
-            failed,
-            parameters,
-            kernel_name="python3",
-            language="python",
-            cwd=NOTEBOOKS,
-            progress_bar=sys.stderr.isatty(),
-            extra_arguments=QUIET,
-        )
+        bar = sys.stderr.isatty()
+        papermill.execute_notebook(notebook, failed, parameters, cwd=NOTEBOOKS, progress_bar=bar, **KERNEL)
     except papermill.PapermillExecutionError as error:
         if error.ename == "InputError":
             remove(failed)
@@ -160,11 +146,9 @@ def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
 def check_parameters(notebook: Path, parameters: dict) -> None:
     """Refuse parameters that the notebook does not declare: papermill would only log and ignore them."""
     declared = declared_parameters(notebook)
-    unknown = sorted(set(parameters) - declared)
-    if unknown:
-        raise InputError(
-            f"{notebook.name} declares no parameter {', '.join(unknown)}; it has {', '.join(sorted(declared))}"
-        )
+    if unknown := sorted(set(parameters) - declared):
+        has = ", ".join(sorted(declared))
+        raise InputError(f"{notebook.name} declares no parameter {', '.join(unknown)}; it has {has}")
 
 
 def declared_parameters(notebook: Path) -> set[str]:
@@ -177,12 +161,9 @@ def declared_parameters(notebook: Path) -> set[str]:
 
 def changed_settings(config: Config) -> dict:
     """Return the settings in which a configuration differs from its profile, as dotted keys."""
-    profile = flat(load_config(config.profile).to_dict())
-    return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in flat(config.to_dict()).items()
-        if value != profile[key]
-    }
+    asked, profile = (flat(each.to_dict()) for each in (config, load_config(config.profile)))
+    changed = {key: value for key, value in asked.items() if value != profile[key]}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in changed.items()}
 
 
 def source_digest() -> str:
