@@ -41,7 +41,7 @@ def by_webdataset(folder):
         wds.tarfile_to_samples(),
         wds.shuffle(bufsize=5_000, initial=1_000),
         wds.to_tuple("jpg", "json", "__key__"),
-        wds.map_tuple(lambda data: read.decode_upright(data, SIZE_PX)),
+        wds.map_tuple(lambda data: read.decode_jpeg(data, SIZE_PX)),
         wds.batched(BATCH),
     )
     loader = wds.WebLoader(data, batch_size=None, num_workers=WORKERS)

@@ -33,7 +33,7 @@ def caption(row: Mapping[str, str], text_type: str, unverified_genus: bool = Fal
     Parameters
     ----------
     row : mapping
-        A catalog row: the seven ranks, ``scientific_name, common_name, rank, verbatim_name``.
+        A catalog row: the seven ranks, ``scientific_name, common_name, rank, name_status, verbatim_name``.
     text_type : str
         A key of `SHARD_TEXTS`.
     unverified_genus : bool
@@ -73,18 +73,7 @@ def caption(row: Mapping[str, str], text_type: str, unverified_genus: bool = Fal
 
 
 def name_string(row: Mapping[str, str], text_type: str) -> str:
-    """Return the class string of a taxon in evaluation, to be put into prompt templates; the original's rules.
-
-    Unlike captions: a missing common name leaves its suffix away; the seven ranks are joined by single blanks *without*
-    collapsing those of missing ranks; without a kingdom the taxonomic name is the scientific one. Two species may have
-    one common name: with ``com`` there can be fewer strings than classes, and '' where a species has none.
-
-    Examples
-    --------
-    >>> row = dict.fromkeys(RANKS, "") | {"genus": "Acacia", "species": "dealbata", "rank": "species"}
-    >>> name_string(row, "taxon_com"), name_string(row, "com")
-    ('Acacia dealbata', '')
-    """
+    """Return the class string of a taxon in evaluation: nothing stands in for a missing name, as in the original."""
     check_text_type(text_type)
     name, _, with_common = _BARE.get(text_type, text_type).partition("_")
     common = _common(row)
@@ -166,11 +155,7 @@ def caption_table(catalog: pd.DataFrame, unverified_genus: bool = False) -> pd.D
 
 
 def higher_caption_table(catalog: pd.DataFrame, unverified_genus: bool = False) -> pd.DataFrame:
-    """Return captions of the higher taxa of every class, by ``class_key``: taxonomic ones, cut after `HIGHER_RANKS`.
-
-    Classes of one taxon have the same caption; where a rank is unknown, what is known above it stands; a class without
-    any name at these ranks has its own caption.
-    """
+    """Return of each class the taxonomic captions cut after `HIGHER_RANKS`; its own where nothing is known there."""
     classes = class_rows(catalog)
     rows = classes.to_dict("records")
     table = {}

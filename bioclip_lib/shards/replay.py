@@ -8,16 +8,17 @@ many of them cannot be read.
 import functools
 import hashlib
 import json
+from math import ceil
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
 from ..files.archives import MAX_ARCHIVES, SEPARATOR, Archive, ArchiveError, open_archive, read_member
-from ..files.images import MAX_BYTES, ImageError
+from ..files.images import MAX_BYTES, ImageError, identify, resize_and_crop, to_rgb
 from ..run import write_json
 from ..workers import map_threads
-from .read import decode_pixels
+from .samples import OVERSIZE
 from .stream import SampleStream
 
 _IMAGES = ("jpg", "jpeg", "png", "webp")
@@ -25,12 +26,7 @@ _MAX_TEXT_BYTES = 2**16
 
 
 class ReplayPairs:
-    """The pairs in the tars of a folder, which stay there until a step needs them; `InputError` if there are none.
-
-    `batch_size` pairs a step, of all processes together; images are read with `size_px` on a side: short edge resized,
-    centre cropped. The JSON file `counts` keeps how many pairs each tar holds (``sizes``), so that headers are read
-    once.
-    """
+    """The pairs in the tars of a folder, which stay there; the file `counts` keeps how many each tar holds."""
 
     def __init__(self, folder: str | Path, batch_size: int, size_px: int, counts: Path) -> None:
         self.folder, self.batch_size, self.size_px = Path(folder), batch_size, size_px
@@ -73,7 +69,8 @@ class ReplayStream(SampleStream):
         path, name = self._paths[shard], f"pair {i}"
         try:
             name, text = _pairs(open_archive(path))[i]
-            pixels = decode_pixels(read_member(path, name, MAX_BYTES), self.size_px)
+            image = to_rgb(identify(read_member(path, name, MAX_BYTES)), ceil(OVERSIZE * self.size_px))
+            pixels = np.asarray(resize_and_crop(image, self.size_px))
             return pixels, name, read_member(path, text, _MAX_TEXT_BYTES).decode().strip()
         except (ArchiveError, ImageError, UnicodeDecodeError) as error:
             self._pass_over(f"{path}{SEPARATOR}{name}", str(error))

@@ -1,10 +1,7 @@
 """Training samples streamed from shards, for sets that do not fit in memory.
 
-Takes a folder of shards; returns batches of pixels with image ids and class keys. Refuses shards without samples, and
-stops where too many samples cannot be read.
-
-Which samples make the batch of a step is a function of (index, seed, batch size, step) alone. Hence an interrupted run
-goes on at any step without reading what came before, and each of several processes finds its own slice.
+Takes a folder of shards; returns batches of pixels with image ids and class keys, each a function of (index, seed,
+batch size, step) alone, whatever came before. Stops where too many samples cannot be read.
 """
 
 import threading
@@ -19,7 +16,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files.images import ImageError
-from .read import RERUN, SplitImages, decode_upright
+from .read import RERUN, SplitImages, decode_jpeg
 
 MAX_UNREADABLE = 0.01  # of the samples of the split; more stops the stream
 WINDOW_SHARDS = 32  # shuffled together: 64,000 samples of the default shards, some hundred megabytes
@@ -30,17 +27,8 @@ _CHUNK = 32  # samples a thread decodes at a time
 class SampleOrder:
     """An endless sequence of epochs, each a permutation of the samples of shards of these sizes, numbered through.
 
-    Shards are permuted, and within each window of `window_shards` of them their samples: a read is random among some
-    shards, not among all, which a disk or a network file system can serve from its cache. A window of numbers is all
-    that is held, nothing of the past is needed. The random bits are those of PCG64, which NumPy does not change.
-
-    Examples
-    --------
-    >>> order = SampleOrder([3, 2, 4], seed=0, window_shards=2)
-    >>> sorted(order.numbers(0, 9).tolist()) == sorted(order.numbers(9, 18).tolist()) == list(range(9))
-    True
-    >>> order.numbers(7, 12).tolist() == order.numbers(0, 18)[7:12].tolist()
-    True
+    Shards are permuted, and within each window of them their samples: a read is random among some shards, not among
+    all, which a disk or a network file system can serve from its cache. NumPy never changes the bits of PCG64.
     """
 
     def __init__(self, sizes: Sequence[int], seed: int, window_shards: int = WINDOW_SHARDS) -> None:
@@ -88,30 +76,20 @@ class SampleOrder:
 
 
 class Batch(NamedTuple):
-    """What one process sees of a batch: uint8 (B, size_px, size_px, 3); of each image its id, class and number.
+    """What one process sees of a batch, a row an image."""
 
-    The number is that of `SampleStream.numbers`, or of the readable sample that stands in for it.
-    """
-
-    images: np.ndarray
+    images: np.ndarray  # uint8 (B, size_px, size_px, 3)
     image_ids: list[str]
     class_keys: list[str]
-    numbers: np.ndarray
+    numbers: np.ndarray  # of `SampleStream.numbers`, or of the readable sample that stands in for it
 
 
 class SampleStream:
-    """The batches of one process, decoded as they are needed, from `sizes` samples a tar; `_read` is the subclass's.
-
-    `batch_size` is of all processes together, a multiple of their number; a set smaller than a batch is one batch.
-    Images have `size_px` pixels on a side: short edge resized, centre cropped. `place` = (rank, world_size): this
-    process takes the rank-th of equal slices of every batch.
-
-    ``unreadable`` has what was passed over so far, and why: ``shard.tar::member``, or whole shards; ``n_unreadable`` is
-    that as a number of samples. Raises `InputError` where the numbers do not fit together; at any time, if more than
-    `MAX_UNREADABLE` of the samples cannot be read.
+    """The batches of one process, decoded as they are needed; of `place` = (rank, world_size) its equal slice of each.
 
     An epoch has each sample once. Where the batch size does not divide it, a batch holds the end of one epoch and the
-    beginning of the next. In place of an unreadable sample another of its window is taken, the same one in every run.
+    beginning of the next. In place of a sample that cannot be read (``unreadable``: where, and why) another of its
+    window is taken, the same one in every run.
     """
 
     remedy = RERUN
@@ -242,7 +220,7 @@ class ShardStream(SampleStream):
         if self.images.damaged and self.order.locate(number)[0] in self.images.damaged:
             return None
         try:
-            pixels = decode_upright(self.images.read(number), self.size_px)
+            pixels = decode_jpeg(self.images.read(number), self.size_px)
         except ImageError as error:
             self._pass_over(self.images.location(number), str(error))
             return None

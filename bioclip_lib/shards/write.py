@@ -142,7 +142,8 @@ def _write_tar(
     with atomic(unfinished.path(tar)) as tmp, tmp.open("wb") as file:
         for sample in samples:
             made_of.append((sample.file_sha256, sample.texts))
-            images.append(image_row(sample.image_id, sample.class_key, n_bytes + tarfile.BLOCKSIZE, sample.image))
+            place = (tar.split, tar.shard), n_bytes + tarfile.BLOCKSIZE
+            images.append(image_row(sample.image_id, sample.class_key, *place, sample.image))
             data = tar_sample(sample.image_id, sample.image, sample.texts)
             n_bytes += file.write(data)
             digest.update(data)
