@@ -23,13 +23,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class Run:
-    """A run directory and the paths of its artefacts.
-
-    Parameters
-    ----------
-    root : str or Path
-        The run directory, ``runs/<run>``.
-    """
+    """A run directory, ``runs/<run>``, and the paths of its artefacts."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).resolve()
@@ -58,17 +52,13 @@ def open_run(root: str | Path, config: Config) -> Run:
     root : str or Path
         ``""`` stands for ``runs/<profile>`` in the repository.
     config : Config
-        What the run is to be. A directory that holds a catalog of another configuration is refused, unless that differs
-        in what is asked of models alone (``evaluate``): nothing has to be trained again.
-
-    Returns
-    -------
-    Run
+        What the run is to be.
 
     Raises
     ------
     InputError
-        If the directory belongs to another configuration, is not a run and not empty, or cannot be written.
+        If the directory holds a catalog of another configuration (one that differs in ``evaluate`` alone is the same),
+        is not a run and not empty, or cannot be written.
     """
     run = Run(root or REPOSITORY / "runs" / config.profile)
     wanted = json.loads(json.dumps(config.to_dict()))
@@ -108,17 +98,7 @@ def environment() -> dict:
     """Return what a reader of the results needs to know of the machine: versions, commit, CPU, GPU."""
     import torch
 
-    packages = (
-        "torch",
-        "open_clip_torch",
-        "timm",
-        "datasets",
-        "numpy",
-        "scikit-learn",
-        "umap-learn",
-        "gnparser",
-        "taxoniq",
-    )
+    packages = "torch open_clip_torch timm datasets numpy scikit-learn umap-learn gnparser taxoniq".split()
     return {
         "bioclip_lib": __version__,
         "git_commit": git_commit(),
@@ -153,19 +133,7 @@ def full_disk_named(path: str | Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
-
-    Works for a file as for a directory (an existing directory at `path` is replaced). A full disk is an `InputError`.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> target = Path(tempfile.mkdtemp()) / "a.txt"
-    >>> with atomic(target) as tmp:
-    ...     _ = tmp.write_text("whole")
-    >>> target.read_text()
-    'whole'
-    """
+    """Yield a temporary path beside `path`, of a file or a folder; rename it to `path` on success, else remove it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")

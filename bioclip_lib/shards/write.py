@@ -13,7 +13,7 @@ import struct
 import tarfile
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -117,34 +117,21 @@ def _plan(catalog: pd.DataFrame, samples_per_shard: int) -> list[PlannedTar]:
     return tars
 
 
-class _Sample(NamedTuple):
-    """An encoded sample, its class, and the digest of the file that it was made of."""
-
-    image_id: str
-    class_key: str
-    file_sha256: str
-    image: bytes
-    texts: Mapping[str, bytes]
-
-
-def _encode_sample(item: tuple[dict[str, str], bytes | None], config: ShardConfig) -> _Sample:
-    """Encode a row of the catalog, unless its image is already encoded."""
+def _encode_sample(item: tuple[dict[str, str], bytes | None], config: ShardConfig) -> tuple[dict, bytes, dict]:
+    """Encode a row of the catalog, unless its image is already encoded; return it, its image and its other members."""
     row, image = item
-    image = image or image_member(row, config)
-    return _Sample(row["image_id"], row["class_key"], row["sha256"], image, text_members(row, config))
+    return row, image or image_member(row, config), text_members(row, config)
 
 
-def _write_tar(
-    unfinished: "UnfinishedShards", tar: PlannedTar, samples: Iterable[_Sample], config: ShardConfig
-) -> None:
+def _write_tar(unfinished: "UnfinishedShards", tar: PlannedTar, samples: Iterable[tuple], config: ShardConfig) -> None:
     """Write a tar under a temporary name, rename it when whole, and record it."""
     digest, n_bytes, made_of, images = sha256(), 0, [], []
     with atomic(unfinished.path(tar)) as tmp, tmp.open("wb") as file:
-        for sample in samples:
-            made_of.append((sample.file_sha256, sample.texts))
+        for row, image, texts in samples:
             place = (tar.split, tar.shard), n_bytes + tarfile.BLOCKSIZE
-            images.append(image_row(sample.image_id, sample.class_key, *place, sample.image))
-            data = tar_sample(sample.image_id, sample.image, sample.texts)
+            images.append(image_row(row["image_id"], row["class_key"], *place, image))
+            made_of.append((row["sha256"], texts))
+            data = tar_sample(row["image_id"], image, texts)
             n_bytes += file.write(data)
             digest.update(data)
         data = bytes(2 * tarfile.BLOCKSIZE)
