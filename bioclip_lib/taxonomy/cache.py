@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-FORMAT = 2  # of the tables: another number builds all caches anew
+FORMAT = 3  # of the tables: another number builds all caches anew
 _TABLES = ("usages", "words", "problems")
 
 

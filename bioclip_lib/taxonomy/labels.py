@@ -42,7 +42,7 @@ _SEX = re.compile(r"^(.+ .+?) (?:(?:sub)?adult|immature|imm|juvenile|juv|(?:fe)?
 _SUBGENUS = re.compile(r"^[A-Z][a-z]+ \(([A-Z][a-z]+)\) ([a-z-]{3,})")
 _WITHIN = re.compile(r"[(\[{][^()\[\]{}]*[)\]}]\s*[^\W\d_]")  # "Rattus (Mastomys) natalensis"
 _DENIED = re.compile(r"^\W*(?:not?|non|without|like|parasite|mosaic)\b")
-_EITHER = re.compile(r"\s+(?:and|or|vs\.?|versus|&)\s+|\s*/\s*|,\s+(?=[A-Z][a-z]+ [a-z]{3,}$)")
+_EITHER = re.compile(r"\s+(?:and|or|vs\.?|versus|&)\s+|\s*/\s*|[,;]\s+(?=[A-Z][a-z]+ [a-z]{3,}$)")
 _CROSS = re.compile(r"\s+[xX×]\s+")
 
 

@@ -26,7 +26,7 @@ OPEN_NOMENCLATURE = re.compile(
     r"(?![a-zA-Z])\.?(?=[\s\d]|$)|(?<=[a-z] )\?|(?<=[a-z])[?/](?=$| ?[a-z])"
 )
 _EITHER = re.compile(r"(?<=[a-z] )or(?= [a-z])")
-CULTIVAR = re.compile(r"(?<=\w)\.?\s+(?:(?:cv|cultivar)\b\.?\s*(?=\S)|(?=['‘\"“][^'’\"”]+['’\"”]$))(.+)$")
+CULTIVAR = re.compile(r"(?<=\w)\.?\s+(?:(?:cv|cultivar)\b\.?\s*(?=\S)|(?=['‘\"“].+['’\"”]$))(.+)$")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,80}>")
 _POSSESSIVE = re.compile(r"['’`´][sS]\b")
 HYBRID_SIGN = re.compile(r"^(?:×\s*|[xX✕]\s+)(?=[A-Z])")  # of a hybrid genus

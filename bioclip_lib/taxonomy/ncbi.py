@@ -36,7 +36,10 @@ _NAMED = (
     r"^(x |Candidatus )?(\[[A-Z][a-z-]+\]|[A-Z][a-z-]+)( \(in: [^)]*\))?( x)?( [a-z]{2,}[a-z-]*| [a-z]-[a-z-]+)?"
     r"( (subsp\.|var\.|f\.|nothosubsp\.|nothovar\.)? ?[a-z-]{3,})?$"
 )
-_INFORMAL = r"\b(sp|cf|aff|nr|environmental|uncultured|unidentified|unclassified|hybrid|group|mixed|bacterium)\b"
+_INFORMAL = (
+    r"\b(sp|cf|aff|nr|environmental|uncultured|unidentified|unclassified|undescribed|hybrids?|group|complex|mixed|bacterium|"
+    r"(endo)?symbiont|clone|isolate|strain|cultivar)\b"
+)
 _SIGNS = r"^(x |Candidatus )|[\[\]]| \(in: [^)]*\)$"
 _MARKERS = r" (x|subsp\.|var\.|f\.|nothosubsp\.|nothovar\.) "
 _BOLD = re.compile(rb"(<i>\s*)?<b>(?:(<i>)?)(.{2,60}?)</b>")
@@ -129,15 +132,11 @@ class _Dump:
         special = np.searchsorted(self.ids, [_VIRUSES, *_NO_ORGANISM])
         slots = np.concatenate([np.zeros(len(is_species), np.int8), [1, 2, 2]])
         above = nearest(self.parents, np.concatenate([is_species, special]), slots, 3) >= 0  # (n, 3)
-        named = pc.and_(
-            pc.match_substring_regex(self.names, _NAMED),
-            pc.invert(pc.match_substring_regex(self.names, _INFORMAL)),
-        )
-        virus = pc.invert(pc.match_substring_regex(self.names, r"[/(]"))
-        heap = np.asarray(
-            pc.match_substring_regex(self.names, "^(unclassified|unidentified|environmental|uncultured) ")
-        )
-        kept = ~heap & np.where(above[:, 1], np.asarray(virus), ~above[:, 0] | np.asarray(named)) & ~above[:, 2]
+        informal = np.asarray(pc.match_substring_regex(self.names, _INFORMAL))
+        named = np.asarray(pc.match_substring_regex(self.names, _NAMED)) & ~informal
+        virus = ~np.asarray(pc.match_substring_regex(self.names, r"[/(]"))
+        heap = (self.ranks == "no_rank") & informal  # "unclassified Anser", "Equus intersubgeneric hybrids"
+        kept = ~heap & ~above[:, 2] & np.where(above[:, 1], virus, ~above[:, 0] | named)
         home = nearest(self.parents, np.flatnonzero(kept), np.zeros(int(kept.sum()), np.int8), 1)[:, 0]
         return kept, home
 
