@@ -153,7 +153,8 @@ def test_names_with_any_separator_keep_to_their_rows():
         }
     )
     names = resolve(raw)
-    images = pd.DataFrame({"sha256": "a", "phash": "", "width": 1, "height": 1, "problem": ""}, index=raw.index)
+    found = {"sha256": "a" * 64, "phash": "0" * 16, "width": 1, "height": 1, "problem": ""}
+    images = pd.DataFrame(found, index=raw.index)
     catalog = join(raw.assign(source_id=list("abcde"), location="x"), names, images)
     assert len(names) == len(catalog) == 5 and catalog["excluded"].tolist() == [""] * 4 + ["no name"]
     for i in range(5):
