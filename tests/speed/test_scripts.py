@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.util
 import io
 import logging
 import pkgutil
@@ -26,6 +27,7 @@ from speed import (
     many_classes,
     measuring,
     photographs,
+    readme,
     scale,
     streaming,
     text_encoding,
@@ -87,6 +89,27 @@ def test_no_script_is_left_out():
     tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
     for name in {module.name for module in pkgutil.iter_modules(speed.__path__)} - {"__main__"}:  # is test_the_stages
         assert re.search(rf"\b{name}\.\w|change\(monkeypatch, {name},", tests), f"run {name} at toy size here"
+
+
+def test_the_readme_is_made_block_by_block(monkeypatch):
+    text = readme.README.read_text(encoding="utf-8")
+    commands = [block["command"].split()[0] for block in readme.BLOCK.finditer(text)]
+    assert len(commands) == text.count("<!-- python -m ") == text.count("<!-- end -->")
+    for command in commands:
+        assert importlib.util.find_spec(command), command
+        assert f"python -m {command}`" in text or command == "speed", f"the heading of {command} does not name it"
+    monkeypatch.setattr(readme, "printed_by", lambda command: f"| {command} |")
+    monkeypatch.setattr(readme, "machine", lambda: "here")
+    blocks = (
+        "a\n<!-- python -m speed.x --seeds 1 -->\nold\n<!-- end -->\nb\n<!-- python -m speed.y -->\nold\n<!-- end -->\n"
+    )
+    made = readme.renew(blocks, ["x"])
+    assert made == blocks.replace("old", "here\n\n| speed.x --seeds 1 |", 1)
+    assert readme.renew(blocks, []).count("here") == 2 and readme.renew(made, ["x"]) == made
+
+
+def test_the_machine_is_one_line():
+    assert "threads, torch" in readme.machine() and "\n" not in readme.machine()
 
 
 def test_the_stages(monkeypatch, capsys):
