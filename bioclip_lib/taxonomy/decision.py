@@ -24,6 +24,7 @@ from .homonyms import (
     taxon_of,
 )
 from .labels import NOT_SAID, Label
+from .names import MAX_CHARS
 from .ncbi import ncbi
 from .ranks import deepest_rank
 from .user import blank
@@ -139,6 +140,8 @@ class Decision:
 
     def _why_nothing(self) -> str:
         text, parsed = self._label.text, self._label.whole.parsed
+        if len(self._label.verbatim) > MAX_CHARS:
+            return f"a label of more than {MAX_CHARS} characters is no name"
         if not text:
             return "the name is empty"
         if text.casefold() in NOT_SAID or not any(char.isalpha() for char in text):

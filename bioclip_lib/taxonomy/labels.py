@@ -12,12 +12,15 @@ from urllib.parse import unquote
 
 from .. import RANKS
 from .canonical import kingdom_of
-from .names import ParsedName, capitalise, clean_label, parse_names
+from .names import MAX_CHARS, ParsedName, capitalise, clean_label, parse_names
 
 NOT_SAID = frozenset(
-    ("", "nan", "none", "null", "na", "n/a", "unknown", "unidentified", "unclassified", "unassigned", "-", "?")
+    (
+        *("", "nan", "none", "null", "na", "n/a", "unknown", "unidentified", "unclassified", "unassigned", "-", "?"),
+        *("blank", "empty", "car", "vehicle", "person", "people"),  # of camera traps
+    )
 )
-"""What tables write where nothing is known, in lower case."""
+"""What tables write where nothing is known or seen, in lower case."""
 
 _WORD = re.compile(r"\w+")
 _PLAIN = re.compile(r"[A-Z][a-z]+ [a-z]{4,}")
@@ -28,7 +31,14 @@ _SYNSET, _NUMBER, _COPY = (
     re.compile(r"^\d+(?:[._ ]\s*|-(?=[A-Z]))(?=[^\W\d_])"),
     re.compile(r"\s*\(\d+\)$"),
 )
-_INATURALIST = re.compile(r"\d{5}((?:_[A-Z][A-Za-z]+){5,6})((?:_[a-z-]+)+)")
+_INATURALIST = re.compile(r"(?:\d{5})?((?:_[A-Z][A-Za-z]+){5,6})((?:_[a-z-]+)+)")
+_CAMERA = re.compile(r"^(?:[0-9a-f-]{30,36};)?([a-z]*;[a-z]*;[a-z]*;[a-z]*;[a-z-]*);([^;]*)$")  # SpeciesNet's
+_SUFFIX, _RANK_WORD = (
+    re.compile(r"\.(?:jpe?g|png|tiff?)$", re.I),
+    re.compile(r"^(?:genus|family|order|class|species)(?::\s*|\s+)(?=[A-Z])", re.I),
+)
+_NOMINATE = re.compile(r"^([A-Z][a-z]+) ([a-z])\. (\2[a-z-]+)$")  # "Parus m. major"
+_GROUPED = re.compile(r"^[A-Z][a-z]+: ([A-Z][a-z]+)$")  # "Coleoptera: Carabidae"
 _RANKED = re.compile(r"^([dkpcofgs])__(.*)$")
 _OF_LETTER = dict(zip("kpcofgs", RANKS, strict=True)) | {"d": "kingdom"}
 _GTDB = re.compile(r"(?<=[a-z])_[A-Z]{1,2}\b")
@@ -42,7 +52,7 @@ _SEX = re.compile(r"^(.+ .+?) (?:(?:sub)?adult|immature|imm|juvenile|juv|(?:fe)?
 _SUBGENUS = re.compile(r"^[A-Z][a-z]+ \(([A-Z][a-z]+)\) ([a-z-]{3,})")
 _WITHIN = re.compile(r"[(\[{][^()\[\]{}]*[)\]}]\s*[^\W\d_]")  # "Rattus (Mastomys) natalensis"
 _DENIED = re.compile(r"^\W*(?:not?|non|without|like|parasite|mosaic)\b")
-_EITHER = re.compile(r"\s+(?:and|or|vs\.?|versus|&)\s+|\s*/\s*|[,;]\s+(?=[A-Z][a-z]+ [a-z]{3,}$)")
+_EITHER = re.compile(r"\s+(?:and|or|vs\.?|versus|[&+])\s+|\s*/\s*|[,;]\s+(?=[A-Z][a-z]+ [a-z]{3,}$)")
 _CROSS = re.compile(r"\s+[xX×]\s+")
 
 
@@ -139,10 +149,13 @@ def _shape(label: str) -> _Shape:
         return _Shape(label)
     label = unquote(label) if "%" in label else label
     label = _SYNSET.sub("", label.strip())
+    if len(label) > MAX_CHARS:
+        return _Shape("")
     line = _line(label)
     if line is not None:
         return line
-    text = clean_label(label.replace("___", ": "))
+    text = clean_label(_SUFFIX.sub("", label).replace("___", ": ").replace(" cfr. ", " cf. "))
+    text = _NOMINATE.sub(r"\1 \3", _RANK_WORD.sub("", text))
     text = _COPY.sub("", _NUMBER.sub("", text)).lstrip("†‡*+ ")
     if " " not in text:
         text = _JOINED.sub(" ", text)
@@ -162,7 +175,8 @@ def _doubtful(text: str) -> str:
 
 def _others(text: str) -> list[str]:
     """Return the other texts of a label that may be its name: before and after a sign, or without its sex."""
-    others = []
+    grouped = _GROUPED.match(text)
+    others = [grouped[1]] if grouped else []
     tail = _TAIL.search(text)
     if tail and not _DENIED.match(text[tail.end() :]) and not _WITHIN.match(text[tail.end() - 1 :]):
         others.append(text[: tail.start()])
@@ -195,8 +209,15 @@ def _sides(text: str) -> list[str]:
 
 def _line(label: str) -> _Shape | None:
     """Read a label that gives its ranks one after the other, or with their letters; None if it is no such line."""
-    inaturalist = _INATURALIST.fullmatch(label)
-    if inaturalist:
+    camera = _CAMERA.match(label)
+    if camera:
+        ranks = dict(zip(RANKS[2:], map(capitalise, camera[1].split(";")), strict=True))
+        ranks["species"] = ranks["species"].lower()
+        shape = _of_ranks({rank: name for rank, name in ranks.items() if name})
+        shape.others = [camera[2]] if shape.text and camera[2] else []
+        return shape
+    inaturalist = _INATURALIST.fullmatch(label if label[:1].isdigit() else f"_{label}")
+    if inaturalist and kingdom_of(inaturalist[1].split("_")[1]):
         names = inaturalist[1].split("_")[1:]
         epithet = inaturalist[2].replace("_", " ").strip()
         ranks = (*RANKS[:5], "genus")[: len(names)] if len(names) == 6 else ("kingdom", *RANKS[2:6])

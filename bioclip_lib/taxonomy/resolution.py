@@ -158,7 +158,8 @@ def _check(raw: pd.DataFrame, backbones: Sequence[Backbone]) -> None:
 
 def _distinct(raw: pd.DataFrame) -> pd.DataFrame:
     """Return the distinct names of each source in their contexts, with a common name where a row gives one."""
-    names = pd.DataFrame({"source": raw["source"] if "source" in raw else "", "verbatim_name": raw["verbatim_name"]})
+    verbatim = raw["verbatim_name"].astype(object).map(lambda name: "" if pd.isna(name) else str(name))
+    names = pd.DataFrame({"source": raw["source"] if "source" in raw else "", "verbatim_name": verbatim})
     names = pd.concat([names.fillna(""), _said(raw)], axis=1).assign(context=context_of(raw))
     names["given_name"] = raw["common_name"].fillna("") if "common_name" in raw else ""
     names = names.reset_index(drop=True).sort_values("given_name", ascending=False, kind="stable")

@@ -171,3 +171,11 @@ def test_looser_rules_read_contexts_as_the_strict_ones_do():
     families = ["Paridae", "paridae", "Paridae Vigors, 1825", "<i>Paridae</i>"]
     found = resolve(pd.DataFrame({"source": "s", "verbatim_name": "Great_Tit", "family": families}))
     assert found["scientific_name"].tolist() == ["Parus major"] * 4
+
+
+def test_what_is_no_text_or_too_long_is_a_row_with_its_reason():
+    names = [1.5, True, b"x", None, "x" * 250_000]
+    table = resolve(pd.DataFrame({"verbatim_name": names}))
+    assert table["verbatim_name"].tolist() == ["1.5", "True", "b'x'", "", "x" * 250_000]
+    assert set(table["name_status"]) == {"unresolved"} and (table["reason"] != "").all()
+    assert "more than 300 characters" in table["reason"].iloc[-1]
