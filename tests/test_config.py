@@ -85,7 +85,7 @@ IMPOSSIBLE = [
     ("data.max_unreadable", 1.5, "give a number from 0 to 1"),
     ("data.synthetic.n_species", 3, "give a number from 4 to 1e6"),
     ("data.synthetic.n_images", 100, "take at least 2 a species"),
-    ("data.synthetic.image_size_px", 0, "give a number from 8"),
+    ("data.synthetic.image_size_px", 15, "give a number from 16"),
     ("data.synthetic.convergence", -0.1, "give a number from 0 to 1"),
     ("data.synthetic.noise", "inf", "give a number from 0 to 100"),
     ("split.val_fraction", 1, "give a number from 0 up, below 1"),

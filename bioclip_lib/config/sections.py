@@ -25,7 +25,7 @@ class SyntheticConfig(Section):
 
     n_species: int = setting(120, "at least one a kingdom", "[4, 1e6]")
     n_images: int = setting(10_000, "at least two a species", "[8, 1e9]")
-    image_size_px: int = setting(64, "side of an image", "[8, 4096]")
+    image_size_px: int = setting(64, "side of an image", "[16, 4096]")
     convergence: float = setting(0.15, "share of each trait that is redrawn independently of ancestry", "[0, 1]")
     noise: float = setting(1.0, "scale of pose, light, background and individual variation", "[0, 100]")
     shuffle_traits: bool = setting(False, "the control: genomes permuted over species")

@@ -13,7 +13,6 @@ from PIL import Image
 
 from .. import RANKS
 from ..config import SyntheticConfig
-from ..errors import InputError
 from ..run import atomic
 from .canvas import PLANS, TRAITS
 from .names import common_names, name_nouns, name_taxa
@@ -73,11 +72,6 @@ def grow_tree(config: SyntheticConfig, seed: int = 0) -> TreeOfLife:
     -------
     TreeOfLife
 
-    Raises
-    ------
-    InputError
-        For fewer than 4 species, fewer than 2 images a species, or a convergence outside [0, 1].
-
     Notes
     -----
     A trait is Brownian motion with variance `RANK_VARIANCE` a rank. `convergence` is 1 - Pagel's lambda (Pagel 1999,
@@ -89,7 +83,6 @@ def grow_tree(config: SyntheticConfig, seed: int = 0) -> TreeOfLife:
     >>> len(tree.taxa), int(tree.taxa["n_images"].sum()), int(tree.taxa["kingdom"].nunique())
     (24, 720, 4)
     """
-    _check(config)
     tree_rng, trait_rng, name_rng, count_rng, shuffle_rng = (np.random.default_rng([seed, k]) for k in range(5))
     nodes = grow_ranks(config.n_species, tree_rng)
     plans = [PLANS[kingdom] for kingdom in nodes["kingdom"]]
@@ -102,17 +95,6 @@ def grow_tree(config: SyntheticConfig, seed: int = 0) -> TreeOfLife:
     if config.shuffle_traits:
         genomes = genomes[derange(len(genomes), shuffle_rng)]
     return TreeOfLife(taxa, genomes, config)
-
-
-def _check(config: SyntheticConfig) -> None:
-    if config.n_species < len(PLANS):
-        raise InputError(f"data.synthetic.n_species is {config.n_species}; take at least {len(PLANS)}, one a kingdom")
-    if config.n_images < 2 * config.n_species:
-        raise InputError(
-            f"data.synthetic.n_images is {config.n_images} for {config.n_species} species; take at least 2 a species"
-        )
-    if not 0 <= config.convergence <= 1:
-        raise InputError(f"data.synthetic.convergence is {config.convergence}; take a share from 0 to 1")
 
 
 def grow_ranks(n_species: int, rng: np.random.Generator) -> pd.DataFrame:
