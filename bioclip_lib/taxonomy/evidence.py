@@ -90,7 +90,7 @@ def _strong(label: Label) -> Iterator[Lookup]:
     """Look for names to the letter, in the whole label and then in its parts."""
     if label.sides and not label.whole.parsed.is_formula:
         yield _english(label.whole)
-        yield Lookup("two taxa", label.text, _nothing, sides=label.sides)
+        yield from (Lookup("two taxa", label.text, _nothing, sides=sides) for sides in label.sides)
     for part in label.parts:
         if part is not label.whole and morphotypes.is_denied(label.whole.words):
             return

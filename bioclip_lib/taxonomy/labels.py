@@ -5,6 +5,7 @@ name from something else (sex, view, locality, another name of the same taxon), 
 numbers, counters, daggers and ranked lines ("k__Animalia;...") are read here. Looks nothing up.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -76,7 +77,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Label:
-    """A label: its parts, the likeliest first; the sides of "A and B"; the ranks that it gives itself.
+    """A label: its parts, the likeliest first; the sides of "A and B", in each way to read them; its own ranks.
 
     `at_least` is the genus that a name below it leaves ("Carex subg. Vignea"), and why.
     """
@@ -84,7 +85,7 @@ class Label:
     verbatim: str
     text: str
     parts: tuple[Part, ...]
-    sides: tuple[Part, ...] = ()
+    sides: tuple[tuple[Part, ...], ...] = ()
     said: tuple[tuple[str, str], ...] = ()
     at_least: tuple[str, str] = ("", "")
 
@@ -107,7 +108,7 @@ def plain_label(text: str) -> Label | None:
 class _Shape:
     text: str
     others: list[str] = field(default_factory=list)
-    sides: list[str] = field(default_factory=list)
+    sides: list[list[str]] = field(default_factory=list)
     said: dict[str, str] = field(default_factory=dict)
     at_least: tuple[str, str] = ("", "")
 
@@ -115,7 +116,7 @@ class _Shape:
 def read_labels(labels: Sequence[str]) -> list[Label]:
     """Read labels; all names in them are parsed in one batch."""
     shapes = [_shape(label) for label in labels]
-    texts = dict.fromkeys(text for s in shapes for text in (s.text, *s.others, *s.sides))
+    texts = dict.fromkeys(text for s in shapes for text in (s.text, *s.others, *itertools.chain(*s.sides)))
     spellings = {text: _spellings(text) for text in texts}
     distinct = list(dict.fromkeys(spelling for group in spellings.values() for spelling in group))
     parsed = dict(zip(distinct, parse_names(distinct), strict=True))
@@ -128,7 +129,7 @@ def read_labels(labels: Sequence[str]) -> list[Label]:
             label,
             s.text,
             tuple(parts[text] for text in dict.fromkeys((s.text, *s.others))),
-            tuple(parts[text] for text in s.sides),
+            tuple(tuple(parts[text] for text in sides) for sides in s.sides),
             tuple(s.said.items()),
             s.at_least,
         )
@@ -191,7 +192,7 @@ def _others(text: str) -> list[str]:
     return [other.strip() for other in others if other.strip() not in ("", text)]
 
 
-def _sides(text: str) -> list[str]:
+def _sides(text: str) -> list[list[str]]:
     """Return the names that a label joins with "and", "or", "vs" or a stroke; none if it is one name."""
     sides = [side.strip() for side in _EITHER.split(text)]
     if len(sides) == 1 and _CROSS.search(text) and not re.search(r"[a-z]\s+[xX×]\s+[a-z]", text):
@@ -201,10 +202,13 @@ def _sides(text: str) -> list[str]:
     genus = sides[0].partition(" ")[0]
     is_short = [side.isalpha() and side.islower() and " " in sides[0] and genus[:1].isupper() for side in sides]
     abbreviated = re.compile(rf"^{re.escape(genus[:1])}\.\s*(?=[a-z])")
-    return [
+    written = [
         f"{genus} {side}" if short else abbreviated.sub(f"{genus} ", side)
         for side, short in zip(sides, is_short, strict=True)
     ]
+    *_, last = _PARENTHESES.sub("", sides[-1]).split(" ")
+    shared = [_PARENTHESES.sub("", s) if " " in s else f"{s} {last}" for s in sides]  # "Greater/Lesser Scaup"
+    return [shared, written] if "/" in text and " " in sides[-1] and " " not in sides[0] else [written]
 
 
 def _line(label: str) -> _Shape | None:
