@@ -27,7 +27,7 @@ from .errors import InputError
 from .evaluation import metrics
 from .files import archives
 from .run import REPOSITORY, Run, open_run, remove, write_json
-from .sources import read
+from .sources import look, read
 
 FIRST_EVALUATION = "04_"  # from this notebook on, models are asked
 NOTEBOOKS = REPOSITORY / "notebooks"
@@ -44,9 +44,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--names", default="", help="CSV that says what the class names mean")
     parser.add_argument("--unfreeze", action="store_true", help="train the image tower too")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="any setting, as in train.steps=100")
+    parser.add_argument("--look", action="store_true", help="say how the photographs would be read, and stop")
     args = parser.parse_args(argv)
     try:
         config = load_config(args.profile, settings_from(args))
+        if args.look:
+            print(look(config.data))
+            return 0
         return reproduce(config, args.run)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -54,28 +54,7 @@ _lock = threading.Lock()
 
 
 def open_archive(path: str | Path) -> Archive:
-    """Return the members of an archive; indexed when first asked for, and again when the file changes.
-
-    Parameters
-    ----------
-    path : str or Path
-        Of a suffix in `ARCHIVE_SUFFIXES`.
-
-    Returns
-    -------
-    Archive
-        Folders are left out; links, devices and the like are members with a problem.
-
-    Raises
-    ------
-    ArchiveError
-        If the file is missing or cannot be read at all.
-
-    Notes
-    -----
-    A tar is indexed by reading its headers, a zip by its directory. A tar.gz is decompressed once from end to end, in
-    memory and a block at a time (`files.gzips`).
-    """
+    """Return the members of an archive, indexed when first asked for, and again when the file changes."""
     path = Path(path)
     try:
         status = path.stat()
@@ -209,21 +188,7 @@ def in_compressed_tar(location: str) -> bool:
 
 
 def reading_order(locations: Sequence[str]) -> list[int]:
-    """Return the order in which to read images: archive by archive, in each from front to end.
-
-    Parameters
-    ----------
-    locations : sequence of str
-
-    Returns
-    -------
-    list of int
-        A permutation of ``range(len(locations))``; plain files keep their order, before the archives.
-
-    Notes
-    -----
-    A tar.gz is decoded once in this order, at every access by half the distance of two checkpoints in any other.
-    """
+    """Return the order in which to read images: plain files, then archive by archive, each from front to end."""
     keys: list[tuple] = []
     for i, location in enumerate(locations):
         inside = split_location(location)
@@ -241,25 +206,7 @@ def _offset(path: str, name: str) -> int:
 
 
 def read_member(path: str | Path, name: str, max_bytes: int) -> bytes:
-    """Read one member of an archive.
-
-    Parameters
-    ----------
-    path : str or Path
-    name : str
-        As in ``open_archive(path).members``; of an Arrow file ``<column>/<row>``.
-    max_bytes : int
-        A larger member is refused before it is read.
-
-    Returns
-    -------
-    bytes
-
-    Raises
-    ------
-    ArchiveError
-        With the reason.
-    """
+    """Read one member (of an Arrow file ``<column>/<row>``) of at most so many bytes; `ArchiveError` says why not."""
     if str(path).lower().endswith(ARROW_SUFFIX):
         return read_arrow_image(path, name, max_bytes)
     archive, member = _usable_member(path, name)

@@ -65,17 +65,7 @@ class _Cursor:
 
 
 class GzipPass:
-    """The sequential pass over a gzip file, as a file object for `tarfile`; leaves checkpoints.
-
-    Parameters
-    ----------
-    path : Path
-
-    Raises
-    ------
-    ArchiveError
-        While reading, where the file is truncated, corrupt, or expands more than `MAX_RATIO` times.
-    """
+    """The sequential pass over a gzip file, as a file object for `tarfile`; leaves checkpoints, refuses bombs."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
@@ -126,16 +116,8 @@ class GzipPass:
 
 
 class GzipReader:
-    """Reads at any place of a gzip file, from several threads.
+    """Reads at any place of a gzip file, from several threads, by the checkpoints of a `GzipPass`.
 
-    Parameters
-    ----------
-    path : Path
-    checkpoints : list of (int, int, decoder)
-        Of a `GzipPass`.
-
-    Notes
-    -----
     A read decodes from the nearest checkpoint before it, or goes on where an earlier read ended: reading in the order
     of the file costs one pass, reading in random order half the distance of two checkpoints an access.
     """

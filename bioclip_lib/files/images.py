@@ -50,22 +50,7 @@ class ImageError(ValueError):
 
 
 def read_bytes(location: str | Path) -> bytes:
-    """Read a file of at most `MAX_BYTES`.
-
-    Parameters
-    ----------
-    location : str or Path
-        A path, or ``path/to.tar::member`` (``.tar``, ``.tar.gz``, ``.tgz``, ``.zip``).
-
-    Returns
-    -------
-    bytes
-
-    Raises
-    ------
-    ImageError
-        Where it is missing, empty, too large, or not a regular file.
-    """
+    """Read a file, or ``path/to.tar::member``, of at most `MAX_BYTES`; `ImageError` with the reason."""
     inside = split_location(str(location))
     if inside is not None and Path(inside[0]).is_file():
         try:
@@ -95,23 +80,7 @@ def _read_file(path: Path) -> bytes:
 
 
 def open_image(location: str | Path, short_side_px: int | None = None) -> Image.Image:
-    """Open an image file as an upright 8-bit RGB image.
-
-    Parameters
-    ----------
-    location : str or Path
-    short_side_px : int, optional
-        A JPEG may be decoded at 1/2, 1/4 or 1/8 scale as long as its short side does not fall below this.
-
-    Returns
-    -------
-    PIL.Image.Image
-        Mode RGB, fully decoded.
-
-    Raises
-    ------
-    ImageError
-        With the reason: file not found, zero bytes, not an image, truncated, too large, too narrow, unreadable.
+    """Open an image file as an upright 8-bit RGB image; a JPEG at 1/2, 1/4 or 1/8 scale, its short side no shorter.
 
     Notes
     -----

@@ -33,28 +33,7 @@ def find_metadata(root: Path) -> Path | None:
 
 
 def read_bioscan(path: str | Path) -> pd.DataFrame:
-    """Read BIOSCAN-1M or BIOSCAN-5M.
-
-    Parameters
-    ----------
-    path : str or Path
-        The folder with ``BIOSCAN_Insect_Dataset_metadata.tsv`` (1M) or ``BIOSCAN_5M_Insect_Dataset_metadata.csv``
-        (5M) and one of the image packages, unpacked or as zips.
-
-    Returns
-    -------
-    pd.DataFrame
-        The raw table; ``source`` is ``bioscan``, ``source_id`` the processid.
-
-    Raises
-    ------
-    InputError
-        If there is no metadata table, it lacks the processid, or no image can be read.
-
-    Notes
-    -----
-    Of several packages of one image the first of `PACKAGES` is taken, the one that BioCLIP used.
-    """
+    """Read BIOSCAN-1M or 5M; of several packages of one image the first of `PACKAGES` is taken, as BioCLIP did."""
     root = Path(path).expanduser().resolve()
     metadata = find_metadata(root)
     if metadata is None:

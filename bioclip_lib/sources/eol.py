@@ -35,29 +35,7 @@ def find_manifests(root: Path) -> list[Path]:
 
 
 def read_eol(path: str | Path) -> pd.DataFrame:
-    """Read EOL media.
-
-    Parameters
-    ----------
-    path : str or Path
-        The folder with images or archives of them, the media manifest (one or several CSV files), ``taxon.tab``, and
-        ``vernacularnames.csv`` if there is one.
-
-    Returns
-    -------
-    pd.DataFrame
-        The raw table; ``source`` is ``eol``, ``source_id`` is ``<content>_<page>``.
-
-    Raises
-    ------
-    InputError
-        If there is neither a manifest nor an image, or none that can be read.
-
-    Notes
-    -----
-    An image belongs to the page that its file name states; content ids change over the years, pages hardly.
-    A page that ``taxon.tab`` lacks leaves the name empty.
-    """
+    """Read EOL media; ``source_id`` is ``<content>_<page>``, and the page, whose id hardly changes, gives the name."""
     root = Path(path).expanduser().resolve()
     manifests = find_manifests(root)
     files, damaged = find_images(root)
@@ -112,25 +90,7 @@ def _read(path: Path, columns: tuple[str, ...], what: str) -> pd.DataFrame:
 
 
 def read_vernaculars(path: Path, pages: set[str]) -> dict[str, str]:
-    """Read the English name of EOL pages from a ``vernacularnames.csv``.
-
-    Parameters
-    ----------
-    path : Path
-    pages : set of str
-        EOL page ids.
-
-    Returns
-    -------
-    dict of page id to str
-        The name that EOL prefers, then any other; among equals the first of the alphabet, so that a table in another
-        order gives the same.
-
-    Raises
-    ------
-    InputError
-        If the table lacks a column.
-    """
+    """Read the English name of EOL pages: the one that EOL prefers, then the first of the alphabet."""
     table = _read(path, _VERNACULARS, "vernacular names")
     table = table[table["language_code"].isin(("eng", "en")) & table["page_id"].isin(pages)]
     table = table[table["vernacular_string"] != ""].assign(other=table["is_preferred_by_eol"] == "")
@@ -139,24 +99,7 @@ def read_vernaculars(path: Path, pages: set[str]) -> dict[str, str]:
 
 
 def read_pages(path: Path, pages: set[str]) -> pd.DataFrame:
-    """Read the names and ranks of EOL pages from a ``taxon.tab``.
-
-    Parameters
-    ----------
-    path : Path
-    pages : set of str
-        EOL page ids; others are not resolved.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``verbatim_name`` (with authors, as EOL has it) and the seven ranks, indexed by page id.
-
-    Raises
-    ------
-    InputError
-        If the table lacks a column.
-    """
+    """Read names (with authors) and the seven ranks of EOL pages from a ``taxon.tab``, indexed by page id."""
     table = _read(path, _TAXA, "Dynamic Hierarchy")
     taxa = {
         row[0]: (row[1], row[4] or row[2], row[3].lower())

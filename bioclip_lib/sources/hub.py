@@ -55,29 +55,7 @@ def _is_image_type(kind: pa.DataType) -> bool:
 
 
 def read_dataset(path: str | Path) -> pd.DataFrame:
-    """Read an image data set of the library `datasets`.
-
-    Parameters
-    ----------
-    path : str or Path
-        A folder of ``save_to_disk``, an imagefolder (images and ``metadata.csv``), a Parquet file or a folder of
-        them, or the name of a data set on the hub.
-
-    Returns
-    -------
-    pd.DataFrame
-        The raw table, split by split, with the split's name in ``source_split``; ``source_id`` is
-        ``<split>/<number>``.
-
-    Raises
-    ------
-    InputError
-        If it cannot be loaded (a hub name without network, say), or has no image column or no column of names.
-
-    Notes
-    -----
-    Imagefolders and Parquet go through the cache of `datasets`, which copies the images of Parquet files there.
-    """
+    """Read an image data set of the library `datasets`, split by split; ``source_id`` is ``<split>/<number>``."""
     roots = _roots(path)
     rows = [_split_rows(split, data, str(path), roots) for split, data in _load(path).items()]
     source = Path(path).stem or str(path)

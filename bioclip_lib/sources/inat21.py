@@ -29,27 +29,7 @@ def is_inat21(root: Path) -> bool:
 
 
 def read_inat21(path: str | Path) -> pd.DataFrame:
-    """Read iNat21.
-
-    Parameters
-    ----------
-    path : str or Path
-        The folder with ``train.json`` (``train_mini.json``, ``val.json``) or class folders, and the images.
-
-    Returns
-    -------
-    pd.DataFrame
-        The raw table; ``source`` is ``inat21``, ``source_id`` the path ``<class folder>/<file>``.
-
-    Raises
-    ------
-    InputError
-        If the annotations cannot be parsed, or no image can be read.
-
-    Notes
-    -----
-    Where train.json and train_mini.json list one image, the second row gets a problem.
-    """
+    """Read iNat21; ``source_id`` is ``<class folder>/<file>``; of an image listed again the first row stands."""
     root = Path(path).expanduser().resolve()
     files, damaged = find_images(root)
     file_keys = pd.DataFrame({"path": _last_two(files["path"])})

@@ -122,27 +122,10 @@ def match_images(
     *,
     missing: str = "image not found",
 ) -> pd.DataFrame:
-    """Give each row of a data set's table its image file, and each file without a row a row.
+    """Give each row of a data set's table its image file, by keys tried from left to right ('' names none).
 
-    Parameters
-    ----------
-    table : pd.DataFrame
-        n rows with ``source``, ``source_id``, ``verbatim_name`` and whatever of the optional columns there is; may
-        have a ``problem`` of its own.
-    keys : pd.DataFrame
-        n rows; each column is a way to name the image, tried from left to right; '' names none.
-    files : pd.DataFrame
-        m rows, of `find_images`.
-    file_keys : pd.DataFrame
-        m rows, the same columns.
-    missing : str
-        The problem of a row without an image.
-
-    Returns
-    -------
-    pd.DataFrame
-        The raw table: the n rows in their order, then the files that no row names. A row that is listed again gets
-        ``#2`` in its ``source_id``, and a problem.
+    The raw table: the rows in their order, then the files that no row names. A row that is listed again gets ``#2`` in
+    its ``source_id``, and a problem.
     """
     place = pd.Series(-1, index=table.index)
     for column in keys:
@@ -223,14 +206,7 @@ def missing_reason(damaged: dict[str, str], gone: Iterable[str] = (), what: str 
 
 
 def lineage(table: pd.DataFrame, binomial: bool = True) -> pd.DataFrame:
-    """Return the seven ranks of a table, species as the epithet, and ``verbatim_name``: the deepest name there is.
-
-    Parameters
-    ----------
-    table : pd.DataFrame
-        Any of the ranks; ``species`` is an epithet or "Genus epithet".
-    binomial : bool
-        False where a species of several words is an epithet as it stands, ``sp. BOLD:AAA1234`` among them.
+    """Return the seven ranks, species as the epithet, and ``verbatim_name``, the deepest; `binomial`: split a species.
 
     Examples
     --------

@@ -18,13 +18,15 @@ from .read import Reading, read_names, reading_of
 _N_SHOWN = 5
 
 
-def look(data: DataConfig) -> str:
+def look(data: DataConfig, raw: pd.DataFrame | None = None) -> str:
     """Say in a few lines what lies at an address and how it is read, before anything is built.
 
     Parameters
     ----------
     data : DataConfig
         As for `read_source`.
+    raw : pd.DataFrame, optional
+        What `read_source` returned; read here without it.
 
     Returns
     -------
@@ -38,7 +40,7 @@ def look(data: DataConfig) -> str:
         As `read_source`.
     """
     reading = reading_of(data)
-    raw = reading.read()
+    raw = reading.read() if raw is None else raw
     lines = [f"{data.photos}: {reading.layout}"]
     if reading.tables:
         lines.append(f"read from: {_listed([path.name for path in reading.tables])}")

@@ -43,29 +43,7 @@ def find_catalog(root: Path) -> Path | None:
 
 
 def read_treeoflife(path: str | Path) -> pd.DataFrame:
-    """Read TreeOfLife-10M.
-
-    Parameters
-    ----------
-    path : str or Path
-        The folder with ``catalog.csv`` (or ``metadata/catalog.csv``) and the archives, at any depth.
-
-    Returns
-    -------
-    pd.DataFrame
-        The raw table in the catalog's order; ``source`` is ``eol``, ``inat21`` or ``bioscan``, ``source_id`` the
-        treeoflife_id.
-
-    Raises
-    ------
-    InputError
-        If there is no catalog, it lacks a column, or no image can be read.
-
-    Notes
-    -----
-    The catalog lists the images of ``train_small`` a second time; these rows get a problem, and the first one, that
-    of ``train``, stands. A common name that only repeats the scientific one is left out.
-    """
+    """Read TreeOfLife-10M in the order of its catalog; images of ``train_small`` are listed a second time there."""
     root = Path(path).expanduser().resolve()
     catalog = find_catalog(root)
     if catalog is None:

@@ -341,3 +341,15 @@ def test_coco_sequences_are_groups_and_two_taxa_are_said(tmp_path, jpeg):
     several, empty = "several taxa on one image", "image of no taxon (empty)"
     assert raw["problem"].tolist() == [several, several, empty, "", empty]
     assert raw["group"].tolist() == ["s0", "s0", "s0", "s1", "s1"]
+
+
+def test_the_command_line_looks_before_anything_is_built(tmp_path, jpeg, capsys):
+    from bioclip_lib.reproduce import main
+
+    root = folders(tmp_path, jpeg, "train/Blue_Jay/1.jpg", "test/Robin/2.jpg", "notes.csv")
+    assert main(["--profile", "photos", "--photos", str(root), "--look"]) == 0
+    said = capsys.readouterr().out
+    for line in ("class folders", "2 images, 2 names", "splits: test 1, train 1", "tables not used: notes.csv"):
+        assert line in said
+    assert main(["--profile", "photos", "--photos", str(tmp_path / "none"), "--look"]) == 2
+    assert look(config(root), read(root)) == look(config(root))
