@@ -7,17 +7,17 @@ them, with `checkpoints`. `adapt` has low-rank factors and compiled towers, `dis
 """
 
 from .batches import TrainData
-from .costs import estimate_cost, training_flops
+from .costs import cost_at_this_rate, training_summary
 from .data import load_training_data, start_projection
 from .loop import fit
 from .processes import train_in_processes
 
 __all__ = [
     "TrainData",
-    "estimate_cost",
+    "cost_at_this_rate",
     "fit",
     "load_training_data",
     "start_projection",
     "train_in_processes",
-    "training_flops",
+    "training_summary",
 ]

@@ -1,45 +1,69 @@
 """What training costs: floating-point operations of a step, and hours and energy of a recipe at a measured rate."""
 
+import dataclasses
 from collections.abc import Callable
 
+import pandas as pd
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..config import Config, load_config
 from ..model.encode import evaluating
 from ..model.text import encode_tokens
+from ..model.towers import build_model
+
+N_TOKENS = 40  # of the longest captions
 
 
-def estimate_cost(flops_per_pair: float, n_pairs: float, flops_per_s: float, watts: float) -> dict[str, float]:
-    """Estimate what a training costs on a machine that has been measured.
+def training_summary(log: pd.DataFrame, config: Config, n_images: int) -> pd.Series:
+    """Sum up the log of a training on so many images: what was seen, how fast, and what it waited for.
+
+    Examples
+    --------
+    >>> log = pd.DataFrame({"images_per_s": [10.0, 30.0], "data_wait": 0.5, "gpu_gib": 0.0})
+    >>> log = log.assign(duplicates=0.1, wall_s=9.0)
+    >>> training_summary(log, Config("mini"), n_images=128).to_dict()["epochs"]
+    2.0
+    """
+    seen = len(log) * min(config.train.batch_size, n_images)
+    return pd.Series(
+        {
+            "images seen": seen,
+            "epochs": round(seen / n_images, 1),
+            "images/s (median)": round(log["images_per_s"].median(), 1),
+            "of a step spent waiting for images (%)": round(100 * log["data_wait"].median(), 1),
+            "peak GPU memory (GiB)": round(log["gpu_gib"].max(), 1),
+            "same-class pairs in a batch (%)": round(100 * log["duplicates"].mean(), 1),
+            "wall time (s)": round(log["wall_s"].max(), 1),
+        }
+    )
+
+
+def cost_at_this_rate(model: torch.nn.Module, log: pd.DataFrame, n_pairs: float, watts: float = 100) -> pd.Series:
+    """Estimate what the model of the profile ``paper`` would cost on this machine, at the rate of a training here.
 
     Parameters
     ----------
-    flops_per_pair : float
-        Operations of one image-text pair, of `training_flops`.
+    model : open_clip model
+        What was trained, both towers.
+    log : DataFrame
+        Of `fit`.
     n_pairs : float
-        Pairs seen: images times epochs.
-    flops_per_s : float
-        What the machine sustains in training: images/s there times the operations of a pair there.
+        Pairs that the large model is to see: images times epochs.
     watts : float
         What the machine draws under load; not measured here.
 
     Returns
     -------
-    dict
-        ``hours`` and ``kWh``.
-
-    Notes
-    -----
-    A larger model usually sustains more of a machine's rate than a small one, so this errs on the high side.
-
-    Examples
-    --------
-    >>> estimate_cost(1e9, 3.6e6, 1e12, 500)
-    {'hours': 1.0, 'kWh': 0.5}
+    Series
+        ``GFLOP/s sustained here``, ``hours`` and ``kWh``: high estimates, as a larger model usually sustains more.
     """
-    hours = flops_per_pair * n_pairs / flops_per_s / 3_600
-    return {"hours": hours, "kWh": hours * watts / 1_000}
+    sizes = dataclasses.replace(load_config("paper").model, pretrained="")  # its architecture, without its weights
+    ours, theirs = (training_flops(each, 1, 1, N_TOKENS) for each in (model, build_model(sizes)))
+    sustained = log["images_per_s"].median() * ours
+    hours = theirs * n_pairs / sustained / 3_600
+    return pd.Series({"GFLOP/s sustained here": sustained / 1e9, "hours": hours, "kWh": hours * watts / 1_000})
 
 
 def training_flops(model: torch.nn.Module, n_images: int, n_texts: int, n_tokens: int) -> int:
