@@ -5,6 +5,7 @@ to its table; what is not there is looked for below the table's folder by the en
 without a column of paths or names, and one none of whose images is there.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -61,7 +62,13 @@ def read_tables(root: Path, paths: list[Path], source: str) -> pd.DataFrame:
 def _checked(raw: pd.DataFrame, path: Path, table: pd.DataFrame | None) -> pd.DataFrame:
     """Return the rows; `InputError` where none of their images is there."""
     if len(raw) and (raw["problem"] != "").all():
-        column = "" if table is None else next((name for name in PATH_COLUMNS if name in table), "")
+        column = "" if table is None else next((name for name in (*PATH_COLUMNS, "address") if name in table), "")
+        if column == "address":
+            first = table[column].iloc[0]
+            raise InputError(
+                f"none of the {len(raw)} images whose addresses {path} lists is below {path.parent} (first: {first}); "
+                "download them there, under the name that ends the address or its id"
+            )
         raise InputError(
             f"none of the {len(raw)} images listed in {path} exists (first: {raw['location'].iloc[0] or 'no path'}); "
             f"paths are relative to {path.parent}: correct column {column!r}, put the images below that folder, or "
@@ -139,15 +146,24 @@ def _searched(
 
 def listings_beside(root: Path) -> list[Path]:
     """Return the tables in a folder, or in a folder of it, that list images with their names."""
-    found = [path for pattern in ("*", "*/*") for path in sorted(root.glob(pattern)) if _may_list(path)]
+    folders: list[str] = []
+    with contextlib.suppress(OSError), os.scandir(root) as entries:
+        folders += [entry.path for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    found = [path for folder in (str(root), *sorted(folders)) for path in _tables_in(folder)]
     listing = [path for path in found if _lists_images(path)]
     return [path for path in listing if path.parent == root] or listing
 
 
-def _may_list(path: Path) -> bool:
-    name = path.name.lower()
-    stem = name.partition(".")[0]
-    return name.endswith(TABLE_SUFFIXES) and not name.startswith(".") and stem not in _NO_LISTING and path.is_file()
+def _tables_in(folder: str) -> list[Path]:
+    """Return the tables in a folder, sorted, without a path object for each of a million images."""
+    found: list[str] = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:  # who reads its images says what is wrong with it
+        found += [entry.path for entry in entries if _may_list(entry.name.lower()) and entry.is_file()]
+    return [Path(path) for path in sorted(found)]
+
+
+def _may_list(name: str) -> bool:
+    return name.endswith(TABLE_SUFFIXES) and not name.startswith(".") and name.partition(".")[0] not in _NO_LISTING
 
 
 def _lists_images(path: Path) -> bool:

@@ -353,3 +353,12 @@ def test_the_command_line_looks_before_anything_is_built(tmp_path, jpeg, capsys)
         assert line in said
     assert main(["--profile", "photos", "--photos", str(tmp_path / "none"), "--look"]) == 2
     assert look(config(root), read(root)) == look(config(root))
+
+
+def test_a_table_of_addresses_finds_what_was_downloaded_or_says_what_to_download(tmp_path, jpeg):
+    rows = [f"https://m.org/photos/{i}/medium.jpg?x=1,Parus major" for i in (7001, 7002)]
+    (tmp_path / "t.csv").write_text("\n".join(["image_url,scientificName", *rows]))
+    with pytest.raises(InputError, match=r"none of the 2 images whose addresses .*7001/medium.jpg.*download them"):
+        read(tmp_path / "t.csv")
+    folders(tmp_path, jpeg, "photos/7002.jpg", "medium.jpg")
+    assert read(tmp_path / "t.csv")["problem"].tolist() == ["file not found", ""]
