@@ -1,11 +1,12 @@
 """Taxa as nested rectangles whose areas are their numbers of images: kingdom, phylum, class, order.
 
-Takes a catalog; returns a Figure. `squarify` and `lay_out` place the rectangles, without drawing.
+Takes a catalog; returns a Figure. `lay_out` places the rectangles, without drawing.
 """
 
 import matplotlib.colors
 import numpy as np
 import pandas as pd
+import squarify
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
@@ -21,70 +22,27 @@ _FONTS = {"phylum": ("bold", (8.5, 7.5, 6.5, 5.5)), "class": ("bold", (7, 6, 5))
 _PAD, _SLACK = 3.0, 1.06  # points around a label; what another resolution may add to its size
 
 
-def squarify(sizes: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
-    """Divide a box into rectangles of given shares that are as square as may be (Bruls, Huizing & van Wijk 2000).
-
-    Parameters
-    ----------
-    sizes : ndarray of shape (n,)
-        Positive, in falling order.
-    box : tuple of float
-        ``x, y, width, height``.
-
-    Returns
-    -------
-    ndarray of shape (n, 4), float64
-        ``x, y, width, height`` of each rectangle; areas are proportional to the sizes and fill the box.
-
-    Examples
-    --------
-    >>> squarify(np.array([2, 1, 1]), (0, 0, 4, 2)).tolist()
-    [[0.0, 0.0, 2.0, 2.0], [2.0, 0.0, 2.0, 1.0], [2.0, 1.0, 2.0, 1.0]]
-    """
-    x, y, width, height = map(float, box)
-    areas = np.asarray(sizes, dtype=np.float64) * (width * height / np.sum(sizes))
-    placed, start = [], 0
-    while start < len(areas):
-        side, end = min(width, height), start + 1
-        while end < len(areas) and _worst(areas[start : end + 1], side) <= _worst(areas[start:end], side):
-            end += 1
-        row = areas[start:end]
-        thick = row.sum() / side
-        offsets = np.concatenate([[0.0], np.cumsum(row / thick)])
-        for offset, length in zip(offsets[:-1], np.diff(offsets), strict=True):
-            tall = width >= height  # the row stands at the left of a wide box, lies on top of a tall one
-            placed.append((x, y + offset, thick, length) if tall else (x + offset, y, length, thick))
-        if width >= height:
-            x, width = x + thick, width - thick
-        else:
-            y, height = y + thick, height - thick
-        start = end
-    return np.array(placed).reshape(-1, 4)
-
-
-def _worst(row: np.ndarray, side: float) -> float:
-    """Return the largest ratio of sides in a row of areas along a side."""
-    total = row.sum()
-    return max(side**2 * row.max() / total**2, total**2 / (side**2 * row.min()))
-
-
 def lay_out(catalog: pd.DataFrame, width: float, height: float) -> pd.DataFrame:
     """Place the taxa of a catalog's usable images: a row a taxon of each rank of `DRAWN`, parents first."""
     kept = catalog[catalog["excluded"] == ""]
     rows = []
 
-    def divide(images: pd.DataFrame, depth: int, box: tuple[float, float, float, float]) -> None:
+    def divide(images: pd.DataFrame, depth: int, box: dict[str, float]) -> None:
         counts = images.groupby(DRAWN[depth])["n"].sum().reset_index()
         counts = counts.sort_values(["n", DRAWN[depth]], ascending=[False, True])
-        boxes = squarify(counts["n"].to_numpy(), box)
+        sizes = squarify.normalize_sizes(counts["n"].tolist(), box["dx"], box["dy"])
+        boxes = squarify.squarify(sizes, **box)  # as square as may be (Bruls, Huizing & van Wijk 2000)
         for place, (name, n, part) in enumerate(zip(counts[DRAWN[depth]], counts["n"], boxes, strict=True)):
             below = images[images[DRAWN[depth]] == name]
-            rows.append((DRAWN[depth], name, below[DRAWN[0]].iloc[0], n, *part, place))
+            place_of = {"x": part["x"], "y": part["y"], "width": part["dx"], "height": part["dy"], "place": place}
+            keys = {"rank": DRAWN[depth], "name": name, "kingdom": below[DRAWN[0]].iloc[0], "n_images": n}
+            rows.append({**keys, **place_of})
             if depth + 1 < len(DRAWN):
-                divide(below, depth + 1, tuple(part))
+                divide(below, depth + 1, part)
 
     if len(kept):
-        divide(kept.groupby(list(DRAWN)).size().rename("n").reset_index(), 0, (0.0, 0.0, width, height))
+        counts = kept.groupby(list(DRAWN)).size().rename("n").reset_index()
+        divide(counts, 0, {"x": 0.0, "y": 0.0, "dx": width, "dy": height})
     columns = ["rank", "name", "kingdom", "n_images", "x", "y", "width", "height", "place"]
     return pd.DataFrame(rows, columns=columns)
 
