@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 from PIL import Image
 
 from .errors import InputError
@@ -92,6 +93,11 @@ def _counts(n: pd.Series) -> str:
     """Format the number of images, or its range where models were asked different ones."""
     low, high = int(n.min()), int(n.max())
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def or_say(table: pd.DataFrame, sentence: str) -> pd.DataFrame | Markdown:
+    """Return a table to be shown or, where it has no row, a sentence that says what this means."""
+    return table if len(table) else Markdown(f"*{sentence}*")
 
 
 def figure_index(run: Run) -> pd.DataFrame:

@@ -67,7 +67,7 @@ def test_readme_shows_the_results_that_are_committed():
 @pytest.mark.parametrize("stem", ["05_few_shot", "07_embedding_maps", "08_hierarchy_probes"])
 def test_further_models_are_asked_wherever_images_alone_are_needed(stem):
     source = (REPOSITORY / "notebooks" / f"{stem}.ipynb").read_text()
-    assert "few_shot_contestants(config)" in source or "*config.evaluate.models" in source
+    assert "load_few_shot(run, config)" in source or "*config.evaluate.models" in source
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md"])

@@ -1,55 +1,52 @@
-"""How well a model names."""
+"""How well a model names: a catalog, features and class names in; scores with n, interval, chance and tests out.
 
-from .contestants import (
-    can_name,
-    class_encoder,
-    few_shot_contestants,
-    load_features,
-    text_encoder,
-    zero_shot_contestants,
-)
+`tasks` says which images and classes are asked, `contestants` who is asked (and computes features once), `zero_shot`
+names images and measures wrong names in the tree, `few_shot` draws folds that `classifiers` answer, `sets` asks the
+published sets as their numbers were, `metrics` writes metrics.csv, `leaderboard` lays results side by side;
+`statistics` has every interval and test.
+"""
+
+from .contestants import load_features, load_few_shot, load_zero_shot
 from .few_shot import compare_few_shot, draw_folds, eligible_classes, fold_scores, score_few_shot
-from .leaderboard import (
-    build_leaderboard,
-    compare_zero_shot,
-    percent_table,
-    ranks_over_sets,
-    read_published,
-    read_results,
-    write_leaderboard,
-)
+from .leaderboard import compare_zero_shot, percent_table, ranks_over_sets, read_board, score_table, write_leaderboard
 from .metrics import append_metrics, read_metrics
 from .sets import score_sets
-from .statistics import mean_interval
-from .zero_shot import calibration, mean_distances, mistake_distances, rank_accuracy, score_zero_shot, string_reports
+from .statistics import chance_bound, mean_interval
+from .tasks import unasked
+from .zero_shot import (
+    calibration,
+    mean_distances,
+    mistake_distances,
+    rank_accuracy,
+    score_zero_shot,
+    string_reports,
+)
 
 __all__ = [
     "append_metrics",
-    "build_leaderboard",
     "calibration",
-    "can_name",
-    "class_encoder",
+    "chance_bound",
     "compare_few_shot",
     "compare_zero_shot",
     "draw_folds",
     "eligible_classes",
-    "few_shot_contestants",
     "fold_scores",
     "load_features",
+    "load_few_shot",
+    "load_zero_shot",
     "mean_distances",
     "mean_interval",
     "mistake_distances",
     "percent_table",
     "rank_accuracy",
     "ranks_over_sets",
+    "read_board",
     "read_metrics",
-    "read_published",
-    "read_results",
     "score_few_shot",
     "score_sets",
+    "score_table",
     "score_zero_shot",
     "string_reports",
-    "text_encoder",
+    "unasked",
     "write_leaderboard",
-    "zero_shot_contestants",
 ]

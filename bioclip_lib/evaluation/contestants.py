@@ -86,8 +86,26 @@ def zero_shot_contestants(config: Config) -> list[str]:
     return [name for name in ("trained", "random_init", *config.evaluate.models) if can_name(config, name)]
 
 
+def load_zero_shot(run: Run, config: Config) -> tuple[dict[str, FeatureTable], dict[str, ClassEncoder]]:
+    """Return the features, and the encoders of class names, of all that can name images; none without test images."""
+    names = zero_shot_contestants(config) if _has_images(run) else []
+    return load_features(run, config, names), {name: class_encoder(run, config, name) for name in names}
+
+
+def load_few_shot(run: Run, config: Config) -> tuple[dict[str, FeatureTable], dict[str, Callable]]:
+    """Return the features of all contestants, and the text encoders of those that learned from texts."""
+    names = few_shot_contestants(config) if _has_images(run) else []
+    named = [name for name in names if name in ("trained", *config.evaluate.models) and can_name(config, name)]
+    return load_features(run, config, names), {name: text_encoder(run, config, name) for name in named}
+
+
+def _has_images(run: Run) -> bool:
+    """Tell whether a run has images to test on."""
+    return bool(set(EVALUATED_SPLITS) & set(read.read_index(run.shards)["split"]))
+
+
 def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, FeatureTable]:
-    """Return the feature tables of the named contestants, in the same order of images.
+    """Return the feature tables of the named contestants, in the same order of images; none of no names.
 
     Parameters
     ----------
@@ -116,6 +134,8 @@ def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, F
         raise InputError(
             f"unknown contestant {', '.join(unknown)}; choose from {', '.join(CONTESTANTS)}, or give a model's address"
         )
+    if not len(names):
+        return {}
     images = EvaluatedImages(run)
     special = {"pixels": _pixels, "frozen": _frozen}
     return {

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from ..run import REPOSITORY, write_json
+from ..run import REPOSITORY, Run, write_json
+from .contestants import CONTESTANTS
 from .metrics import KEYS, read_metrics
 from .statistics import COMPARED, compare, mcnemar, rank_table, with_holm
 
@@ -59,6 +60,13 @@ def read_published(path: str | Path = PUBLISHED_CSV) -> pd.DataFrame:
     if table["value"].isna().any() or (table["source"] == "").any():
         raise InputError(f"{path} has a row without a value or a source; fill it in or take it out")
     return table
+
+
+def read_board(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the leaderboard of one run, and those of its benchmark sets that differ from the published ones."""
+    sets = pd.read_csv(run.tables / "benchmark_sets.csv", index_col="set", keep_default_na=False)
+    board = build_leaderboard(read_results([run.metrics_csv]), read_published(), sets["differs"])
+    return board, sets.loc[sets["differs"] != "", ["title", "n_images", "differs"]]
 
 
 def build_leaderboard(results: pd.DataFrame, published: pd.DataFrame, differs: Mapping[str, str]) -> pd.DataFrame:
@@ -125,6 +133,39 @@ def percent_table(board: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
     return wide.reindex(columns=[column for column in order if column in wide.columns]).fillna("")
 
 
+def score_table(scores: pd.DataFrame, metrics: Sequence[str] = ("macro_top1", "top1")) -> pd.DataFrame:
+    """Lay out scores for a reader: a line a data set, task and metric, a column a model, value [interval] and chance.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Rows of metrics.csv.
+    metrics : sequence of str
+        In this order; accuracies are shown in percent.
+
+    Returns
+    -------
+    DataFrame of str
+        Indexed by data set, task and metric; '' where a model was not asked.
+    """
+    rows = scores[scores["metric"].isin(metrics)]
+    factor = rows["metric"].str.contains("top").map({True: 100, False: 1})
+    numbers = rows[["value", "ci_low", "ci_high", "chance"]].mul(factor, axis=0)
+    digits = [1 if f > 1 else 3 for f in factor]
+    cells = [f"{v:.{d}f} [{a:.{d}f}, {b:.{d}f}]" for d, (v, a, b, _) in zip(digits, numbers.to_numpy(), strict=True)]
+    keys = ["dataset", "task", "metric"]
+    wide = rows.assign(cell=cells).pivot(index=keys, columns="model", values="cell").fillna("")
+    chance = [f"{c:.{d}f}" for d, c in zip(digits, numbers["chance"], strict=True)]
+    counts = rows.assign(chance=chance).groupby(keys)[["chance", "n"]].first()
+    order = sorted(wide.index, key=lambda key: (key[0], key[1], list(metrics).index(key[2])))
+    return wide[in_order(wide.columns)].join(counts).loc[order]
+
+
+def in_order(models: Sequence[str]) -> list[str]:
+    """Return models as they are compared: the run's own, its baselines, then all others."""
+    return sorted(models, key=lambda name: (CONTESTANTS.index(name) if name in CONTESTANTS else len(CONTESTANTS), name))
+
+
 def ranks_over_sets(board: pd.DataFrame) -> pd.DataFrame:
     """Rank the models within each data set, by top-1, and average over the sets that all were asked.
 
@@ -167,11 +208,11 @@ def compare_zero_shot(predictions: pd.DataFrame, reference: str) -> pd.DataFrame
     """
     right = predictions.assign(correct=(predictions["class_key"] == predictions["predicted"]).astype(float))
     wide = right.pivot(index=["dataset", "part", "image_id", "class_key"], columns="model", values="correct")
-    if reference not in wide.columns:
+    if reference not in wide.columns and len(wide.columns) and reference != "trained":  # it may have learned no names
         raise InputError(f"no predictions of {reference}; there are those of {', '.join(map(str, wide.columns))}")
     rows = []
     for (dataset, part), group in wide.groupby(["dataset", "part"]):
-        for baseline in wide.columns.drop(reference):
+        for baseline in wide.columns.drop(reference) if reference in wide else ():
             both = group[[reference, baseline]].dropna()
             if both.empty:
                 continue

@@ -104,7 +104,7 @@ def _readable(name: str, config: Config) -> BenchmarkSet:
 def _score_set(run: Run, config: Config, loaded: BenchmarkSet, contestants: Mapping[str, Contestant]) -> pd.DataFrame:
     """Return the zero- and few-shot rows of all models on one set; a set without text type is asked few-shot alone."""
     name, images, text_type = loaded.name, loaded.images, loaded.facts["text_type"]
-    labels, candidates = images["class_key"].to_numpy(), np.unique(images["class_key"])
+    labels = images["class_key"].to_numpy()
     rows = []
     by_model = file_features(run, config, contestants, name, list(images["filepath"]))
     for model, values in by_model.items():
@@ -113,7 +113,7 @@ def _score_set(run: Run, config: Config, loaded: BenchmarkSet, contestants: Mapp
             strings = class_strings(class_table(images), text_type)
             weights = zero_shot.class_weights(strings, encoder, TEMPLATES)
             keys = {"model": model, "dataset": name, "task": "zero_shot"}
-            found = (values, labels, candidates, weights, encoder.logit_scale)
+            found = (values, labels, strings, weights, encoder.logit_scale)
             rows += zero_shot.score_candidates(keys, *found)[0]
         enough = images.groupby("class_key")["class_key"].transform("size").to_numpy() > max(config.evaluate.shots)
         if len(np.unique(labels[enough])) < 2:

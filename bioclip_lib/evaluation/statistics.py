@@ -120,9 +120,9 @@ def mean_interval(
 def difference_interval(values: np.ndarray, groups: np.ndarray | None = None) -> tuple[float, float]:
     """Return the interval of a mean of values in [-1, 1]: Student's t with the jackknife's error, G_eff - 1 degrees."""
     mean, error, n = jackknife(values, groups)
-    if error <= _ROUNDING:  # no group differs from another: see `mean_interval`
-        low, high = 2 * np.array(_binomial_interval((mean + 1) / 2, n, LEVEL)) - 1
-        return float(low), float(high)
+    if error <= _ROUNDING:  # no group differs from another: what n draws may have missed
+        missed = 1 - ((1 - LEVEL) / 2) ** (1 / n)
+        return float(mean - missed * (1 + mean)), float(mean + missed * (1 - mean))
     reach = stats.t.ppf((1 + LEVEL) / 2, n - 1) * error
     return float(max(-1.0, mean - reach)), float(min(1.0, mean + reach))
 
@@ -240,6 +240,14 @@ def _binomial_interval(share: float, n: float, level: float) -> tuple[float, flo
     low = stats.beta.ppf(tail, hits, n - hits + 1) if hits > _ROUNDING else 0.0
     high = stats.beta.isf(tail, hits + 1, n - hits) if n - hits > _ROUNDING else 1.0
     return float(low), float(high)
+
+
+def chance_bound(chance: pd.Series) -> np.ndarray:
+    """Return the mean accuracy over classes that names dealt out at random exceed in one of 10,000 cases.
+
+    Chance is one over the number of classes; at worst a model that knows nothing calls all images of a class the same.
+    """
+    return stats.binom.ppf(1 - 1e-4, np.round(1 / chance), chance) * chance.to_numpy()
 
 
 def p_value_interval(p_value: float, n_permutations: int) -> tuple[float, float]:

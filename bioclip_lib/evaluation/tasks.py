@@ -12,6 +12,7 @@ import pandas as pd
 
 from .. import RANKS
 from ..catalog.splits import class_rows, usable
+from ..config import EvaluateConfig
 from ..errors import InputError
 from ..model.features import FeatureTable
 from ..shards.captions import SHARD_TEXTS, name_string
@@ -19,6 +20,7 @@ from .statistics import mean_interval
 
 PARTS = {"test": "seen", "heldout_species": "unseen"}
 SCORE_COLUMNS = ["model", "dataset", "task", "metric", "value", "ci_low", "ci_high", "n", "seeds", "chance"]
+MIN_SPECIES = 4  # of a probe of hierarchy: fewer have too few pairs to correlate
 ASIS = "asis"
 """The text type that takes the label as published (``Tomato___Late_blight``), untouched."""
 Features = Mapping[str, FeatureTable]
@@ -87,3 +89,31 @@ def report_strings(strings: pd.Series) -> StringReport:
     named = strings[strings.str.strip() != ""]
     shared = {text: list(group.index) for text, group in named.groupby(named, sort=False) if len(group) > 1}
     return StringReport(len(strings), named.nunique(), list(strings.index.difference(named.index)), shared)
+
+
+def unasked(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
+    """Tell what cannot be asked of a catalog, and why.
+
+    Returns
+    -------
+    DataFrame
+        ``data set, question, why``: no row where everything can be asked.
+    """
+    images, rows = evaluated_images(table), []
+    if images.empty:
+        rows.append(("all", "any", "no image is kept for tests, of species seen or held out"))
+    for dataset, group in images.groupby("dataset"):
+        for part in PARTS.values():
+            n = group.loc[group["part"] == part, "class_key"].nunique()
+            if n < 2:
+                rows.append((dataset, f"naming {part} species", f"{n} of two classes have images for tests"))
+        enough = group.groupby("class_key").size() > max(config.shots)
+        if enough.sum() < 2:
+            why = f"{enough.sum()} of two classes have more than {max(config.shots)} images for tests"
+            rows.append((dataset, "few-shot", why))
+        species = group[group["rank"] == "species"].groupby("part")["class_key"].nunique()
+        for part in PARTS.values():
+            if species.get(part, 0) < MIN_SPECIES:
+                why = f"{species.get(part, 0)} of {MIN_SPECIES} species have images for tests"
+                rows.append((dataset, f"the hierarchy of {part} species", why))
+    return pd.DataFrame(rows, columns=["data set", "question", "why"])

@@ -20,6 +20,7 @@ from ..model.text import read_templates
 from ..taxonomy.ranks import correct_by_rank, tree_distance
 from .statistics import difference_interval, expected_calibration_error
 from .tasks import (
+    SCORE_COLUMNS,
     Features,
     class_strings,
     classes_of,
@@ -30,6 +31,7 @@ from .tasks import (
 )
 
 TOPS = (1, 3, 5)
+_PREDICTED = ["image_id", "class_key", "model", "dataset", "part", "predicted", "confidence"]
 N_BINS = 15  # of the expected calibration error
 _SCORES = 4_000_000  # image-class scores at a time, to bound the memory
 _IMAGES = 256  # at least so many at a time: fewer, and reading the weights takes longer than the products
@@ -163,7 +165,7 @@ def score_zero_shot(
     Raises
     ------
     InputError
-        If a set has no two classes to choose from, or features lack an image.
+        If no class of a set with something to choose from has a name of the text type, or features lack an image.
 
     Notes
     -----
@@ -176,11 +178,12 @@ def score_zero_shot(
         values = rows_of(features, images)
         for text_type in dict.fromkeys((*TEXT_TYPES, config.text_type)):
             reported = text_type == config.text_type
-            weights = class_weights(class_strings(classes, text_type), encoders[name], config.templates)
+            strings = class_strings(classes, text_type)
+            weights = class_weights(strings, encoders[name], config.templates)
             for (dataset, part), group in images.groupby(["dataset", "part"]):
-                candidates = np.unique(group["class_key"])
-                named = weights[weights.index.isin(candidates)]
-                if len(candidates) < 2 or len(named) < 2:  # nothing to choose from
+                candidates = strings[np.unique(group["class_key"])]
+                named = weights[weights.index.isin(candidates.index)]
+                if len(named) < 2:  # nothing to choose from
                     continue
                 task = f"zero_shot/{part}" + ("" if reported else f"/{text_type}")
                 scale = encoders[name].logit_scale if reported else None
@@ -190,11 +193,14 @@ def score_zero_shot(
                 if reported:
                     keys = {"model": name, "dataset": dataset, "part": part}
                     predictions.append(group[["class_key"]].assign(**keys, **picked).reset_index())
-    if not predictions:
+    choices = images.groupby(["dataset", "part"])["class_key"].nunique()
+    if not predictions and tables and (choices > 1).any():
         raise InputError(
             f"no data set has two classes with test images, seen or held out, and a name for evaluate.text_type="
             f"{config.text_type}; add classes, images or names, or choose another evaluate.text_type"
         )
+    if not predictions:  # nothing to choose from
+        return pd.DataFrame(columns=SCORE_COLUMNS), pd.DataFrame(columns=_PREDICTED)
     return pd.DataFrame(scores), pd.concat(predictions, ignore_index=True)
 
 
@@ -210,18 +216,18 @@ def score_candidates(
     keys: dict,
     features: np.ndarray,
     labels: np.ndarray,
-    candidates: Sequence[str],
+    candidates: pd.Series,
     weights: pd.DataFrame,
     logit_scale: float | None,
 ) -> tuple[list[dict], dict[str, np.ndarray]]:
     """Return the rows of images scored against the weights of named candidates, and what each image is called.
 
-    Without a scale there is no confidence and no calibration.
+    Candidates are strings by class, '' where there is none. Without a scale there is no confidence.
     """
     names, values = weights.index.to_numpy(), weights.to_numpy()
     ranked = names[zero_shot_predict(features, values, max(TOPS))]  # (n, k)
     hits = ranked == labels[:, None]
-    rows, picked = _accuracy_rows(keys, hits, labels, len(candidates)), {"predicted": ranked[:, 0]}
+    rows, picked = _accuracy_rows(keys, hits, labels, candidates), {"predicted": ranked[:, 0]}
     if logit_scale is not None:
         picked["confidence"] = zero_shot_confidence(features, values, logit_scale)
         over = picked["confidence"] - hits[:, 0]
@@ -231,13 +237,20 @@ def score_candidates(
     return rows, picked
 
 
-def _accuracy_rows(keys: dict, hits: np.ndarray, labels: np.ndarray, n_classes: int) -> list[dict]:
-    """Return the rows of top1, top3, top5 and macro_top1 from hits (n, k) in ranked order."""
-    measured = {}
+def reachable(strings: pd.Series) -> pd.Series:
+    """Tell of each class whether its images can be right: it has a string, and is the first of those that share it."""
+    return (strings.str.strip() != "") & ~strings.duplicated()
+
+
+def _accuracy_rows(keys: dict, hits: np.ndarray, labels: np.ndarray, candidates: pd.Series) -> list[dict]:
+    """Return the rows of top1, top3, top5 and macro_top1 from hits (n, k) in ranked order; chance draws a string."""
+    named, first, measured = candidates.str.strip() != "", reachable(candidates), {}
+    chance = first / first.sum()  # of each class
     for k in TOPS:
-        measured[f"top{k}"] = (hits[:, :k].any(axis=1).astype(float), labels, min(k, n_classes) / n_classes)
-    per_class = pd.Series(measured["top1"][0]).groupby(labels).mean().to_numpy()
-    measured["macro_top1"] = (per_class, np.arange(len(per_class)), 1 / n_classes)
+        among = chance if k == 1 else named * min(k, named.sum()) / named.sum()
+        measured[f"top{k}"] = (hits[:, :k].any(axis=1).astype(float), labels, among[labels].mean())
+    per_class = pd.Series(measured["top1"][0]).groupby(labels).mean()
+    measured["macro_top1"] = (per_class.to_numpy(), np.arange(len(per_class)), chance[per_class.index].mean())
     return [
         {**keys, "metric": metric, **with_interval(values, of), "n": len(hits), "seeds": 1, "chance": chance}
         for metric, (values, of, chance) in measured.items()
@@ -269,17 +282,19 @@ def string_reports(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``dataset, part, text_type, n_classes, n_strings, unnamed`` (their number) and ``shared`` (the strings that
-        several classes have, joined by "; ").
+        ``dataset, part, text_type, n_classes, n_strings, unnamed`` (their number), ``ceiling`` (the accuracy that can
+        be reached: images of the first class of a string) and ``shared`` (the strings that several classes have, joined
+        by "; ").
     """
     images, classes = evaluated_images(table), classes_of(table)
     rows = []
     for (dataset, part), group in images.groupby(["dataset", "part"]):
         for text_type in dict.fromkeys((*TEXT_TYPES, config.text_type)):
-            report = report_strings(class_strings(classes.loc[np.unique(group["class_key"])], text_type))
+            strings = class_strings(classes.loc[np.unique(group["class_key"])], text_type)
+            report, ceiling = report_strings(strings), reachable(strings)[group["class_key"]].mean()
             counts = {"n_classes": report.n_classes, "n_strings": report.n_strings, "unnamed": len(report.unnamed)}
             keys = {"dataset": dataset, "part": part, "text_type": text_type}
-            rows.append({**keys, **counts, "shared": "; ".join(report.shared)})
+            rows.append({**keys, **counts, "ceiling": ceiling, "shared": "; ".join(report.shared)})
     return pd.DataFrame(rows)
 
 

@@ -9,7 +9,7 @@ from .data import plot_contact_sheet, plot_shared_words, plot_taxon_counts, plot
 from .live import live_figure
 from .maps import plot_distance_by_rank, plot_mantel, plot_map
 from .scores import plot_few_shot, plot_mistakes, plot_rank_accuracy, plot_results_overview, plot_zero_shot
-from .style import save_figure
+from .style import save_figure, saver
 from .treemap import plot_taxon_treemap
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "plot_training",
     "plot_zero_shot",
     "save_figure",
+    "saver",
 ]

@@ -27,22 +27,25 @@ from .style import (
 
 
 @styled
-def plot_map(xy: np.ndarray, rows: pd.DataFrame, title: str = "", n_groups: int = 8) -> Figure:
-    """Draw one map seven times, coloured by taxon at each rank; beyond the largest groups grey.
+def plot_map(placed: pd.DataFrame, model: str, n_groups: int = 8) -> Figure:
+    """Draw the map of a model seven times, coloured by taxon at each rank; beyond the largest groups grey.
 
     Parameters
     ----------
-    xy : ndarray of shape (n, 2)
-    rows : DataFrame with the seven ranks, n rows
-    title : str
+    placed : DataFrame
+        Of `structure.place`: the seven ranks, ``<model>_x, <model>_y``.
+    model : str
     n_groups : int
     """
+    if placed.empty:
+        return say_empty(panels(1, 1.2)[0], "fewer than four images to map")
     fig, axs = panels(len(RANKS) + 1, 2.15)
+    xy = placed[[f"{model}_x", f"{model}_y"]].to_numpy()
     for ax, rank in zip(axs, RANKS, strict=False):
-        _draw_map(ax, xy, _taxa(rows, rank), rank, n_groups)
+        _draw_map(ax, xy, _taxa(placed, rank), rank, n_groups)
     axs[-1].axis("off")
     note = f"{len(xy):,} images\ncolour: the largest groups,\nup to {n_groups} a rank\ngrey: all others"
-    axs[-1].text(0.02, 0.98, shorten(title, 24), va="top", fontsize=9, fontweight="bold")
+    axs[-1].text(0.02, 0.98, shorten(model, 24), va="top", fontsize=9, fontweight="bold")
     axs[-1].text(0.02, 0.83, note, va="top", linespacing=1.4)
     return fig
 

@@ -70,7 +70,7 @@ def _plot_scores(rows: pd.DataFrame, x: dict, line: str) -> tuple[Figure, list[A
     colours = colours_of(list(rows["model"].unique()), MODEL_COLOURS)
     for ax, ((dataset, part), mine) in zip(axs, groups, strict=True):
         _draw_scores(ax, mine, x, colours, line)
-        ax.set_title(f"{shorten(dataset, 26)}\n{part}: {round(1 / mine['chance'].iloc[0]):,} classes")
+        ax.set_title(f"{shorten(dataset, 26)}\n{part}: {mine['n'].max():,} images")
         ax.tick_params(labelleft=True)
     top = min(1.02, 1.08 * rows["ci_high"].max())
     axs[0].set_ylim(-0.03 * top, top)

@@ -205,6 +205,30 @@ def save_figure(fig: Figure, name: str, run: Run, provenance: dict) -> list[Path
     return [pdf, png, made_json]
 
 
+def saver(run: Run, notebook: str) -> Callable[..., Figure]:
+    """Return a function that saves the figures of a notebook.
+
+    Parameters
+    ----------
+    run : Run
+    notebook : str
+        Its name, as ``04_zero_shot``.
+
+    Returns
+    -------
+    callable
+        ``save(fig, name, *inputs)`` writes a figure by `save_figure` and returns it, so that a cell that ends with it
+        shows it. Inputs are files of the run, such as ``"tables/zero_shot.csv"``, from which the figure can be drawn
+        again.
+    """
+
+    def save(fig: Figure, name: str, *inputs: str) -> Figure:
+        save_figure(fig, name, run, {"notebook": notebook, "inputs": [run.root / path for path in inputs]})
+        return fig
+
+    return save
+
+
 def _relative(path: str | Path, run: Run) -> str:
     """Name an input by its path within the run, or by its file name."""
     path = Path(path).resolve()

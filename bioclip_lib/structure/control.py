@@ -1,8 +1,7 @@
 """The control of the hierarchy probe: a world whose looks ignore its tree.
 
 Takes a run on the synthetic tree of life; builds the same tree, names and captions with the genomes permuted over
-species, trains the same recipe there, and returns the probe's scores. Refuses photographs: their looks are what they
-are.
+species, trains the same recipe there, and returns the probe's scores.
 """
 
 from dataclasses import replace
@@ -12,8 +11,8 @@ import pandas as pd
 from ..catalog import assembly, duplicates
 from ..catalog import table as catalog
 from ..config import Config
-from ..errors import InputError
 from ..evaluation import contestants
+from ..evaluation.tasks import SCORE_COLUMNS
 from ..model.load import export_model
 from ..model.towers import build_model
 from ..run import Run, open_run
@@ -40,10 +39,10 @@ def score_shuffled_world(run: Run, config: Config) -> tuple[pd.DataFrame, dict]:
     -------
     scores : DataFrame
     details : dict
-        As `score_hierarchy`, with the data set "synthetic_shuffled".
+        As `score_hierarchy`, with the data set "synthetic_shuffled"; both empty for photographs.
     """
-    if config.data.source != "synthetic":
-        raise InputError("the control needs the synthetic tree of life; use the profile mini or smoke")
+    if config.data.source != "synthetic":  # photographs look as they do
+        return pd.DataFrame(columns=SCORE_COLUMNS), {}
     shuffled = replace(config.data.synthetic, shuffle_traits=True)
     config = replace(config, data=replace(config.data, synthetic=shuffled))
     run = open_run(run.root / "control", config)

@@ -16,10 +16,9 @@ from .. import RANKS
 from ..config import EvaluateConfig
 from ..errors import InputError
 from ..evaluation.statistics import LEVEL, holm, p_value_interval
-from ..evaluation.tasks import SCORE_COLUMNS, Features, evaluated_images, rows_of, unit_rows
+from ..evaluation.tasks import MIN_SPECIES, SCORE_COLUMNS, Features, evaluated_images, rows_of, unit_rows
 from ..taxonomy.ranks import lineage_codes, tree_distance
 
-MIN_SPECIES = 4  # fewer have too few pairs to correlate
 MIN_CLADES = 5  # fewer give no interval
 STRATA = {"p_value": None, "p_value_in_kingdoms": "kingdom", "p_value_in_orders": "order"}  # of Mantel's permutations
 

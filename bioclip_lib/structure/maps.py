@@ -5,12 +5,16 @@ that are not finite and fewer than 4 points.
 """
 
 import warnings
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from .. import RANKS
 from ..errors import InputError
+from ..evaluation.tasks import unit_rows
+from ..model.features import FeatureTable
+from ..taxonomy.ranks import lineage_codes
 
 METHODS = ("umap", "pca")
 _PCA_DIMENSIONS = 50
@@ -18,32 +22,11 @@ _MAX_POINTS = 5_000  # trustworthiness holds two (n, n) matrices: 400 MB
 
 
 def project(features: np.ndarray, method: str = "umap", seed: int = 0, n_neighbors: int = 15) -> np.ndarray:
-    """Project features to two dimensions.
+    """Project features (n, D) to two dimensions, (n, 2), by "umap" (McInnes et al. 2018) or "pca".
 
-    Parameters
-    ----------
-    features : ndarray of shape (n, D)
-        Rows are scaled to unit length first, so that distances are those of cosines.
-    method : str
-        "umap" (McInnes et al. 2018) or "pca".
-    seed : int
-    n_neighbors : int
-        Of UMAP; lowered where there are fewer points.
-
-    Returns
-    -------
-    ndarray of shape (n, 2), float32
-
-    Raises
-    ------
-    InputError
-        For an unknown method, fewer than 4 points, or features that are not finite.
-
-    Notes
-    -----
-    More than 50 dimensions go through principal components first. Between rows of unit length Euclidean neighbours are
-    cosine neighbours, and components keep Euclidean distances but not angles, so UMAP is given the former. Distances
-    between groups, and sizes of groups, mean nothing on a UMAP; the same seed gives the same map on the same machine.
+    Rows are scaled to unit length, and more than 50 dimensions go through principal components first: between rows of
+    unit length Euclidean neighbours are cosine neighbours, and components keep Euclidean distances but not angles.
+    Distances between groups, and sizes of groups, mean nothing on a UMAP; one seed gives one map on one machine.
     """
     points = _unit(features)
     if method not in METHODS:
@@ -79,38 +62,14 @@ def _unit(features: np.ndarray) -> np.ndarray:
     features = np.asarray(features)
     if features.ndim != 2 or len(features) < 4 or features.shape[1] < 2:
         raise InputError(f"a map needs at least 4 points of at least 2 features; features have shape {features.shape}")
-    if not np.isfinite(features).all():
-        raise InputError("features hold NaN or infinity; compute them again")
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.where(length > 0, length, 1)
+    return unit_rows(features)
 
 
 def trustworthiness(features: np.ndarray, xy: np.ndarray, k: int = 10, seed: int = 0) -> float:
-    """Measure how far neighbours on the map are neighbours in the embedding (Venna & Kaski 2001).
+    """Measure how far neighbours on the map (n, 2) are neighbours, by cosine, in the embedding (Venna & Kaski 2001).
 
-    Parameters
-    ----------
-    features : ndarray of shape (n, D)
-        Compared by cosine.
-    xy : ndarray of shape (n, 2)
-    k : int
-        Neighbours; lowered below n / 2.
-    seed : int
-        Which 5,000 of more points are compared.
-
-    Returns
-    -------
-    float
-        1 if all neighbours on the map are so in the embedding. A random map has about 0.5.
-
-    Raises
-    ------
-    InputError
-        If the points cannot be mapped (see `project`), or numbers do not match.
-
-    Notes
-    -----
-    It needs all pairs: of more than 5,000 points it is the value of a random 5,000, at a coarser scale than k of all.
+    1 if all are, about 0.5 on a random map. It needs all pairs: of more than 5,000 points it is the value of a random
+    5,000, at a coarser scale than k of all.
     """
     from sklearn.manifold import trustworthiness as of_all_pairs
 
@@ -124,16 +83,43 @@ def trustworthiness(features: np.ndarray, xy: np.ndarray, k: int = 10, seed: int
     return float(of_all_pairs(points, xy, n_neighbors=k))  # unit length: Euclidean neighbours are cosine neighbours
 
 
-def map_quality(
-    tables: dict[str, np.ndarray], xy: dict[str, np.ndarray], ranks: pd.DataFrame, n_neighbors: int = 10
+def place(
+    table: pd.DataFrame, tables: Mapping[str, FeatureTable], models: Sequence[str], seed: int = 0
 ) -> pd.DataFrame:
+    """Put the images of feature tables on a UMAP for each of some models.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The catalog.
+    tables : mapping of model to FeatureTable
+        All of the same images.
+    models : sequence of str
+        Those that are mapped.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``image_id``: the ranks, ``split``, and ``<model>_x, <model>_y`` of each model; no row where fewer
+        than four images have features.
+    """
+    image_ids = next(iter(tables.values())).image_ids if tables else []
+    placed = table.set_index("image_id").loc[image_ids if len(image_ids) > 3 else [], [*RANKS, "split"]]
+    for name in models if len(placed) else ():
+        xy = project(tables[name].values, method="umap", seed=seed)
+        placed = placed.assign(**{f"{name}_x": xy[:, 0], f"{name}_y": xy[:, 1]})
+    return placed
+
+
+def map_quality(tables: Mapping[str, FeatureTable], placed: pd.DataFrame, n_neighbors: int = 10) -> pd.DataFrame:
     """Measure how far each map keeps neighbours, and how far neighbours share a taxon.
 
     Parameters
     ----------
-    tables : dict of model to ndarray of shape (n, D)
-    xy : dict of model to ndarray of shape (n, 2)
-    ranks : DataFrame with the seven ranks, n rows
+    tables : mapping of model to FeatureTable
+    placed : DataFrame
+        Of `place`.
     n_neighbors : int
 
     Returns
@@ -148,25 +134,23 @@ def map_quality(
     InputError
         As of `trustworthiness`.
     """
-    taxa = {rank: _paths(ranks, rank) for rank in RANKS if (ranks[rank] != "").any()}
-    rows = []
+    rows, taxa = [], lineage_codes(placed) if len(placed) else None
     for name, features in tables.items():
-        quality = trustworthiness(features, xy[name], n_neighbors)
-        near = {"embedding": _neighbours(_unit(features), n_neighbors), "map": _neighbours(xy[name], n_neighbors)}
-        for rank, taxon in taxa.items():
-            known = taxon != ""
-            counts = np.unique(taxon, return_inverse=True, return_counts=True)
-            same = (counts[2][counts[1]] - 1) / (len(taxon) - 1)  # of all other images, those of the same taxon
+        if f"{name}_x" not in placed:
+            continue
+        xy = placed[[f"{name}_x", f"{name}_y"]].to_numpy()
+        quality = trustworthiness(features.values, xy, n_neighbors)
+        near = {"embedding": _neighbours(_unit(features.values), n_neighbors), "map": _neighbours(xy, n_neighbors)}
+        for rank, taxon in zip(RANKS, taxa.T, strict=True):
+            known = taxon > 0
+            if not known.any():
+                continue
+            counts = np.bincount(taxon)[taxon]
+            same = (counts - 1) / (len(taxon) - 1)  # of all other images, those of the same taxon
             shares = {space: float((taxon[index] == taxon[:, None])[known].mean()) for space, index in near.items()}
             found = {**shares, "chance": float(same[known].mean()), "n": int(known.sum())}
             rows.append({"model": name, "rank": rank, **found, "trustworthiness": quality})
-    return pd.DataFrame(rows)
-
-
-def _paths(ranks: pd.DataFrame, rank: str) -> np.ndarray:
-    """Return the lineage of each image down to a rank, (n,); '' where that rank is unknown."""
-    lineage = ranks[list(RANKS[: RANKS.index(rank) + 1])].agg("/".join, axis=1)
-    return lineage.where(ranks[rank] != "", "").to_numpy(dtype=str)
+    return pd.DataFrame(rows, columns=["model", "rank", "embedding", "map", "chance", "n", "trustworthiness"])
 
 
 def _neighbours(points: np.ndarray, k: int) -> np.ndarray:

@@ -140,3 +140,30 @@ def test_the_json_reads_back(board, tmp_path):
     assert said == {("fungi", False): "9 images, 8 expected", ("fungi", True): "", ("rare", False): ""}
     again = pd.DataFrame(found["scores"]).replace({None: np.nan})
     pd.testing.assert_frame_equal(again, board, check_dtype=False)
+
+
+def test_a_model_that_names_nothing_is_compared_with_nobody():
+    rest = predictions().query("model != 'good'")
+    for named in (rest, rest.iloc[:0]):
+        assert leaderboard.compare_zero_shot(named, "trained").empty
+
+
+def test_scores_are_laid_out_by_hand():
+    keys = {"dataset": "zoo", "task": "zero_shot/seen", "n": 9, "chance": 0.25}
+    rows = [
+        {**keys, "model": "pixels", "metric": "top1", "value": 0.5, "ci_low": 0.25, "ci_high": 1.0},
+        {**keys, "model": "trained", "metric": "top1", "value": 1.0, "ci_low": 0.5, "ci_high": 1.0},
+        {**keys, "model": "trained", "metric": "macro_top1", "value": 0.75, "ci_low": 0.5, "ci_high": 0.9},
+        {**keys, "model": "trained", "metric": "overconfidence", "value": 0.1, "ci_low": -0.5, "ci_high": 0.5},
+    ]
+    table = leaderboard.score_table(pd.DataFrame(rows))
+    assert list(table) == ["trained", "pixels", "chance", "n"] and table.index.get_level_values(2).tolist() == [
+        "macro_top1",
+        "top1",
+    ]
+    assert table.iloc[0].tolist() == ["75.0 [50.0, 90.0]", "", "25.0", 9]
+    assert table.iloc[1].tolist() == ["100.0 [50.0, 100.0]", "50.0 [25.0, 100.0]", "25.0", 9]
+    assert leaderboard.score_table(pd.DataFrame(rows), ["overconfidence"])["trained"].tolist() == [
+        "0.100 [-0.500, 0.500]"
+    ]
+    assert leaderboard.score_table(pd.DataFrame(rows).iloc[:0]).empty

@@ -63,7 +63,9 @@ def test_a_set_is_asked_as_published_and_stands_beside_the_published_numbers(run
     )
     right = np.array(classes)[zero_shot.zero_shot_predict(features, weights, 1)[:, 0]] == labels
     rows = by_set["plankton"].set_index(["task", "metric"])
-    assert rows.loc[("zero_shot", "top1"), ["value", "n", "chance"]].tolist() == [right.mean(), 20, 1 / 3]
+    assert rows.loc[("zero_shot", "top1"), ["value", "n", "chance"]].tolist() == pytest.approx(
+        [right.mean(), 20, 1 / 3]
+    )
     for k, folds in few_shot.few_shot_folds(labels, (1, 5), 2, "cumulative").items():
         hits = [(classifiers.simple_shot(features, labels, *fold) == labels[fold[1]]).mean() for fold in folds]
         assert rows.loc[(f"few_shot/{k}", "top1"), "value"] == pytest.approx(np.mean(hits))

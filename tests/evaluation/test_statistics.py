@@ -299,7 +299,8 @@ def test_paired_difference_by_hand():
     swapped = statistics.paired_difference(b, a, groups)
     assert swapped == pytest.approx((-found.value, -found.ci_high, -found.ci_low, found.p_value, found.p_flips))
     same = statistics.paired_difference(a, a, groups)
-    assert (same.value, same.p_value, same.p_flips) == (0, 1, 1) and same.ci_low < 0 < same.ci_high
+    assert (same.value, same.p_value, same.p_flips) == (0, 1, 1)
+    assert (same.ci_low, same.ci_high) == pytest.approx((0.025 ** (1 / 3) - 1, 1 - 0.025 ** (1 / 3)))
 
 
 @given(st.lists(st.integers(-6, 6), min_size=1, max_size=9), st.sampled_from([1.0, 0.37]))
@@ -341,6 +342,16 @@ def test_equal_models_differ_in_one_of_twenty_cases(n_classes):
     assert (np.mean(np.array(found) < 0.05, axis=0) < 0.085).all()  # nominal 0.05, sd 0.0126
     with pytest.raises(InputError, match="same images"):
         statistics.paired_difference(np.ones(3), np.ones(4))
+
+
+def test_what_knows_nothing_stays_below_the_bound():
+    rng = np.random.default_rng(7)
+    chance = pd.Series([1 / 2, 1 / 24, 1 / 400])
+    bound = statistics.chance_bound(chance)
+    assert bound[0] == 1 and bound[1] == pytest.approx(6 / 24) and 1 / 400 < bound[2] < 0.03
+    for n_classes, most in zip((24, 400), bound[1:], strict=True):
+        right = [(rng.integers(n_classes, size=n_classes) == np.arange(n_classes)).mean() for _ in range(500)]
+        assert np.max(right) <= most  # in 500 draws of 10,000
 
 
 @given(st.integers(1, 10_000), st.data())

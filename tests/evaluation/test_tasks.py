@@ -141,6 +141,21 @@ def test_classes_without_a_name_or_with_anothers_are_candidates_and_reported(zoo
     assert top1.loc["zero_shot/seen", "value"] == 1
 
 
+def test_chance_and_ceiling_where_names_are_shared_or_missing():
+    """Of "cat" the first class wins all images; who guesses draws one of two strings."""
+    candidates = pd.Series({"a": "cat", "b": "cat", "c": "dog", "d": ""})
+    assert zero_shot.reachable(candidates).tolist() == [True, False, True, False]
+    weights = pd.DataFrame([[1.0, 0], [1, 0], [0, 1]], index=list("abc"))
+    labels = np.array(list("aaabcd"))
+    features = np.array([[1.0, 0]] * 4 + [[0, 1]] * 2)
+    rows, picked = zero_shot.score_candidates({}, features, labels, candidates, weights, None)
+    found = pd.DataFrame(rows).set_index("metric")
+    assert "".join(picked["predicted"]) == "aaaacc" and found.loc["top1", "value"] == pytest.approx(4 / 6)
+    assert found.loc["top1", "chance"] == pytest.approx(4 / 6 / 2)  # four images of six can be right
+    assert found.loc["macro_top1", ["value", "chance"]].tolist() == pytest.approx([2 / 4, 2 / 4 / 2])
+    assert found.loc["top3", ["value", "chance"]].tolist() == pytest.approx([5 / 6, 5 / 6])  # d has no name
+
+
 def test_a_text_type_that_names_nobody_has_no_scores_and_asked_for_it_is_one_clear_error(zoo):
     zoo, right = zoo.assign(common_name=""), one_hot(SPECIES)
     asked = (zoo, {"m": features_of(zoo, right)}, {"m": encoder_of(right, zoo)})
@@ -237,6 +252,31 @@ def test_images_without_features_are_named(zoo):
     twice = FeatureTable([*whole.image_ids, whole.image_ids[0]], np.concatenate([whole.values, whole.values[:1]]))
     with pytest.raises(InputError, match=r"Panthera leo/0 has two rows of features"):
         zero_shot.score_zero_shot(zoo, {"m": twice}, {"m": encoder_of(one_hot(SPECIES), zoo)}, CONFIG)
+
+
+def test_what_cannot_be_asked_is_said(zoo):
+    told = tasks.unasked(zoo, CONFIG).set_index("question")["why"]
+    assert told.to_dict() == {
+        "the hierarchy of seen species": "3 of 4 species have images for tests",
+        "the hierarchy of unseen species": "2 of 4 species have images for tests",
+    }
+    trained = zoo.assign(split="train")
+    assert tasks.unasked(trained, CONFIG)["why"].tolist() == ["no image is kept for tests, of species seen or held out"]
+    few = tasks.unasked(catalog_of({"Panthera leo": 2, "Parus major": 1}), CONFIG).set_index("question")["why"]
+    assert few["few-shot"] == "0 of two classes have more than 2 images for tests"
+    assert few["naming seen species"] == few["naming unseen species"] == "1 of two classes have images for tests"
+
+
+def test_where_there_is_nothing_to_choose_from_nothing_is_scored(zoo):
+    for table, tables in ((catalog_of({"Panthera leo": 2}), None), (zoo.assign(split="train"), {})):
+        if tables is None:
+            tables = {"m": features_of(table, one_hot(SPECIES))}
+        encoders = dict.fromkeys(tables, encoder_of(one_hot(SPECIES), table))
+        scores, predictions = zero_shot.score_zero_shot(table, tables, encoders, CONFIG)
+        assert scores.empty and predictions.empty
+        for told in (zero_shot.rank_accuracy, zero_shot.mean_distances, zero_shot.mistake_distances):
+            assert told(predictions, table).empty
+        assert zero_shot.calibration(predictions).empty
 
 
 def tree_like(table, noise=0.0, seed=0):

@@ -95,7 +95,8 @@ def map_rows(n=200):
     taxa = {r: [f"Zwathroxosp{r}{i % (2 + 4 * j)}" for i in code] for j, r in enumerate(RANKS)}
     rows = pd.DataFrame(taxa).assign(kingdom=np.where(code % 2, "Animalia", "Fictoplantae"))
     rows.loc[:9, list(RANKS[3:])] = ""
-    return np.random.default_rng(0).normal(size=(n, 2)), rows
+    xy = np.random.default_rng(0).normal(size=(n, 2))
+    return rows.assign(trained_x=xy[:, 0], trained_y=xy[:, 1])
 
 
 def contact_sheet():
@@ -114,7 +115,7 @@ WORDS["pairs"] = 1_000
 DRAWN = {
     "contact_sheet": lambda: figures.plot_contact_sheet(*contact_sheet(), n_columns=8),
     "taxon_counts": lambda: figures.plot_taxon_counts(catalog_table()),
-    "taxon_treemap": lambda: figures.plot_taxon_treemap(map_rows()[1].assign(excluded="")),
+    "taxon_treemap": lambda: figures.plot_taxon_treemap(map_rows().assign(excluded="")),
     "shared_words": lambda: figures.plot_shared_words(WORDS),
     "training": lambda: figures.plot_training(training_log()),
     "zero_shot": lambda: figures.plot_zero_shot(score_rows()),
@@ -122,7 +123,7 @@ DRAWN = {
     "few_shot": lambda: figures.plot_few_shot(score_rows()),
     "rank_accuracy": lambda: figures.plot_rank_accuracy(rank_rows()),
     "mistakes": lambda: figures.plot_mistakes(mistake_rows()),
-    "map": lambda: figures.plot_map(*map_rows(), title="trained"),
+    "map": lambda: figures.plot_map(map_rows(), "trained"),
     "mantel": lambda: figures.plot_mantel(probe_details(), "hierarchy/unseen"),
     "distance_by_rank": lambda: figures.plot_distance_by_rank(probe_details(), "hierarchy/unseen", "frozen"),
     "overview": lambda: figures.plot_results_overview(score_rows()),
@@ -211,7 +212,7 @@ def drawn_values(ax, model):
 
 def test_zero_shot_shows_values_intervals_and_chance(drawn):
     rows, axs = score_rows(), drawn["zero_shot"].axes
-    assert len(axs) == 6 and axs[0].get_title() == "a_data_set_with_quite_a_l…\nseen: 20 classes"
+    assert len(axs) == 6 and axs[0].get_title() == "a_data_set_with_quite_a_l…\nseen: 100 images"
     birds = axs[2]
     assert [t.get_text() for t in birds.get_xticklabels()] == list(TEXT_TYPES)
     for model in MODELS:
@@ -285,17 +286,17 @@ def test_rank_accuracy_and_mistakes_are_of_the_named_model(drawn):
 def test_a_map_draws_every_image_in_every_panel(drawn):
     for ax, rank in zip(drawn["map"].axes, RANKS, strict=False):
         assert sum(len(c.get_offsets()) for c in ax.collections) == 200
-        rows = map_rows()[1]
+        rows = map_rows()
         known = rows[rows[rank] != ""]
         n_taxa = len(known.groupby(["genus", "species"])) if rank == "species" else known[rank].nunique()
         assert ax.get_title() == f"{rank} ({n_taxa})" and len(ax.get_legend().get_texts()) == min(8, n_taxa)
-    few = figures.plot_map(*map_rows(), n_groups=3)
+    few = figures.plot_map(map_rows(), "trained", n_groups=3)
     assert len(few.axes[5].get_legend().get_texts()) == 3
 
 
 def test_species_of_two_genera_with_one_epithet_are_two_groups():
     rows = pd.DataFrame([("A", "", "", "", "", g, "major") for g in ("Parus", "Puma") * 3], columns=list(RANKS))
-    fig = figures.plot_map(np.zeros((6, 2)), rows)
+    fig = figures.plot_map(rows.assign(m_x=0, m_y=0), "m")
     assert fig.axes[6].get_title() == "species (2)" and fig.axes[5].get_title() == "genus (2)"
 
 
@@ -319,6 +320,7 @@ def test_distances_are_boxed_by_shared_rank(drawn):
         lambda: figures.plot_zero_shot(score_rows().iloc[:0]),
         lambda: figures.plot_few_shot(score_rows().iloc[:0]),
         lambda: figures.plot_results_overview(score_rows().iloc[:0]),
+        lambda: figures.plot_map(map_rows().iloc[:0], "trained"),
         lambda: figures.plot_mantel({}, "hierarchy/unseen"),
         lambda: figures.plot_distance_by_rank({}, "hierarchy/unseen", "trained"),
     ],
@@ -425,6 +427,17 @@ def test_a_missing_input_or_notebook_stops_it_before_anything_is_written(run):
     with pytest.raises(ValueError, match="names no notebook"):
         save(run, notebook="")
     assert not run.figures.exists()
+
+
+def test_a_saver_saves_under_its_notebook_and_hands_the_figure_back(run):
+    (run.tables / "words.csv").parent.mkdir(parents=True, exist_ok=True)
+    (run.tables / "words.csv").write_text("a\n")
+    fig = figures.plot_shared_words(WORDS)
+    assert figures.saver(run, "02_captions")(fig, "words", "tables/words.csv") is fig
+    made = json.loads((run.figures / "words.json").read_text())
+    assert made["notebook"] == "02_captions" and list(made["inputs"]) == ["tables/words.csv"]
+    with pytest.raises(InputError, match="cannot be read"):
+        figures.saver(run, "02_captions")(fig, "words", "tables/none.csv")
 
 
 def test_an_interrupted_save_leaves_no_account_of_it(run, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 
 from bioclip_lib import RANKS
 from bioclip_lib.errors import InputError
+from bioclip_lib.model.features import FeatureTable
 from bioclip_lib.structure import maps
 
 
@@ -101,11 +102,30 @@ def test_a_map_of_other_points_is_refused():
             maps.trustworthiness(np.eye(10), xy)
 
 
+def quality(features, xy, ranks, **options):
+    tables = {name: FeatureTable(list(ranks.index), values) for name, values in features.items()}
+    placed = ranks.assign(**{f"{name}_{axis}": xy[name][:, i] for name in xy for i, axis in enumerate("xy")})
+    return maps.map_quality(tables, placed, **options)
+
+
+def test_images_are_placed_by_model_and_few_have_no_map():
+    features, labels = groups(3, 8)
+    table = ranks_of(labels).assign(image_id=[f"i{n}" for n in range(24)], split="test").iloc[::-1]
+    tables = dict.fromkeys(["a", "b"], FeatureTable([f"i{n}" for n in range(24)], features))
+    placed = maps.place(table, tables, ["a"])
+    assert list(placed.index) == tables["a"].image_ids and {"a_x", "a_y"} == set(placed) - {*RANKS, "split"}
+    assert (placed[["a_x", "a_y"]].to_numpy() == maps.project(features)).all()
+    assert set(maps.map_quality(tables, placed)["model"]) == {"a"}
+    few = {"a": FeatureTable(["i0", "i1", "i2"], features[:3])}
+    assert maps.place(table, few, ["a"]).empty and maps.place(table, {}, ["a"]).empty
+    assert maps.map_quality(few, maps.place(table, few, ["a"])).empty
+
+
 def test_quality_tells_embedding_from_map():
     features, labels = groups(5, 12)
     rng = np.random.default_rng(3)
     xy = {"good": maps.project(features, "pca"), "random": rng.normal(size=(60, 2))}
-    found = maps.map_quality(dict.fromkeys(xy, features), xy, ranks_of(labels)).set_index(["model", "rank"])
+    found = quality(dict.fromkeys(xy, features), xy, ranks_of(labels)).set_index(["model", "rank"])
     assert set(found.index.get_level_values("rank")) == {"kingdom", "genus"}  # the others are unknown everywhere
     assert (found.xs("kingdom", level="rank")[["embedding", "map", "chance"]] == 1).all(axis=None)
     genus = found.xs("genus", level="rank")
@@ -119,7 +139,7 @@ def test_quality_by_hand_leaves_unknown_taxa_out():
     angle = np.array([0, 1, 2.5, 90, 91, 92.5]) * np.pi / 180
     features = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     ranks = ranks_of([0, 0, 1, 1, 2, 2], ["x", "x", "x", "x", "", ""])
-    found = maps.map_quality({"m": features}, {"m": features}, ranks, n_neighbors=1).set_index("rank")
+    found = quality({"m": features}, {"m": features}, ranks, n_neighbors=1).set_index("rank")
     # nearest: 0-1, 1-0, 2-1, 3-4, 4-3, 5-4; an epithet alone is no species: g0 x and g1 x differ
     assert found.loc["species", "n"] == 4 and found.loc["species", "chance"] == pytest.approx(1 / 5)
     assert found.loc["species", "embedding"] == found.loc["species", "map"] == 2 / 4
