@@ -64,7 +64,8 @@ def encode_images(
     Notes
     -----
     With "auto" the last digits depend on the machine: rows in bf16 have a cosine of about 0.9999 to those in fp32, in
-    which published numbers are computed. A ViT-B/16 is about twice as fast in bf16 on a processor with AVX512-BF16.
+    which published numbers are computed. A ViT-B/16 is two to three times as fast on a processor with instructions for
+    bf16 (AVX512-BF16, AMX).
 
     Examples
     --------

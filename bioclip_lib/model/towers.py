@@ -21,7 +21,9 @@ from .pretrained import VOCABULARY_SIZE, build_named, named_config
 
 LITE0 = "efficientnet-lite0"
 _LITE0_TIMM_NAME = "tf_efficientnet_lite0"  # its convolutions pad as TensorFlow does, where the weights come from
-_GAINS_BY_BF16 = 5_000_000  # parameters of an image tower, as ViT-Ti/16: 2.5 times as fast; smaller ones gain little
+# parameters of an image tower from which bf16 is worth its rounding: on one core with AMX, ViT-Ti/16 (5.5 million) is
+# 2.5 times as fast, ViT-B/16 3.2, ResNet-50 1.9, EfficientNet-B3 1.2; one of 0.8 million 1.5 times
+_GAINS_BY_BF16 = 5_000_000
 _IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 

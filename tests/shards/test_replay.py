@@ -81,6 +81,8 @@ def test_processes_have_to_share_what_a_small_set_gives(folder, tmp_path, monkey
         monkeypatch.setattr(module, "world", lambda: distributed.World(0, 3))
     data = replace(tiny_images(16), replay=ReplayPairs(folder, 15, SIZE, tmp_path / "counts.json"))
     config = tiny_config(objective="clip", batch_size=9, replay_batch=15)
+    with pytest.warns(UserWarning, match=r"train\.replay_batch is 15, but there are 14 pairs to replay: a step takes"):
+        loop._say_what_is_smaller(data, config.train)
     with pytest.raises(InputError, match="3 processes cannot share 14 replayed pairs evenly"):  # two would train on 14
         loop._check_shares(build_model(config.model), data, config.train)
 
