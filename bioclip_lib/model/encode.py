@@ -237,12 +237,8 @@ def height_width(preprocess_cfg: dict) -> tuple[int, int]:
 
 
 def pixel_features(images: np.ndarray) -> np.ndarray:
-    """Describe uint8 images by their colours alone, (n, H, W, 3) -> (n, 256): the baseline that a model has to beat.
-
-    An 8 x 8 RGB thumbnail (192 values) and the square roots of a 4 x 4 x 4 colour histogram (64), each column with mean
-    0 and standard deviation 1 over the images given, 0 where constant: rows of two calls are not comparable.
-    """
-    thumbnails, histograms = [], []
+    """Describe images by colours alone, (n, H, W, 3) -> (n, 256), standardised over them: the baseline to beat."""
+    thumbnails, histograms = [], []  # 8 x 8 RGB (192 values), and square roots of 4 x 4 x 4 colour cells (64)
     for start in range(0, len(images), 256):
         batch = images[start : start + 256]
         x = torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2).float()

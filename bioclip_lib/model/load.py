@@ -31,10 +31,7 @@ _WEIGHTS = "open_clip_model.safetensors"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model with what belongs to it: image transform, tokenizer, where it came from and its `model_digest`.
-
-    A model without a text tower has no tokenizer, None: it can be asked few-shot only.
-    """
+    """A model with image transform, tokenizer (None without a text tower), where it came from, and `model_digest`."""
 
     model: torch.nn.Module
     preprocess: Callable

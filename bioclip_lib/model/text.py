@@ -104,15 +104,12 @@ def is_causal_clip(model: torch.nn.Module) -> bool:
 
 @contextlib.contextmanager
 def compact_vocabulary(model: torch.nn.Module, *tokens: np.ndarray | torch.Tensor) -> Iterator[list[torch.Tensor]]:
-    """Shrink the token table to the tokens that occur, renumbered in order; put the trained rows back at the end.
-
-    49,408 rows are most of a small model, and AdamW visits each at every step though captions use a few hundred.
-    """
+    """Shrink the token table to the tokens that occur, renumbered in order; put the trained rows back at the end."""
     tensors = [torch.as_tensor(array) for array in tokens]
     if not is_causal_clip(model):
         yield tensors
         return
-    table = model.token_embedding
+    table = model.token_embedding  # 49,408 rows, each visited by AdamW at every step; captions use a few hundred
     occurs = torch.zeros(table.num_embeddings, dtype=torch.bool)
     for tensor in tensors:
         occurs[tensor.flatten()] = True

@@ -1,6 +1,7 @@
 """Other ways to train the same towers: through low-rank factors of their matrices, and compiled.
 
-Takes a model; within `low_rank` its attention and MLP matrices carry factors, within `compiled` its towers are called
+Takes a model; within `low_rank` (Hu et al. 2021, https://arxiv.org/abs/2106.09685, with alpha / r at 1) its attention
+and MLP matrices, that of queries, keys and values as one, carry factors; within `compiled` its towers are called
 through `torch.compile`; afterwards it is as it was, with trained weights. Refuses a tower without such matrices.
 """
 
@@ -38,12 +39,7 @@ class LowRank(torch.nn.Module):
 
 @contextlib.contextmanager
 def low_rank(model: torch.nn.Module, rank: int, seed: int, frozen_image_tower: bool = False) -> Iterator[None]:
-    """Train a model through factors of its attention and MLP matrices; merge them into the weights at the end.
-
-    Beside the factors only the projections and the logit scale and bias are trained. With a rank of 0 nothing changes.
-    Hu et al. 2021, https://arxiv.org/abs/2106.09685, with their factor alpha / r at 1. The matrix that gives queries,
-    keys and values in one product counts as one matrix.
-    """
+    """Train projections, and factors of the blocks' matrices that are merged at the end; at a rank of 0 do nothing."""
     if rank <= 0:
         yield
         return
@@ -80,11 +76,7 @@ def _matrices(model: torch.nn.Module, frozen_image_tower: bool) -> Iterator[tupl
 
 @contextlib.contextmanager
 def compiled(model: torch.nn.Module, enabled: bool) -> Iterator[None]:
-    """Compile both towers for the time of the context; where that fails, warn once and go on without.
-
-    Compiled products are rounded differently, and which kernels are chosen may depend on the first shapes seen: a run
-    that is resumed with it agrees with an uninterrupted one to rounding, not always to the bit.
-    """
+    """Compile both towers for a time (other rounding: no resume to the bit); where that fails, warn and go on."""
     if not enabled:
         yield
         return

@@ -27,18 +27,15 @@ class TrainData:
     Parameters
     ----------
     inputs : ndarray of shape (N, H, W, 3), uint8, or (N, F), float32; or ShardImages
-        Images, or features of a frozen trunk (`model.encode.trunk_features`).
+        Images, or features of a frozen trunk. Images in shards bring their own labels.
     labels : ndarray of shape (N,), int
-        Class of each input: the first index of `tokens`. Images in shards bring their own; here they are in any order.
-    tokens : ndarray or Tensor of shape (n_classes, n_text_types, L), int64
-        The captions of each class, one a text type, in the order of ``config.train.text_types``; after them may come
-        captions of higher taxa.
-    groups : ndarray of shape (n_classes, n_text_types), int, optional
-        What each caption stands for: captions in one column with equal numbers are true of each other's images. By
-        default each class stands for itself.
+        Class of each input: the first index of `tokens`.
+    tokens : ndarray or Tensor of shape (n_classes, n_captions, L), int64
+        The captions of each class, in the order of ``config.train.text_types``, then those of higher taxa, if any.
+    groups : ndarray of shape (n_classes, n_captions), int, optional
+        Captions in one column with equal numbers are true of each other's images. Default: each class for itself.
     lineages : ndarray of shape (n_classes, 7), int, optional
-        The taxon of each class at each of the seven ranks, numbered from 0 rank by rank; -1 where unknown. Only the
-        hierarchical objectives ask for it.
+        The taxon of each class at each of the seven ranks, from 0, -1 where unknown; for the hierarchical objectives.
     replay : ReplayPairs, optional
         Pairs of another collection, some of which join each batch.
     """
@@ -177,9 +174,8 @@ def augment(
 ) -> torch.Tensor:
     """Cut a random rectangle out of each image, (B, H, W, 3) to float32 (B, 3, *size), and mirror every other one.
 
-    The rectangle has an aspect ratio of 3:4 to 4:3 in a square image, or as much of that range as lets it fit in
-    (open_clip draws again until it fits), and a share of the area within `crop_area`. It is resized bilinearly without
-    a low-pass filter: images more than about twice as large as the result should be made smaller before.
+    Its aspect ratio is 3:4 to 4:3, or as much of that as fits in. It is resized bilinearly without a low-pass filter:
+    images more than about twice as large as the result should be made smaller before.
     """
     n = len(images)
     area, ratio, x, y, side = crops

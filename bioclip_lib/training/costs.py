@@ -81,9 +81,8 @@ def training_flops(model: torch.nn.Module, n_images: int, n_texts: int, n_tokens
     -------
     int
         ``3 * (n_images * F_image + n_texts * F_text + 2 * n_images * n_texts * D)``, where F is a tower's forward pass
-        of one item: 2 operations for each multiply-add of its matrix products and convolutions, attention's among them
-        (torch.utils.flop_counter). The backward pass has twice the products of the forward pass, hence the 3; what
-        checkpointing or parts of a batch compute again does not count, nor norms, activations and the optimiser.
+        of one item: 2 operations for each multiply-add of its products and convolutions. The backward pass has twice
+        the products of the forward pass, hence the 3; what is computed again, norms and the optimiser do not count.
     """
     device, size = model.logit_scale.device, model.visual.preprocess_cfg["size"]
     height, width = (size, size) if isinstance(size, int) else size

@@ -2,8 +2,9 @@
 
 Without `torchrun` there is one process, and everything here does nothing. Tensors of all sizes go through one
 collective, a sum; a process that ends or falls silent ends the others with an `InputError`. Within `sharded` each
-process keeps a share of the blocks of both towers (FSDP2), gathered one by one as they are needed: weights, gradients
-and AdamW's averages of a large tower take memory once over all processes, not once in each.
+process keeps a share of the blocks of both towers (FSDP, Zhao et al. 2023, https://arxiv.org/abs/2304.11277), gathered
+one by one as they are needed, by all processes equally often; the copy's other weights stay whole in each, and the
+model itself waits in the memory of the CPU for the trained weights.
 """
 
 import atexit
@@ -119,13 +120,7 @@ def check_agreement(content: object, what: str) -> None:
 
 @contextlib.contextmanager
 def sharded(model: torch.nn.Module, cfg: TrainConfig) -> Iterator[torch.nn.Module]:
-    """Give the model to train: itself, or with ``train.shard`` a copy whose blocks are spread over the processes.
-
-    Of the copy, the parameters of open_clip's blocks, and all of a timm trunk that holds blocks directly, are
-    `DTensor`, whose gradients are summed over the processes as they arise; the rest stays whole in each process. All
-    processes have to encode equally often: a block is gathered from all of them. The model waits in the memory of the
-    CPU and gets the trained weights at the end. Zhao et al. 2023, https://arxiv.org/abs/2304.11277.
-    """
+    """Give the model to train: itself, or with ``train.shard`` a copy whose blocks are spread over the processes."""
     if not cfg.shard or world().size == 1:
         yield model
         return

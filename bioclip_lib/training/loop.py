@@ -4,9 +4,8 @@ Takes a model, `TrainData` (images in memory or in shards, or features of a froz
 and a `Config`; trains the model in place and returns the log. Refuses data that do not fit together, and a loss or
 gradient that is not finite.
 
-Everything random at a step is a function of (seed, step) alone. Hence an interrupted run that goes on from a checkpoint
-ends with the same bits as one that was never interrupted, on the same machine. All processes draw the same batch; each
-encodes its share, and all compare it with the features of the others.
+Everything random at a step is a function of (seed, step) alone: an interrupted run that goes on from a checkpoint ends
+with the same bits as one that was never interrupted, on the same machine; any number of processes draws the same pairs.
 """
 
 import contextlib
@@ -74,10 +73,9 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
     -------
     DataFrame
         One row a step: step, loss, val_loss and val_top1 (zero-shot among the classes of val; where evaluated), lr,
-        logit_scale (the factor), grad_norm (before clipping), skipped (steps so far that fp16 left out, as their
-        gradient was not finite), duplicates (share of the batch's pairs whose class occurs in it twice or more),
-        unreadable (images of the batch for which others stand in), images_per_s, data_wait (share of the step spent on
-        waiting for its images), gpu_gib (peak so far; nan without a GPU), wall_s (of training, over all sittings).
+        logit_scale (the factor), grad_norm (before clipping), skipped (steps so far that fp16 left out), duplicates
+        (share of pairs whose class occurs twice in the batch), unreadable (images for which others stand in),
+        images_per_s, data_wait (share of the step), gpu_gib (peak so far; nan without a GPU), wall_s (all sittings).
 
     Raises
     ------
@@ -94,11 +92,9 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
     Notes
     -----
     Rows of the token table that no caption uses stay as they were initialised, without weight decay. The classifiers
-    of an objective without texts are kept in the checkpoints alone; the model's text tower stays untrained.
-
-    In several processes (``torchrun --nproc-per-node 2 script.py``, all with the same data and run directory) the
-    first one writes the log and checkpoints; what follows `fit` in a script, such as the export, is for it too:
-    ``if distributed.world().rank == 0``.
+    of an objective without texts are kept in the checkpoints alone; the model's text tower stays untrained. In several
+    processes (``torchrun``, all with the same data and run directory) the first one writes the log and checkpoints;
+    what follows in a script, such as the export, is for it too: ``if distributed.world().rank == 0``.
     """
     config = with_steps(config, len(train.labels))
     cfg = config.train
@@ -106,8 +102,9 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
         _check(model, train, val, cfg)
         _say_what_is_smaller(train, cfg)
         settings = _settings(model, train, val, config)
+        replayed = torch.arange(model.vocab_size if train.replay is not None else 0)  # other texts have any token
         with (
-            compact_vocabulary(model, train.tokens, val.tokens, _other_tokens(model, train)) as tokens,
+            compact_vocabulary(model, train.tokens, val.tokens, replayed) as tokens,
             low_rank(model, cfg.lora_rank, cfg.seed, cfg.freeze_image_tower),
             sharded(model, cfg) as trained,
             compiled(trained, cfg.compile),
@@ -134,16 +131,13 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
 
 
 class StopRequest:
-    """Within the context SIGTERM, as of a scheduler's time limit, does not end the process but sets `made`.
-
-    Python takes signals in the main thread alone; in another one nothing is noted, and SIGTERM ends the process.
-    """
+    """Within the context SIGTERM, as of a scheduler's time limit, does not end the process but sets `made`."""
 
     def __init__(self) -> None:
         self.made = False
 
     def __enter__(self) -> "StopRequest":
-        self._in_main = threading.current_thread() is threading.main_thread()
+        self._in_main = threading.current_thread() is threading.main_thread()  # Python takes signals there alone
         if self._in_main:
             self._before = signal.signal(signal.SIGTERM, self._note)
         return self
@@ -160,11 +154,6 @@ def _load_newest(trainer: Trainer, run: Run, settings: dict) -> None:
     """Go back to the newest whole checkpoint, if there is one; what was read of it is not kept."""
     if checkpoint := read_checkpoint(run.checkpoints, settings):
         trainer.load_state(*checkpoint)
-
-
-def _other_tokens(model: torch.nn.Module, train: TrainData) -> torch.Tensor:
-    """Return the tokens that may occur beside those of the captions: all, where other texts are replayed."""
-    return torch.arange(model.vocab_size if train.replay is not None else 0)
 
 
 def _run_steps(

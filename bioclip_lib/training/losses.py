@@ -29,18 +29,8 @@ def soft_target_clip_loss(
     by_text: torch.Tensor,
     rows: slice = ALL,
 ) -> torch.Tensor:
-    r"""Compute the symmetric cross-entropy against any distribution over the texts of an image, and the reverse.
-
-    With logits :math:`z_{ij} = s \, u_i \cdot v_j` and weights :math:`w_{ij}` that sum to 1, the image-to-text half is
-
-    .. math:: -\frac1b \sum_i \sum_j w_{ij} \log \frac{\exp z_{ij}}{\sum_k \exp z_{ik}}
-
-    and the text-to-image half the same on the transposed logits; the loss is their mean. `by_image` and `by_text`,
-    (b, B), bool or float, are the weights, scaled here to the sum 1. With equal weights for all texts that are true of
-    an image it is supervised contrastive learning with the mean outside the logarithm (Khosla et al. 2020,
-    https://arxiv.org/abs/2004.11362) between two modalities; with a single one each, `clip_loss`. Its minimum is the
-    mean entropy of the weights: values from batches of other sizes or other class mixes are not comparable.
-    """
+    """Compute the cross-entropy against any weights of the texts of an image, (b, B), and the reverse; their mean."""
+    # equal weights of all true texts: Khosla et al. 2020, https://arxiv.org/abs/2004.11362, mean outside the logarithm
     losses = []
     for logits, weights in zip(
         _logits(image_features, text_features, logit_scale, rows), (by_image, by_text), strict=True
@@ -68,27 +58,16 @@ def sigmoid_loss(
     by_image: torch.Tensor,
     rows: slice = ALL,
 ) -> torch.Tensor:
-    r"""Compute the pairwise sigmoid loss of SigLIP (Zhai et al. 2023, https://arxiv.org/abs/2303.15343, equation 2).
-
-    .. math:: -\frac1B \sum_i \sum_j \log \sigma(y_{ij} (s \, u_i \cdot v_j + b))
-
-    with :math:`y_{ij} = 1` where text j is true of image i (`by_image`, (b, B), bool), else -1. Each pair is its own
-    yes-or-no question, so several true texts of an image need not share a whole.
-    """
+    """Compute the pairwise sigmoid loss of SigLIP (Zhai et al. 2023, https://arxiv.org/abs/2303.15343, equation 2)."""
     logits = logit_scale * image_features[rows] @ text_features.T + logit_bias  # (b, D) @ (D, B) -> (b, B)
+    # each pair is its own question, so that several true texts of an image need not share a whole
     signs = 2.0 * by_image.to(logits.dtype) - 1
     return -F.logsigmoid(signs * logits).sum() / len(logits)
 
 
 def rank_cross_entropy(logits: list[torch.Tensor], taxa: torch.Tensor, rows: slice = ALL) -> torch.Tensor:
-    """Add up the cross-entropies of several classifiers of one image, such as one a rank.
-
-    Takes of R classifiers the logits of the images at `rows`, (b, n_taxa of the rank) each, and the `taxa` of all,
-    (B, R), -1 where unknown. The sum over ranks of the mean over the images whose taxon is known there; a rank that no
-    image knows adds nothing. A share among processes is scaled by B / b, so that the mean of equal shares is the loss
-    of the batch although the images known at a rank are not shared equally.
-    """
-    share = len(taxa) / len(taxa[rows])
+    """Add up the mean cross-entropies of several classifiers of one image, of `taxa`, (B, R), those that are not -1."""
+    share = len(taxa) / len(taxa[rows])  # images known at a rank are not shared equally among processes
     total = logits[0].sum() * 0
     for of_rank, column in zip(logits, taxa.T, strict=True):
         n_known = int((column >= 0).sum())
@@ -98,27 +77,16 @@ def rank_cross_entropy(logits: list[torch.Tensor], taxa: torch.Tensor, rows: sli
 
 
 def lineage_distance(images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
-    """Count the ranks from the deepest up at which lineages differ: (n, 7) and (m, 7), -1 where unknown, to (n, m).
-
-    0 for one species, 1 for one genus, ..., 7 for two kingdoms. A rank that either lacks neither parts nor joins. Once
-    parted, equal numbers further down (a homonym) do not count.
-    """
+    """Count the ranks from the highest at which both lineages, (n, 7) and (m, 7), are known and differ: (n, m)."""
     distance = torch.zeros(len(images), len(texts), dtype=torch.long, device=images.device)
     n_ranks = images.shape[1]
-    for depth in reversed(range(n_ranks)):  # the highest difference is written last
+    for depth in reversed(range(n_ranks)):  # the highest difference is written last: a homonym below it does not count
         a, b = images[:, depth, None], texts[None, :, depth]
         distance[(a != b) & (a >= 0) & (b >= 0)] = n_ranks - depth
     return distance
 
 
 def tree_weights(distance: torch.Tensor, positives: torch.Tensor, temperature: float) -> torch.Tensor:
-    r"""Turn distances in the tree, (n, m), into soft targets whose rows sum to 1.
-
-    .. math:: w_{ij} = \frac{\exp(-d_{ij} / \tau)}{\sum_k \exp(-d_{ik} / \tau)}
-
-    with d = 0 where the text is true of the image (`positives`), else the distance of their lineages, at least 1:
-    classes that the known ranks do not part (two morphotypes of one order) are still two. At a temperature
-    :math:`\tau` of 0.5 a congener has 0.14 of the weight of the species itself, at 0.1 practically none.
-    """
-    d = torch.where(positives, 0, distance.clamp(min=1))
+    """Turn distances in the tree, (n, m), into soft targets: exp(-distance / temperature), in rows that sum to 1."""
+    d = torch.where(positives, 0, distance.clamp(min=1))  # classes that no known rank parts are still two
     return torch.softmax(-d / temperature, dim=1)

@@ -48,11 +48,7 @@ def parameter_groups(
     heads: torch.nn.Module | None = None,
     layer_decay: float = 1.0,
 ) -> list[dict]:
-    """Split what is trained into matrices, which decay, and the rest, which does not; by layer, and by what is spread.
-
-    With `features` the image tower's head alone is trained; with `heads`, classifiers on the image features, no text
-    tower. Gains, biases, positional embeddings and the logit scale do not decay.
-    """
+    """Split what is trained into matrices, which decay, and the rest; by layer, and by what is spread."""
     classifiers = [] if heads is None else list(heads.named_parameters())
     named = [*model.named_parameters(), *classifiers]
     scales = layer_scales([name for name, _ in named], layer_decay)
@@ -78,12 +74,7 @@ def parameter_groups(
 
 
 def layer_scales(names: list[str], decay: float) -> dict[str, float]:
-    """Return the factor of each parameter's learning rate, lower towards the input of its tower.
-
-    In a tower of n blocks, block i (from 0) has ``decay ** (n - i)``, what comes before the blocks
-    ``decay ** (n + 1)``, and what comes after them, such as the projection and the logit scale, 1: as in ELECTRA and
-    BEiT (Clark et al. 2020, https://arxiv.org/abs/2003.10555, Bao et al. 2022, https://arxiv.org/abs/2106.08254).
-    """
+    """Return the factor of each parameter's learning rate, lower towards the input of its tower, as BEiT has it."""
     if decay == 1:
         return dict.fromkeys(names, 1.0)
     block = {name: int(match[1]) for name in names if (match := BLOCK.search(name))}
@@ -93,7 +84,7 @@ def layer_scales(names: list[str], decay: float) -> dict[str, float]:
     scales = {}
     for name in names:
         n = depth[_tower(name)]
-        power = n - block[name] if name in block else (n + 1 if _STEM.search(name) else 0)
+        power = n - block[name] if name in block else (n + 1 if _STEM.search(name) else 0)  # of n blocks, from 0
         scales[name] = decay**power
     return scales
 
@@ -103,15 +94,11 @@ def _tower(name: str) -> str:
 
 
 class Encoded:
-    """The features of some rows of a batch, encoded in parts of `part_size`, with the gradient of the whole batch.
+    """Features of some rows of a batch, encoded in parts, with the gradient of the whole batch (Gao et al. 2021).
 
     A contrastive loss compares all pairs of a batch, so it cannot be summed over parts of it. But it needs the features
-    alone: they are computed part by part without a graph (`values`, (n, D)), the loss gives their gradient, and a
-    second pass over the parts brings that into the parameters. Memory holds the activations of one part (Gao et al.
-    2021, https://arxiv.org/abs/2101.06983). With a `part_size` of 0 all rows are one part, whose graph is kept.
-
-    `encode` maps a slice of the batch to features; called again for the same slice, it must see the same crops and
-    dropped tokens. Processes have to encode equally often: up to `n_parts` row 0 is encoded, with a gradient of 0.
+    alone: they are computed part by part without a graph, the loss gives their gradient, and a second pass over the
+    same parts brings that into the parameters: https://arxiv.org/abs/2101.06983. Memory holds the activations of one.
     """
 
     def __init__(self, encode: Callable[[slice], torch.Tensor], rows: slice, part_size: int, n_parts: int = 1) -> None:
@@ -120,7 +107,7 @@ class Encoded:
         step = part_size or max(1, n)
         starts = range(rows.start, rows.stop, step)
         self.parts = [slice(start, min(start + step, rows.stop)) for start in starts]
-        self.n_idle = max(0, n_parts - len(self.parts))
+        self.n_idle = max(0, n_parts - len(self.parts))  # processes have to encode equally often
         self.parts += [slice(0, 1)] * self.n_idle
         if len(self.parts) == 1:
             self.graph = encode(self.parts[0])
@@ -140,12 +127,8 @@ class Encoded:
 class Optimizer:
     """AdamW with its gradient scaler and, with ``train.ema_decay``, the average of what it trains.
 
-    `parameters` are what is trained: those `spread` over the processes, and each process's `own`. `average` holds their
-    moving average, from their values at the start; `n_skipped` counts the steps left out for a gradient in fp16.
-
-    fp16 ends at 65,504 and rounds what is under 6e-8 to 0. The loss is therefore multiplied by a power of two, 65,536
-    at first, and the gradients are divided by it before they are used (Micikevicius et al. 2018,
-    https://arxiv.org/abs/1710.03740). Gradients that overflow halve it; 2,000 steps without double it.
+    fp16 ends at 65,504 and rounds what is under 6e-8 to 0: the loss is multiplied by a power of two, and the gradients
+    are divided by it (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740). Gradients that overflow halve it.
     """
 
     def __init__(self, model: torch.nn.Module, cfg: TrainConfig, features: bool, heads: torch.nn.Module) -> None:
@@ -173,11 +156,7 @@ class Optimizer:
         self.scaler.scale(loss).backward()
 
     def step(self, lr: float) -> float:
-        """Change the parameters by their gradients, at a learning rate; return the gradient's norm before clipping.
-
-        Where that is not finite nothing is changed; fp16 then goes on with a smaller scale.
-        In several processes the gradients are summed before, so that all of them skip the same steps.
-        """
+        """Change the parameters by their gradients, unless they are not finite; return their norm before clipping."""
         for group in self.adamw.param_groups:
             group["lr"] = lr * group["lr_scale"]
         self.scaler.unscale_(self.adamw)

@@ -49,10 +49,7 @@ class Trainer:
         self.model.train()
 
     def state(self) -> dict:
-        """Return what a checkpoint holds; no generator among it, as a step's randomness depends on its number alone.
-
-        With spread weights all processes have to take part; the first one, which writes it, alone has them whole.
-        """
+        """Return what a checkpoint holds, whole in the first process; a step's randomness follows from its number."""
         state = {
             "model": self.model.state_dict(),
             "objective": self.objective.state_dict(),
@@ -108,11 +105,9 @@ class Trainer:
         return row, stopping
 
     def _compute_gradients(self, batch: Batch, bad_batch: Path, stop: bool) -> tuple[float, bool]:
-        """Set the gradients of the loss of a batch; return the loss, and whether any process was asked to stop.
-
-        Every process gets the features of the whole batch, as numbers. The loss of its own rows has a gradient in all
-        of them; the sum of these goes back through each process's own graph, and the parameters' gradients are summed.
-        """
+        """Set the gradients of the loss of a batch; return the loss, and whether any process was asked to stop."""
+        # every process gets the features of the whole batch, as numbers; the loss of its own rows has a gradient in all
+        # of them; the sum of these goes back through each one's own graph, and the parameters' gradients are summed
         size, rows = self.cfg.micro_batch_size, own_rows(len(batch.index))
         encoded = [Encoded(lambda part: self._encode_images(batch, part), rows, size)]
         all_rows = [(rows, len(batch.index))]
@@ -151,11 +146,7 @@ class Trainer:
         return self.step % self.cfg.val_every_steps == 0 or self.step == self.cfg.steps
 
     def validate(self) -> tuple[float, float]:
-        """Compute loss and zero-shot top-1 on the same pairs and text types each time, without augmentation.
-
-        Both are those of the averaged weights, where there are any; nan without pairs, top-1 without texts as well. Its
-        candidates are the classes of all validation pairs, by their captions of the last of the text types.
-        """
+        """Compute loss and zero-shot top-1 of the averaged weights, on the same pairs each time, not augmented."""
         if not len(self.val.labels):
             return math.nan, math.nan
         n, n_types = len(self.val.labels), len(self.cfg.text_types)
@@ -177,7 +168,7 @@ class Trainer:
         return loss, top1
 
     def _class_texts(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the classes of the validation pairs, (C,), and their captions' features, (C, D)."""
+        """Return the classes of the validation pairs, (C,), and the features of their last captions, (C, D)."""
         classes = torch.unique(self.val.labels)
         tokens = self.val.tokens[classes, len(self.cfg.text_types) - 1]
         with autocast(self.cfg.precision, self.device):
