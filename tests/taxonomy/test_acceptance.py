@@ -146,6 +146,26 @@ SAID_CASES = [  # class, rank, scientific name, seven ranks that must be there, 
 ]
 
 
+CONTRADICTIONS = [  # what the user's table states, rank, scientific name, genus, family
+    ({"species": "Parus major Linnaeus, 1758"}, "species", "Parus major", "Parus", "Paridae"),
+    ({"species": "major"}, "", "", "", ""),
+    ({"scientific_name": "Parus major", "kingdom": "Plantae"}, "kingdom", "Plantae", "", ""),
+    ({"scientific_name": "Parus major", "genus": "Cyanistes"}, "species", "Parus major", "Parus", "Paridae"),
+    ({"scientific_name": "Parus", "family": "Corvidae"}, "genus", "Parus", "Parus", "Paridae"),
+    ({"scientific_name": "Campylorhynchus brunneicapillus", "family": "Troglodytidae"}, "species",
+     "Campylorhynchus brunneicapillus", "Campylorhynchus", "Certhiidae"),
+]  # fmt: skip
+
+
+@PENDING
+@pytest.mark.parametrize("case", CONTRADICTIONS, ids=lambda case: ", ".join(case[0].values()))
+def test_a_users_table_makes_no_row_that_contradicts_itself(case):
+    """Ranks beside a name are its context, as they are in a table of photographs."""
+    stated, *expected = case
+    row = one("my class", said=pd.DataFrame([{"class_name": "my class", **stated}]))
+    assert row[["rank", "scientific_name", "genus", "family"]].tolist() == expected
+
+
 @pytest.mark.parametrize("case", SAID_CASES, ids=lambda case: case[0])
 @pytest.mark.parametrize("context", [{}, {"kingdom": "", "class": ""}], ids=["alone", "empty-columns"])
 def test_a_users_table_overrides_only_what_it_states(case, context):
