@@ -25,13 +25,7 @@ _COLUMNS = [*_KEYS, "model", "value", "ci_low", "ci_high", "n", "chance", "diffe
 
 
 def read_results(paths: Sequence[str | Path]) -> pd.DataFrame:
-    """Read metrics.csv of several runs; where there are several, a model is named with its run.
-
-    Raises
-    ------
-    InputError
-        If no path is given, one is no metrics table, or two runs have the same name and the same row.
-    """
+    """Read metrics.csv of several runs; where there are several, a model is named with its run."""
     if not len(paths):
         raise InputError("no metrics.csv given; pass one of each run")
     table = pd.concat([read_metrics(path) for path in paths], ignore_index=True)
@@ -44,13 +38,7 @@ def read_results(paths: Sequence[str | Path]) -> pd.DataFrame:
 
 
 def read_published(path: str | Path = PUBLISHED_CSV) -> pd.DataFrame:
-    """Read published numbers, fractions: ``set, model, task, metric, value, source``; no rows where there is no file.
-
-    Raises
-    ------
-    InputError
-        If the file has other columns, or a number lacks its source or is none.
-    """
+    """Read published numbers, fractions: ``set, model, task, metric, value, source``; none where there is no file."""
     if not Path(path).is_file():
         return pd.DataFrame(columns=list(PUBLISHED_COLUMNS))
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -70,26 +58,8 @@ def read_board(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def build_leaderboard(results: pd.DataFrame, published: pd.DataFrame, differs: Mapping[str, str]) -> pd.DataFrame:
-    """Set results and published numbers of the same data set, task and metric below each other, the best first.
-
-    The best is the lowest of `LOWER_IS_BETTER`, the over-confidence nearest to 0, else the highest.
-
-    Parameters
-    ----------
-    results : DataFrame
-        Of `read_results`.
-    published : DataFrame
-        Of `read_published`; numbers of sets, tasks or metrics that are not among the results are left out.
-    differs : mapping of data set to str
-        Of `score_sets`: where a set is not the published one.
-
-    Returns
-    -------
-    DataFrame
-        ``dataset, task, metric, model, value, ci_low, ci_high, n, chance, differs, published, source``. Interval, n and
-        chance of a published number are empty: they were not published. A number whose ``differs`` is not empty must
-        not be compared with a published one.
-    """
+    """Set results and published numbers of a data set, task and metric below each other, the best first; `_COLUMNS`."""
+    # interval, n and chance of a published number stay empty; one whose `differs` is not must not be compared with them
     ours = results[~results["metric"].str.startswith("p_")].assign(published=False, source="")
     ours["differs"] = ours["dataset"].map(differs).fillna("")
     theirs = published.rename(columns={"set": "dataset"}).assign(published=True, differs="")

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from scipy.special import expit, logit
+from scipy import special, stats
 
 from ..errors import InputError
 
@@ -52,7 +51,11 @@ class McNemar(NamedTuple):
 
 def jackknife(values: np.ndarray, groups: np.ndarray | None = None) -> Jackknife:
     """Leave out one group at a time, by default one value, with all its values (Efron & Stein 1981)."""
-    sums, counts = _group_sums(values, groups)
+    return _jackknife(*_group_sums(values, groups))
+
+
+def _jackknife(sums: np.ndarray, counts: np.ndarray) -> Jackknife:
+    """Leave out one group at a time, given the sum and the number of the values of each, (G,)."""
     n_groups, total, n = len(counts), sums.sum(), counts.sum()
     if n_groups < 2:
         return Jackknife(float(total / n), 0.0, 1.0)
@@ -112,18 +115,23 @@ def mean_interval(
     if error <= _ROUNDING or min(mean, 1 - mean) <= _ROUNDING:
         ends = _binomial_interval(mean, n, level)
     else:
-        reach = stats.t.ppf((1 + level) / 2, n - 1) * error / (mean * (1 - mean))
-        ends = expit(logit(mean) + np.array([-reach, reach]))
+        reach = special.stdtrit(n - 1, (1 + level) / 2) * error / (mean * (1 - mean))
+        ends = special.expit(special.logit(mean) + np.array([-reach, reach]))
     return float(low + width * min(ends[0], mean)), float(low + width * max(ends[1], mean))
 
 
 def difference_interval(values: np.ndarray, groups: np.ndarray | None = None) -> tuple[float, float]:
     """Return the interval of a mean of values in [-1, 1]: Student's t with the jackknife's error, G_eff - 1 degrees."""
-    mean, error, n = jackknife(values, groups)
+    return _difference_interval(jackknife(values, groups))
+
+
+def _difference_interval(found: Jackknife) -> tuple[float, float]:
+    """Return the interval of a difference with its error."""
+    mean, error, n = found
     if error <= _ROUNDING:  # no group differs from another: what n draws may have missed
         missed = 1 - ((1 - LEVEL) / 2) ** (1 / n)
         return float(mean - missed * (1 + mean)), float(mean + missed * (1 - mean))
-    reach = stats.t.ppf((1 + LEVEL) / 2, n - 1) * error
+    reach = special.stdtrit(n - 1, (1 + LEVEL) / 2) * error
     return float(max(-1.0, mean - reach)), float(min(1.0, mean + reach))
 
 
@@ -162,11 +170,12 @@ def paired_difference(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = 
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if a.shape != b.shape:
         raise InputError(f"a paired comparison needs the same images: {len(a)} and {len(b)} values given")
-    mean, error, n = jackknife(a - b, groups)
-    p_flips = p_value = _sign_flips(_group_sums(a - b, groups)[0])
+    sums, counts = _group_sums(a - b, groups)
+    mean, error, n = found = _jackknife(sums, counts)
+    p_flips = p_value = _sign_flips(sums)
     if error > _ROUNDING:
-        p_value = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
-    return PairedDifference(mean, *difference_interval(a - b, groups), p_value, p_flips)
+        p_value = 2 * float(special.stdtr(n - 1, -abs(mean) / error))
+    return PairedDifference(mean, *_difference_interval(found), p_value, p_flips)
 
 
 def _sign_flips(sums: np.ndarray) -> float:
@@ -225,7 +234,7 @@ def _group_sums(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarr
         return values, np.ones(len(values))
     if len(groups) != len(values):
         raise InputError(f"{len(values)} values but {len(groups)} groups; give each value its group")
-    _, index = np.unique(groups, return_inverse=True)
+    index = pd.factorize(np.asarray(groups))[0]  # by hashes: names need no sorting
     return np.bincount(index, values), np.bincount(index)
 
 
