@@ -86,7 +86,9 @@ def build(raw, names, out):
     """Build the catalog of a file of rows; print how many are excluded, the processor time and the peak memory."""
     start = time.process_time()
     names = pd.read_parquet(names, dtype_backend="pyarrow")
-    counts = parts.build_catalog_file(raw, names, out, SplitConfig(), read_details=False)
+    counts = parts.build_catalog_file(
+        raw, names, out, SplitConfig(min_images=1), DataConfig(merge_synonyms=True), False
+    )
     print(counts[""], time.process_time() - start, peak())
 
 

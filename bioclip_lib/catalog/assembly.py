@@ -312,8 +312,9 @@ def find_synonym_classes(catalog: pd.DataFrame) -> pd.DataFrame:
     """Find species that one source holds under several class names: ``source, scientific_name, verbatim_names``."""
     species = catalog[usable(catalog) & (catalog["rank"] == "species")]
     pairs = species[["source", "scientific_name", "verbatim_name"]].drop_duplicates()
+    pairs = pairs[pairs.duplicated(["source", "scientific_name"], keep=False)]
     names = pairs.groupby(["source", "scientific_name"])["verbatim_name"].agg(sorted)
-    return names[names.map(len) > 1].rename("verbatim_names").reset_index()
+    return names.rename("verbatim_names").reset_index()
 
 
 def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig, named: pd.DataFrame | None = None) -> None:

@@ -33,6 +33,14 @@ _PHRASES = (
     (r"\bno known (copyright|restrictions)\b|\bnkc\b|flickr com commons usage", "no-known-copyright"),
     (r"\ball rights reserved\b|rightsstatements org (vocab|page) inc\b|^c$|^copyright$", "all-rights-reserved"),
 )
+_ALONE = re.compile(
+    r"^((?:(?:by|nc|sa|nd)\b ?)+)(?:(?:licen[cs]e|international|unported|generic)\b ?|\d+(?: [a-z]{2}$)? ?)*$"
+)
+"""Terms without "cc": "by" is a word of English too ("by permission only"), so nothing but a version may follow."""
+_REFUSAL = re.compile(
+    r"\b(not?|permissions?|unless|except|only|without|contact|requests?|restricted|forbidden|prohibited|private|pending)\b"
+)
+"""What takes back, or limits, what a licence beside it grants."""
 
 
 def license_key(text: str) -> str:
@@ -47,12 +55,15 @@ def license_key(text: str) -> str:
     for pattern, word in _WORDS:
         words = re.sub(rf"\b({pattern})\b", word, words)
     found = {key for pattern, key in _PHRASES if re.search(pattern, words)}
+    said = re.sub("|".join(pattern for pattern, _ in _PHRASES), "", words)
     found |= {"cc0"} if re.search(r"\bcc0\b", words) else set()
     found |= {"public-domain"} if re.search(r"\bpdm\b", words) else set()
-    # "by" alone is a word of English: it counts after "cc", or at the very start
-    for terms in re.findall(r"(?:\bcc|^)((?: ?\b(?:by|nc|sa|nd)\b)+)(?! (?:nc|sa|nd))", words):
-        found.add("-".join(["cc", *sorted(set(terms.split()), key=["by", "nc", "sa", "nd"].index)]))
-    if len(found) != 1 or re.search(r"\bnot\b", words):
+    terms = re.findall(r"\bcc((?: (?:by|nc|sa|nd)\b)+)(?! (?:nc|sa|nd))", words)
+    for term in terms + _ALONE.findall(words):
+        found.add("-".join(["cc", *sorted(set(term.split()), key=["by", "nc", "sa", "nd"].index)]))
+    if found == {"cc0"}:
+        said = said.replace("no rights reserved", "")  # its own words
+    if len(found) != 1 or _REFUSAL.search(said):
         return OTHER
     (key,) = found
     return key if key in KEYS else OTHER

@@ -38,7 +38,7 @@ def class_rows(catalog: pd.DataFrame) -> pd.DataFrame:
 
 def seeded_order(keys: pd.Series, seed: int) -> np.ndarray:
     """Return a pseudo-random number in [0, 2**64) per key (uint64) that depends on key and seed alone."""
-    digests = (blake2b(f"{seed}:{key}".encode(), digest_size=8).digest() for key in keys)
+    digests = (blake2b(f"{seed}:{key}".encode(), digest_size=8).digest() for key in keys.to_numpy(object))
     return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
 
 

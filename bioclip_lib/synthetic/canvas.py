@@ -27,14 +27,10 @@ MAIN, SECOND, ACCENT, DARK, LIGHT, LIMB, TIP = range(7)
 
 
 class Traits:
-    """Named columns of genomes, squashed into (0, 1).
+    """Named columns of genomes (B, len(PLANS) + len(TRAITS)), squashed into (0, 1).
 
-    Parameters
-    ----------
-    genomes : ndarray of shape (B, len(PLANS) + len(TRAITS))
-    individual : ndarray of shape (B, len(TRAITS)), optional
-        What an individual adds to its species' traits. It changes sizes and shades, never which organs there are, how
-        many, or the kind of pattern.
+    What an `individual` (B, len(TRAITS)) adds changes sizes and shades, never which organs there are, how many, or the
+    kind of pattern.
     """
 
     def __init__(self, genomes: np.ndarray, individual: np.ndarray | float = 0.0) -> None:
@@ -68,38 +64,19 @@ def _column(table: np.ndarray, name: str) -> np.ndarray:
 
 @dataclass
 class Canvas:
-    """What has been drawn so far, front to back.
+    """What has been drawn so far, front to back; arrays are float32 (B, P), P pixels."""
 
-    Attributes
-    ----------
-    u, v : ndarray of shape (B, P), float32
-        Body coordinates of the P pixels: along the axis (the front is +1) and across it.
-    px : ndarray of shape (B, 1)
-        Width of a pixel in body units, for smooth edges.
-    grain, fuzz : ndarray of shape (B, P)
-        Smooth and rough noise that moves with the body, about -1 to 1.
-    weights : dict of int to ndarray of shape (B, P)
-        Visible share of each material.
-    skins : list of (material, other material, part)
-        Parts that `finish` paints with the pattern, in the other material.
-    p, q : ndarray of shape (B, P)
-        Coordinates of the pattern on the front surface.
-    clear : ndarray of shape (B, P)
-        What can still be seen through.
-    relief : ndarray of shape (B, P)
-        Height of the surface in body units.
-    """
-
-    u: np.ndarray
-    v: np.ndarray
-    px: np.ndarray
-    grain: np.ndarray
-    fuzz: np.ndarray
-    weights: dict[int, np.ndarray] = field(default_factory=dict)
-    skins: list[tuple[int, int, np.ndarray]] = field(default_factory=list)
+    u: np.ndarray  # along the body's axis, the front is +1
+    v: np.ndarray  # across it
+    px: np.ndarray  # (B, 1), width of a pixel in body units, for smooth edges
+    grain: np.ndarray  # smooth noise that moves with the body, about -1 to 1
+    fuzz: np.ndarray  # and rough
+    weights: dict[int, np.ndarray] = field(default_factory=dict)  # visible share of each material
+    skins: list[tuple[int, int, np.ndarray]] = field(default_factory=list)  # (material, other in its pattern, part)
 
     def __post_init__(self) -> None:
-        self.clear = np.ones_like(self.u)
+        self.clear = np.ones_like(self.u)  # what can still be seen through
+        # height of the surface in body units; coordinates of the pattern on the front surface
         self.relief, self.p, self.q = (np.zeros_like(self.u) for _ in range(3))
 
     def cover(self, distance: np.ndarray) -> np.ndarray:

@@ -30,21 +30,10 @@ VOWELS = ("a", "e", "i", "o", "u", "au", "y")
 CODAS = ("nd", "lk", "rv", "sk", "mb", "th", "rg", "ld", "v", "k", "x", "m", "rn")
 EPITHET_ENDINGS = ("ensis", "ata", "osa", "ina", "ifera", "ula", "estris", "ica", "oides", "escens")
 
-NOUN_HEADS = ("drum", "thorn", "moon", "reed", "fern", "ember", "salt", "dusk", "bell", "frost", "lantern", "willow")
-NOUN_HEADS += (
-    "copper",
-    "marsh",
-    "cloud",
-    "needle",
-    "velvet",
-    "puddle",
-    "thistle",
-    "amber",
-    "river",
-    "whisper",
-    "tumble",
-)
-NOUN_HEADS += ("cinder", "pebble", "hollow", "silk", "bramble", "clover", "gale", "honey", "lichen", "ripple", "saddle")
+NOUN_HEADS = """
+drum thorn moon reed fern ember salt dusk bell frost lantern willow copper marsh cloud needle velvet
+puddle thistle amber river whisper tumble cinder pebble hollow silk bramble clover gale honey lichen ripple saddle
+""".split()
 NOUN_TAILS = {
     "animal": ("crawler", "horn", "strider", "snout", "runner", "creeper", "beak", "wriggler", "back", "delver"),
     "winged animal": ("wing", "skipper", "flitter", "dancer", "glider", "drifter", "fan", "plume", "darter", "veil"),
@@ -94,13 +83,7 @@ FORMS = {
 
 
 def invent_stem(rng: np.random.Generator, n_syllables: int = 2) -> str:
-    """Return a pronounceable stem that ends in a consonant.
-
-    Examples
-    --------
-    >>> invent_stem(np.random.default_rng(0)).isalpha()
-    True
-    """
+    """Return a pronounceable stem that ends in a consonant."""
     syllables = [rng.choice(ONSETS) + rng.choice(VOWELS) for _ in range(n_syllables)]
     return "".join(syllables) + rng.choice(CODAS)
 
@@ -115,21 +98,9 @@ def _fresh(rng: np.random.Generator, taken: set[str], n_syllables: int = 2) -> s
 
 
 def name_taxa(nodes: pd.DataFrame, plans: list[str], rng: np.random.Generator) -> pd.DataFrame:
-    """Name every taxon.
+    """Name every taxon of node numbers (n_species, 7), unique within their rank; the species column holds the epithet.
 
-    Parameters
-    ----------
-    nodes : DataFrame of shape (n_species, 7)
-        Node numbers, a column a rank, unique within their rank.
-    plans : list of str
-        The body plan of each species.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    DataFrame of shape (n_species, 7)
-        Names; the species column holds the epithet. Genus, family and order share the stem of the type genus, as they
-        do in nature.
+    Genus, family and order share the stem of the type genus, as they do in nature.
     """
     taken: set[str] = set()
     names = {rank: {} for rank in RANKS}
@@ -186,16 +157,7 @@ def _fresh_noun(tail: str, taken: set[str], rng: np.random.Generator) -> str:
 def common_names(genomes: np.ndarray, plans: list[str], nouns: list[str]) -> list[str]:
     """Return a unique common name a species: form, pattern and colour as they are seen, then the noun.
 
-    Parameters
-    ----------
-    genomes : ndarray of shape (n_species, len(PLANS) + len(TRAITS))
-    plans, nouns : list of str
-        Of each species.
-
-    Returns
-    -------
-    list of str
-        Such as "long-tailed spotted azure drumbeak". Where two would be equal, the second takes its next form word.
+    Such as "long-tailed spotted azure drumbeak". Where two would be equal, the second takes its next form word.
     """
     names: list[str] = []
     for genome, plan, noun in zip(genomes, plans, nouns, strict=True):

@@ -21,24 +21,9 @@ TEXTURE_SIZE = 256
 
 
 def hash_uniform(seeds: np.ndarray, stream: int, n: int) -> np.ndarray:
-    """Return `n` uniform numbers an image from a counter-based hash (splitmix64, Steele et al. 2014).
+    """Return `n` uniform numbers an image, float32 (B, n), from a counter-based hash (splitmix64, Steele et al. 2014).
 
-    Parameters
-    ----------
-    seeds : ndarray of shape (B,), uint64
-    stream : int
-        Different streams of one seed are independent.
-    n : int
-
-    Returns
-    -------
-    ndarray of shape (B, n), float32 in [0, 1)
-
-    Examples
-    --------
-    >>> both = hash_uniform(np.array([7, 8], np.uint64), 0, 3)
-    >>> bool((both[1] == hash_uniform(np.array([8], np.uint64), 0, 3)[0]).all())
-    True
+    Different streams of one seed are independent.
     """
     counter = np.arange(1 + 1000 * stream, 1 + 1000 * stream + n, dtype=np.uint64)
     z = mix64(mix64(np.asarray(seeds, np.uint64))[:, None] + counter * np.uint64(0x9E3779B97F4A7C15))
@@ -84,27 +69,10 @@ def texture_index(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def render(genomes: np.ndarray, seeds: np.ndarray, size_px: int = 64, noise: float = 1.0) -> np.ndarray:
-    """Draw one image a genome.
+    """Draw one image a genome: uint8 (n, size_px, size_px, 3).
 
-    Parameters
-    ----------
-    genomes : ndarray of shape (n, len(PLANS) + len(TRAITS)), float32
-        Body plan indicators, then standard-normal traits.
-    seeds : ndarray of shape (n,), uint64
-        Pose, individual, light, background and occlusion of each image.
-    size_px : int
-        Side of the square image, at least 16.
-    noise : float
-        Scale of all variation within a species; at 0 all images of a genome are equal.
-
-    Returns
-    -------
-    ndarray of shape (n, size_px, size_px, 3), uint8
-
-    Raises
-    ------
-    InputError
-        For a size below 16 or a negative noise.
+    The seeds (n,), uint64, decide pose, individual, light, background and occlusion; `noise` scales all variation
+    within a species: at 0 all images of a genome are equal.
     """
     if size_px < 16 or noise < 0:
         raise InputError(

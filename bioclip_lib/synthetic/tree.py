@@ -18,15 +18,7 @@ from .canvas import PLANS, TRAITS
 from .names import common_names, name_nouns, name_taxa
 from .render import mix64, render
 
-RANK_VARIANCE = {
-    "kingdom": 0.12,
-    "phylum": 0.2,
-    "class": 0.17,
-    "order": 0.15,
-    "family": 0.14,
-    "genus": 0.12,
-    "species": 0.1,
-}
+RANK_VARIANCE = dict(zip(RANKS, (0.12, 0.2, 0.17, 0.15, 0.14, 0.12, 0.1), strict=True))
 """Variance that a trait gains on the branch to a taxon of each rank; together 1."""
 
 NEW_TAXON = {"phylum": 0.5, "class": 0.4, "order": 0.4, "family": 0.45, "genus": 0.7}

@@ -15,6 +15,7 @@ TEXTS = {
     "cc0": (
         *("cc0", "CC0 1.0", "CC0_1_0", "cc-zero", "CC 0", "Public Domain Dedication", "Creative Commons Zero"),
         *("http://creativecommons.org/publicdomain/zero/1.0/", "CC0 1.0 Universal (CC0 1.0) Public Domain Dedication"),
+        *("CC0 - No Rights Reserved", "cc0: no rights reserved"),
         "https://creativecommons.org/publicdomain/zero/1.0/legalcode",
     ),
     "public-domain": (
@@ -48,6 +49,28 @@ TEXTS = {
     ),
     "not-stated": ("", "  ", "unknown", "UNSPECIFIED", "not provided", "None", "n/a", "-", "not stated", "not-stated"),
     "other": (
+        *("By permission only", "By A. Person no rights reserved", "By written permission of the institution"),
+        *(
+            "no rights reserved by the museum",
+            "No rights reserved",
+            "Attribution: Jane Smith",
+            "by Jane Smith",
+            "By JS",
+        ),
+        *("Used with permission", "with permission of the author, CC BY", "CC BY 4.0, contact the author before use"),
+        *("CC BY unless otherwise stated", "CC BY-NC except logos", "CC BY 4.0 for research only", "no CC BY"),
+        *("Not for commercial use", "for educational use only", "Free to use", "royalty free", "fair use"),
+        *(
+            "Open Access",
+            "Some rights reserved",
+            "Creative Commons",
+            "CC",
+            "By courtesy of the herbarium",
+            "attribution required",
+        ),
+        *("Non-commercial use only", "Copyright John Smith", "© 2019 J. Smith", "permission pending", "see website"),
+        *("CC BY text, images all rights reserved", "Attribution by request", "by-nc with permission", "ask by e-mail"),
+        *("private use", "Creative Commons licence, not commercial", "public domain only in the USA"),
         *("GPL", "GNU Free Documentation License", "CC BY or CC BY-NC", "cc-by-sa-nd", "cc-nc", "photo by NC Smith"),
         *(
             "CC Sampling+",
@@ -66,6 +89,10 @@ TEXTS = {
 @pytest.mark.parametrize("key", TEXTS)
 def test_licences_by_hand(key):
     assert {text: license_key(text) for text in TEXTS[key]} == dict.fromkeys(TEXTS[key], key)
+
+
+def test_the_wordings_are_many_and_only_those_that_grant_are_free():
+    assert sum(map(len, TEXTS.values())) >= 120 and len(TEXTS["other"]) >= 40
 
 
 def test_every_key_is_tested_and_is_its_own_key():
