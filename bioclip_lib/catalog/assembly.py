@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from ..config import Config, DataConfig, SplitConfig
 from ..errors import InputError
+from ..sources.folders import EMPTY
 from ..sources.match import BY_DESIGN, SPLIT_COLUMN
 from ..taxonomy.resolution import CONTEXT_COLUMNS, KEY, context_of
 from .duplicates import (
@@ -51,6 +52,7 @@ OF_RAW = (
     *(*CONTEXT_COLUMNS, SPLIT_COLUMN),
 )
 _UNRESOLVED = "each name must be resolved once;{} resolve the names of this table"
+_AS_ASKED = ("no name", "licence ", "leak into ")  # how reasons begin that the user, or nobody, gave a class for
 _NO_HASH = "0" * 16  # of files that were not read
 _ARROW_STRING = pd.ArrowDtype(pa.string())
 
@@ -323,7 +325,7 @@ def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig, nam
     So where too many files are unreadable, two class names of one source stand for one species (looked for in `named`
     rows, the catalog's own by default), a class has fewer than ``split.min_images`` usable images, fewer than two
     classes are left, or published splits leave nothing to test on. Rows that have no file by the design of their data
-    set do not count as unreadable.
+    set do not count as unreadable. A class of unreadable files and copies alone, or of an empty folder, has no image.
     """
     files = catalog[~catalog["excluded"].str.startswith(BY_DESIGN)]
     unreadable = files[(files["width"] == 0) & ~usable(files)]
@@ -348,13 +350,18 @@ def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig, nam
 
 def _check_sizes(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig) -> None:
     """Refuse classes that are too small, too few classes, and splits without a test."""
-    sizes = catalog["class_key"][usable(catalog)].value_counts()
+    is_kept, reasons = usable(catalog), catalog["excluded"]
+    sizes = catalog["class_key"][is_kept].value_counts()
+    meant = [reason for reason in BY_DESIGN if reason != EMPTY]
+    lost = set(catalog["class_key"][~is_kept & ~reasons.str.startswith((*meant, *_AS_ASKED))]) - set(sizes.index)
+    if split.min_images > 1:  # who lowered it does without classes that have no image at all
+        sizes = pd.concat([sizes, pd.Series(0, index=sorted(lost))])
     small = sizes[sizes < split.min_images].sort_index()
     if len(small):
         counts = [f"{name!r} ({n})" for name, n in small.items()]
         raise InputError(
             f"{len(small)} classes have fewer than {split.min_images} usable images: {_some(counts)}; add images, "
-            "or SET=split.min_images=1 to keep such classes for training only"
+            "or SET=split.min_images=1 to keep such classes for training only, and to do without those of 0"
         )
     if len(sizes) < 2:
         raise InputError(f"{len(sizes)} class with usable images; at least two are needed: add images of another class")

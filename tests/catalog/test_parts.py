@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bioclip_lib.catalog import parts
-from bioclip_lib.catalog.assembly import join
+from bioclip_lib.catalog.assembly import build, join
 from bioclip_lib.catalog.duplicates import inspect_images, mark_exact_duplicates, mark_near_duplicates, read_details
 from bioclip_lib.catalog.extend import keep_exclusions, match_earlier
 from bioclip_lib.catalog.leaks import find_leaks, remove_leaks
@@ -14,8 +14,9 @@ from bioclip_lib.catalog.licences import exclude_licenses
 from bioclip_lib.catalog.looks import to_hex
 from bioclip_lib.catalog.splits import assign_splits
 from bioclip_lib.catalog.table import read_catalog, write_catalog
-from bioclip_lib.config import DataConfig, SplitConfig
+from bioclip_lib.config import Config, DataConfig, SplitConfig
 from bioclip_lib.errors import InputError
+from bioclip_lib.sources.folders import read_image_folder
 from bioclip_lib.taxonomy.resolution import open_backbones, resolve
 
 NAMES = [
@@ -194,3 +195,55 @@ def test_leaks_into_a_benchmark_are_removed_and_listed(raw, tmp_path, monkeypatc
     listed = pd.read_csv(tmp_path / "new folder" / "leaks.csv", dtype={"distance": "Int64"})
     pd.testing.assert_frame_equal(listed.astype(object), leaks.astype(object), check_dtype=False)
     assert {"exact", "perceptual", "species hold-out"} <= set(leaks["kind"])
+
+
+def photo_set(name, step):
+    def read(request):
+        return read_image_folder(request.getfixturevalue("photos") / name).iloc[::step].reset_index(drop=True)
+
+    return read
+
+
+FIXTURES = {
+    "garden": lambda request: read_image_folder(request.getfixturevalue("image_folder")),
+    "birds100": photo_set("birds100", 8),
+    "leaves40": photo_set("leaves40", 8),
+    "plankton111": photo_set("plankton111", 16),
+    "pollen73": photo_set("pollen73", 16),
+}
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_memory_and_parts_give_the_same_columns_and_reports(name, request, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "PART_ROWS", 37)
+    raw = FIXTURES[name](request)
+    raw = pd.concat([raw, raw.iloc[:5].assign(source_id=lambda rows: "again/" + rows["source_id"])], ignore_index=True)
+    number = np.arange(len(raw))
+    raw = raw.assign(license=np.array(["CC0", "CC BY 4.0", ""])[number % 3], group=(number // 4).astype(str))
+    raw["source_split"] = np.where(number % 7 == 0, "val", np.where(number % 7 == 1, "train", ""))
+    names, images = request.getfixturevalue("resolve")(raw), inspect_images(raw)
+    half = build(raw.iloc[::2].reset_index(drop=True), names, images.iloc[::2].reset_index(drop=True), config_of())
+    write_catalog(half.table, tmp_path / "half.parquet")
+    tested = half.table.iloc[::9].assign(source="tested")
+    write_catalog(tested[tested["split"] != "heldout_species"], tmp_path / "tested.parquet")
+    for data in (
+        {},
+        {"licenses": ("cc0", "cc-by")},
+        {"extends": str(tmp_path / "half.parquet")},
+        {"benchmark": str(tmp_path / "tested.parquet")},
+    ):
+        config = config_of(**data)
+        whole = build(raw, names, images, config)
+        together = pd.concat([raw.drop(columns="problem"), images], axis=1)
+        together.to_parquet(tmp_path / "raw.parquet", index=False)
+        out = tmp_path / "catalog.parquet"
+        parts.build_catalog_file(tmp_path / "raw.parquet", names, out, config.split, config.data)
+        pd.testing.assert_frame_equal(read_catalog(out), whole.table)
+        if "benchmark" in data:
+            listed = pd.read_csv(tmp_path / "leaks.csv", dtype={"distance": "Int64"})
+            pd.testing.assert_frame_equal(listed, whole.leaks, check_dtype=False)
+            assert len(listed)
+
+
+def config_of(**data) -> Config:
+    return Config("photos", DataConfig(merge_synonyms=True, **data), SplitConfig(min_images=1))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bioclip_lib import RANKS
 from bioclip_lib.catalog.assembly import check_input, find_synonym_classes, join
 from bioclip_lib.catalog.duplicates import mark_exact_duplicates
+from bioclip_lib.catalog.licences import exclude_licenses
 from bioclip_lib.catalog.splits import assign_splits, published_splits
 from bioclip_lib.catalog.table import COLUMNS, check_catalog, drop_summary, image_ids, read_catalog, write_catalog
 from bioclip_lib.config import DataConfig, SplitConfig
@@ -268,6 +269,21 @@ def test_classes_with_too_few_images_stop_the_run():
     with pytest.raises(InputError, match=message):
         check_input(catalog, DataConfig(), SplitConfig())
     check_input(catalog, DataConfig(), SplitConfig(min_images=1))
+
+
+def test_classes_without_a_usable_image_are_named():
+    rows = [("s", name, f"{name}{i}", "") for name in ("Aus bus", "Aus cus") for i in range(4)]
+    rows += [("s", "Dus eus", "d1", "truncated"), ("s", "Fus gus", "", "class folder without an image")]
+    rows += [("s", "Aus bus", "twin", ""), ("s", "eggs", "twin", "")]  # a file under two names
+    rows += [("s", "jar", "", "image not in the published archives: get it"), ("s", "", "nameless", "")]
+    catalog = mark_exact_duplicates(make_catalog(rows))
+    message = r"3 classes have fewer than 2 usable images: 'Dus eus' \(0\), 'Fus gus' \(0\), 'eggs' \(0\); add"
+    with pytest.raises(InputError, match=message):
+        check_input(catalog, DataConfig(), SplitConfig())
+    check_input(catalog, DataConfig(), SplitConfig(min_images=1))
+    free = exclude_licenses(make_catalog(rows[:8]).assign(license=["cc0"] * 4 + ["C"] * 4), ["cc0"])
+    with pytest.raises(InputError, match="1 class with usable images"):  # those left out as asked are not small
+        check_input(free, DataConfig(), SplitConfig())
 
 
 def test_long_lists_are_cut():
