@@ -82,16 +82,10 @@ def build(raw: pd.DataFrame, names: pd.DataFrame, images: pd.DataFrame, config: 
 
     Returns
     -------
-    table : pd.DataFrame
-        n rows in the order of `raw`: the catalog, whose ``excluded`` is '' or the reason, and whose ``split`` is ''
-        where it is excluded.
-    dropped : pd.DataFrame
-        ``reason, n_images, n_classes, example``: the excluded images by reason, the most frequent first.
-    near_conflicts : pd.DataFrame
-        ``group, source, source_id, class_key`` of the images that look the same under different classes.
-    leaks : pd.DataFrame
-        ``image_id, benchmark, benchmark_image_id, kind, distance`` (bits) of the images of ``data.benchmark``, or of
-        its held-out species, that would have been trained on.
+    Built
+        ``table``, the catalog, n rows in the order of `raw`, whose ``excluded`` is '' or the reason; ``dropped``, the
+        reasons counted; ``near_conflicts``, images that look the same under different classes; ``leaks`` into
+        ``data.benchmark`` (`leaks.find_leaks`).
 
     Raises
     ------
@@ -194,10 +188,7 @@ def encoded(table: pa.Table) -> pa.Table:
 def survey(
     parts: Iterable[pa.Table], names: Names, data: DataConfig
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame | None, pd.DataFrame | None]:
-    """Collect what decides on duplicates and splits; return it, the names in use, and the catalogs that `data` names.
-
-    Digests become integers, equal where the digests are, in all three tables; ids are Arrow strings.
-    """
+    """Collect what decides on all rows; return it, the names in use, and the catalogs extended and spared, if any."""
     tables, digests = zip(*(_survey(part, names) for part in parts), strict=True)
     earlier, benchmark = (read_catalog(path) if path else None for path in (data.extends, data.benchmark))
     others = [_digests(pa.array(catalog["sha256"])) for catalog in (earlier, benchmark) if catalog is not None]
@@ -253,13 +244,7 @@ def _digests(digests: pa.Array) -> np.ndarray:
 
 
 def _numbered(words: np.ndarray) -> np.ndarray:
-    """Number the distinct columns of an array (w, n): equal numbers, int32 (n,), where all words are equal.
-
-    Examples
-    --------
-    >>> _numbered(np.array([[7, 5, 7, 7], [1, 1, 2, 1]])).tolist()
-    [1, 0, 2, 1]
-    """
+    """Number the distinct columns of an array (w, n): int32 (n,), equal where all words are equal."""
     order = np.lexsort(words[::-1])
     is_new = np.zeros(len(order), bool)
     for word in words:
@@ -350,10 +335,11 @@ def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig, nam
 
 def _check_sizes(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig) -> None:
     """Refuse classes that are too small, too few classes, and splits without a test."""
-    is_kept, reasons = usable(catalog), catalog["excluded"]
-    sizes = catalog["class_key"][is_kept].value_counts()
-    meant = [reason for reason in BY_DESIGN if reason != EMPTY]
-    lost = set(catalog["class_key"][~is_kept & ~reasons.str.startswith((*meant, *_AS_ASKED))]) - set(sizes.index)
+    key, reasons = catalog["class_key"], catalog["excluded"]
+    sizes = key[usable(catalog)].value_counts()
+    meant = (*(reason for reason in BY_DESIGN if reason != EMPTY), *_AS_ASKED)
+    is_lost = ~(reasons.str.startswith(meant) | (reasons == ""))
+    lost = set(key[is_lost]) - set(key[~is_lost]) - {""}
     if split.min_images > 1:  # who lowered it does without classes that have no image at all
         sizes = pd.concat([sizes, pd.Series(0, index=sorted(lost))])
     small = sizes[sizes < split.min_images].sort_index()

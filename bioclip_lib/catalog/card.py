@@ -30,11 +30,8 @@ def count_ranks(catalog: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        ``rank, n_taxa, n_images, n_deepest``, from kingdom to species, then "none": images without any taxon.
-
-    Notes
-    -----
-    A taxon is told by its whole path, so that a genus name in two kingdoms counts twice.
+        ``rank, n_taxa, n_images, n_deepest``, from kingdom to species, then "none": images without any taxon. A taxon
+        is told by its whole path, so that a genus name in two kingdoms counts twice.
     """
     kept = catalog[usable(catalog)]
     rows = []

@@ -15,16 +15,13 @@ LEAK_KINDS = ("exact", "perceptual", "group", "species hold-out")
 
 
 def find_leaks(catalog: pd.DataFrame, benchmark: pd.DataFrame) -> pd.DataFrame:
-    """Find the images that would be trained on although a benchmark tests them, or their species as unseen.
+    """Find the images of train, val or no split that a benchmark tests, or whose group or held-out class it tests.
 
-    The usable images of the splits train and val, or of none yet, are looked at. `benchmark` is a catalog of one or
-    more benchmarks, told apart by ``source``; the classes of its split ``heldout_species`` are tested as never seen.
-
-    Returns `LEAK_COLUMNS`, at most one row an image, benchmark and kind of `LEAK_KINDS`, in this order: ``exact`` (the
+    Returns `LEAK_COLUMNS`, at most one row an image, source of `benchmark` and kind of `LEAK_KINDS`: ``exact`` (the
     same bytes, distance 0), ``perceptual`` (not exact, the nearest image; distance in bits), ``group`` (another image
-    of the same observation or individual of the same source), ``species hold-out`` (an image of a class held out);
-    distance missing in the last two. Of several benchmark images the first in ``image_id`` order is named. A hold-out
-    is recognised by class alone: an image named only to the genus may show a held-out species.
+    of the same observation or individual of the same source), ``species hold-out`` (an image of a class of its split
+    ``heldout_species``). Of several benchmark images the first in ``image_id`` order is named. A hold-out is recognised
+    by class alone: an image named only to the genus may show a held-out species.
     """
     missing = {"image_id", "source", "sha256", "phash", "split", "excluded", "class_key"} - set(benchmark.columns)
     if missing:

@@ -74,16 +74,14 @@ def _hash_chunk(images: np.ndarray) -> np.ndarray:
 
 
 def _low_frequencies(images: np.ndarray, grid_px: int = _GRID_PX, n: int = _BLOCK) -> np.ndarray:
-    """Return the `n` x `n` lowest DCT coefficients (N, n, n), float64, of (N, H, W) images on a grid.
-
-    Rounded, so that coefficients that are equal on paper (of an even or symmetric image) tie on every machine.
-    """
+    """Return the `n` x `n` lowest DCT coefficients (N, n, n), float64, of (N, H, W) images on a grid."""
     n_images, height, width = images.shape
     left, right = _projection(height, grid_px, n), _projection(width, grid_px, n)
     block = np.zeros((n_images, n, width))
     step = max(1, _CHUNK // max(1, n_images * width))
     for top in range(0, height, step):
         block += left[:, top : top + step] @ images[:, top : top + step].astype(np.float64)  # (n, h) @ (N, h, W)
+    # rounded, so that coefficients that are equal on paper (of a symmetric image) tie on every machine
     return np.round(block @ right.T, 6)  # (N, n, W) @ (W, n) -> (N, n, n)
 
 
@@ -166,19 +164,12 @@ def _distinct(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _search(hashes: np.ndarray, others: np.ndarray | None) -> Iterator[tuple[np.ndarray, ...]]:
-    """Yield chunks of row, other row and distance of all pairs within `RADIUS`, each pair once.
+    """Yield chunks of row, other row and distance of all pairs of distinct hashes within `RADIUS`, each pair once.
 
-    Without `others`, the unordered pairs of `hashes`. Both must be distinct: k equal hashes would make k**2 pairs.
-
-    Notes
-    -----
     Multi-index hashing (Norouzi, Punjani and Fleet, CVPR 2012): the bits are dealt to `RADIUS` + 1 bands, so that two
     hashes that are near are equal in one band at least. What is equal in a band is compared in full. Neighbouring bits
-    are correlated and go to different bands.
-
-    Equal hashes count once and at most `_CHUNK` candidates (or one row's) are held, so memory is linear whatever the
-    hashes. Time is quadratic only in distinct hashes that share a band; images without structure, which crowd there,
-    have one hash between them, `FLAT`.
+    are correlated and go to different bands. At most `_CHUNK` candidates (or one row's) are held. Time is quadratic
+    only in distinct hashes that share a band; images without structure, which crowd there, share the hash `FLAT`.
     """
     for number, band in enumerate(_BANDS):
         for i, j in _join(hashes & band, None if others is None else others & band):
@@ -203,13 +194,7 @@ def _join(values: np.ndarray, others: np.ndarray | None) -> Iterator[tuple[np.nd
 
 
 def _expand(begin: np.ndarray, end: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield each position (K,) with each of its partners ``begin[position]`` to ``end[position] - 1`` (K,), in chunks.
-
-    Examples
-    --------
-    >>> [(row.tolist(), other.tolist()) for row, other in _expand(np.array([5, 0, 7]), np.array([7, 0, 8]))]
-    [([0, 0, 2], [5, 6, 7])]
-    """
+    """Yield each position (K,) with each of its partners ``begin[position]`` to ``end[position] - 1``, in chunks."""
     rows = np.flatnonzero(end > begin)
     lengths = (end - begin)[rows]
     total = np.cumsum(lengths)

@@ -85,22 +85,17 @@ def assign_splits(catalog: pd.DataFrame, split: SplitConfig, earlier: pd.DataFra
 def split_images(table: pd.DataFrame, split: SplitConfig, seen: Collection[str] = ()) -> pd.Series:
     """Split images per source and class, and hold whole classes out; return a name of `SPLITS` per row.
 
-    Of every source, ``round(heldout_fraction * n_classes)`` classes are held out; a class held out in one source is
-    held out in all. Of the n groups of another class (an image of no group is one by itself) ``round(test_fraction *
-    n)`` go to test (at least one of three or more), ``round(val_fraction * n)`` to val, and the rest, at least one, to
-    train.
+    Of every source, ``round(heldout_fraction * n_classes)`` classes are held out, in all sources. Of the n groups of
+    another class (an image of no group is one by itself) ``round(test_fraction * n)`` go to test (at least one of three
+    or more), ``round(val_fraction * n)`` to val, the rest, at least one, to train. Classes of one image are for
+    training only, and one class a source is always trained on. Classes and groups are ranked by a hash of their key and
+    the seed: neither the order of the rows nor other classes' images move any.
 
-    `table` has ``source, image_id, class_key``, one row an image, and may have ``group`` and ``split`` ('' where it is
-    not decided). Classes `seen` are not held out, beside those with a decided image in train, val or test.
-
-    Classes and groups are ranked by a hash of their key and the seed: the split does not depend on the order of the
-    rows, nor on other classes' images. Classes of one image are for training only, and one class a source is always
-    trained on. Where sources share held-out classes, a source may have more of them than its own share.
-
-    Decided images keep their split, and count in no share; the others of their group follow them. The other images of
-    a class that is decided as held out are held out; an image decided as held out whose class is seen elsewhere is a
-    test image, and so are those whose group shows a held-out class. A group of several classes counts for the one of
-    most of its images; a class that is left without training images thereby gets one of its groups.
+    `table` has ``source, image_id, class_key``, and may have ``group`` and ``split`` ('' where it is not decided).
+    Decided images keep their split, and count in no share; the others of their group follow them. Classes `seen`, and
+    those with a decided image in train, val or test, are not held out: an image decided so is then a test image, and
+    so are those whose group shows a held-out class. A group of several classes counts for the one of most of its
+    images; a class that is left without training images thereby gets one of its groups.
     """
     decided = table.get("split", pd.Series("", index=table.index)).rename("split")
     key, unit = table["class_key"], group_keys(table)

@@ -28,13 +28,7 @@ _ADDED = ("group", "class_key")  # columns that catalogs of earlier versions lac
 
 
 def image_ids(sources: pd.Series, source_ids: pd.Series) -> list[str]:
-    """Return 16 hexadecimal digits that stand for each image wherever the run lies.
-
-    Examples
-    --------
-    >>> image_ids(["birds100"], ["Blue_Jay/0001.jpg"])
-    ['b7c2076156848191']
-    """
+    """Return 16 hexadecimal digits that stand for each image wherever the run lies."""
     keys = zip(sources, source_ids, strict=True)
     return [blake2b(f"{source}/{key}".encode(), digest_size=8).hexdigest() for source, key in keys]
 

@@ -171,13 +171,13 @@ def test_missing_values_numbers_and_empty_columns_are_text(raw, tmp_path, monkey
 
 def test_a_file_without_rows_is_one_message(raw, tmp_path):
     raw[:0].to_parquet(tmp_path / "raw.parquet", index=False)
-    for build in (
+    for step in (
         lambda path: parts.resolve_file(path, DataConfig()),
         lambda path: parts.inspect_file(path, tmp_path / "inspected.parquet"),
         lambda path: parts.build_catalog_file(path, pd.DataFrame(), tmp_path / "c.parquet", SplitConfig()),
     ):
         with pytest.raises(InputError, match="has no rows"):
-            build(tmp_path / "raw.parquet")
+            step(tmp_path / "raw.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["raw.parquet"]
 
 
