@@ -186,13 +186,7 @@ def can_name(config: Config, name: str) -> bool:
 
 
 def class_encoder(run: Run, config: Config, name: str) -> ClassEncoder:
-    """Return what maps class names to weights, for a contestant with a text tower; weights are cached by content.
-
-    Raises
-    ------
-    InputError
-        If the model has no text tower, or none that is trained.
-    """
+    """Return what maps class names to weights, cached by content; refuse a model without a trained text tower."""
     if name == "trained" and config.train.objective in CLASS_OBJECTIVES:
         raise InputError(
             f"a model of train.objective={config.train.objective} is trained without texts and cannot name images "

@@ -72,20 +72,7 @@ def build_leaderboard(results: pd.DataFrame, published: pd.DataFrame, differs: M
 
 
 def percent_table(board: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
-    """Lay out top-1 in percent, models by data sets and tasks: value [interval]; a published one says so.
-
-    Parameters
-    ----------
-    board : DataFrame
-        Of `leaderboard`.
-    tasks : sequence of str
-        Columns, in this order within each data set.
-
-    Returns
-    -------
-    DataFrame of str
-        '' where there is no number; several published numbers of one model stand side by side.
-    """
+    """Lay out top-1 in percent, models by data sets and tasks, in this order: value [interval], or (published)."""
     rows = board[(board["metric"] == "top1") & board["task"].isin(list(tasks))]
     cells = [
         f"{100 * row.value:.1f} (published)"
@@ -104,19 +91,9 @@ def percent_table(board: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
 
 
 def score_table(scores: pd.DataFrame, metrics: Sequence[str] = ("macro_top1", "top1")) -> pd.DataFrame:
-    """Lay out scores for a reader: a line a data set, task and metric, a column a model, value [interval] and chance.
+    """Lay out rows of metrics.csv for a reader: a line a data set, task and metric, a column a model, chance and n.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Rows of metrics.csv.
-    metrics : sequence of str
-        In this order; accuracies are shown in percent.
-
-    Returns
-    -------
-    DataFrame of str
-        Indexed by data set, task and metric; '' where a model was not asked.
+    Cells are value [interval], accuracies in percent; '' where a model was not asked.
     """
     rows = scores[scores["metric"].isin(metrics)]
     factor = rows["metric"].str.contains("top").map({True: 100, False: 1})
@@ -137,13 +114,7 @@ def in_order(models: Sequence[str]) -> list[str]:
 
 
 def ranks_over_sets(board: pd.DataFrame) -> pd.DataFrame:
-    """Rank the models within each data set, by top-1, and average over the sets that all were asked.
-
-    Returns
-    -------
-    DataFrame
-        ``task, model, mean_rank, best, n_sets, p_friedman``; of `rank_table`.
-    """
+    """Rank the models within each data set, by top-1, and average over the sets that all were asked (`rank_table`)."""
     ours = board[(board["metric"] == "top1") & ~board["published"]]
     tables = [pd.DataFrame(columns=["task", "model", "mean_rank", "best", "n_sets", "p_friedman"])]
     for task, rows in ours.groupby("task"):

@@ -136,36 +136,13 @@ def _difference_interval(found: Jackknife) -> tuple[float, float]:
 
 
 def paired_difference(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = None) -> PairedDifference:
-    """Compare two models on the same images, for another set of classes of the same kind.
+    """Compare two models, values in [0, 1], on the same images, for another set of classes of the same kind.
 
-    Parameters
-    ----------
-    a, b : ndarray of shape (n,)
-        Values of both models in [0, 1], image by image in the same order.
-    groups : ndarray of shape (n,), optional
-        Each image's class; by default each image is a group.
-
-    Returns
-    -------
-    PairedDifference
-        ``value`` is mean(a) - mean(b); interval and ``p_value`` are Student's t with the jackknife's standard error
-        over groups and ``G_eff - 1`` degrees of freedom (`mean_interval`). ``p_flips`` flips the sign of each group's
-        sum of differences, in all 2^G ways: exact where equal models might as well change names within a group. Where
-        all groups differ by the same, it is both. 1 for models that never differ.
-
-    Raises
-    ------
-    InputError
-        If the models were not asked the same number of images, or a value is not finite.
-
-    Notes
-    -----
-    Two intervals may overlap while the difference is certain: much of what makes an image hard is common to both.
-
-    Examples
-    --------
-    >>> paired_difference(np.array([1, 1, 0, 1]), np.array([1, 0, 0, 1]))[3:]
-    (0.391..., 1.0)
+    Interval and ``p_value`` are Student's t with the jackknife's standard error over groups (each image's class; by
+    default the image) and ``G_eff - 1`` degrees of freedom. ``p_flips`` flips the sign of each group's sum of
+    differences, in all 2^G ways: exact where equal models might as well change names within a group. Where all groups
+    differ by the same, it is both; 1 for models that never differ. Two intervals may overlap while the difference is
+    certain: much of what makes an image hard is common to both.
     """
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if a.shape != b.shape:

@@ -27,14 +27,7 @@ _BINOMIAL = re.compile(r"[A-Z][a-zäëïöü-]+ [a-zäëïöü-]{3,}")  # set in
 
 @styled
 def plot_contact_sheet(images: np.ndarray, titles: Sequence[str], n_columns: int = 12) -> Figure:
-    """Show images side by side; neighbours with one title share it, scientific names stand in italics.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n, H, W, 3), uint8
-    titles : sequence of str
-    n_columns : int
-    """
+    """Show images (n, H, W, 3), uint8, side by side; neighbours with one title share it, binomials stand in italics."""
     n_rows, size = -(-len(images) // n_columns), PAGE_IN / n_columns
     fig, axs = panels(n_rows * n_columns, size + 0.12, n_columns)
     fig.set_size_inches(PAGE_IN, n_rows * (size + 0.12) + 0.1)
@@ -65,13 +58,7 @@ def _title_image(ax: Axes, title: str, width_px: float) -> None:
 
 @styled
 def plot_taxon_counts(catalog: pd.DataFrame) -> Figure:
-    """Draw images per class in falling order (the long tail), a line a source, and images per split.
-
-    Parameters
-    ----------
-    catalog : DataFrame
-        Excluded images are left out.
-    """
+    """Draw a catalog's usable images a class in falling order (the long tail), a line a source, and images a split."""
     kept = catalog[catalog["excluded"] == ""]
     fig, axs = panels(2, 2.2, width_ratios=[1.7, 1])
     fig.set_figwidth(PAGE_IN)
@@ -100,14 +87,7 @@ def plot_taxon_counts(catalog: pd.DataFrame) -> Figure:
 
 @styled
 def plot_shared_words(by_rank: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
-    """Draw the words that two captions share by the deepest shared rank, a line a text type.
-
-    Parameters
-    ----------
-    by_rank : DataFrame
-        Of `benchmarks.shared_words_by_rank`.
-    ax : Axes, optional
-    """
+    """Draw the words that two captions share by deepest shared rank, a line a text type (`shared_words_by_rank`)."""
     fig, ax = one_panel(ax, 1.35 * COLUMN_IN, 2.3)
     text_types = by_rank.columns.drop("pairs")
     colours = colours_of(list(text_types), dict(zip(TEXT_TYPES, PALETTE, strict=False)))
@@ -121,13 +101,7 @@ def plot_shared_words(by_rank: pd.DataFrame, *, ax: Axes | None = None) -> Figur
 
 @styled
 def plot_training(log: pd.DataFrame) -> Figure:
-    """Draw loss, the zero-shot probe, learning rate and images per second against steps.
-
-    Parameters
-    ----------
-    log : DataFrame
-        ``step, loss, val_loss, val_top1, lr, images_per_s``, of `train.fit`.
-    """
+    """Draw loss, the zero-shot probe, learning rate and images per second of a training log against steps."""
     fig, axs = panels(4, 1.9, width_ratios=[1.5, 1, 1, 1], sharex=True)
     axs[0].plot(log["step"], log["loss"], color="#a9cbe3", linewidth=0.7, label="train, each step")
     smooth = log["loss"].rolling(max(3, len(log) // 20), min_periods=1, center=True).mean()

@@ -36,17 +36,7 @@ def tensorboard(folder: str | Path) -> Hook:
 
 
 def live_figure(every_s: float = 30.0) -> Hook:
-    """Return a hook that draws loss, schedule and throughput below the cell, again and again.
-
-    Parameters
-    ----------
-    every_s : float
-        Seconds between two drawings, at least; the first comes after as many.
-
-    Returns
-    -------
-    callable
-    """
+    """Return a hook that draws loss, schedule and throughput below the cell, again after `every_s` seconds or more."""
     rows: list[dict] = []
     shown, drawn_at = None, time.monotonic()
 

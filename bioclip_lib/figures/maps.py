@@ -28,15 +28,7 @@ from .style import (
 
 @styled
 def plot_map(placed: pd.DataFrame, model: str, n_groups: int = 8) -> Figure:
-    """Draw the map of a model seven times, coloured by taxon at each rank; beyond the largest groups grey.
-
-    Parameters
-    ----------
-    placed : DataFrame
-        Of `structure.place`: the seven ranks, ``<model>_x, <model>_y``.
-    model : str
-    n_groups : int
-    """
+    """Draw the map of a model, of `structure.place`, once a rank, coloured by taxon; beyond the largest groups grey."""
     if placed.empty:
         return say_empty(panels(1, 1.2)[0], "fewer than four images to map")
     fig, axs = panels(len(RANKS) + 1, 2.15)
@@ -101,14 +93,7 @@ def _short_taxon(name: str, rank: str) -> str:
 
 @styled
 def plot_mantel(details: dict, task: str) -> Figure:
-    """Draw the null distribution of the rank correlation and the observed one, a panel a data set and model.
-
-    Parameters
-    ----------
-    details : dict
-        Of `evaluation.tasks.score_hierarchy`: by data set, task and model ``observed`` and ``null``.
-    task : str
-    """
+    """Draw null distribution and observed value of `structure.score_hierarchy`, a panel a data set and model."""
     found = {(dataset, model): value for (dataset, of, model), value in details.items() if of == task}
     if not found:
         return say_empty(panels(1, 1.2)[0], f"no data set has enough species for {task}")
@@ -143,16 +128,8 @@ def _draw_null(ax: Axes, observed: float, null: np.ndarray, model: str) -> None:
 
 @styled
 def plot_distance_by_rank(details: dict, task: str, model: str) -> Figure:
-    """Draw distances in the embedding by the deepest rank that two species share, a panel a data set.
+    """Draw distances in the embedding by the deepest rank that two species share, of `structure.score_hierarchy`.
 
-    Parameters
-    ----------
-    details : dict
-        Of `evaluation.tasks.score_hierarchy`: by data set, task and model ``tree`` and ``embedding``.
-    task, model : str
-
-    Notes
-    -----
     Letter values (Hofmann et al. 2017): the line is the median, the widest box the quartiles, each next one half of
     what is left, as far as the number of pairs can tell. Pairs share species, so boxes are no test.
     """

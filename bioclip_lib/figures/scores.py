@@ -83,14 +83,7 @@ def _plot_scores(rows: pd.DataFrame, x: dict, line: str) -> tuple[Figure, list[A
 
 @styled
 def plot_zero_shot(scores: pd.DataFrame) -> Figure:
-    """Draw top-1 accuracy by text type, a panel a data set and part (seen, unseen), with intervals and chance.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        Of `evaluation.score_zero_shot`, or metrics.csv. The task without a text type is the reported one; it
-        stands where the others leave a gap, or as "reported".
-    """
+    """Draw top-1 accuracy by text type, a panel a data set and part, of `evaluation.score_zero_shot`."""
     rows = scores[(scores["metric"] == "top1") & scores["task"].str.startswith("zero_shot/")]
     if rows.empty:
         return say_empty(panels(1, 1.5)[0], "no zero-shot scores")
@@ -107,13 +100,10 @@ def plot_zero_shot(scores: pd.DataFrame) -> Figure:
 
 @styled
 def plot_few_shot(scores: pd.DataFrame) -> Figure:
-    """Draw top-1 accuracy against shots, a line a model, a panel a data set, all species and unseen ones; and chance.
+    """Draw top-1 accuracy of SimpleShot against shots, a line a model, all species and unseen ones, with chance.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Of `evaluation.score_few_shot`, or metrics.csv. SimpleShot only; the cumulative folds are left out: they
-        repeat the protocol of the original, not another measurement.
+    Scores are of `evaluation.score_few_shot`, or metrics.csv. Cumulative folds are left out: they repeat the original's
+    protocol, not another measurement.
     """
     main = scores["task"].str.fullmatch(r"few_shot/\d+(/unseen)?")
     rows = scores[(scores["metric"] == "top1") & main]
@@ -129,14 +119,7 @@ def plot_few_shot(scores: pd.DataFrame) -> Figure:
 
 @styled
 def plot_rank_accuracy(table: pd.DataFrame, model: str = "trained") -> Figure:
-    """Draw accuracy at each rank, seen and unseen species, with intervals as bands and chance dotted.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of `evaluation.rank_accuracy`.
-    model : str
-    """
+    """Draw accuracy at each rank, of `evaluation.rank_accuracy`, with intervals as bands and chance dotted."""
     table = table[table["model"] == model]
     groups = list(table.groupby("dataset"))
     fig, axs = panels(len(groups), 1.9, sharey=True)
@@ -160,14 +143,7 @@ def plot_rank_accuracy(table: pd.DataFrame, model: str = "trained") -> Figure:
 
 @styled
 def plot_mistakes(table: pd.DataFrame, model: str = "trained") -> Figure:
-    """Draw the tree distances of mistakes beside those of random wrong candidates.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of `evaluation.mistake_distances`.
-    model : str
-    """
+    """Draw tree distances of mistakes, of `evaluation.mistake_distances`, beside those of random wrong candidates."""
     table = table[(table["model"] == model) & (table["n"] > 0)]
     groups = list(table.groupby(["dataset", "part"]))
     n_columns = 2 if len(groups) == 2 else 4
@@ -193,13 +169,7 @@ def plot_mistakes(table: pd.DataFrame, model: str = "trained") -> Figure:
 
 @styled
 def plot_results_overview(results: pd.DataFrame) -> Figure:
-    """Draw the main tasks of a run: accuracy, and the rank correlation of the hierarchy probe; intervals and chance.
-
-    Parameters
-    ----------
-    results : DataFrame
-        Of `metrics.read_metrics`.
-    """
+    """Draw the main tasks of metrics.csv: accuracy, and the hierarchy's rank correlation; with intervals and chance."""
     main = results["task"].str.fullmatch(r"zero_shot(/(un)?seen)?|few_shot/\d+|hierarchy/(un)?seen")
     rows = results[main & results["metric"].isin(["top1", "spearman"])]
     kinds = {"top1": "top-1 accuracy", "spearman": "Spearman's ρ"}

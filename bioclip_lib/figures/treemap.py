@@ -49,14 +49,9 @@ def lay_out(catalog: pd.DataFrame, width: float, height: float) -> pd.DataFrame:
 
 @styled
 def plot_taxon_treemap(catalog: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
-    """Draw the taxa of a catalog as nested rectangles, an area in proportion to its images, a colour a kingdom.
+    """Draw a catalog's usable images by taxon as nested rectangles, an area in proportion, a colour a kingdom.
 
-    Parameters
-    ----------
-    catalog : DataFrame
-        Excluded images are left out. Ranks that all images share stand in the title; of the others a name is written
-        where there is room for it.
-    ax : Axes, optional
+    Ranks that all images share stand in the title; of the others a name is written where there is room for it.
     """
     fig, ax = one_panel(ax, PAGE_IN, 0.55 * PAGE_IN)
     kept = catalog[catalog["excluded"] == ""]

@@ -168,20 +168,11 @@ def over_clades(
 def nested_tests(points: np.ndarray, ranks: pd.DataFrame, n_permutations: int = 9_999, seed: int = 0) -> pd.DataFrame:
     """Test rank by rank whether taxa of one group lie nearer than those of its sisters, within the group above.
 
-    Parameters
-    ----------
-    points : ndarray of shape (C, D)
-        Centroids of species.
-    ranks : DataFrame of shape (C, 7)
-        Only species whose seven ranks are known take part.
-
-    Returns
-    -------
-    DataFrame
-        A row a rank from kingdom to genus: ``rank, nearer`` (by how much of the mean distance inside the group above
-        units of one group lie nearer than units of two), ``p_value`` (one-sided), ``p_holm`` over ranks, ``n_units``.
-        The units of a rank are the taxa of the next rank below, each the mean of its species; they are permuted inside
-        the taxa of the rank above. Ranks that offer no second arrangement have no row: of them nothing can be said.
+    Takes centroids of species (C, D) and their ranks; only species with all seven take part. A row a rank from kingdom
+    to genus: ``rank, nearer`` (by how much of the mean distance inside the group above units of one group lie nearer
+    than units of two), ``p_value`` (one-sided), ``p_holm`` over ranks, ``n_units``. The units of a rank are the taxa
+    of the next rank below, each the mean of its species; they are permuted inside the taxa of the rank above. Ranks
+    that offer no second arrangement have no row: of them nothing can be said.
     """
     rows, codes = [], lineage_codes(ranks)
     known = (codes > 0).all(axis=1)
