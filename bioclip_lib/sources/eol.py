@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from .. import RANKS
 from ..errors import InputError
@@ -19,8 +20,11 @@ _MANIFEST = (
     *("eol_content_id", "eol_page_id", "medium_source_url", "eol_full_size_copy_url"),
     *("license_name", "copyright_owner"),
 )
-_TAXA = ("taxonid", "parentnameusageid", "scientificname", "taxonrank", "canonicalname", "eolid")
-_VERNACULARS = ("page_id", "vernacular_string", "language_code", "is_preferred_by_eol")
+_TAXA = ("taxonid", "parentnameusageid", "scientificname", "taxonrank", "eolid")
+_VERNACULARS = {
+    **{"page_id": "id", "vernacular_string": "name", "language_code": "language"},
+    "is_preferred_by_eol": "preferred",
+}
 _ACTION = "put the images, <content>_<page>_eol-full-size-copy.jpg, or tars of them below that folder"
 
 
@@ -91,34 +95,23 @@ def _read(path: Path, columns: tuple[str, ...], what: str) -> pd.DataFrame:
 
 def read_vernaculars(path: Path, pages: set[str]) -> dict[str, str]:
     """Read the English name of EOL pages: the one that EOL prefers, then the first of the alphabet."""
-    table = _read(path, _VERNACULARS, "vernacular names")
-    table = table[table["language_code"].isin(("eng", "en")) & table["page_id"].isin(pages)]
-    table = table[table["vernacular_string"] != ""].assign(other=table["is_preferred_by_eol"] == "")
-    table = table.sort_values(["other", "vernacular_string"]).drop_duplicates("page_id")
-    return dict(zip(table["page_id"], table["vernacular_string"], strict=True))
+    from ..taxonomy.vernaculars import english_names
+
+    table = _read(path, tuple(_VERNACULARS), "vernacular names").rename(columns=_VERNACULARS)
+    table = english_names(pa.Table.from_pandas(table[table["id"].isin(pages)], preserve_index=False)).to_pandas()
+    table = table.sort_values(["merit", "name"], ascending=[False, True]).drop_duplicates("id")
+    return dict(zip(table["id"], table["name"], strict=True))
 
 
 def read_pages(path: Path, pages: set[str]) -> pd.DataFrame:
     """Read names (with authors) and the seven ranks of EOL pages from a ``taxon.tab``, indexed by page id."""
+    from ..taxonomy.backbone import open_checklist
+
     table = _read(path, _TAXA, "Dynamic Hierarchy")
-    taxa = {
-        row[0]: (row[1], row[4] or row[2], row[3].lower())
-        for row in table[list(_TAXA)].itertuples(index=False, name=None)
-    }
-    wanted = table[table["eolid"].isin(pages - {""})].drop_duplicates("eolid")
-    rows = [_lineage_of(taxon, taxa) for taxon in wanted["taxonid"]]
-    named = pd.DataFrame(rows, columns=list(RANKS), index=wanted["eolid"].to_numpy(), dtype=object)
-    named.insert(0, "verbatim_name", wanted["scientificname"].to_numpy())
+    table = table[table["eolid"].isin(pages - {""})].drop_duplicates("eolid").set_index("eolid")
+    hierarchy = open_checklist(path)
+    ranks = [hierarchy.lineage(row) if row >= 0 else [""] * 7 for row in hierarchy.rows_of_ids(table["taxonid"])]
+    named = pd.DataFrame(ranks, columns=list(RANKS), index=table.index, dtype=object)
+    named["species"] = [s.removeprefix(f"{g} ") for g, s in zip(named["genus"], named["species"], strict=True)]
+    named.insert(0, "verbatim_name", table["scientificname"])
     return named
-
-
-def _lineage_of(taxon: str, taxa: dict[str, tuple[str, str, str]]) -> list[str]:
-    """Climb from a taxon to the root; species is the epithet."""
-    ranks, seen = dict.fromkeys(RANKS, ""), set()
-    while taxon in taxa and taxon not in seen:  # a cycle ends the climb
-        seen.add(taxon)
-        taxon, name, rank = taxa[taxon]
-        if rank in ranks:
-            ranks[rank] = ranks[rank] or name
-    ranks["species"] = ranks["species"].removeprefix(f"{ranks['genus']} ")
-    return list(ranks.values())

@@ -137,6 +137,14 @@ class Backbone:
         """Return the rows of the accepted taxa with a canonical name."""
         return [row for row in self._keys.rows(name) if not self._flags[row] & SYNONYM or self._is_kingdom(row)]
 
+    def rows_of_ids(self, ids: Sequence[str]) -> list[int]:
+        """Return the row of each id, -1 where there is none."""
+        return pc.fill_null(pc.index_in(pa.array(ids, pa.string()), self._id.array), -1).to_pylist()
+
+    def lineage(self, row: int) -> list[str]:
+        """Return the seven ranks of a row's taxon as the backbone writes them, '' where unknown."""
+        return [self._place(i)[0] for i in self._lineage[self._accepted[row]].tolist()]
+
     def at(self, row: int) -> Usage:
         """Return the usage of an accepted taxon's own name."""
         row = int(self._accepted[row])

@@ -42,7 +42,7 @@ def read_english(path: str | Path, problems: list[dict[str, str]]) -> pa.Table |
     English names, take 750 MB at their peak.
     """
     file = _table_of(path)
-    parts = [_english(batch) for batch in read_batches(file, _KNOWN, problems)] if file else []
+    parts = [english_names(batch) for batch in read_batches(file, _KNOWN, problems)] if file else []
     return pa.concat_tables(parts).combine_chunks() if sum(map(len, parts)) else None
 
 
@@ -131,14 +131,14 @@ def _table_of(path: str | Path) -> TableFile | None:
     return next((by_stem[stem] for stem in _STEMS if stem in by_stem), None)
 
 
-def _english(batch: pa.Table) -> pa.Table:
+def english_names(batch: pa.Table) -> pa.Table:
     """Reduce a part of the table to its English names: the id of the taxon, the name, and its merit."""
     table = pa.table({term: first_column(batch, *names) for term, names in _COLUMNS.items()})
     language = pc.utf8_lower(table["language"])
     is_english = pc.match_substring_regex(language, _VARIETY)
     table, language = table.filter(is_english), language.filter(is_english)
     names = _cleaned(table["name"].combine_chunks())
-    is_preferred = pc.match_substring_regex(pc.utf8_lower(table["preferred"]), r"^(true|t|1|yes|y)$")
+    is_preferred = pc.match_substring_regex(pc.utf8_lower(table["preferred"]), r"^(true|t|1|yes|y|preferred)$")
     is_exact, is_anywhere = pc.match_substring_regex(language, _ENGLISH), pc.equal(table["country"], "")
     merit = sum(
         weight * np.asarray(flags, np.int8) for weight, flags in ((4, is_preferred), (2, is_exact), (1, is_anywhere))
