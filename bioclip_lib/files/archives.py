@@ -81,11 +81,18 @@ def _index(path: Path) -> Archive:
     archive = Archive(path)
     try:
         if path.suffix.lower() == ".zip":
-            _index_zip(archive)
+            members, archive.damage = zip_members(path)
+            for name, member in members:
+                archive.add(name, member)
         elif path.suffix.lower() in (".gz", ".tgz"):
-            _index_tar_gz(archive)
+            with GzipPass(path) as decoded:
+                _add_tar_members(archive, _Headers(decoded))
+                _mark_cut_members(archive, decoded.n_bytes)
+            archive.gzip = GzipReader(path, decoded.checkpoints)
         else:
-            _index_plain_tar(archive)
+            with path.open("rb") as file:
+                _add_tar_members(archive, _Headers(file))
+            _mark_cut_members(archive, path.stat().st_size)
     except OSError as error:
         raise ArchiveError(f"archive unreadable ({error.strerror})") from None
     return archive
@@ -101,19 +108,6 @@ class _Headers:
         if size > _MAX_HEADER_BYTES:
             raise ArchiveError(f"tar header of {size} bytes")
         return self._file.read(size)
-
-
-def _index_plain_tar(archive: Archive) -> None:
-    with archive.path.open("rb") as file:
-        _add_tar_members(archive, _Headers(file))
-    _mark_cut_members(archive, archive.path.stat().st_size)
-
-
-def _index_tar_gz(archive: Archive) -> None:
-    with GzipPass(archive.path) as decoded:
-        _add_tar_members(archive, _Headers(decoded))
-        _mark_cut_members(archive, decoded.n_bytes)
-    archive.gzip = GzipReader(archive.path, decoded.checkpoints)
 
 
 def _add_tar_members(archive: Archive, file: _Headers) -> None:
@@ -152,22 +146,8 @@ def _mark_cut_members(archive: Archive, n_bytes: int) -> None:
             archive.members[name] = member._replace(problem="archive is truncated within this member")
 
 
-def _index_zip(archive: Archive) -> None:
-    members, archive.damage = zip_members(archive.path)
-    for name, member in members:
-        archive.add(name, member)
-
-
 def split_location(location: str) -> tuple[str, str] | None:
-    """Split ``path/to.tar::member``; None for the location of a plain file.
-
-    Examples
-    --------
-    >>> split_location("a/b.tar.gz::c/d.jpg")
-    ('a/b.tar.gz', 'c/d.jpg')
-    >>> split_location("a/b::c.jpg") is None
-    True
-    """
+    """Split ``path/to.tar::member``; None for the location of a plain file."""
     path, separator, member = location.partition(SEPARATOR)
     while separator and not path.lower().endswith(_SUFFIXES):
         more, separator, member = member.partition(SEPARATOR)
@@ -176,13 +156,7 @@ def split_location(location: str) -> tuple[str, str] | None:
 
 
 def in_compressed_tar(location: str) -> bool:
-    """Tell whether an image lies in an archive that is slow to read but from front to end.
-
-    Examples
-    --------
-    >>> in_compressed_tar("a.tar.gz::1.jpg"), in_compressed_tar("a.tar::1.jpg"), in_compressed_tar("a.zip::1.jpg")
-    (True, False, False)
-    """
+    """Tell whether an image lies in an archive that is slow to read but from front to end."""
     inside = split_location(location)
     return inside is not None and inside[0].lower().endswith((".gz", ".tgz"))
 

@@ -34,13 +34,7 @@ def term_of(name: str | None) -> str:
 
 
 def normal_name(column: object) -> str:
-    """Write the name of a column in lower-case snake_case.
-
-    Examples
-    --------
-    >>> normal_name(" EOL content ID")
-    'eol_content_id'
-    """
+    """Write the name of a column in lower-case snake_case."""
     return str(column).strip().lower().replace(" ", "_").replace("-", "_")
 
 

@@ -2,7 +2,12 @@
 
 Takes a path, a place in an archive, or the bytes of a file; returns an upright 8-bit RGB `PIL.Image.Image`. Refuses
 (`ImageError`) what is empty, truncated, too large, not a regular file, or of a format outside `FORMATS`: no exotic
-decoder ever runs.
+decoder ever runs. The header is judged before anything is decoded, also of a JPEG that could be read at a smaller
+scale: a file is usable everywhere or nowhere. An image at the limit takes 1 to 2.5 GB while it is decoded.
+
+Transparent pixels are laid on white; of an animation, a TIFF's pages and a multi-picture JPEG the first is taken. Deep
+grey is scaled by its bit depth, else 12 bits in a file of 16 were black; of 16-bit colour the high bytes are taken.
+Pillow converts other modes; colour profiles are not applied.
 """
 
 import contextlib
@@ -31,6 +36,7 @@ _ORIENTATION = 0x0112  # the EXIF tag
 _COMPRESSION, _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH = 259, 262, 322, 323  # TIFF tags
 _KIND, _DNG_VERSION, _FILTER_ARRAY = 254, 50706, 32803
 _HEIF = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+_RAW = "camera's raw file, not decoded: develop it to JPEG"
 _WHITE_IS_ZERO, _YCBCR, _UNCOMPRESSED = 0, 6, 1
 _CHUNK_PX = 2**20  # as float64 at once
 _UPRIGHT = {
@@ -80,23 +86,7 @@ def _read_file(path: Path) -> bytes:
 
 
 def open_image(location: str | Path, short_side_px: int | None = None) -> Image.Image:
-    """Open an image file as an upright 8-bit RGB image; a JPEG at 1/2, 1/4 or 1/8 scale, its short side no shorter.
-
-    Notes
-    -----
-    EXIF orientation is applied. Transparent pixels are laid on white. Of an animation, of the pages of a TIFF and of a
-    phone's multi-picture JPEG the first is taken; the others are not decoded. CMYK (Adobe's inverted kind as well),
-    YCbCr, Lab, palettes and 1-bit images are converted by Pillow; colour profiles are not applied.
-
-    Grey images of more than 8 bits are scaled by the smallest bit depth that holds their maximum (a 12-bit microscope
-    image in a 16-bit file would otherwise be black, or clipped to white as Pillow does); where zero is white, they are
-    inverted. Of 16-bit colour the high bytes are taken: Pillow gives no others.
-
-    What the header declares is judged before anything is decoded: at most `MAX_PIXELS`, at most `MAX_SIDE_PX` on a
-    side, at most `MAX_ASPECT` times as long as wide, and no TIFF whose tile is larger than that. It is the same for a
-    JPEG that could be decoded at a smaller scale, so that a file is usable everywhere or nowhere. An image at the limit
-    takes 1 to 2.5 GB while it is decoded.
-    """
+    """Open an image file as an upright 8-bit RGB image; a JPEG at 1/2, 1/4 or 1/8 scale, its short side no shorter."""
     return to_rgb(identify(read_bytes(location)), short_side_px)
 
 
@@ -133,7 +123,7 @@ def _other_format(data: bytes) -> str:
     """Name a format that is not decoded, '' where it is none of them."""
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
         return "HEIC, not decoded: save it as JPEG, or install pillow-heif"
-    return "camera's raw file, not decoded: develop it to JPEG" if data[4:12] == b"ftypcrx " else ""
+    return _RAW if data[4:12] == b"ftypcrx " else ""
 
 
 def _size_problem(image: Image.Image) -> str:
@@ -147,10 +137,10 @@ def _size_problem(image: Image.Image) -> str:
 def _tiff_problem(image: Image.Image) -> str:
     """Return why a TIFF is not decoded, '' where it is."""
     tags = getattr(image, "tag_v2", {})
-    if tags and (_DNG_VERSION in tags or tags.get(_KIND, 0) & 1 or tags.get(_PHOTOMETRIC) == _FILTER_ARRAY):
-        return "camera's raw file, not decoded: develop it to JPEG"  # what Pillow would give is its thumbnail
     if not tags:
         return ""
+    if _DNG_VERSION in tags or tags.get(_KIND, 0) & 1 or tags.get(_PHOTOMETRIC) == _FILTER_ARRAY:
+        return _RAW  # what Pillow would give is its thumbnail
     tile = [np.max(tags.get(tag, 0)) for tag in (_TILE_WIDTH, _TILE_LENGTH)]
     if max(tile) > MAX_SIDE_PX or np.prod(tile, dtype=float) > MAX_PIXELS:  # decoded whole, whatever the image's size
         return "too large (decompression bomb)"
@@ -204,15 +194,7 @@ def _eight_bit_rgb(image: Image.Image) -> Image.Image:
 
 
 def _scale_to_bytes(values: np.ndarray) -> np.ndarray:
-    """Scale deep grey values (H, W) to uint8 by the smallest bit depth >= 8 that holds their maximum.
-
-    Floats up to 1 are taken as fractions. A few rows at a time are held as float64.
-
-    Examples
-    --------
-    >>> _scale_to_bytes(np.array([[0.0, 2047.5, 4095.0]]))  # 12 bits
-    array([[  0, 128, 255]], dtype=uint8)
-    """
+    """Scale deep grey values (H, W) to uint8 by the smallest bit depth >= 8 that holds them; up to 1 are fractions."""
     step = max(1, _CHUNK_PX // values.shape[1])
     chunks = [slice(top, top + step) for top in range(0, len(values), step)]
     maximum = max(_positive(values[rows]).max() for rows in chunks)

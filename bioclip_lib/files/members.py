@@ -25,9 +25,14 @@ class Member(NamedTuple):
     crc: int = 0
 
 
+def escape(text: str) -> str:
+    """Write the odd bytes of a path that is not UTF-8 as ``\\xe9``: no table can hold them as they are."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def checked_name(name: str) -> tuple[str, str]:
     """Return a name that a table can hold, and '' or why the member is not read."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    text = escape(name)
     if text != name:
         return text, "member name is not UTF-8"
     path = name.replace("\\", "/")

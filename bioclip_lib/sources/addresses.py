@@ -17,22 +17,7 @@ NOT_FOUND = -1
 
 
 def match_addresses(addresses: pd.Series, ids: pd.Series, paths: pd.Series) -> np.ndarray:
-    """Match addresses to files.
-
-    Parameters
-    ----------
-    addresses : pd.Series of n str
-        '' where there is none.
-    ids : pd.Series of n str
-        Of the record that each belongs to, in the order of its images.
-    paths : pd.Series of m str
-        Of the files, below their folder.
-
-    Returns
-    -------
-    int ndarray of shape (n,)
-        The row of each one's file, `NOT_FOUND` where none is certain.
-    """
+    """Return the row of each address's file, `NOT_FOUND` where none is certain; the ids of a record in image order."""
     codes, distinct = pd.factorize(addresses.astype(object))
     whole = pa.array(distinct, pa.string())
     ends = [_end_of_path(whole, False), _end_of_path(whole, True)]

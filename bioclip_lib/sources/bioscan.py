@@ -9,8 +9,17 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import InputError
-from ..files.tables import read_columns
-from .match import SPLIT_COLUMN, base_names, check_some_image, find_images, lineage, match_images, missing_reason, stems
+from .columns import SPLIT_COLUMN
+from .match import (
+    base_names,
+    check_some_image,
+    find_images,
+    lineage,
+    match_images,
+    missing_reason,
+    read_given,
+    stems,
+)
 
 PACKAGES = ("cropped_256", "original_256", "cropped", "original_full", "original")
 _COLUMNS = (
@@ -38,10 +47,7 @@ def read_bioscan(path: str | Path) -> pd.DataFrame:
     metadata = find_metadata(root)
     if metadata is None:
         raise InputError(f"{root} has no BIOSCAN*metadata table (.tsv, .csv); put it there")
-    table = read_columns(metadata, _COLUMNS)
-    if "processid" not in table or table.empty:
-        raise InputError(f"{metadata} has no column processid, or no row; download it again")
-    table = table.reindex(columns=list(_COLUMNS), fill_value="").replace(list(_UNKNOWN), "")
+    table = read_given(metadata, _COLUMNS, {"processid"}).replace(list(_UNKNOWN), "")
     files, damaged = find_images(root)
     files = _one_package(files)
     names = base_names(files["path"])

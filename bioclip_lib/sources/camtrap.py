@@ -9,13 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..errors import InputError
-from ..files.dialect import found_encoding, table_at
-from ..files.tables import as_frame, read_table
 from .addresses import match_addresses
 from .coco import SEVERAL
 from .columns import GROUP_COLUMN
-from .match import check_some_image, find_images, missing_reason, placed
+from .match import check_some_image, find_images, first_said, missing_reason, placed, read_given
 
 PACKAGE = "datapackage.json"
 _MEDIA = ("mediaid", "deploymentid", "filepath", "filename", "filemediatype", "sequenceid")
@@ -34,13 +31,8 @@ def is_camtrap(root: Path) -> bool:
 def read_camtrap(path: str | Path) -> pd.DataFrame:
     """Read a data package; ``source_id`` is the media's id."""
     root = Path(path).expanduser().resolve()
-    media, seen = _table(root / "media.csv", _MEDIA), _table(root / "observations.csv", _OBSERVATIONS)
-    if "mediaid" not in media or "scientificname" not in seen:
-        raise InputError(f"{root}: media.csv has no mediaID, or observations.csv no scientificName; export it again")
-    for column in {*_MEDIA, *_OBSERVATIONS}:
-        media = media if column in media or column not in _MEDIA else media.assign(**{column: ""})
-        seen = seen if column in seen or column not in _OBSERVATIONS else seen.assign(**{column: ""})
-    rows = _joined(media, seen)
+    media = read_given(root / "media.csv", _MEDIA, {"mediaid"})
+    rows = _joined(media, read_given(root / "observations.csv", _OBSERVATIONS, {"scientificname"}))
     image = rows["filemediatype"].str.startswith("image") | (rows["filemediatype"] == "")
     several = rows["mediaid"].duplicated(keep=False)
     reason = rows["observationtype"].where(rows["observationtype"] != "", "unclassified")
@@ -56,18 +48,13 @@ def read_camtrap(path: str | Path) -> pd.DataFrame:
         }
     )
     files, damaged = find_images(root)
-    address = rows["filepath"].where(rows["filepath"] != "", rows["filename"])
-    place = match_addresses(address, rows["mediaid"], files["path"])
+    place = match_addresses(first_said(rows, ("filepath", "filename")), rows["mediaid"], files["path"])
     return check_some_image(placed(said, place, files, missing_reason(damaged)), root, damaged, _ACTION)
-
-
-def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    return as_frame(read_table(found_encoding(table_at(path)), set(columns)))
 
 
 def _joined(media: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
     """Join observations to their media: by the media's id, or an event's sequence of them."""
-    event = _first(seen, ("individualid", "eventid", "sequenceid"))
+    event = first_said(seen, ("individualid", "eventid", "sequenceid"))
     seen = seen.assign(group=event.where(event != "", seen["deploymentid"] + " " + seen["eventstart"]))
     seen = seen.drop(columns=["deploymentid"]).sort_values("scientificname", kind="stable")
     direct = media.merge(seen[seen["mediaid"] != ""].drop(columns="sequenceid"), how="left", on="mediaid")
@@ -81,13 +68,6 @@ def _joined(media: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
     order = pd.Series(range(len(media)), index=media["mediaid"])
     order = order[~order.index.duplicated()]
     return rows.iloc[rows["mediaid"].map(order).argsort(kind="stable")].reset_index(drop=True)
-
-
-def _first(table: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
-    value = pd.Series("", index=table.index, dtype=object)
-    for column in columns:
-        value = value.where(value != "", table[column])
-    return value
 
 
 def _license(root: Path) -> str:

@@ -63,13 +63,7 @@ _RANK_WORDS = {**{f"{rank}name": rank for rank in RANKS if rank != "class"}, **{
 
 
 def split_word(text: str) -> str:
-    """Return the split that a word means, '' where it means none.
-
-    Examples
-    --------
-    >>> split_word("Training"), split_word("images_val"), split_word("test2017"), split_word("Testudo")
-    ('train', 'val', 'test', '')
-    """
+    """Return the split that a word means, '' where it means none: "images_val" is one, "Testudo" none."""
     words = [word for word in re.split(r"[\W_\d]+", text.lower()) if word not in ("", "images", "image", "set", "data")]
     return _SPLIT_WORDS.get(words[0], "") if len(words) == 1 else ""
 
@@ -87,7 +81,7 @@ def known_columns(table: pd.DataFrame) -> pd.DataFrame:
     squeezed = [re.sub(r"[\W_]", "", name.rpartition(":")[2]) for name in names]
     found: dict[str, int] = {}
     for i in sorted(range(len(names)), key=lambda i: _PRIORITY.get(squeezed[i], 0)):
-        blank = (table.iloc[:, i] == "").all()
+        blank = blank_of(table, i)
         name = names[i] if names[i] in RANKS else _RANK_WORDS.get(squeezed[i], _CANONICAL.get(squeezed[i], names[i]))
         if name == "split" and not table.iloc[:, i].map(lambda value: not value or split_word(value)).all():
             name = names[i] if names[i] != "split" else SPLIT_COLUMN  # a set of another kind; unknown words are kept

@@ -19,7 +19,7 @@ from ..files.meta import META, described
 from ..files.tables import as_frame, list_files, read_table
 from .addresses import NOT_FOUND, match_addresses
 from .columns import GROUP_COLUMN
-from .match import by_value, check_some_image, find_images, lineage, missing_reason, placed
+from .match import by_value, check_some_image, find_images, first_said, lineage, missing_reason, placed
 
 _IMAGE_TYPES = ("", "stillimage", "image", "photo", "still image")
 _CORES = ("occurrence", "taxon", "event", "darwincore", "simpledarwinrecord", "darwinrecord")
@@ -98,16 +98,16 @@ def _tables(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     if path.is_dir():
         files = {name: file for name, file in files.items() if (path / file.where).resolve().is_relative_to(path)}
     if META not in files:
-        core, media = (files[name] for name in _without_meta(files))
-        return _with_ids(_read(core, _CORE_TERMS)), _with_ids(_read(media, _MEDIA_TERMS))
+        names = zip(_without_meta(files), (_CORE_TERMS, _MEDIA_TERMS), strict=True)
+        core, media = (_read(files[name], terms) for name, terms in names)
+        return tuple(table.assign(id=first_said(table, ("gbifID", "id"))) for table in (core, media))
     core = described(files)
     if core.row_type not in _CORES or "id" not in core.columns:
         problem = "has no id" if core.row_type in _CORES else f"is {core.row_type}, not occurrence"
         raise InputError(f"{path}: the core of the archive {problem}; export occurrences with their media")
     tables = [table for kind in _MEDIA if (table := described(files, kind)) and "id" in table.columns]
-    media = next(
-        (read for read in (_read(table, _MEDIA_TERMS) for table in tables) if len(read)), _no_rows(_MEDIA_TERMS)
-    )
+    no_rows = pd.DataFrame(columns=["id", "gbifID", *_MEDIA_TERMS], dtype=object)
+    media = next((read for read in (_read(table, _MEDIA_TERMS) for table in tables) if len(read)), no_rows)
     if core.row_type == "event":
         return _of_events(path, core, described(files, "occurrence"), media)
     occurrences = _read(core, _CORE_TERMS)
@@ -135,15 +135,6 @@ def _of_events(
     return occurrences.assign(id=key), media.assign(id=media["id"].map(lambda event: to_key.get(event, event)))
 
 
-def _with_ids(table: pd.DataFrame) -> pd.DataFrame:
-    """Fill the id of a table without meta.xml from the column that names the occurrence."""
-    return table.assign(id=table["gbifID"].where(table["gbifID"] != "", table["id"]))
-
-
-def _no_rows(terms: tuple[str, ...]) -> pd.DataFrame:
-    return pd.DataFrame(columns=["id", "gbifID", *terms], dtype=object)
-
-
 def _read(table: TableFile, terms: tuple[str, ...]) -> pd.DataFrame:
     """Read ids and the wanted terms of a table, '' where missing."""
     wanted = ("id", "gbifID", *terms)
@@ -152,18 +143,10 @@ def _read(table: TableFile, terms: tuple[str, ...]) -> pd.DataFrame:
     return pd.DataFrame({term: read.get(term.casefold(), blank) for term in wanted}, dtype=object)
 
 
-def _first(table: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
-    """Return what the first column says that says anything."""
-    value = table[columns[0]]
-    for column in columns[1:]:
-        value = value.where(value != "", table[column])
-    return value
-
-
 def _media_of(occurrences: pd.DataFrame, media: pd.DataFrame) -> pd.DataFrame:
     """Reduce media to ``id, url, type, license, holder``, with those that occurrences list themselves."""
     said = {"url": _ADDRESS, "license": _LICENCE, "holder": _HOLDER}
-    columns = {name: _first(media, terms) for name, terms in said.items()}
+    columns = {name: first_said(media, terms) for name, terms in said.items()}
     media = pd.DataFrame({"id": media["id"], "type": media["type"], **columns})
     listed = occurrences[(occurrences["associatedMedia"] != "") & ~occurrences["id"].isin(media["id"])]
     if listed.empty:
@@ -215,7 +198,7 @@ def _described(occurrences: pd.DataFrame) -> pd.DataFrame:
     """Return what is said of each occurrence; GBIF's ``species`` is the accepted name, whatever else is given."""
     species, name = occurrences["species"], occurrences["scientificName"]
     accepted = by_value(species, lambda text: text if " " in text else "")
-    said = lineage(occurrences.assign(species=accepted.where(accepted != "", _first(occurrences, _EPITHET))))
+    said = lineage(occurrences.assign(species=accepted.where(accepted != "", first_said(occurrences, _EPITHET))))
     genus, epithet = (by_value(accepted, lambda text, i=i: text.partition(" ")[i]) for i in (0, 2))
     said["genus"], said["species"] = (
         said[rank].where(genus == "", parts) for rank, parts in (("genus", genus), ("species", epithet))
@@ -224,6 +207,6 @@ def _described(occurrences: pd.DataFrame) -> pd.DataFrame:
     other = [bool(a) and not n.startswith(a) for a, n in zip(accepted, name, strict=True)]
     if any(other):  # a synonym, or the name of a cluster
         said["scientific_name"] = accepted.where(other, "")
-    said["common_name"], said["license"] = occurrences["vernacularName"], _first(occurrences, _LICENCE)
+    said["common_name"], said["license"] = occurrences["vernacularName"], first_said(occurrences, _LICENCE)
     said["rights_holder"], said["source_url"] = occurrences["rightsHolder"], occurrences["references"]
     return said.assign(**{GROUP_COLUMN: occurrences["organismID"], "id": occurrences["id"]})

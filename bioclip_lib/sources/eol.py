@@ -12,8 +12,17 @@ import pyarrow as pa
 
 from .. import RANKS
 from ..errors import InputError
-from ..files.tables import read_columns
-from .match import base_names, check_some_image, find_images, match_images, missing_reason, ordered, unique_ids
+from .match import (
+    base_names,
+    check_some_image,
+    find_images,
+    first_said,
+    match_images,
+    missing_reason,
+    ordered,
+    read_given,
+    unique_ids,
+)
 
 FILE_NAME = re.compile(r"(\d+)_(\d+)_eol-full-size-copy\.\w+")
 _MANIFEST = (
@@ -47,8 +56,7 @@ def read_eol(path: str | Path) -> pd.DataFrame:
     if not manifests and (files.empty or (ids[0] == "").all()):
         raise InputError(f"{root} has no EOL media manifest and no EOL image; {_ACTION}")
     if manifests:
-        table = pd.concat([read_columns(manifest, _MANIFEST) for manifest in manifests], ignore_index=True)
-        table = table.reindex(columns=list(_MANIFEST), fill_value="")
+        table = pd.concat([read_given(manifest, _MANIFEST, ()) for manifest in manifests], ignore_index=True)
         file_keys = pd.DataFrame({"id": (ids[0] + "_" + ids[1]).replace("_", "")} if len(files) else {"id": []})
         keys = pd.DataFrame({"id": table["eol_content_id"] + "_" + table["eol_page_id"]})
         described = _described(table, root)
@@ -70,9 +78,7 @@ def _described(table: pd.DataFrame, root: Path) -> pd.DataFrame:
     """Return what manifest and hierarchy say of each image."""
     said = pd.DataFrame({"source": "eol", "source_id": table["eol_content_id"] + "_" + table["eol_page_id"]})
     said["license"], said["rights_holder"] = table["license_name"], table["copyright_owner"]
-    said["source_url"] = table["medium_source_url"].where(
-        table["medium_source_url"] != "", table["eol_full_size_copy_url"]
-    )
+    said["source_url"] = first_said(table, ("medium_source_url", "eol_full_size_copy_url"))
     pages = set(table["eol_page_id"])
     vernaculars = sorted(root.rglob("vernacular*.csv"))
     if vernaculars:
@@ -84,20 +90,11 @@ def _described(table: pd.DataFrame, root: Path) -> pd.DataFrame:
     return pd.concat([said, named], axis=1)
 
 
-def _read(path: Path, columns: tuple[str, ...], what: str) -> pd.DataFrame:
-    """Read the columns of one of EOL's tables; refuse one that lacks any."""
-    table = read_columns(path, columns)
-    lacking = [column for column in columns if column not in table]
-    if lacking:
-        raise InputError(f"{path} has no column {', '.join(lacking)}; download EOL's {what} again")
-    return table
-
-
 def read_vernaculars(path: Path, pages: set[str]) -> dict[str, str]:
     """Read the English name of EOL pages: the one that EOL prefers, then the first of the alphabet."""
     from ..taxonomy.vernaculars import english_names
 
-    table = _read(path, tuple(_VERNACULARS), "vernacular names").rename(columns=_VERNACULARS)
+    table = read_given(path, tuple(_VERNACULARS), _VERNACULARS).rename(columns=_VERNACULARS)
     table = english_names(pa.Table.from_pandas(table[table["id"].isin(pages)], preserve_index=False)).to_pandas()
     table = table.sort_values(["merit", "name"], ascending=[False, True]).drop_duplicates("id")
     return dict(zip(table["id"], table["name"], strict=True))
@@ -107,7 +104,7 @@ def read_pages(path: Path, pages: set[str]) -> pd.DataFrame:
     """Read names (with authors) and the seven ranks of EOL pages from a ``taxon.tab``, indexed by page id."""
     from ..taxonomy.backbone import open_checklist
 
-    table = _read(path, _TAXA, "Dynamic Hierarchy")
+    table = read_given(path, _TAXA, _TAXA)
     table = table[table["eolid"].isin(pages - {""})].drop_duplicates("eolid").set_index("eolid")
     hierarchy = open_checklist(path)
     ranks = [hierarchy.lineage(row) if row >= 0 else [""] * 7 for row in hierarchy.rows_of_ids(table["taxonid"])]

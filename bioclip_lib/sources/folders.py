@@ -17,7 +17,7 @@ from ..files.images import IMAGE_SUFFIXES
 from ..files.members import ArchiveError
 from .columns import SPLIT_COLUMN, split_word
 from .layout import checked_layout, find_layout
-from .match import RAW_COLUMNS, escape, is_unicode, link_problem
+from .match import RAW_COLUMNS, escaped, link_problem
 
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx", "@eadir"}
 OTHER_IMAGES = (".heic", ".heif", ".avif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".jp2")
@@ -174,11 +174,4 @@ def _row(root: Path, words: list[str], file: FoundFile) -> tuple | None:
     source_id = "/".join([*inside, file.name] if file.name else inside)
     ranks = [said.get(rank, "") for rank in _RANKS]
     row = (source, source_id, "" if file.problem == EMPTY else file.location, name, file.problem)
-    row = (*row, split_word(said.get("split", "")) or said.get("split", ""), *ranks)
-    return row if all(map(is_unicode, row)) else _escaped(row)
-
-
-def _escaped(row: tuple) -> tuple:
-    """Write the odd bytes of a row's paths as ``\\xe9``: no table can hold them as they are."""
-    row = tuple(map(escape, row))
-    return (*row[:4], "file name is not UTF-8; rename it", *row[5:])
+    return escaped((*row, split_word(said.get("split", "")) or said.get("split", ""), *ranks), 4)

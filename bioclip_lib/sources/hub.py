@@ -37,16 +37,15 @@ def parquet_files(path: Path) -> list[Path]:
         found = [path] if path.suffix.lower() in PARQUET_SUFFIXES else []
     else:
         found = sorted({*path.glob("*.parquet"), *path.glob("data/*.parquet"), *path.glob("*/*.parquet")})
-    return [file for file in found if _image_columns(file)]
+    return [file for file in found if _has_images(file)]
 
 
-def _image_columns(path: Path) -> list[str]:
-    """Return the columns of a Parquet file that hold encoded images."""
+def _has_images(path: Path) -> bool:
+    """Tell whether a column of a Parquet file holds encoded images."""
     try:
-        schema = pq.read_schema(path)
+        return any(_is_image_type(field.type) for field in pq.read_schema(path))
     except (OSError, ValueError):
-        return []
-    return [field.name for field in schema if _is_image_type(field.type)]
+        return False
 
 
 def _is_image_type(kind: pa.DataType) -> bool:

@@ -25,13 +25,7 @@ _MOST, _N_ASKED = 0.9, 30
 
 
 def is_code(name: str) -> bool:
-    """Tell a number, date, camera or code from a name.
-
-    Examples
-    --------
-    >>> [is_code(name) for name in ("CAM01", "site 0", "2020-05-01", "100MEDIA", "001.Blue_Jay", "Parus major")]
-    [True, True, True, True, False, False]
-    """
+    """Tell a number, date, camera or code from a name."""
     return _CODE.fullmatch(name) is not None
 
 
@@ -41,24 +35,9 @@ def is_plain(name: str) -> bool:
 
 
 def find_layout(folders: Collection[tuple[str, ...]], count_taxa: Callable[[list[str]], int]) -> list[str]:
-    """Find out the word of each level.
+    """Return the word of each level (of `WORDS`) of folders that hold images, [] where no level can name classes.
 
-    Parameters
-    ----------
-    folders : collection of tuple of str
-        Each folder that holds images, by the folders on its way.
-    count_taxa : function
-        Of a list of names: how many are taxa. Asked only where the shape of the names does not tell.
-
-    Returns
-    -------
-    list of str
-        Of `WORDS`; the level of "class", "species" or "epithet" is there unless no level can be one: then [].
-
-    Raises
-    ------
-    InputError
-        If two readings are possible.
+    How many of some names are taxa is asked only where their shape does not tell.
     """
     depth = max(map(len, folders), default=0)
     levels = [sorted({folder[i] for folder in folders if len(folder) > i}) for i in range(depth)]
@@ -143,8 +122,8 @@ def _sets_or_classes(pairs: list[tuple[str, str]], count_taxa: Callable[[list[st
         return ("set", "class") if n_lower >= 0.5 else ("class", "-")
     if _recurs(set(pairs)):
         raise InputError(
-            f"it can be read in two ways: folders {_listed(upper)} are the classes, and {_listed(lower)} lie in them "
-            f"(data.layout=class/-), or the classes are {_listed(lower)}, in sets {_listed(upper)} "
+            f"it can be read in two ways: folders {listed(upper)} are the classes, and {listed(lower)} lie in them "
+            f"(data.layout=class/-), or the classes are {listed(lower)}, in sets {listed(upper)} "
             "(data.layout=set/class); say which"
         )
     return "set", "class"
@@ -160,8 +139,9 @@ def _share(pairs: list[tuple[str, str]], holds: Callable[[str, str], bool]) -> f
     return sum(holds(a, b) for a, b in pairs) / len(pairs)
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+def listed(names: list[str], n_shown: int = 3) -> str:
+    """Write the first of some names."""
+    return ", ".join(names[:n_shown]) + (", ..." if len(names) > n_shown else "")
 
 
 def checked_layout(layout: str) -> list[str]:

@@ -98,9 +98,7 @@ def _numbered(source: pd.Series, files: pd.Series) -> pd.Series:
 def _places(path: Path, table: pd.DataFrame) -> tuple[pd.Series, list[str], list[str]]:
     """Return what names each row's image, where it lies, and '' or the problem."""
     columns = [column for column in _PLACES if column in table]
-    texts = {
-        column: table[column].str.replace("\\", "/", regex=False).str.removeprefix("file://") for column in columns
-    }
+    texts = {column: _slashed(table[column]).str.removeprefix("file://") for column in columns}
     if "path" in texts and "folder" in table:
         folder = _slashed(table["folder"]).str.strip("/")
         texts["path"] = (folder + "/" + texts["path"]).where((folder != "") & (texts["path"] != ""), texts["path"])
@@ -108,7 +106,9 @@ def _places(path: Path, table: pd.DataFrame) -> tuple[pd.Series, list[str], list
     location = pd.Series([os.path.normpath(path.parent / text) if text else "" for text in first], dtype=object)
     there = np.array([bool(place) and os.path.isfile(place) for place in location])
     if not there.all():
-        location, there = _searched(path.parent, list(texts.values()), _groups(table), location, there)
+        blank = pd.Series("", index=table.index, dtype=object)
+        ids = table.get(GROUP_COLUMN, table.get("photo_id", blank))  # a file may be named by its record
+        location, there = _searched(path.parent, list(texts.values()), ids, location, there)
     ids = first
     for text in texts.values():
         ids = ids.where(ids != "", text)
@@ -118,12 +118,6 @@ def _places(path: Path, table: pd.DataFrame) -> tuple[pd.Series, list[str], list
 
 def _slashed(paths: pd.Series) -> pd.Series:
     return paths.str.replace("\\", "/", regex=False)
-
-
-def _groups(table: pd.DataFrame) -> pd.Series:
-    """Return the id of each row's record, by which its file may be named."""
-    blank = pd.Series("", index=table.index, dtype=object)
-    return table.get(GROUP_COLUMN, table.get("photo_id", blank))
 
 
 def _searched(
@@ -205,9 +199,8 @@ def read_names_csv(path: str | Path) -> pd.DataFrame:
     table = read_known(path)
     key = next((column for column in ("class_name", "folder", "label", "name") if column in table), None)
     names = table[key] if key else verbatim_names(path, table)
-    said = said_of_names(table, names)
     find_column(path, "meaning of a name", table, MEANING_COLUMNS)
-    return one_meaning(said.assign(class_name=names), path)
+    return one_meaning(said_of_names(table, names).assign(class_name=names), path)
 
 
 def one_meaning(table: pd.DataFrame, where: object) -> pd.DataFrame:

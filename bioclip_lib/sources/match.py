@@ -6,7 +6,7 @@ is there.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,8 @@ from .. import RANKS
 from ..errors import InputError
 from ..files.archives import ARCHIVE_SUFFIXES, SEPARATOR, open_archive
 from ..files.images import IMAGE_SUFFIXES
-from ..files.members import ArchiveError
+from ..files.members import ArchiveError, escape
+from ..files.tables import read_columns
 from .columns import SPLIT_COLUMN  # noqa: F401  # the catalog looks for it here
 
 RAW_COLUMNS = ("source", "source_id", "location", "verbatim_name", "problem")
@@ -48,9 +49,8 @@ def find_images(root: Path) -> tuple[pd.DataFrame, dict[str, str]]:
         else:
             members, damaged[name] = ([], problem) if problem else _archive_rows(path)
             rows += members
-    rows = [row if is_unicode(row[1]) else _escaped(row) for row in rows]
     damaged = {escape(name): reason for name, reason in damaged.items() if reason}
-    return pd.DataFrame(rows, columns=["path", "location", "problem"]), damaged
+    return pd.DataFrame([escaped(row, 2) for row in rows], columns=["path", "location", "problem"]), damaged
 
 
 def _files_below(root: str) -> Iterable[tuple[str, str]]:
@@ -79,20 +79,13 @@ def _is_image(name: str) -> bool:
     return base.partition("#")[0].lower().endswith(IMAGE_SUFFIXES) and not base.startswith(".")
 
 
-def is_unicode(text: str) -> bool:
-    """Tell whether a path was valid UTF-8 (else Python holds its odd bytes as lone surrogates)."""
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def escape(text: str) -> str:
-    """Write the odd bytes of a path that is not UTF-8 as ``\\xe9``: no table can hold them as they are."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _escaped(row: tuple[str, str, str]) -> tuple[str, str, str]:
-    """Return the row of a file that cannot be read back from a table."""
-    path, location, problem = row
-    return escape(path), escape(location), problem or "file name is not UTF-8; rename it"
+def escaped(row: tuple[str, ...], problem_at: int) -> tuple[str, ...]:
+    """Write the odd bytes of a row's paths as ``\\xe9``, for no table can hold them; then it has a problem."""
+    written = tuple(map(escape, row))
+    if written == row:
+        return row
+    problem = row[problem_at] or "file name is not UTF-8; rename it"
+    return (*written[:problem_at], problem, *written[problem_at + 1 :])
 
 
 def link_problem(file: Path, root: Path) -> str:
@@ -102,6 +95,24 @@ def link_problem(file: Path, root: Path) -> str:
     if not file.resolve().is_relative_to(root):
         return "link that leaves the folder, not followed"
     return "link to a folder, not followed" if file.is_dir() else ""
+
+
+def read_given(path: Path, columns: Sequence[str], needed: Collection[str]) -> pd.DataFrame:
+    """Read the columns of a data set's table, '' where it has none; refuse one without those needed, or any row."""
+    table = read_columns(path, columns)
+    lacking = [column for column in columns if column in needed and column not in table]
+    if lacking or (needed and table.empty):
+        what = f"column {', '.join(lacking)}" if lacking else "row"
+        raise InputError(f"{path} has no {what}; download it again, or export it anew")
+    return table.reindex(columns=list(columns), fill_value="")
+
+
+def first_said(table: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    """Return what the first column says that says anything."""
+    value = table[columns[0]]
+    for column in columns[1:]:
+        value = value.where(value != "", table[column])
+    return value
 
 
 def base_names(paths: pd.Series) -> pd.Series:
@@ -160,13 +171,7 @@ def by_value(column: pd.Series, function: Callable[[str], str]) -> pd.Series:
 
 
 def unique_ids(ids: pd.Series) -> pd.Series:
-    """Make ids unique: the second of a kind ends in ``#2``, and so on.
-
-    Examples
-    --------
-    >>> unique_ids(pd.Series(["a", "b", "a", "a#2", "a"])).tolist()
-    ['a', 'b', 'a#3', 'a#2', 'a#4']
-    """
+    """Make ids unique: the second of a kind ends in ``#2``, and so on."""
     ids, taken = ids.copy(), set(ids)
     count: dict[str, int] = {}
     for i in ids.index[ids.duplicated()]:
@@ -206,14 +211,7 @@ def missing_reason(damaged: dict[str, str], gone: Iterable[str] = (), what: str 
 
 
 def lineage(table: pd.DataFrame, binomial: bool = True) -> pd.DataFrame:
-    """Return the seven ranks, species as the epithet, and ``verbatim_name``, the deepest; `binomial`: split a species.
-
-    Examples
-    --------
-    >>> table = pd.DataFrame({"family": ["Paridae", "Paridae"], "genus": ["Parus", ""], "species": ["Parus major", ""]})
-    >>> lineage(table)[["genus", "species", "verbatim_name"]].to_numpy().tolist()
-    [['Parus', 'major', 'Parus major'], ['', '', 'Paridae']]
-    """
+    """Return the seven ranks, species as the epithet, and ``verbatim_name``, the deepest; `binomial` splits species."""
     ranks = table.reindex(columns=list(RANKS), fill_value="")
     genus, species = ranks["genus"], ranks["species"]
     first, rest = (by_value(species, lambda name, i=i: name.partition(" ")[i]) for i in (0, 2))

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..files.tables import TABLE_SUFFIXES
 from .columns import GROUP_COLUMN, SPLIT_COLUMN
 from .folders import FoundFile, files_of, is_image_name
+from .layout import listed
 from .read import Reading, read_names, reading_of
 
 _N_SHOWN = 5
@@ -43,7 +44,7 @@ def look(data: DataConfig, raw: pd.DataFrame | None = None) -> str:
     raw = reading.read() if raw is None else raw
     lines = [f"{data.photos}: {reading.layout}"]
     if reading.tables:
-        lines.append(f"read from: {_listed([path.name for path in reading.tables])}")
+        lines.append(f"read from: {listed([path.name for path in reading.tables], _N_SHOWN)}")
     lines += _classes(raw) + _said(data, raw) + _parts(raw) + _problems(raw)
     path = Path(data.photos).expanduser()
     return "\n".join(lines + (_not_read(path, raw, reading, data) if path.is_dir() else []))
@@ -54,7 +55,7 @@ def _classes(raw: pd.DataFrame) -> list[str]:
     names = usable.groupby("source")["verbatim_name"].agg(["size", "nunique"])
     lines = [f"{source}: {n:,} images, {k:,} names" for source, n, k in names.head(_N_SHOWN).itertuples()]
     first = [name for name in usable["verbatim_name"].unique() if name][: _N_SHOWN + 1]
-    return [*lines, f"names: {_listed(first)}"]
+    return [*lines, f"names: {listed(first, _N_SHOWN)}"]
 
 
 def _said(data: DataConfig, raw: pd.DataFrame) -> list[str]:
@@ -102,7 +103,3 @@ def _not_read(path: Path, raw: pd.DataFrame, reading: Reading, data: DataConfig)
 def _kind(file: FoundFile) -> str:
     suffix = Path(file.name).suffix.lower() or "without suffix"
     return f"images ({suffix})" if is_image_name(file.name) else suffix
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:_N_SHOWN]) + (", ..." if len(names) > _N_SHOWN else "")

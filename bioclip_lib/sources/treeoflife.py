@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import InputError
-from ..files.tables import read_columns
 from .match import (
     NOT_PUBLISHED,
     SPLIT_COLUMN,
@@ -20,6 +19,7 @@ from .match import (
     lineage,
     match_images,
     missing_reason,
+    read_given,
     stems,
 )
 
@@ -48,21 +48,11 @@ def read_treeoflife(path: str | Path) -> pd.DataFrame:
     catalog = find_catalog(root)
     if catalog is None:
         raise InputError(f"{root} has no catalog.csv with a column treeoflife_id; download metadata/catalog.csv")
-    table = read_columns(catalog, _COLUMNS)
-    lacking = sorted({"split", "treeoflife_id"} - set(table.columns))
-    if lacking or table.empty:
-        raise InputError(f"{catalog} has no {' or '.join(lacking) or 'row'}; download it again")
-    table = table.reindex(columns=list(_COLUMNS), fill_value="")
+    table = read_given(catalog, _COLUMNS, {"split", "treeoflife_id"})
     files, damaged = find_images(root)
     names = base_names(files["path"])
     file_keys = pd.DataFrame({"treeoflife_id": stems(files["path"]), "bioscan": names, "inat21": names})
-    keys = pd.DataFrame(
-        {
-            "treeoflife_id": table["treeoflife_id"],
-            "bioscan": table["bioscan_filename"],
-            "inat21": table["inat21_filename"],
-        }
-    )
+    keys = table[["treeoflife_id", "bioscan_filename", "inat21_filename"]].set_axis(file_keys.columns, axis=1)
     reason = missing_reason(damaged, _missing_sets(root))
     raw = match_images(_described(table, catalog), keys, files, file_keys, missing=reason)
     raw.loc[raw["problem"] == "listed again", "problem"] = "listed again, as train_small is"
@@ -83,7 +73,7 @@ def _described(table: pd.DataFrame, catalog: Path) -> pd.DataFrame:
     licenses = catalog.with_name("licenses.csv")
     if not licenses.is_file():
         return said
-    given = read_columns(licenses, _LICENSES).reindex(columns=list(_LICENSES), fill_value="")
+    given = read_given(licenses, _LICENSES, ())
     given = given.drop_duplicates("treeoflife_id").set_index("treeoflife_id").reindex(table["treeoflife_id"]).fillna("")
     given = given.replace("not provided", "").set_axis(["license", "rights_holder", "source_url"], axis=1)
     return pd.concat([said, given.set_index(said.index)], axis=1)

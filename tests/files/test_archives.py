@@ -331,6 +331,9 @@ def test_images_are_opened_where_they_are(tmp_path, name, write_image):
 def test_locations_are_split_at_the_archive():
     assert split_location("/a::b/c.TAR::d::e") == ("/a::b/c.TAR", "d::e")
     assert split_location("/a/b.tar") is None and split_location("/a/x.jpg::y.jpg") is None
+    assert split_location("a/b.tar.gz::c/d.jpg") == ("a/b.tar.gz", "c/d.jpg")
+    assert archives.in_compressed_tar("a.tar.gz::1.jpg")
+    assert not archives.in_compressed_tar("a.tar::1.jpg") and not archives.in_compressed_tar("a.zip::1.jpg")
 
 
 def test_the_reading_order_follows_the_archives(tmp_path):

@@ -288,6 +288,10 @@ def test_damaged_headers_are_refused_or_read_and_nothing_else():
                 assert to_rgb(identify(damaged.tobytes()), short_side_px=8).mode == "RGB"
 
 
+def test_twelve_bits_are_scaled_to_eight():
+    assert images._scale_to_bytes(np.array([[0.0, 2047.5, 4095.0]])).tolist() == [[0, 128, 255]]
+
+
 def test_deep_images_are_scaled_in_parts_of_rows(monkeypatch):
     values = np.arange(60, dtype=np.uint16).reshape(6, 10) * 1000
     whole = images._scale_to_bytes(values)

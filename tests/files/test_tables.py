@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bioclip_lib.errors import InputError
 from bioclip_lib.files import tables
-from bioclip_lib.files.dialect import table_at
+from bioclip_lib.files.dialect import normal_name, table_at
 from bioclip_lib.files.meta import described
 from bioclip_lib.files.tables import list_files, read_batches, read_columns, read_strings, read_table
 
@@ -24,6 +24,10 @@ TWO_ROWS = {"path": ["a", "b"], "name": ["1", "2"]}
 def write(folder: Path, content: str | bytes, name: str = "t.csv") -> Path:
     (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return folder / name
+
+
+def test_names_of_columns_are_written_in_one_way():
+    assert normal_name(" EOL content ID") == "eol_content_id"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from bioclip_lib import RANKS
 from bioclip_lib.config import DataConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.files.tables import read_columns
-from bioclip_lib.sources.match import find_images, lineage, match_images
+from bioclip_lib.sources.columns import split_word
+from bioclip_lib.sources.layout import is_code
+from bioclip_lib.sources.match import find_images, lineage, match_images, unique_ids
 from bioclip_lib.sources.read import read_source
 
 KEYS = st.lists(st.sampled_from(["", "a", "b", "c", "a#2", "d"]), max_size=8)
@@ -81,6 +83,17 @@ def test_the_deepest_name(given, expected):
     row = lineage(table).iloc[0]
     assert tuple(row[["genus", "species", "verbatim_name"]]) == expected
     assert list(row.index) == [*RANKS, "verbatim_name"]
+
+
+def test_ids_that_are_taken_are_not_given_again():
+    assert unique_ids(pd.Series(["a", "b", "a", "a#2", "a"])).tolist() == ["a", "b", "a#3", "a#2", "a#4"]
+
+
+def test_words_of_splits_and_codes():
+    words = ("Training", "images_val", "test2017", "Testudo")
+    assert [split_word(word) for word in words] == ["train", "val", "test", ""]
+    assert all(map(is_code, ("CAM01", "site 0", "2020-05-01", "100MEDIA")))
+    assert not is_code("001.Blue_Jay") and not is_code("Parus major")
 
 
 def test_a_folder_of_no_layout_names_them_all(tmp_path, write_archive):

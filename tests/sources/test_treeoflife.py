@@ -210,7 +210,7 @@ def test_catalogs_that_cannot_be_used(tmp_path, write_tol):
     with pytest.raises(InputError, match=r"no catalog\.csv with a column treeoflife_id"):
         read_treeoflife(tmp_path)
     write_csv(root / "dataset" / "metadata" / "catalog.csv", ["treeoflife_id", "kingdom"], [{"treeoflife_id": "x"}])
-    with pytest.raises(InputError, match="has no split"):
+    with pytest.raises(InputError, match="has no column split"):
         read_treeoflife(root)
     (root / "dataset" / "metadata" / "catalog.csv").write_text('treeoflife_id,split\n"a,b\n')
     with pytest.raises(InputError, match="cannot be read as a table"):
