@@ -1,11 +1,12 @@
 """How well a model names: a catalog, features and class names in; scores with n, interval, chance and tests out.
 
 `tasks` says which images and classes are asked, `contestants` who is asked (and computes features once), `zero_shot`
-names images and measures wrong names in the tree, `few_shot` draws folds that `classifiers` answer, `sets` asks the
-published sets as their numbers were, `metrics` writes metrics.csv, `leaderboard` lays results side by side;
-`statistics` has every interval and test.
+names images and measures wrong names in the tree, `baselines` sets marks beside chance, `few_shot` draws folds that
+`classifiers` answer, `sets` asks the published sets as their numbers were, `metrics` writes metrics.csv, `leaderboard`
+lays results side by side; `statistics` has every interval and test.
 """
 
+from .baselines import beside_chance
 from .contestants import load_features, load_few_shot, load_zero_shot
 from .few_shot import compare_few_shot, draw_folds, eligible_classes, fold_scores, score_few_shot
 from .leaderboard import compare_zero_shot, percent_table, ranks_over_sets, read_board, score_table, write_leaderboard
@@ -24,6 +25,7 @@ from .zero_shot import (
 
 __all__ = [
     "append_metrics",
+    "beside_chance",
     "calibration",
     "chance_bound",
     "compare_few_shot",
