@@ -34,16 +34,12 @@ _BINOMIAL = re.compile(r"[^\W\d_][^\W\d_]*(-[^\W\d_]+)?( x)?( [^\W\d_]{2,}(-[^\W
 
 @dataclass(frozen=True)
 class Taxon:
-    """An accepted taxon, raised to its species where it lies below.
-
-    `ranks` are the seven, '' where unknown, `rank_ids` their ids, '' where the backbone gives a name only. `row` is its
-    row in the backbone.
-    """
+    """An accepted taxon, raised to its species where it lies below."""
 
     id: str
     scientific_name: str
-    ranks: tuple[str, ...]
-    rank_ids: tuple[str, ...]
+    ranks: tuple[str, ...]  # the seven, '' where unknown
+    rank_ids: tuple[str, ...]  # '' where the backbone gives a name only
     below_species: str
     common_name: str
     row: int
@@ -51,11 +47,7 @@ class Taxon:
 
 @dataclass(frozen=True)
 class Usage:
-    """One meaning of a name: its own `name`, `authorship` and `rank`, and the `taxon` that it is taken for.
-
-    `is_unavailable` tells that the codes rule the name out for this taxon: a later homonym, an illegitimate name;
-    `is_doubtful` that an encyclopaedia's article alone gives it as a synonym.
-    """
+    """One meaning of a name: its own `name`, `authorship` and `rank`, and the `taxon` that it is taken for."""
 
     name: str
     authorship: str
@@ -63,8 +55,8 @@ class Usage:
     taxon: Taxon
     backbone: "Backbone" = field(repr=False, compare=False)
     is_synonym: bool = False
-    is_unavailable: bool = False
-    is_doubtful: bool = False
+    is_unavailable: bool = False  # the codes rule the name out for this taxon: a later homonym, an illegitimate name
+    is_doubtful: bool = False  # an encyclopaedia's article alone gives it as a synonym
 
     @property
     def above(self) -> frozenset[int]:
@@ -125,10 +117,7 @@ class Backbone:
         self._letter = functools.lru_cache(64)(self._names_of_letter)
 
     def usages(self, name: str) -> list[Usage]:
-        """Return every usage of a canonical name (no author, no rank marker, no hybrid sign), to the letter.
-
-        A synonym of an article counts only where nothing else has the name.
-        """
+        """Return every usage of a canonical name to the letter; an article's synonym where nothing else has it."""
         rows = list(self._keys.rows(name))
         sure = [row for row in rows if not self._flags[row] & DOUBTFUL]
         return [self._usage(name, row) for row in self._plain(name, sure) or rows]
@@ -270,14 +259,10 @@ class Backbone:
 
 
 def _parts(name: str, ranks: Sequence[str]) -> tuple[str, str, str]:
-    """Return genus, species and epithet of a name at species level or below; no epithet if it is none.
-
-    A virus has a name of its own: "Tobacco mosaic virus" is no Tobacco. NCBI's brackets tell that the genus is not
-    right.
-    """
-    if ranks[0] == "Viruses":
+    """Return genus, species and epithet of a name at species level or below; no epithet if it is none."""
+    if ranks[0] == "Viruses":  # "Tobacco mosaic virus" is no Tobacco
         return ranks[5], name, name.removeprefix(f"{ranks[5]} ")
-    if name.startswith("["):
+    if name.startswith("["):  # NCBI's sign that the genus is not right
         return ranks[5], name, name.partition(" ")[2]
     title = next((title for title in ("Candidatus ", "x ") if name.startswith(title)), "")
     plain = name.removeprefix(title)

@@ -25,11 +25,7 @@ def cache_folder() -> Path:
 
 
 def cached(key: str, build: Callable[[], tuple[pa.Table, pa.Table, pd.DataFrame]]) -> tuple:
-    """Return two tables and a list of problems from the cache; build and keep them where they are not there.
-
-    They appear whole or not at all, whoever builds them at the same time. Where the cache cannot be written, they
-    stay in memory.
-    """
+    """Return two tables and a list of problems from the cache; build and keep them where they are not there."""
     folder = cache_folder() / f"{key}-{FORMAT}"
     try:
         return _opened(folder)

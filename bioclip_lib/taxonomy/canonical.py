@@ -14,41 +14,24 @@ import pyarrow.compute as pc
 from .names import ParsedName, clean_label, parse_names
 
 KINGDOMS = ("Animalia", "Plantae", "Fungi", "Chromista", "Protozoa", "Bacteria", "Archaea", "Viruses")
-KINGDOM_OF = {
-    "Metazoa": "Animalia",
-    "Viridiplantae": "Plantae",
-    "Rhodophyta": "Plantae",
-    "Glaucocystophyceae": "Plantae",
-    "Fungi": "Fungi",
-    "Sar": "Chromista",
-    "Haptista": "Chromista",
-    "Cryptophyceae": "Chromista",
-    "Amoebozoa": "Protozoa",
-    "Discoba": "Protozoa",
-    "Metamonada": "Protozoa",
-    "Choanoflagellata": "Protozoa",
-    "Ichthyosporea": "Protozoa",
-    "Filasterea": "Protozoa",
-    "Bacteria": "Bacteria",
-    "Archaea": "Archaea",
-    "Viruses": "Viruses",
+_CLADES = {
+    "Animalia": ("Metazoa",),
+    "Plantae": ("Viridiplantae", "Rhodophyta", "Glaucocystophyceae"),
+    "Fungi": ("Fungi",),
+    "Chromista": ("Sar", "Haptista", "Cryptophyceae"),
+    "Protozoa": ("Amoebozoa", "Discoba", "Metamonada", "Choanoflagellata", "Ichthyosporea", "Filasterea"),
+    **{kingdom: (kingdom,) for kingdom in KINGDOMS[5:]},
 }
+KINGDOM_OF = {clade: kingdom for kingdom, clades in _CLADES.items() for clade in clades}
 """The kingdom of a clade. NCBI ranks three kingdoms of eukaryotes; the others follow Ruggiero et al. 2015 (PLoS ONE
 10:e0119248), as the sources of the original project do. A protist outside these clades has no kingdom."""
 
 _KINGDOM_NAMES = {
     **{name.casefold(): kingdom for name, kingdom in KINGDOM_OF.items()},
     **{name.casefold(): name for name in KINGDOMS},
-    "animals": "Animalia",
-    "plants": "Plantae",
-    "archaeplastida": "Plantae",
-    "chloroplastida": "Plantae",
-    "straminipila": "Chromista",
-    "harosa": "Chromista",
-    "hacrobia": "Chromista",
-    "eubacteria": "Bacteria",
-    "archaebacteria": "Archaea",
-    "virus": "Viruses",
+    **{"animals": "Animalia", "eubacteria": "Bacteria", "archaebacteria": "Archaea", "virus": "Viruses"},
+    **dict.fromkeys(("plants", "archaeplastida", "chloroplastida"), "Plantae"),
+    **dict.fromkeys(("straminipila", "harosa", "hacrobia"), "Chromista"),
 }
 CHUNK = 100_000
 _PLAIN = r"^[A-Z][a-z]+(-[a-z]+)?( [a-z]{2,}(-[a-z]+)*){0,3}$"
@@ -58,8 +41,6 @@ _PLACEHOLDER = (
     r"(?i)\b(incertae|sedis|(not |un)assigned|unknown|unnamed|unidentified|unclassified|undetermined|unplaced|"
     r"uncultured|environmental|questionable|awaiting|n\. ?n|spp?|indet|cf|aff)\b"
 )
-
-
 PLACEHOLDER = re.compile(_PLACEHOLDER)
 """What shows that a name is that of no taxon."""
 

@@ -131,11 +131,7 @@ def _composed(table: pa.Table) -> pa.Table:
 
 
 def _join_names(names: pa.Table, taxa: pa.Table, synonyms: pa.Table | None = None) -> pa.Table:
-    """Bring ColDP's Name, Taxon and Synonym to `COLUMNS`.
-
-    A synonym is known by its name's id, so that a synonym of a synonym finds it, unless a taxon has that id or several
-    synonyms do.
-    """
+    """Bring ColDP's Name, Taxon and Synonym to `COLUMNS`."""
     names = _composed(names)
     needed = {"Taxon": (taxa, "nameID"), "Name": (names, "scientificName")}
     missing = [
@@ -149,7 +145,7 @@ def _join_names(names: pa.Table, taxa: pa.Table, synonyms: pa.Table | None = Non
     parts = [_named(names, first_column(taxa, "nameid")) | {"id": ids, "parent_id": first_column(taxa, "parentid")}]
     parts[0] |= {rank: first_column(taxa, rank) for rank in HIGHER_RANKS} | {"status": _constant("accepted", taxa)}
     if synonyms is not None:
-        name_ids = first_column(synonyms, "nameid")
+        name_ids = first_column(synonyms, "nameid")  # so that a synonym of a synonym finds it
         taken = pc.or_(pc.is_in(name_ids, ids.combine_chunks()), pc.is_in(name_ids, _repeated(name_ids)))
         status = first_column(synonyms, "status")
         parts.append(

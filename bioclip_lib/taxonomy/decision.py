@@ -105,10 +105,7 @@ class Decision:
         return replace(lookup, reason="; ".join([*filter(None, [lookup.reason]), *older])) if older else lookup
 
     def _of_record(self) -> dict[str, str] | None:
-        """Return the row of the deepest taxon that the record itself names and that is one taxon in a backbone.
-
-        Its kingdom alone is no name, and its genus none where the name has another.
-        """
+        """Return the row of the deepest taxon that the record itself names and that is one taxon in a backbone."""
         if not self._label.text:
             return None
         for rank in (rank for rank in reversed(RANKS[1:6]) if rank in self._context):

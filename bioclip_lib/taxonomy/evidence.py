@@ -39,19 +39,15 @@ Finder = Callable[[Backbone], Sequence[Usage]]
 
 @dataclass(frozen=True)
 class Lookup:
-    """One thing to look for: how it is found in a backbone, and what finding it means.
-
-    `is_full` tells a whole binomial, which an older order or family does not refute; `is_genus` the genus of a name
-    whose epithet is not known.
-    """
+    """One thing to look for: how it is found in a backbone, and what finding it means."""
 
     rule: str
     looked_up: str
     one: Finder
     status: str = "accepted"
     reason: str = ""
-    is_full: bool = False
-    is_genus: bool = False
+    is_full: bool = False  # a whole binomial, which an older order or family does not refute
+    is_genus: bool = False  # the genus of a name whose epithet is not known
     sides: tuple[Part, ...] = ()
 
     def find(self, backbone: Backbone) -> list[Sequence[Usage]]:
@@ -171,12 +167,10 @@ def _firstexact(side: Part, backbone: Backbone) -> Sequence[Usage]:
 
 
 def _uninomial(part: Part, parsed: ParsedName) -> Lookup:
-    """Look for a single name; what follows it must look like an author, or be that of a usage.
-
-    "Anna Hummingbird" parses as a genus with its author, too.
-    """
+    """Look for a single name; what follows it must look like an author, or be that of a usage."""
     name = HYBRID_SIGN.sub("", clean_label(parsed.verbatim)).removeprefix("Candidatus ")
     text = CULTIVAR.sub("", name)
+    # "Anna Hummingbird" parses as a genus with its author, too
     has_author = any(sign in parsed.authorship for sign in ".&(") or bool(parsed.year)
     is_bare = not parsed.authorship and " " not in without_concept(text)
     reason = f"a cultivar of it: {name}" if text != name else ""
@@ -186,14 +180,10 @@ def _uninomial(part: Part, parsed: ParsedName) -> Lookup:
 
 
 def _one_word(text: str, name: str, author: str, backbone: Backbone) -> list[Usage]:
-    """Return the usages of a single name, and other taxa that are called so in English.
-
-    A word in lower case that several species bear as their epithet ("alba") is none; what an English name in lower case
-    says of a species ("puma") is more than its genus.
-    """
+    """Return the usages of a single name, and other taxa that are called so in English."""
     is_lower = " " not in text and text.islower()
     english = _in_english(text, backbone) if " " not in text else []
-    if is_lower and not english and backbone.is_epithet(text):
+    if is_lower and not english and backbone.is_epithet(text):  # "alba"
         return []
     usages = [u for u in _named(name, backbone) if not author or same_authors(author, u.authorship)]
     if not usages or author:
@@ -201,7 +191,7 @@ def _one_word(text: str, name: str, author: str, backbone: Backbone) -> list[Usa
     rows, families = {u.taxon.row for u in usages}, {u.taxon.ranks[4] for u in usages} - {""}
     line = rows.union(*(usage.above for usage in usages))
     others = [u for u in english if u.taxon.row not in line and not rows & u.above and u.taxon.ranks[4] not in families]
-    species = [u for u in english if u.taxon.ranks[6]]
+    species = [u for u in english if u.taxon.ranks[6]]  # "puma" says more than its genus
     return species if is_lower and len(species) == 1 and rows & species[0].above else [*usages, *others]
 
 
@@ -223,11 +213,8 @@ def _in_english(text: str, backbone: Backbone) -> list[Usage]:
 
 
 def _aliases(text: str, backbone: Backbone) -> list[Usage]:
-    """Return the taxa that an article calls so, too.
-
-    "White pelican" is what the great white pelican is also called, but as well what "American white pelican" ends
-    with: both are returned.
-    """
+    """Return the taxa that an article calls so, too."""
+    # a "white pelican" is the great white pelican, but as well what "American white pelican" ends with
     found, longer = backbone.aliases(vernacular_key(text))
     return [backbone.at(row) for row in dict.fromkeys([*found, *longer])] if found or len(longer) > 1 else []
 
@@ -279,12 +266,9 @@ def _similar(wanted: ParsedName, backbone: Backbone) -> list[ParsedName]:
 
 
 def _by_likeness(wanted: ParsedName, backbone: Backbone) -> list[Usage]:
-    """Return the species of the genus whose epithet is nearest in spelling.
-
-    An epithet that several other species bear is no misspelling: microcarpa is not a slip for macrocarpa.
-    """
+    """Return the species of the genus whose epithet is nearest in spelling."""
     word = wanted.epithet
-    if len(word) < 7 or wanted.infraspecific or backbone.is_epithet(word):
+    if len(word) < 7 or wanted.infraspecific or backbone.is_epithet(word):  # microcarpa is no slip for macrocarpa
         return []
     epithets = {name.partition(" ")[2]: name for name in backbone.congeners(wanted.genus)}
     near = _near(word, list(epithets), 1 if len(word) < 10 else 2)
@@ -328,10 +312,7 @@ def _phrase(words: Sequence[str], backbone: Backbone) -> list[Usage]:
 
 
 def _genus_only(genus: str, others: Sequence[str], backbone: Backbone) -> list[Usage]:
-    """Return the genus of a binomial whose epithet is not known.
-
-    Not where both words are English words of common names: "Anna hummingbird" is no Anna (Gesneriaceae).
-    """
+    """Return the genus of a binomial whose epithet is not known; "Anna hummingbird" is no Anna (Gesneriaceae)."""
     return [] if _is_english(genus, others, backbone) else _genera(genus, backbone)
 
 

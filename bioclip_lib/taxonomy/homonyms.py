@@ -26,31 +26,23 @@ Context = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Said:
-    """A context in a backbone's own words.
-
-    `given` are the words that are taxa of that rank there, `translated` also the ranks above the deepest that means one
-    taxon, `rows` all taxa that a word means, of whatever rank above genus.
-    """
+    """A context in a backbone's own words."""
 
     context: Context = field(default_factory=dict)
-    given: Context = field(default_factory=dict)
-    translated: Context = field(default_factory=dict)
-    rows: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    given: Context = field(default_factory=dict)  # the words that are taxa of that rank there
+    translated: Context = field(default_factory=dict)  # also the ranks above the deepest that means one taxon
+    rows: Mapping[str, frozenset[int]] = field(default_factory=dict)  # all taxa above genus that a word means
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A usage and what the context says of it.
-
-    `agreement` is the position of the deepest rank at which both agree (-1: nothing to compare), `refusal` why they do
-    not, `is_moved` whether the family differs within the same order, `is_older` whether order and family alone differ.
-    """
+    """A usage and what the context says of it."""
 
     usage: Usage
-    agreement: int = -1
+    agreement: int = -1  # the position of the deepest rank at which both agree; -1: nothing to compare
     refusal: str = ""
-    is_moved: bool = False
-    is_older: bool = False
+    is_moved: bool = False  # the family differs within the same order
+    is_older: bool = False  # order and family alone differ
 
 
 def read_said(context: Context, backbone: Backbone) -> Said:
@@ -104,12 +96,7 @@ def compare(usage: Usage, said: Said) -> Candidate:
 
 
 def choose(candidates: Sequence[Candidate], authorship: str, is_full: bool = False) -> tuple[list[Usage], str]:
-    """Return the usages that the evidence leaves, one a taxon, and what decided ('' if nothing had to).
-
-    The context decides first, then the author, then legitimacy: of an accepted name and its later homonyms, which the
-    codes rule out, the accepted one is meant where nobody is named. A full name of one taxon stands against an older
-    order or family.
-    """
+    """Return the usages that context, author and legitimacy leave, one a taxon, and which decided ('' if none)."""
     allowed = [c for c in candidates if not c.refusal]
     if len(allowed) == len(candidates) == 1:
         return [allowed[0].usage], ""
@@ -127,6 +114,7 @@ def choose(candidates: Sequence[Candidate], authorship: str, is_full: bool = Fal
         if len(by_author) == 1:
             return by_author, "author"
     available = distinct_taxa([usage for usage in left if not usage.is_unavailable])
+    # where nobody is named, the accepted name is meant and not its later homonyms, which the codes rule out
     if len(taxa) > len(available) == 1 and not authorship and not available[0].is_synonym:
         return available, LEGITIMACY
     return taxa, "context" if taxa and len(taxa) < len(distinct_taxa([c.usage for c in candidates])) else ""
@@ -149,12 +137,9 @@ def taxon_of(usage: Usage) -> tuple:
 
 
 def shared_ranks(taxa: Sequence[Usage], below: bool = False) -> tuple[dict[str, str], str]:
-    """Return the ranks that different taxa share, down to the first at which two differ, and the id of the deepest.
-
-    Only ranks above all of them count: two genera of one name share no genus; with `below`, their own count, too.
-    """
+    """Return the ranks that different taxa share, down to the first at which two differ, and the id of the deepest."""
     ranks, taxon_id = dict.fromkeys(RANKS, ""), ""
-    lines = [u.taxon for u in taxa]
+    lines = [u.taxon for u in taxa]  # two genera of one name share no genus, unless `below`
     own = min(RANKS.index(deepest_rank(dict(zip(RANKS, t.ranks, strict=True))) or "kingdom") for t in lines) + below
     for i, rank in enumerate(RANKS[:own]):
         names, ids = {t.ranks[i] for t in lines}, {t.rank_ids[i] for t in lines}

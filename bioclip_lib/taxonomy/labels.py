@@ -15,12 +15,8 @@ from .. import RANKS
 from .canonical import kingdom_of
 from .names import MAX_CHARS, ParsedName, capitalise, clean_label, parse_names
 
-NOT_SAID = frozenset(
-    (
-        *("", "nan", "none", "null", "na", "n/a", "unknown", "unidentified", "unclassified", "unassigned", "-", "?"),
-        *("blank", "empty", "car", "vehicle", "person", "people"),  # of camera traps
-    )
-)
+NOT_SAID = {"", "nan", "none", "null", "na", "n/a", "unknown", "unidentified", "unclassified", "unassigned", "-", "?"}
+NOT_SAID |= {"blank", "empty", "car", "vehicle", "person", "people"}  # of camera traps
 """What tables write where nothing is known or seen, in lower case."""
 
 _WORD = re.compile(r"\w+")
@@ -77,17 +73,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Label:
-    """A label: its parts, the likeliest first; the sides of "A and B", in each way to read them; its own ranks.
-
-    `at_least` is the genus that a name below it leaves ("Carex subg. Vignea"), and why.
-    """
+    """A label: its parts, the likeliest first; the sides of "A and B", in each way to read them; its own ranks."""
 
     verbatim: str
     text: str
     parts: tuple[Part, ...]
     sides: tuple[tuple[Part, ...], ...] = ()
     said: tuple[tuple[str, str], ...] = ()
-    at_least: tuple[str, str] = ("", "")
+    at_least: tuple[str, str] = ("", "")  # the genus that a name below it leaves ("Carex subg. Vignea"), and why
 
     @property
     def whole(self) -> Part:

@@ -19,20 +19,8 @@ SYNONYM, UNAVAILABLE, DOUBTFUL = 1, 2, 4
 
 _UNACCEPTED = r"^(invalid|not accepted|unaccepted)$|synonym|misapplied"
 _RULED_OUT = r"illeg|(later|junior).homonym|unacceptable|unavailable|preoccupied|\b(inval|nud)"
-_ABOVE_PHYLUM = frozenset(
-    (
-        "kingdom",
-        "domain",
-        "superkingdom",
-        "realm",
-        "subkingdom",
-        "infrakingdom",
-        "clade",
-        "unranked",
-        "no rank",
-        "no_rank",
-    )
-)
+_ABOVE_PHYLUM = {"kingdom", "domain", "superkingdom", "realm", "subkingdom", "infrakingdom", "clade"}
+_ABOVE_PHYLUM |= {"unranked", "no rank", "no_rank"}
 _KINGDOM, _CLADE = 0, 7  # slots: a row of a kingdom's rank, and one that implies a kingdom (Rhodophyta, a phylum)
 
 
@@ -81,10 +69,7 @@ class Linker:
         self.problems.append(table.assign(reason=[reason.format(value) for value in values]))
 
     def _with_distinct_ids(self, usages: pa.Table) -> pa.Table:
-        """Drop repeated rows, and all rows of an id that stands for different usages.
-
-        A synonym that is listed once for each of its accepted taxa stays, each time, without its id.
-        """
+        """Drop repeated rows, and all rows of an id that stands for different usages."""
         self._table = usages
         ids = usages["id"].combine_chunks().dictionary_encode()
         codes = np.asarray(ids.indices)
@@ -94,6 +79,7 @@ class Linker:
         repeated = rows.duplicated()
         several = rows[~repeated]
         same = several.assign(accepted_id="", parent_id="").duplicated(keep=False) & (several["accepted_id"] != "")
+        # a synonym that is listed once for each of its accepted taxa stays, each time, without its id
         of_several_taxa = several.index[same.groupby(several["id"]).transform("all")] if len(several) else several.index
         different = several["id"][several["id"].duplicated(keep=False)].drop(of_several_taxa)
         keep = np.ones(len(usages), bool)
@@ -191,10 +177,7 @@ class Linker:
 
 
 def with_implied(usages: pa.Table) -> tuple[pa.Table, np.ndarray]:
-    """Add the taxa that only columns name (status "implied").
-
-    Also returns the row of the accepted taxon of each synonym that gives its name only, -1 for others.
-    """
+    """Add the taxa that only columns name; also return the accepted row of each synonym that gives a name only."""
     target, accepted = _accepted_by_name(usages)
     added = pd.concat([accepted, *_higher_taxa(usages)], ignore_index=True).assign(status="implied")
     added = added.reindex(columns=usages.column_names).fillna("")
@@ -203,10 +186,7 @@ def with_implied(usages: pa.Table) -> tuple[pa.Table, np.ndarray]:
 
 
 def _accepted_by_name(usages: pa.Table) -> tuple[np.ndarray, pd.DataFrame]:
-    """Return the row of the accepted taxon that a synonym gives by name, -1 for others; and the rows to add for them.
-
-    A row is the taxon if it has that name and the same ranks above it; else the synonym's own ranks are the taxon's.
-    """
+    """Return the row of the accepted taxon that each synonym gives by name, -1 for others, and the rows to add."""
     unaccepted = np.asarray(pc.match_substring_regex(pc.utf8_lower(usages["status"]), _UNACCEPTED))
     by_name = unaccepted | np.asarray(pc.not_equal(usages["accepted_name"], usages["name"]))
     by_name &= np.asarray(pc.equal(usages["accepted_id"], "")) & np.asarray(pc.not_equal(usages["accepted_name"], ""))
@@ -250,10 +230,8 @@ def _rows_of(ids: pa.ChunkedArray, all_ids: pa.ChunkedArray) -> np.ndarray:
 
 
 def _ends(following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the last row of the chain that starts at each row, and which chains never end.
-
-    Each pass doubles the steps, so that chains through n rows take log2(n) passes.
-    """
+    """Return the last row of the chain that starts at each row, and which chains never end."""
+    # each pass doubles the steps, so that chains through n rows take log2(n) passes
     end = np.where(following < 0, np.arange(len(following)), following).astype(np.int32)
     for _ in range(len(following).bit_length()):
         end = end[end]
@@ -261,10 +239,7 @@ def _ends(following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest(parent: np.ndarray, rows: np.ndarray, slots: np.ndarray, n_slots: int) -> np.ndarray:
-    """Return the nearest row of each slot on the way up from each row, itself included; -1 where there is none.
-
-    `rows` have the `slots`. Returns an (n, n_slots) int32 array. Parents form no cycle; each pass doubles the steps.
-    """
+    """Return the nearest row of each slot at or above each row, (n, n_slots) int32, -1: none; parents form no cycle."""
     found = np.full((len(parent), n_slots), -1, np.int32)
     found[rows, slots] = rows
     jump = parent.copy()

@@ -10,22 +10,11 @@ from .backbone import Backbone
 from .names import singular, vernacular_key
 
 INFORMAL = {
-    "acantharia": "Acantharea",
-    "acantharian": "Acantharea",
-    "auricularia": "Holothuroidea",
-    "bipinnaria": "Asteroidea",
-    "brachiolaria": "Asteroidea",
-    "diatom": "Bacillariophyta",
-    "echinopluteus": "Echinoidea",
-    "ephyra": "Scyphozoa",
-    "ephyrae": "Scyphozoa",
-    "heteropod": "Pterotracheoidea",
-    "hydromedusa": "Hydrozoa",
-    "hydromedusae": "Hydrozoa",
-    "leptocephali": "Elopomorpha",
-    "leptocephalus": "Elopomorpha",
-    "ophiopluteus": "Ophiuroidea",
-    "tornaria": "Enteropneusta",
+    **{"auricularia": "Holothuroidea", "bipinnaria": "Asteroidea", "brachiolaria": "Asteroidea"},
+    **{"echinopluteus": "Echinoidea", "ophiopluteus": "Ophiuroidea", "tornaria": "Enteropneusta"},
+    **{"ephyra": "Scyphozoa", "ephyrae": "Scyphozoa", "hydromedusa": "Hydrozoa", "hydromedusae": "Hydrozoa"},
+    **{"acantharia": "Acantharea", "acantharian": "Acantharea", "diatom": "Bacillariophyta"},
+    **{"heteropod": "Pterotracheoidea", "leptocephali": "Elopomorpha", "leptocephalus": "Elopomorpha"},
 }
 """Larvae and life forms with a name of their own, and whose they are. Several are also, or nearly, the names of quite
 other genera: Auricularia is a fungus, Ephydra a fly, Hydromedusa a turtle, Heteropoda a spider."""
@@ -57,15 +46,10 @@ def is_denied(words: Sequence[str]) -> bool:
 
 
 def taxon_of_words(words: Sequence[str], backbone: Backbone) -> int | None:
-    """Return the row of the taxon that the words of a label (in lower case) name, or None.
-
-    A word counts if it is the name of a group above genus, a noun made of one, or one of `INFORMAL`; a genus or an
-    English name counts only inside the group that the first such word has named. Words that contradict each other
-    leave what they share.
-    """
+    """Return the row of the taxon that the words of a label (in lower case) name, or None."""
     if _is_of_another(words):
         return None
-    outer = taxon = None
+    outer = taxon = None  # a genus or an English name counts only inside the group that the first word has named
     for before, word in zip(["", *words], words, strict=False):
         if before in NEGATIONS:
             continue

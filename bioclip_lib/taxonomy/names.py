@@ -54,25 +54,20 @@ _VARIANTS = (  # ICZN 58.1-58.14, of the letters of a stem
 
 @dataclass(frozen=True)
 class ParsedName:
-    """What a name says by its form alone.
-
-    `quality` is gnparser's: 1 is clean, 4 is doubtful, 0 is not parsable. `stemmed` is the canonical form without
-    Latin endings, so that spellings that differ in gender compare equal. `open_nomenclature` is '' or a marker such as
-    "sp." or "cf."; `rank_hint` is "genus" (any uninomial), "species", "infraspecific" or ''.
-    """
+    """What a name says by its form alone."""
 
     verbatim: str
     canonical: str = ""
     genus: str = ""
     epithet: str = ""
     infraspecific: str = ""
-    stemmed: str = ""
+    stemmed: str = ""  # without Latin endings, so that spellings that differ in gender compare equal
     authorship: str = ""
     year: str = ""
-    quality: int = 0
+    quality: int = 0  # gnparser's: 1 is clean, 4 is doubtful, 0 is not parsable
     is_hybrid: bool = False
-    open_nomenclature: str = ""
-    rank_hint: str = ""
+    open_nomenclature: str = ""  # a marker such as "sp." or "cf."
+    rank_hint: str = ""  # "genus" (any uninomial), "species" or "infraspecific"
 
     @property
     def is_formula(self) -> bool:
@@ -87,10 +82,7 @@ class ParsedName:
 
 
 def clean_label(label: str) -> str:
-    """Turn a folder or table label into plain words.
-
-    Removes HTML tags and entities, control characters and underscores, and joins runs of white space.
-    """
+    """Turn a folder or table label into plain words."""
     text = str(label)
     if "<" in text or "&" in text:
         text = _TAG.sub(" ", html.unescape(text))
@@ -109,10 +101,7 @@ def capitalise(label: str) -> str:
 
 
 def vernacular_key(name: str) -> str:
-    """Reduce a common name to what its spellings share.
-
-    Case, accents, hyphens, spaces, possessives, a plural of the last word and grey/gray do not count.
-    """
+    """Return a common name without case, accents, hyphens, spaces, possessives, a final plural, and grey for gray."""
     return "".join(vernacular_words(name))
 
 
@@ -179,11 +168,8 @@ def _unquoted(label: str) -> str:
 
 
 def _is_safe(label: str) -> bool:
-    """Return whether gnparser takes a label without a crash, which would end the process, or a line on stderr.
-
-    Found by fuzzing gnparser 1.11.1 with 300,000 labels: it fails where a name begins with a hybrid sign or a comma,
-    and on "sect. Candidatus".
-    """
+    """Return whether gnparser takes a label without a crash, which would end the process, or a line on stderr."""
+    # fuzzed with 300,000 labels: gnparser 1.11.1 fails at a first hybrid sign or comma, and at "sect. Candidatus"
     return len(label) <= MAX_CHARS and bool(_CAPITAL.match(label)) and "andidatus" not in label[2:]
 
 
@@ -240,10 +226,8 @@ def _gnparser_entries(texts: Sequence[str]) -> Iterator[dict]:
 
 @functools.cache
 def _load_gnparser() -> tuple:
-    """Open gnparser's library once; return its batch parser and the function that frees a result.
-
-    It is a Go library: once it has parsed a name, a process that was forked must not call it again.
-    """
+    """Open gnparser's library once; return its batch parser and the function that frees a result."""
+    # a Go library: once it has parsed a name, a process that was forked must not call it again
     suffix = {"Linux": "so", "Darwin": "dylib", "Windows": "dll"}.get(platform.system(), "so")
     spec = importlib.util.find_spec("gnparser")
     path = Path(spec.origin).parent / f"libgnparser.{suffix}" if spec and spec.origin else None

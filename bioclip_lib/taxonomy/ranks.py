@@ -13,11 +13,9 @@ from ..errors import InputError
 
 
 def correct_by_rank(ranks: pd.DataFrame, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Tell at which ranks the predicted class is the image's: (n, 7) of 1, 0, and NaN where the image's own is unknown.
-
-    Below the rank at which two lineages part nothing joins them; a rank that one lacks decides nothing for those below.
-    """
+    """Tell at which ranks the predicted class is the image's, (n, 7): 1, 0, and NaN where its own is unknown."""
     codes = rank_codes(ranks)
+    # below the rank at which two lineages part nothing joins them; a rank that one lacks decides nothing
     mine, theirs = codes[true], codes[predicted]  # (n, 7)
     together = np.logical_and.accumulate((mine == theirs) | (mine == 0) | (theirs == 0), axis=1)
     return np.where(mine == 0, np.nan, together & (mine == theirs))
@@ -33,11 +31,8 @@ def rank_codes(ranks: pd.DataFrame) -> np.ndarray:
 
 
 def tree_distance(ranks: pd.DataFrame) -> np.ndarray:
-    """Count the ranks below the deepest one that two taxa share: (n, n) int64, 0 for one species, 7 for two kingdoms.
-
-    Two taxa share a rank only if they share all above it: an epithet that occurs twice joins no strangers. A gap is
-    passed over; two rows known only to one order are at distance 3, and only a row and itself at 0.
-    """
+    """Count the ranks below the deepest that two taxa share, (n, n): 0 for one species, 7 for two kingdoms."""
+    # only what shares all ranks above shares a rank; two rows known only to one order are at distance 3
     deepest = np.zeros((len(ranks), len(ranks)), dtype=np.int64)
     together = np.ones(deepest.shape, dtype=bool)
     for depth, column in enumerate(rank_codes(ranks).T):

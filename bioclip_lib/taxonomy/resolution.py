@@ -224,10 +224,8 @@ def _kingdom_of_most(rows: Iterable[Mapping[str, str]]) -> str:
 def resolve_pairs(
     texts: Sequence[str], contexts: Sequence[Context], backbones: Sequence[Backbone]
 ) -> list[dict[str, str]]:
-    """Resolve each name in its context; equal pairs are resolved once.
-
-    A plain binomial that a backbone has needs no parser, which takes most of the time.
-    """
+    """Resolve each name in its context; equal pairs are resolved once."""
+    # a plain binomial that a backbone has needs no parser, which takes most of the time
     texts = [with_genus(text, context.get("genus", "")) for text, context in zip(texts, contexts, strict=True)]
     keys = [(text, tuple(context.items())) for text, context in zip(texts, contexts, strict=True)]
     rows: dict[tuple, dict[str, str]] = {}

@@ -104,10 +104,8 @@ def _with_ranks(row: dict[str, str], said: Mapping[str, str]) -> dict[str, str]:
 
 
 def _agreeing(by_scientific: dict, by_common: dict, name: str) -> dict:
-    """Prefer the species of the user's common name where the scientific name leads only to its genus or nowhere.
-
-    Both must agree, in genus or in epithet: "Dryobates borealis, red-cockaded woodpecker" is Picoides borealis.
-    """
+    """Prefer the species of the user's common name where the scientific name leads only to its genus or nowhere."""
+    # both must agree, in genus or in epithet: "Dryobates borealis, red-cockaded woodpecker" is Picoides borealis
     if by_common["rank"] != "species":
         return by_scientific
     one, other = parse_names([name, by_common["scientific_name"]])

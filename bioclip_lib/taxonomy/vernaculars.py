@@ -36,11 +36,8 @@ _ADDRESS = r"^https?://.*/"
 
 
 def read_english(path: str | Path, problems: list[dict[str, str]]) -> pa.Table | None:
-    """Read the English names beside a checklist: ``id, name, merit`` a row, None if there are none.
-
-    The table is read in parts, and only its English rows are kept: 5 million rows, 2.3 million of them different
-    English names, take 750 MB at their peak.
-    """
+    """Read the English names beside a checklist: ``id, name, merit`` a row, None if there are none."""
+    # in parts: 5 million rows, 2.3 million of them different English names, take 750 MB at their peak
     file = _table_of(path)
     parts = [english_names(batch) for batch in read_batches(file, _KNOWN, problems)] if file else []
     return pa.concat_tables(parts).combine_chunks() if sum(map(len, parts)) else None
@@ -75,10 +72,8 @@ def word_table(
     titles: Sequence[tuple[int, str]] = (),
     aliases: Sequence[tuple[int, str]] = (),
 ) -> pa.Table:
-    """Return ``key, kind, row``, sorted: every way to look a taxon up by English names; and the epithets of `keys`.
-
-    `titles` are names, too, but their words need not be English.
-    """
+    """Return ``key, kind, row``, sorted: every way to look a taxon up by English names; and the epithets of `keys`."""
+    # titles are names, too, but their words need not be English
     entries: set[tuple[str, int, int]] = {(vernacular_key(name), ALIAS, row) for row, name in aliases}
     entries.update((word, WORD, -1) for _, name in names for word in vernacular_words(name))
     for row, name in itertools.chain(names, titles):
@@ -88,11 +83,10 @@ def word_table(
     binomials = pc.unique(keys.filter(pc.match_substring_regex(keys, "^[A-Z][a-z]+ [a-z-]+$")))
     epithets = pc.value_counts(pc.list_element(pc.split_pattern(binomials, " "), 1)) if len(binomials) else []
     entries.update((e["values"].as_py(), EPITHET, e["counts"].as_py()) for e in epithets if e["counts"].as_py() > 2)
-    ordered = sorted(entry for entry in entries if entry[0])
+    ordered = sorted(entry for entry in entries if entry[0])  # by code points, as their bytes are
     columns = list(zip(*ordered, strict=True)) or [(), (), ()]
     types = (pa.string(), pa.int8(), pa.int32())
-    table = pa.table({n: pa.array(c, t) for n, c, t in zip(("key", "kind", "row"), columns, types, strict=True)})
-    return table.take(pc.sort_indices(table["key"])).combine_chunks()
+    return pa.table({n: pa.array(c, t) for n, c, t in zip(("key", "kind", "row"), columns, types, strict=True)})
 
 
 def _best(rows: np.ndarray, merit: np.ndarray, names: pa.ChunkedArray) -> tuple[np.ndarray, pa.StringArray]:
