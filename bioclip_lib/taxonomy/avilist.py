@@ -39,18 +39,15 @@ def _tables(path: Path) -> tuple[pa.Table, pa.Table, pd.DataFrame]:
     rank, name = rows["avilist_taxon_rank"], rows["scientific_name"]
     ids = rows["avilist_avibase_id"].where(rows["avilist_avibase_id"] != "", name)
     ids = ids.where(~ids.duplicated(keep=False), name)
-    columns = {"id": ids, "name": name, "rank": rank, "status": "accepted", "order": rows["avilist_order"]}
-    columns |= {"kingdom": "Animalia", "phylum": "Chordata", "class": "Aves"}
-    columns |= {"family": rows["avilist_family"], "genus": rows["genus"].where(~rank.isin(["order", "family"]), "")}
-    table = pd.DataFrame(columns, index=rows.index).reindex(columns=list(COLUMNS), fill_value="")
-    table["parent_id"] = _parents(table)
     higher = {"kingdom": "Animalia", "phylum": "Chordata", "class": "Aves"}
+    genus = rows["genus"].where(~rank.isin(["order", "family"]), "")
+    table = pd.DataFrame({"id": ids, "name": name, "rank": rank}).assign(**higher)
+    table = table.assign(order=rows["avilist_order"], family=rows["avilist_family"], genus=genus)
+    table["parent_id"] = _parents(table)
     tops = pd.DataFrame({"id": higher.values(), "name": higher.values(), "rank": higher.keys()})
-    tops = tops.assign(status="accepted", parent_id=["", "Animalia", "Chordata"]).reindex(
-        columns=list(COLUMNS), fill_value=""
-    )
-    usages = pa.Table.from_pandas(pd.concat([tops, table], ignore_index=True), preserve_index=False)
-    linker = Linker(usages)
+    tops["parent_id"] = ["", "Animalia", "Chordata"]
+    table = pd.concat([tops, table], ignore_index=True).assign(status="accepted").reindex(columns=list(COLUMNS))
+    linker = Linker(pa.Table.from_pandas(table.fillna(""), preserve_index=False))
     linked = linker.link()
     english = pa.table({"id": pa.array(ids, pa.string()), "name": pa.array(rows["avilist_common_name"], pa.string())})
     english = english.filter(pc.not_equal(english["name"], ""))
@@ -61,13 +58,8 @@ def _tables(path: Path) -> tuple[pa.Table, pa.Table, pd.DataFrame]:
 def _parents(table: pd.DataFrame) -> pd.Series:
     """Return the id of the taxon above each: the species, genus, family, order, or the birds."""
     species = table["name"].str.split(" ").str[:2].str.join(" ")
-    above = {
-        "order": "Aves",
-        "family": table["order"],
-        "genus": table["family"],
-        "species": table["genus"],
-        "subspecies": species,
-    }
+    above = {"order": "Aves", "family": table["order"], "genus": table["family"]}
+    above |= {"species": table["genus"], "subspecies": species}
     ids = dict(zip(table["name"], table["id"], strict=True))
     names = pd.Series("", index=table.index)
     for rank, name in above.items():

@@ -1,8 +1,7 @@
 """Backbones: what names exist, what each may mean, and where each taxon stands among the seven ranks.
 
-A backbone is a name and two Arrow tables, `usages` and `words`, sorted by key. They are built once per digest of their
-source and mapped into memory from a cache that may be deleted at will: ``$BIOCLIP_CACHE``, else ``bioclip_lib`` in the
-user's cache directory. It decides nothing: where a name stands for several taxa, it returns them all.
+A backbone is a name and two Arrow tables, `usages` and `words`, sorted by key, built once per digest of their source
+(`cache`). It decides nothing: where a name stands for several taxa, it returns them all.
 """
 
 import bisect
@@ -26,7 +25,8 @@ from .cache import cached
 from .canonical import kingdom_of
 from .checklists import read_usages
 from .lineages import DOUBTFUL, HIGHER_RANKS, SYNONYM, UNAVAILABLE, Linker
-from .vernaculars import ALIAS, EPITHET, NAME, TAIL, WORD, read_english, with_english
+from .names import vernacular_key
+from .vernaculars import EPITHET, NAME, WORD, read_english, with_english
 
 _SMALL = 1 << 20  # bytes: a smaller checklist is read again in less time than it takes to tell
 _BINOMIAL = re.compile(r"[^\W\d_][^\W\d_]*(-[^\W\d_]+)?( x)?( [^\W\d_]{2,}(-[^\W\d_]+)*)+$")
@@ -43,6 +43,11 @@ class Taxon:
     below_species: str
     common_name: str
     row: int
+
+    @property
+    def identity(self) -> tuple:
+        """What is equal for one taxon, though it may lack an id."""
+        return self.id, self.scientific_name, self.ranks
 
 
 @dataclass(frozen=True)
@@ -150,14 +155,9 @@ class Backbone:
         by_length = self._letter(first_letter)
         return [name for n in range(n_letters - 2, n_letters + 3) for name in by_length.get(n, ())]
 
-    def english(self, key: str, kind: int = NAME) -> list[int]:
-        """Return the rows of the taxa with an English name, given as `names.vernacular_key`."""
-        found = self._words.rows(key)
-        return list(dict.fromkeys(int(self._word_rows[i]) for i in found if self._kinds[i] == kind))
-
-    def aliases(self, key: str) -> tuple[list[int], list[int]]:
-        """Return the rows of taxa with another English name, and of those whose name is it after a word or two more."""
-        return self.english(key, ALIAS), self.english(key, TAIL)
+    def english(self, name: str, kind: int = NAME) -> list[int]:
+        """Return the rows of the taxa with an English name, in any of its spellings (`names.vernacular_key`)."""
+        return self._rows_of_word(vernacular_key(name), kind)
 
     def is_word(self, word: str) -> bool:
         """Tell whether a word occurs in English names."""
@@ -165,7 +165,11 @@ class Backbone:
 
     def is_epithet(self, word: str) -> bool:
         """Tell whether several species bear an epithet, so that it is no misspelling."""
-        return bool(self.english(word, EPITHET))
+        return bool(self._rows_of_word(word, EPITHET))
+
+    def _rows_of_word(self, key: str, kind: int) -> list[int]:
+        found = self._words.rows(key)
+        return list(dict.fromkeys(int(self._word_rows[i]) for i in found if self._kinds[i] == kind))
 
     def rank(self, row: int) -> str:
         """Return the rank of a row, as the backbone gives it."""

@@ -25,7 +25,7 @@ def cache_folder() -> Path:
 
 
 def cached(key: str, build: Callable[[], tuple[pa.Table, pa.Table, pd.DataFrame]]) -> tuple:
-    """Return two tables and a list of problems from the cache; build and keep them where they are not there."""
+    """Return usages, words and problems from the cache; build them where they are not there, and keep them."""
     folder = cache_folder() / f"{key}-{FORMAT}"
     try:
         return _opened(folder)
@@ -37,10 +37,7 @@ def cached(key: str, build: Callable[[], tuple[pa.Table, pa.Table, pd.DataFrame]
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as temporary:
             os.mkdir(f"{temporary}/whole")
             for name, table in zip(_TABLES, (usages, words, pa.Table.from_pandas(problems)), strict=True):
-                with (
-                    pa.OSFile(f"{temporary}/whole/{name}.arrow", "wb") as sink,
-                    pa.ipc.new_file(sink, table.schema) as file,
-                ):
+                with pa.ipc.new_file(f"{temporary}/whole/{name}.arrow", table.schema) as file:
                     file.write_table(table.combine_chunks())
             _move(Path(temporary) / "whole", folder)
         return _opened(folder)

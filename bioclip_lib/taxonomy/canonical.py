@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .names import ParsedName, clean_label, parse_names
+from .names import clean_label, parse_names
 
 KINGDOMS = ("Animalia", "Plantae", "Fungi", "Chromista", "Protozoa", "Bacteria", "Archaea", "Viruses")
 _CLADES = {
@@ -67,12 +67,8 @@ def canonical_names(names: pa.ChunkedArray, authorship: pa.ChunkedArray) -> Cano
     display = key = _plain(names.combine_chunks())
     rest = pc.invert(pc.match_substring_regex(key, _PLAIN))
     if pc.any(rest).as_py():
-        raw = [
-            name.removesuffix(author).rstrip(" ,")
-            for name, author in zip(
-                key.filter(rest).to_pylist(), authorship.combine_chunks().filter(rest).to_pylist(), strict=True
-            )
-        ]
+        texts, authors = (column.filter(rest).to_pylist() for column in (key, authorship.combine_chunks()))
+        raw = [text.removesuffix(author).rstrip(" ,") for text, author in zip(texts, authors, strict=True)]
         tidy = _tidy(pa.array(raw, pa.string()))
         display = pc.replace_with_mask(display, rest, tidy.display)
         key = pc.replace_with_mask(key, rest, tidy.key)
@@ -89,23 +85,21 @@ def _plain(names: pa.StringArray) -> pa.StringArray:
 
 def _tidy(names: pa.Array) -> CanonicalNames:
     """Remove rank markers and hybrid signs; let gnparser read what is still no plain name."""
-    display = pc.replace_substring_regex(
-        pc.replace_substring_regex(names, r"^[×xX] ?(\p{Lu})", r"\1"), r" [×xX] ?", " x "
-    )
+    unsigned = pc.replace_substring_regex(names, r"^[×xX] ?(\p{Lu})", r"\1")
+    display = pc.replace_substring_regex(unsigned, r" [×xX] ?", " x ")
     marked = pc.match_substring_regex(display, _PLAIN.replace("$", "") + _MARKER)
     display = pc.if_else(marked, pc.replace_substring_regex(display, _MARKER, " "), display)
     key = pc.replace_substring(display, " x ", " ")
-    odd = pc.and_(
-        pc.invert(pc.match_substring_regex(key, _PLAIN)), pc.invert(pc.match_substring_regex(names, _PLACEHOLDER))
-    )
+    is_known = [pc.match_substring_regex(key, _PLAIN), pc.match_substring_regex(names, _PLACEHOLDER)]
+    odd = pc.invert(pc.or_(*is_known))
     distinct = pc.unique(names.filter(odd)).to_pylist()
-    parsed: dict[str, ParsedName] = {}
+    canonical: dict[str, str] = {}
     for start in range(0, len(distinct), CHUNK):
         part = distinct[start : start + CHUNK]
-        parsed.update(zip(part, parse_names(part), strict=True))
+        canonical |= {name: parsed.canonical for name, parsed in zip(part, parse_names(part), strict=True)}
     words = pc.match_substring_regex(display, _WORDS).filter(odd).to_pylist()
     texts = list(zip(names.filter(odd).to_pylist(), display.filter(odd).to_pylist(), words, strict=True))
-    keys = [parsed[name].canonical or clean_label(name) for name, _, _ in texts]
+    keys = [canonical[name] or clean_label(name) for name, _, _ in texts]
     shown = [text if is_words else key for (_, text, is_words), key in zip(texts, keys, strict=True)]
     return CanonicalNames(
         pc.replace_with_mask(display, odd, pa.array(shown, pa.string())),

@@ -45,15 +45,13 @@ def read_usages(path: str | Path) -> tuple[pa.Table, pd.DataFrame]:
     problems: list[dict[str, str]] = []
     tables = {stem: file for stem, file in tables_of(files).items() if not stem.startswith("vernacular")}
     if {"name", "taxon"} <= set(tables):
-        usages = _join_names(
-            *(read_table(tables[stem], _KNOWN, problems) for stem in ("name", "taxon", "synonym") if stem in tables)
-        )
+        stems = [stem for stem in ("name", "taxon", "synonym") if stem in tables]
+        usages = _join_names(*(read_table(tables[stem], _KNOWN, problems) for stem in stems))
     elif "meta.xml" in files and "nameusage" not in tables:
         core = described(files)
         if core.row_type not in ("", "taxon"):
-            raise InputError(
-                f"{path} is an archive of {core.row_type}s, no checklist; give a list of taxa (rowType Taxon)"
-            )
+            what = f"an archive of {core.row_type}s, no checklist"
+            raise InputError(f"{path} is {what}; give a list of taxa (rowType Taxon)")
         usages = _as_usages(read_table(core, _KNOWN, problems), str(path))
     else:
         stem = next((s for s in ("nameusage", "taxon", "taxa") if s in tables), None)
@@ -77,9 +75,8 @@ def tables_of(files: dict[str, TableFile]) -> dict[str, TableFile]:
 
 def _with_plausible_names(usages: pa.Table, problems: list[dict[str, str]]) -> pa.Table:
     """Drop rows whose name is too long for one, or runs over several lines: a quotation mark is missing there."""
-    odd = pc.or_(
-        pc.greater(pc.utf8_length(usages["name"]), MAX_CHARS), pc.match_substring_regex(usages["name"], r"[\r\n]")
-    )
+    is_long = pc.greater(pc.utf8_length(usages["name"]), MAX_CHARS)
+    odd = pc.or_(is_long, pc.match_substring_regex(usages["name"], r"[\r\n]"))
     part = usages.filter(odd)
     reason = f"its name has more than {MAX_CHARS} characters, or several lines; check the quotation marks"
     for taxon_id, name in zip(part["id"].to_pylist(), part["name"].to_pylist(), strict=True):
@@ -111,10 +108,8 @@ def _with_each_accepted(usages: pa.Table) -> pa.Table:
     if not pc.any(several).as_py():
         return usages
     lists = pc.split_pattern_regex(usages["accepted_id"].combine_chunks(), r"\s*[|;]\s*")
-    rows = usages.take(pc.list_parent_indices(lists))
-    return rows.set_column(
-        rows.column_names.index("accepted_id"), "accepted_id", pa.chunked_array([pc.list_flatten(lists)])
-    )
+    rows, ids = usages.take(pc.list_parent_indices(lists)), pa.chunked_array([pc.list_flatten(lists)])
+    return rows.set_column(rows.column_names.index("accepted_id"), "accepted_id", ids)
 
 
 def _composed(table: pa.Table) -> pa.Table:
@@ -134,13 +129,10 @@ def _join_names(names: pa.Table, taxa: pa.Table, synonyms: pa.Table | None = Non
     """Bring ColDP's Name, Taxon and Synonym to `COLUMNS`."""
     names = _composed(names)
     needed = {"Taxon": (taxa, "nameID"), "Name": (names, "scientificName")}
-    missing = [
-        f"{file}: {column}" for file, (table, column) in needed.items() if column.lower() not in table.column_names
-    ]
+    missing = [f"{file}: {name}" for file, (table, name) in needed.items() if name.lower() not in table.column_names]
     if missing:
-        raise InputError(
-            f"a column is missing ({', '.join(missing)}); give Name and Taxon of one ColDP archive, with whole names"
-        )
+        lacks = f"a column is missing ({', '.join(missing)})"
+        raise InputError(f"{lacks}; give Name and Taxon of one ColDP archive, with whole names")
     ids = first_column(taxa, "id")
     parts = [_named(names, first_column(taxa, "nameid")) | {"id": ids, "parent_id": first_column(taxa, "parentid")}]
     parts[0] |= {rank: first_column(taxa, rank) for rank in HIGHER_RANKS} | {"status": _constant("accepted", taxa)}
@@ -153,10 +145,8 @@ def _join_names(names: pa.Table, taxa: pa.Table, synonyms: pa.Table | None = Non
             | {"id": pc.if_else(taken, "", name_ids), "accepted_id": first_column(synonyms, "taxonid")}
             | {"status": pc.if_else(pc.equal(status, ""), "synonym", status)}
         )
-    tables = [
-        pa.table({c: part.get(c, _constant("", part["status"])) for c in COLUMNS}).combine_chunks() for part in parts
-    ]
-    return pa.concat_tables(tables)
+    whole = [{column: part.get(column, _constant("", part["status"])) for column in COLUMNS} for part in parts]
+    return pa.concat_tables([pa.table(part).combine_chunks() for part in whole])
 
 
 def _repeated(ids: pa.Array | pa.ChunkedArray) -> pa.Array:

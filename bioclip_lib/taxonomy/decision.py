@@ -11,18 +11,7 @@ from dataclasses import replace
 from .. import RANKS
 from .backbone import Backbone, Taxon, Usage
 from .evidence import Lookup, authorship_of, full_name, lookups
-from .homonyms import (
-    CONTEXT_RANKS,
-    LEGITIMACY,
-    Candidate,
-    Context,
-    Said,
-    choose,
-    compare,
-    distinct_taxa,
-    shared_ranks,
-    taxon_of,
-)
+from .homonyms import LEGITIMACY, OLDER, Candidate, Context, Said, choose, compare, distinct_taxa, shared_ranks
 from .labels import NOT_SAID, Label
 from .names import MAX_CHARS
 from .ncbi import ncbi
@@ -30,7 +19,6 @@ from .ranks import deepest_rank
 from .user import blank
 
 MAX_ALTERNATIVES = 20
-_NAMED_ONLY = ("order", "family")  # ranks of a record of which the row says that they are older
 
 
 class Decision:
@@ -71,8 +59,10 @@ class Decision:
             taxa, decided_by = self._choose(lookup, groups)
             if self._steps is not None:
                 self._steps += _steps(lookup, backbone, candidates, taxa)
+            if len(taxa) > 1:
+                return _ambiguous_row(lookup, backbone, taxa)
             if taxa:
-                row = self._row_of(lookup, backbone, taxa, decided_by)
+                row = _row(self._explained(lookup, taxa[0]), backbone, taxa[0], decided_by)
                 return _with_others(row, candidates, taxa[0]) if decided_by == LEGITIMACY else row
             if candidates:
                 self._refused.setdefault(lookup.looked_up, candidates[0].refusal)
@@ -85,11 +75,6 @@ class Decision:
         chosen = [choose(group, "")[0] for group in groups]
         return (distinct_taxa([usage for taxa in chosen for usage in taxa]), "") if all(chosen) else ([], "")
 
-    def _row_of(self, lookup: Lookup, backbone: Backbone, taxa: Sequence[Usage], decided_by: str) -> dict[str, str]:
-        if len(taxa) > 1:
-            return _ambiguous_row(lookup, backbone, taxa)
-        return _row(self._explained(lookup, taxa[0]), backbone, taxa[0], decided_by)
-
     def _explained(self, lookup: Lookup, usage: Usage) -> Lookup:
         """Give a lookup the reason that this record has: an epithet that is not known or refused, an older rank."""
         if lookup.is_genus:
@@ -99,7 +84,7 @@ class Decision:
         ranks = dict(zip(RANKS, usage.taxon.ranks, strict=True))
         older = [
             f"the record's {rank} is {self._context[rank]}, here {ranks[rank] or 'none'}"
-            for rank in _NAMED_ONLY
+            for rank in OLDER
             if self._context.get(rank, ranks[rank]) != ranks[rank] and ranks["species"]
         ]
         return replace(lookup, reason="; ".join([*filter(None, [lookup.reason]), *older])) if older else lookup
@@ -113,9 +98,8 @@ class Decision:
             if rank == "genus" and self._names_a_genus(name):
                 continue
             find = functools.partial(_of_rank, name, rank)
-            row = self._ask(
-                Lookup(f"{rank} of the record", name, find, reason=f"{self._what_is_wrong()}: the record's {rank}")
-            )
+            reason = f"{self._what_is_wrong()}: the record's {rank}"
+            row = self._ask(Lookup(f"{rank} of the record", name, find, reason=reason))
             if row and rank == "genus" and self._label.whole.parsed.genus == name and self._label.whole.parsed.epithet:
                 row["name_status"] = "unverified"
             if row and row["name_status"] != "ambiguous":
@@ -177,8 +161,7 @@ def _row(lookup: Lookup, backbone: Backbone, usage: Usage, decided_by: str) -> d
         **blank(reason or ("" if rank == "species" else f"named to {rank} only")),
         **ranks,
         "scientific_name": taxon.scientific_name,
-        "common_name": taxon.common_name
-        or _common_name_in_ncbi(backbone, taxon.scientific_name, ranks["kingdom"], rank),
+        "common_name": taxon.common_name or _named_in_ncbi(backbone, taxon.scientific_name, ranks["kingdom"], rank),
         "rank": rank,
         "name_status": "synonym" if is_synonym else lookup.status,
         "backbone": backbone.name,
@@ -188,7 +171,7 @@ def _row(lookup: Lookup, backbone: Backbone, usage: Usage, decided_by: str) -> d
 
 
 @functools.lru_cache(65_536)
-def _common_name_in_ncbi(asked: Backbone, name: str, kingdom: str, rank: str) -> str:
+def _named_in_ncbi(asked: Backbone, name: str, kingdom: str, rank: str) -> str:
     """Return NCBI's English name of the one taxon of a kingdom and rank that another backbone names so, else ''."""
     backbone = ncbi()
     if asked is backbone:
@@ -227,7 +210,9 @@ def _ambiguous_row(lookup: Lookup, backbone: Backbone, taxa: Sequence[Usage]) ->
 
 def _with_others(row: dict[str, str], candidates: Sequence[Candidate], chosen: Usage) -> dict[str, str]:
     """Return a row with the taxa that bear the name against the codes as its alternatives."""
-    others = distinct_taxa([c.usage for c in candidates if not c.refusal and taxon_of(c.usage) != taxon_of(chosen)])
+    others = distinct_taxa(
+        [c.usage for c in candidates if not c.refusal and c.usage.taxon.identity != chosen.taxon.identity]
+    )
     return {**row, "alternatives": "; ".join(_describe(usage) for usage in others[:MAX_ALTERNATIVES])}
 
 
@@ -245,14 +230,14 @@ def _steps(lookup: Lookup, backbone: Backbone, candidates: Sequence[Candidate], 
     common = {"step": lookup.rule, "backbone": backbone.name, "looked_up": lookup.looked_up}
     if not candidates:
         return [{**common, "verdict": "not found"}]
-    taxa = {taxon_of(usage) for usage in chosen}
+    taxa = {usage.taxon.identity for usage in chosen}
     return [
         {
             **common,
             "authorship": c.usage.authorship,
             "usage_status": "synonym" if c.usage.is_synonym else "accepted",
             "scientific_name": c.usage.taxon.scientific_name,
-            **dict(zip(CONTEXT_RANKS, c.usage.taxon.ranks, strict=True)),
+            **dict(zip(RANKS, c.usage.taxon.ranks, strict=True)),
             "verdict": _verdict(c, taxa),
         }
         for c in candidates
@@ -260,6 +245,6 @@ def _steps(lookup: Lookup, backbone: Backbone, candidates: Sequence[Candidate], 
 
 
 def _verdict(candidate: Candidate, taxa: set[tuple]) -> str:
-    if taxon_of(candidate.usage) not in taxa:
+    if candidate.usage.taxon.identity not in taxa:
         return candidate.refusal or "another fits better"
     return "chosen" if len(taxa) == 1 else f"one of {len(taxa)} that fit"

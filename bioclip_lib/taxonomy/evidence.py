@@ -27,9 +27,9 @@ from .names import (
     parse_names,
     stems,
     variants,
-    vernacular_key,
     vernacular_words,
 )
+from .vernaculars import ALIAS, TAIL
 
 _ABBREVIATED = re.compile(r"^([A-Z])[a-z]?\.\s*(?=[a-z-]{3})")
 _CROSSED = re.compile(r"^[xX](?=[a-z]{3})")
@@ -54,7 +54,8 @@ class Lookup:
         """Return the usages, in one group; of "A and B" a group a side, none where a side has no usage."""
         if not self.sides:
             return [self.one(backbone)]
-        groups = [_firstexact(side, backbone) for side in self.sides]
+        # of each side, what the first exact evidence that has any finds
+        groups = [next(filter(None, (look.one(backbone) for look in exact(side))), []) for side in self.sides]
         return groups if all(groups) else [[]]
 
 
@@ -105,11 +106,8 @@ def exact(part: Part) -> Iterator[Lookup]:
     yield from map(full_name, readings)
     if parsed.open_nomenclature or parsed.is_formula:
         genus = parsed.formula_genus if parsed.is_formula else parsed.genus
-        reason = (
-            "a hybrid formula: its genus"
-            if parsed.is_formula
-            else f"{parsed.open_nomenclature}: not identified further"
-        )
+        reason = f"{parsed.open_nomenclature}: not identified further"
+        reason = "a hybrid formula: its genus" if parsed.is_formula else reason
         if genus:
             yield Lookup("open nomenclature", genus, functools.partial(_named, genus), reason=reason)
     if not parsed.canonical and not PLACEHOLDER.search(part.text):
@@ -131,20 +129,17 @@ def _weak(label: Label, said: Mapping[str, str]) -> Iterator[Lookup]:
     for reading in species:
         yield from _infraspecific(reading)
     for reading in species:
-        for find in (_by_ending, _by_spelling, _by_likeness):
-            yield Lookup("spelling of the epithet", reading.canonical, functools.partial(find, reading), "corrected")
+        by = functools.partial
+        for find in (by(_spelt_like, stems, reading), by(_spelt_like, variants, reading), by(_by_likeness, reading)):
+            yield Lookup("spelling of the epithet", reading.canonical, find, "corrected")
     if said.get("species"):
         yield from _of_record(said["species"])
     if not parsed.is_formula:
-        yield Lookup("words of the label", part.text, functools.partial(_phrase, part.words))
+        yield Lookup("words of the label", part.text, functools.partial(morphotypes.of_words, part.words))
         yield Lookup("spelling of the genus", parsed.genus, functools.partial(_near_genus, part), "corrected")
     others = [parsed.epithet] if parsed.epithet else [word for word in part.words[1:] if not word.isdigit()]
-    if (
-        others
-        and len(parsed.genus) > (2 if parsed.epithet else 3)
-        and not parsed.is_formula
-        and not morphotypes.is_denied(part.words)
-    ):
+    is_long = len(parsed.genus) > (2 if parsed.epithet else 3)
+    if others and is_long and not parsed.is_formula and not morphotypes.is_denied(part.words):
         find = functools.partial(_genus_only, parsed.genus, tuple(others))
         yield Lookup("genus of the name", parsed.canonical, find, "unverified", is_genus=True)
 
@@ -159,11 +154,6 @@ def _named(name: str, backbone: Backbone, doubtful: bool = False) -> list[Usage]
 
 def _genera(name: str, backbone: Backbone) -> list[Usage]:
     return [usage for usage in _named(name, backbone) if usage.rank == "genus"]
-
-
-def _firstexact(side: Part, backbone: Backbone) -> Sequence[Usage]:
-    """Return the usages of the first exact evidence of a side that has any."""
-    return next((usages for lookup in exact(side) if (usages := lookup.one(backbone))), [])
 
 
 def _uninomial(part: Part, parsed: ParsedName) -> Lookup:
@@ -204,7 +194,7 @@ def _in_english(text: str, backbone: Backbone) -> list[Usage]:
     if "?" in text:
         return []
     plain = re.sub(r"\s*\([^()]*\)", "", text)
-    found = next((rows for t in dict.fromkeys((text, plain)) if (rows := backbone.english(vernacular_key(t)))), [])
+    found = next((rows for t in dict.fromkeys((text, plain)) if (rows := backbone.english(t))), [])
     usages = [backbone.at(row) for row in found]
     above = frozenset().union(*(usage.above for usage in usages)) if len(usages) > 1 else frozenset()
     leaves = {usage.taxon.row: usage for usage in usages if usage.taxon.row not in above}
@@ -215,7 +205,7 @@ def _in_english(text: str, backbone: Backbone) -> list[Usage]:
 def _aliases(text: str, backbone: Backbone) -> list[Usage]:
     """Return the taxa that an article calls so, too."""
     # a "white pelican" is the great white pelican, but as well what "American white pelican" ends with
-    found, longer = backbone.aliases(vernacular_key(text))
+    found, longer = (backbone.english(text, kind) for kind in (ALIAS, TAIL))
     return [backbone.at(row) for row in dict.fromkeys([*found, *longer])] if found or len(longer) > 1 else []
 
 
@@ -239,21 +229,15 @@ def _of_record(name: str) -> Iterator[Lookup]:
     """Look for the species that the record gives beside the name, in another ending too."""
     (parsed,) = parse_names([name])
     reason = f"the record's species is {name}"
-    for find in (functools.partial(_named, name), functools.partial(_by_ending, parsed)):
+    for find in (functools.partial(_named, name), functools.partial(_spelt_like, stems, parsed)):
         if parsed.epithet and not parsed.open_nomenclature:
             yield Lookup("species of the record", name, find, reason=reason, is_full=True)
 
 
-def _by_ending(wanted: ParsedName, backbone: Backbone) -> list[Usage]:
-    """Return the species of the genus whose epithet is the same but for its Latin ending."""
+def _spelt_like(forms: Callable, wanted: ParsedName, backbone: Backbone) -> list[Usage]:
+    """Return the species of the genus whose epithet has a form (`stems`, `variants`) in common with the wanted one."""
     near = _similar(wanted, backbone)
-    return [u for entry in near if stems(entry) & stems(wanted) for u in _named(entry.verbatim, backbone)]
-
-
-def _by_spelling(wanted: ParsedName, backbone: Backbone) -> list[Usage]:
-    """Return the species of the genus whose epithet is the same in a spelling that the codes equate."""
-    near = _similar(wanted, backbone)
-    return [u for entry in near if variants(entry) & variants(wanted) for u in _named(entry.verbatim, backbone)]
+    return [u for entry in near if forms(entry) & forms(wanted) for u in _named(entry.verbatim, backbone)]
 
 
 @functools.lru_cache(1024)
@@ -291,7 +275,7 @@ def _near_genus(part: Part, backbone: Backbone) -> list[Usage]:
     if parsed.epithet and not parsed.open_nomenclature:
         return [usage for genus in near for usage in _in_genus(genus, parsed, backbone)]
     is_single = (" " not in part.text and part.text[:1].isupper()) or parsed.open_nomenclature
-    if len(parsed.genus) < 7 or len(near) != 1 or not is_single or backbone.is_word(vernacular_key(part.text)):
+    if len(parsed.genus) < 7 or len(near) != 1 or not is_single or backbone.is_word(part.text):
         return []
     return _named(near[0], backbone)
 
@@ -305,12 +289,6 @@ def _in_genus(genus: str, parsed: ParsedName, backbone: Backbone) -> list[Usage]
     return exact or [usage for name in similar for usage in _named(name, backbone)]
 
 
-def _phrase(words: Sequence[str], backbone: Backbone) -> list[Usage]:
-    """Read a morphotype's label word by word: "copepod_calanoid_eggs" is a Calanoida."""
-    row = morphotypes.taxon_of_words(words, backbone)
-    return [] if row is None else [backbone.at(row)]
-
-
 def _genus_only(genus: str, others: Sequence[str], backbone: Backbone) -> list[Usage]:
     """Return the genus of a binomial whose epithet is not known; "Anna hummingbird" is no Anna (Gesneriaceae)."""
     return [] if _is_english(genus, others, backbone) else _genera(genus, backbone)
@@ -318,4 +296,4 @@ def _genus_only(genus: str, others: Sequence[str], backbone: Backbone) -> list[U
 
 def _is_english(genus: str, others: Sequence[str], backbone: Backbone) -> bool:
     """Tell whether a name is made of the words of common names."""
-    return backbone.is_word(vernacular_key(genus)) and any(backbone.is_word(vernacular_key(word)) for word in others)
+    return backbone.is_word(genus) and any(map(backbone.is_word, others))

@@ -14,9 +14,9 @@ from .authors import equal_authors, same_authors
 from .backbone import Backbone, Usage
 from .ranks import deepest_rank
 
-CONTEXT_RANKS = RANKS
 _DECIDING = RANKS[:5]
-_OLDER = ("order", "family")
+OLDER = ("order", "family")
+"""Ranks of a record that may be those of an older classification."""
 
 LEGITIMACY = "legitimacy"
 """What decided where all other taxa bear a name as a later homonym or an illegitimate name."""
@@ -49,15 +49,15 @@ def read_said(context: Context, backbone: Backbone) -> Said:
     """Say a context in a backbone's own words."""
     if not context:
         return Said()
-    meanings = {rank: [u for u in backbone.usages(context[rank])] for rank in _DECIDING[1:] if context.get(rank)}
-    higher = {rank: [u for u in usages if not u.taxon.ranks[5]] for rank, usages in meanings.items()}
+    known = [rank for rank in _DECIDING[1:] if context.get(rank)]
+    higher = {rank: [u for u in backbone.usages(context[rank]) if not u.taxon.ranks[5]] for rank in known}
     given = {rank: context[rank] for rank, usages in higher.items() if any(u.rank == rank for u in usages)}
     given |= {rank: context[rank] for rank in ("kingdom", "genus") if context.get(rank)}
     rows = {rank: frozenset(u.taxon.row for u in usages) for rank, usages in higher.items()}
     said = Said(context, given, given, rows)
     for rank in reversed(RANKS[1:6]):
         usages = [u for u in backbone.usages(given[rank]) if u.rank == rank] if rank in given else []
-        above = {r: name for r, name in given.items() if r in RANKS[: RANKS.index(rank)]}
+        above = {r: given[r] for r in RANKS[: RANKS.index(rank)] if r in given}
         usages = [usage for usage in usages if not compare(usage, Said(above, above, above)).refusal]
         lines = {usage.taxon.ranks[: RANKS.index(rank) + 1] for usage in usages}
         if len(lines) == 1:
@@ -78,9 +78,7 @@ def compare(usage: Usage, said: Said) -> Candidate:
     agreeing = [r for r in levels if ranks[r] in (said.given.get(r), said.translated.get(r))]
     line = usage.above | {usage.taxon.row} if said.rows else frozenset()
     inside = [r for r, rows in said.rows.items() if r not in agreeing and rows & line]
-    inside += [
-        r for r in _DECIDING if ranks[r] and ranks[r] == said.context.get(r)
-    ]  # of a taxon that only columns name
+    inside += [r for r in _DECIDING if ranks[r] and ranks[r] == said.context.get(r)]  # that only columns name
     levels, agreeing = (sorted({*group, *inside}, key=RANKS.index) for group in (levels, agreeing))
     if said.given.get("kingdom") and not ranks["kingdom"] and not agreeing:
         return Candidate(usage, refusal="its kingdom is not known")
@@ -92,7 +90,7 @@ def compare(usage: Usage, said: Said) -> Candidate:
         return Candidate(usage, RANKS.index("order"), is_moved=True)
     differing = [r for r in levels if r not in agreeing]
     refusal = f"outside {levels[-1]} {said.given.get(levels[-1]) or said.translated[levels[-1]]}"
-    return Candidate(usage, refusal=refusal, is_older=set(differing) <= set(_OLDER))
+    return Candidate(usage, refusal=refusal, is_older=set(differing) <= set(OLDER))
 
 
 def choose(candidates: Sequence[Candidate], authorship: str, is_full: bool = False) -> tuple[list[Usage], str]:
@@ -126,14 +124,9 @@ def distinct_taxa(usages: Sequence[Usage]) -> list[Usage]:
         return list(usages)
     taxa: dict[tuple, Usage] = {}
     for usage in sorted(usages, key=lambda u: u.is_synonym):
-        taxa.setdefault(taxon_of(usage), usage)
+        taxa.setdefault(usage.taxon.identity, usage)
     rows = {usage.taxon.row for usage in taxa.values()}
     return [usage for usage in taxa.values() if not rows & usage.above]
-
-
-def taxon_of(usage: Usage) -> tuple:
-    """Return what is equal for two usages of one taxon; a taxon may lack an id."""
-    return usage.taxon.id, usage.taxon.scientific_name, usage.taxon.ranks
 
 
 def shared_ranks(taxa: Sequence[Usage], below: bool = False) -> tuple[dict[str, str], str]:

@@ -23,17 +23,13 @@ _WORD = re.compile(r"\w+")
 _PLAIN = re.compile(r"[A-Z][a-z]+ [a-z]{4,}")
 _PARENTHESES = re.compile(r"\s*\(([^()]*)\)")
 _BRACKETS = re.compile(r"[(\[{]([^()\[\]{}]*)[)\]}]")
-_SYNSET, _NUMBER, _COPY = (
-    re.compile(r"^n\d{8}[\s_-]+"),
-    re.compile(r"^\d+(?:[._ ]\s*|-(?=[A-Z]))(?=[^\W\d_])"),
-    re.compile(r"\s*\(\d+\)$"),
-)
+_SYNSET = re.compile(r"^n\d{8}[\s_-]+")
+_NUMBER = re.compile(r"^\d+(?:[._ ]\s*|-(?=[A-Z]))(?=[^\W\d_])")
+_COPY = re.compile(r"\s*\(\d+\)$")
 _INATURALIST = re.compile(r"(?:\d{5})?((?:_[A-Z][A-Za-z]+){5,6})((?:_[a-z-]+)+)")
 _CAMERA = re.compile(r"^(?:[0-9a-f-]{30,36};)?([a-z]*;[a-z]*;[a-z]*;[a-z]*;[a-z-]*);([^;]*)$")  # SpeciesNet's
-_SUFFIX, _RANK_WORD = (
-    re.compile(r"\.(?:jpe?g|png|tiff?)$", re.I),
-    re.compile(r"^(?:genus|family|order|class|species)(?::\s*|\s+)(?=[A-Z])", re.I),
-)
+_SUFFIX = re.compile(r"\.(?:jpe?g|png|tiff?)$", re.I)
+_RANK_WORD = re.compile(r"^(?:genus|family|order|class|species)(?::\s*|\s+)(?=[A-Z])", re.I)
 _NOMINATE = re.compile(r"^([A-Z][a-z]+) ([a-z])\. (\2[a-z-]+)$")  # "Parus m. major"
 _GROUPED = re.compile(r"^[A-Z][a-z]+: ([A-Z][a-z]+)$")  # "Coleoptera: Carabidae"
 _RANKED = re.compile(r"^([dkpcofgs])__(.*)$")
@@ -195,10 +191,8 @@ def _sides(text: str) -> list[list[str]]:
     genus = sides[0].partition(" ")[0]
     is_short = [side.isalpha() and side.islower() and " " in sides[0] and genus[:1].isupper() for side in sides]
     abbreviated = re.compile(rf"^{re.escape(genus[:1])}\.\s*(?=[a-z])")
-    written = [
-        f"{genus} {side}" if short else abbreviated.sub(f"{genus} ", side)
-        for side, short in zip(sides, is_short, strict=True)
-    ]
+    pairs = zip(sides, is_short, strict=True)
+    written = [f"{genus} {side}" if short else abbreviated.sub(f"{genus} ", side) for side, short in pairs]
     *_, last = _PARENTHESES.sub("", sides[-1]).split(" ")
     shared = [_PARENTHESES.sub("", s) if " " in s else f"{s} {last}" for s in sides]  # "Greater/Lesser Scaup"
     return [shared, written] if "/" in text and " " in sides[-1] and " " not in sides[0] else [written]

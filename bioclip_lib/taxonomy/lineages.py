@@ -31,7 +31,8 @@ class Linker:
         self.problems: list[pd.DataFrame] = []
         usages = usages if names else self._with_distinct_ids(usages)
         self._table, self._by_name = (usages, np.full(len(usages), -1, np.int32)) if names else with_implied(usages)
-        written = _first(self._table["canonical"], self._table["name"])
+        canonical, name = self._table["canonical"], self._table["name"]
+        written = pc.if_else(pc.equal(canonical, ""), name, canonical)
         self._names = names or canonical_names(written, self._table["authorship"])
         self._note(np.asarray(pc.equal(written, "")), "it has no name")
         self._rank = pc.utf8_lower(self._table["rank"].combine_chunks()).dictionary_encode()
@@ -48,6 +49,8 @@ class Linker:
         by_name = place[np.maximum(-2 - lineage, 0)]
         moved = np.where(lineage >= 0, place[np.maximum(lineage, 0)], np.where(lineage <= -2, -2 - by_name, -1))
         parent = np.where(parent >= 0, place[np.maximum(parent, 0)], -1)
+        unavailable = np.asarray(pc.match_substring_regex(pc.utf8_lower(self._table["name_status"]), _RULED_OUT))
+        doubtful = np.asarray(pc.equal(self._table["status"], "article synonym"))
         columns = {
             "key": keys,
             "display": self._names.display,
@@ -57,7 +60,7 @@ class Linker:
             "accepted": pa.array(place[accepted]),
             "parent": pa.array(parent.astype(np.int32)),
             "lineage": pa.FixedSizeListArray.from_arrays(pa.array(moved.astype(np.int32).ravel()), len(RANKS)),
-            "flags": pa.array(self._flags(synonym)),
+            "flags": pa.array((SYNONYM * synonym + UNAVAILABLE * unavailable + DOUBTFUL * doubtful).astype(np.uint8)),
         }
         return pa.table(columns).take(pa.array(order)).combine_chunks()
 
@@ -86,10 +89,10 @@ class Linker:
         keep[rows.index[rows["id"].isin(different)]] = False
         self._note(~keep, "its id stands for several usages")
         keep[rows.index[repeated]] = False
-        new_ids = usages["id"].to_numpy(zero_copy_only=False) if len(of_several_taxa) else None
-        if new_ids is not None:
-            new_ids[of_several_taxa] = ""
-            usages = usages.set_column(usages.column_names.index("id"), "id", pa.chunked_array([pa.array(new_ids)]))
+        if len(of_several_taxa):
+            ids = usages["id"].to_numpy(zero_copy_only=False)
+            ids[of_several_taxa] = ""
+            usages = usages.set_column(usages.column_names.index("id"), "id", pa.chunked_array([pa.array(ids)]))
         return usages.filter(pa.array(keep))
 
     def _link_synonyms(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -123,7 +126,9 @@ class Linker:
         _, endless = _ends(parent)
         self._note(endless, "its parents form a circle, or lead into one")
         parent[endless] = -1
-        slots, clades = self._slots(skip | endless), self._clades(skip | endless)
+        slots = self._slots(skip | endless)
+        in_clade = pc.is_in(self._names.display, pa.array(sorted(KINGDOM_OF), pa.string()))
+        clades = np.flatnonzero(np.asarray(in_clade) & ~(skip | endless))  # with a kingdom of their own, as in NCBI
         ranked = np.flatnonzero(slots >= 0)
         slots = np.concatenate([slots[ranked], np.full(len(clades), _CLADE)])
         lineage = nearest(parent, np.concatenate([ranked, clades]), slots, len(RANKS) + 1)
@@ -143,11 +148,6 @@ class Linker:
         slots[skip | np.asarray(pc.equal(display, ""))] = -1
         return slots
 
-    def _clades(self, skip: np.ndarray) -> np.ndarray:
-        """Return the rows of phyla and classes that lie in a kingdom of their own, as in NCBI."""
-        implied = np.asarray(pc.is_in(self._names.display, pa.array(sorted(KINGDOM_OF), pa.string())))
-        return np.flatnonzero(implied & ~skip)
-
     def _named_by_columns(self) -> np.ndarray:
         """Return, as -2 - row, a row that has the name which a column gives; -1 where there is none. (n, 6)."""
         named = np.full((len(self._table), len(HIGHER_RANKS)), -1, np.int64)
@@ -161,12 +161,6 @@ class Linker:
                 there = (found >= 0) & np.asarray(pc.not_equal(column, ""))
                 named[there, i] = -2 - of_rank[found[there]]
         return named
-
-    def _flags(self, synonym: np.ndarray) -> np.ndarray:
-        """Return the flags of each usage, uint8."""
-        unavailable = np.asarray(pc.match_substring_regex(pc.utf8_lower(self._table["name_status"]), _RULED_OUT))
-        doubtful = np.asarray(pc.equal(self._table["status"], "article synonym"))
-        return (SYNONYM * synonym + UNAVAILABLE * unavailable + DOUBTFUL * doubtful).astype(np.uint8)
 
     def _keys(self, left_out: np.ndarray) -> pa.StringArray:
         """Return the keys; '' for what is left out, and for a taxon that only columns name where a row has its name."""
@@ -217,10 +211,6 @@ def _higher_taxa(usages: pa.Table) -> list[pd.DataFrame]:
         table = unknown.group_by(unknown.column_names).aggregate([]).to_pandas()
         tables.append(table.rename(columns={rank: "name"}).assign(rank=rank))
     return tables
-
-
-def _first(preferred: pa.ChunkedArray, other: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.if_else(pc.equal(preferred, ""), other, preferred)
 
 
 def _rows_of(ids: pa.ChunkedArray, all_ids: pa.ChunkedArray) -> np.ndarray:

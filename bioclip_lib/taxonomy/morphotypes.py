@@ -6,8 +6,8 @@ genus by a word alone: of a free text, too many words are the name of some genus
 
 from collections.abc import Sequence
 
-from .backbone import Backbone
-from .names import singular, vernacular_key
+from .backbone import Backbone, Usage
+from .names import singular
 
 INFORMAL = {
     **{"auricularia": "Holothuroidea", "bipinnaria": "Asteroidea", "brachiolaria": "Asteroidea"},
@@ -37,7 +37,7 @@ NEGATIONS = {"non", "not", "no", "without"}
 DENIALS = {"like", "or", "mix", "mixed", "parasite", "detritus", "mosaic"}
 """Words beside which a taxon's name does not say what the image shows, or not alone; so do all in -virus and -phage."""
 
-_GROUP_RANKS = {"species", "genus", "subgenus", "species_group", "species_subgroup", "section", "series", "no_rank"}
+_LOW_RANKS = {"species", "genus", "subgenus", "species_group", "species_subgroup", "section", "series", "no_rank"}
 
 
 def is_denied(words: Sequence[str]) -> bool:
@@ -45,10 +45,10 @@ def is_denied(words: Sequence[str]) -> bool:
     return _is_of_another(words) or bool(NEGATIONS.intersection(words))
 
 
-def taxon_of_words(words: Sequence[str], backbone: Backbone) -> int | None:
-    """Return the row of the taxon that the words of a label (in lower case) name, or None."""
+def of_words(words: Sequence[str], backbone: Backbone) -> list[Usage]:
+    """Return the taxon that the words of a label, in lower case, name together, if there is one."""
     if _is_of_another(words):
-        return None
+        return []
     outer = taxon = None  # a genus or an English name counts only inside the group that the first word has named
     for before, word in zip(["", *words], words, strict=False):
         if before in NEGATIONS:
@@ -60,7 +60,7 @@ def taxon_of_words(words: Sequence[str], backbone: Backbone) -> int | None:
             deeper = [i for i in found if taxon in backbone.ancestors(i)]
             taxon = backbone.common_ancestor(deeper or [*found, *([] if taxon is None else [taxon])])
             outer = taxon if outer is None else outer
-    return taxon
+    return [] if taxon is None else [backbone.at(taxon)]
 
 
 def _is_of_another(words: Sequence[str]) -> bool:
@@ -77,12 +77,12 @@ def _group_of_word(word: str, backbone: Backbone) -> list[int]:
         names += [stem.removesuffix(old) + new for old, new in LATIN_ENDINGS if stem.endswith(old)]
     if len(word) < 5:
         return []
-    found = [i for name in names for i in backbone.rows(name.capitalize()) if backbone.rank(i) not in _GROUP_RANKS]
+    found = [i for name in names for i in backbone.rows(name.capitalize()) if backbone.rank(i) not in _LOW_RANKS]
     return list(dict.fromkeys(found))
 
 
 def _inside(outer: int, word: str, backbone: Backbone) -> list[int]:
     """Return the genera and English names that a word stands for, of those inside a group."""
     genera = [row for row in backbone.rows(word.capitalize()) if backbone.rank(row) == "genus"]
-    found = [*genera, *backbone.english(vernacular_key(word))]
+    found = [*genera, *backbone.english(word)]
     return [row for row in found if outer in backbone.ancestors(row)]

@@ -130,10 +130,8 @@ def parse_names(names: Sequence[str]) -> list[ParsedName]:
     """Parse names, one record a name, in order."""
     labels = [capitalise(HYBRID_SIGN.sub("", _unquoted(clean_label(name)))) for name in names]
     texts = [_marked(label) if _is_safe(label) else "" for label in labels]
-    return [
-        _record(str(name), text, entry)
-        for name, text, entry in zip(names, texts, _gnparser_entries(texts), strict=True)
-    ]
+    entries = zip(names, texts, _gnparser_entries(texts), strict=True)
+    return [_record(str(name), text, entry) for name, text, entry in entries]
 
 
 def stems(name: ParsedName) -> frozenset[str]:
@@ -232,9 +230,8 @@ def _load_gnparser() -> tuple:
     spec = importlib.util.find_spec("gnparser")
     path = Path(spec.origin).parent / f"libgnparser.{suffix}" if spec and spec.origin else None
     if path is None or not path.is_file():
-        raise InputError(
-            f"gnparser has no library for {platform.system()}; use Linux or macOS, or `pip install gnparser`"
-        )
+        system = platform.system()
+        raise InputError(f"gnparser has no library for {system}; use Linux or macOS, or `pip install gnparser`")
     library = ctypes.CDLL(str(path))
     # char *ParseAryToString(char **names, int n, char *format, char *code, int details, int diaereses)
     parse = library.ParseAryToString

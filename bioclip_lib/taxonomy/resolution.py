@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -20,13 +21,13 @@ from .backbone import Backbone, open_checklist
 from .canonical import canonical_names, kingdom_of
 from .decision import Decision
 from .evidence import with_genus
-from .homonyms import CONTEXT_RANKS, Context, read_said
+from .homonyms import Context, read_said
 from .labels import NOT_SAID, Label, plain_label, read_labels
 from .names import clean_label
 from .ncbi import ncbi
 from .user import COLUMNS, blank, is_complete, name_of_user, ranks_of, stated_by_user, user_row
 
-CONTEXT_COLUMNS = ("scientific_name", *CONTEXT_RANKS)
+CONTEXT_COLUMNS = ("scientific_name", *RANKS)
 """The columns of raw rows that say what a name means, beside it."""
 
 NCBI, AVILIST = "ncbi", "avilist"  # as items of data.backbones
@@ -47,9 +48,8 @@ def check_backbones(data: DataConfig) -> list[str]:
     paths = [path for path in data.backbones if path not in (NCBI, AVILIST)]
     missing = [path for path in paths if not Path(path).exists()]
     if missing:
-        raise InputError(
-            f"no backbone at {missing[0]}; give the folder, zip or table of a checklist, {AVILIST} or {NCBI}"
-        )
+        ways = f"the folder, zip or table of a checklist, {AVILIST} or {NCBI}"
+        raise InputError(f"no backbone at {missing[0]}; give {ways}")
     return paths
 
 
@@ -135,25 +135,32 @@ def resolve(
     [['Antrostomus carolinensis', 'species', 'accepted'], ['Hyptis', 'genus', 'accepted']]
     """
     raw = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame({"verbatim_name": list(rows)}, dtype=object)
-    backbones = [ncbi()] if backbones is None else backbones
-    _check(raw, backbones)
-    names = _distinct(raw)
-    stated = stated_by_user(said)
-    told = [stated.get(name) or stated.get(clean_label(name)) or {} for name in names["verbatim_name"]]
-    tables = []
-    for _, part in names.groupby("source", sort=False):
-        tables.append(_resolve_source(part, [told[i] for i in part.index], backbones))
-    empty = pd.DataFrame(columns=[*KEY, *COLUMNS[1:]], dtype=object)
-    return pd.concat([empty, *tables], ignore_index=True) if tables else empty
-
-
-def _check(raw: pd.DataFrame, backbones: Sequence[Backbone]) -> None:
     if "verbatim_name" not in raw.columns:
-        raise InputError(
-            f"the records have no column verbatim_name; found {', '.join(map(str, raw.columns)) or 'none'}"
-        )
+        found = ", ".join(map(str, raw.columns)) or "none"
+        raise InputError(f"the records have no column verbatim_name; found {found}")
+    backbones, names, stated = _or_ncbi(backbones), _distinct(raw), stated_by_user(said)
+    told = [stated.get(name) or stated.get(clean_label(name)) or {} for name in names["verbatim_name"]]
+    contexts = _said_contexts(names, told)
+    named = names["scientific_name"] if "scientific_name" in names else [""] * len(names)
+    pairs = zip(told, named, names["verbatim_name"], strict=True)
+    texts = [name_of_user(user) or of_row or name for user, of_row, name in pairs]
+    asked = [i for i, user in enumerate(told) if not is_complete(user)]
+    resolved = _by_common_kingdom(texts, contexts, names["source"], asked, backbones)
+    for i, user in enumerate(told):
+        if user:
+            resolved[i] = user_row(resolved[i], user, lambda t, i=i: resolve_pairs([t], [contexts[i]], backbones)[0])
+    table = pd.DataFrame(resolved, columns=list(COLUMNS[1:]), dtype=object)
+    unnamed = (table["common_name"] == "") & (table["rank"] == "species")
+    table["common_name"] = table["common_name"].mask(unnamed, names["given_name"])
+    return pd.concat([names[list(KEY)], table], axis=1)
+
+
+def _or_ncbi(backbones: Sequence[Backbone] | None) -> Sequence[Backbone]:
+    """Return the backbones that are given, by default NCBI Taxonomy."""
+    backbones = [ncbi()] if backbones is None else backbones
     if not backbones:
         raise InputError("no backbone given; give a checklist, or leave the backbones out for NCBI Taxonomy")
+    return backbones
 
 
 def _distinct(raw: pd.DataFrame) -> pd.DataFrame:
@@ -164,26 +171,8 @@ def _distinct(raw: pd.DataFrame) -> pd.DataFrame:
     names["given_name"] = raw["common_name"].fillna("") if "common_name" in raw else ""
     names = names.reset_index(drop=True).sort_values("given_name", ascending=False, kind="stable")
     keys = names[list(KEY)].apply(lambda column: column.astype(str).str.replace("\0", "\ufffe", regex=False))
-    return names[~keys.duplicated()].sort_index().reset_index(drop=True)  # pandas takes a NUL for the end of a text
-
-
-def _resolve_source(
-    names: pd.DataFrame, told: Sequence[Mapping[str, str]], backbones: Sequence[Backbone]
-) -> pd.DataFrame:
-    """Return the rows of the names of one source; `told` is what the user says of each."""
-    contexts = _said_contexts(names, told)
-    verbatim = names["verbatim_name"].tolist()
-    named = names["scientific_name"].tolist() if "scientific_name" in names else [""] * len(names)
-    texts = [name_of_user(said) or of_row or name for said, of_row, name in zip(told, named, verbatim, strict=True)]
-    rows = _by_common_kingdom(texts, contexts, [is_complete(said) for said in told], backbones)
-    for i, said in enumerate(told):
-        if said:
-            rows[i] = user_row(rows[i], said, lambda text, i=i: resolve_pairs([text], [contexts[i]], backbones)[0])
-    values = [tuple(row[column] for column in COLUMNS[1:]) for row in rows]
-    table = pd.DataFrame(values, columns=list(COLUMNS[1:]), dtype=object).set_axis(names.index)
-    unnamed = (table["common_name"] == "") & (table["rank"] == "species")
-    table["common_name"] = table["common_name"].mask(unnamed, names["given_name"])
-    return pd.concat([names[list(KEY)], table], axis=1)
+    names = names[~keys.duplicated()].sort_index()  # pandas takes a NUL for the end of a text
+    return names.iloc[np.argsort(pd.factorize(names["source"])[0], kind="stable")].reset_index(drop=True)
 
 
 def _said_contexts(names: pd.DataFrame, told: Sequence[Mapping[str, str]]) -> list[Context]:
@@ -194,22 +183,24 @@ def _said_contexts(names: pd.DataFrame, told: Sequence[Mapping[str, str]]) -> li
 
 
 def _by_common_kingdom(
-    texts: Sequence[str], contexts: Sequence[Context], skip: Sequence[bool], backbones: Sequence[Backbone]
+    texts: list[str], contexts: Sequence[Context], sources: pd.Series, asked: list[int], backbones: Sequence[Backbone]
 ) -> list[dict[str, str]]:
-    """Resolve names; ambiguous ones again in the kingdom of the source's other names, if those are of one."""
-    asked = [i for i, skipped in enumerate(skip) if not skipped]
+    """Resolve names; ambiguous ones again in the kingdom of their source's other names, if those are of one."""
     rows = [blank("")] * len(texts)
-    for i, row in zip(
-        asked, resolve_pairs([texts[i] for i in asked], [contexts[i] for i in asked], backbones), strict=True
-    ):
+    found = resolve_pairs([texts[i] for i in asked], [contexts[i] for i in asked], backbones)
+    for i, row in zip(asked, found, strict=True):
         rows[i] = row
-    kingdom = _kingdom_of_most({text: row for text, row in zip(texts, rows, strict=True)}.values())
-    unsure = [i for i in asked if kingdom and rows[i]["name_status"] == "ambiguous" and not rows[i]["kingdom"]]
-    narrowed = [{"kingdom": kingdom, **contexts[i]} for i in unsure]
+    by_source: dict[str, dict[str, dict]] = {}
+    for source, text, row in zip(sources, texts, rows, strict=True):
+        by_source.setdefault(source, {})[text] = row
+    kingdoms = {source: _kingdom_of_most(of_source.values()) for source, of_source in by_source.items()}
+    of = [kingdoms[source] for source in sources]
+    unsure = [i for i in asked if of[i] and rows[i]["name_status"] == "ambiguous" and not rows[i]["kingdom"]]
+    narrowed = [{"kingdom": of[i], **contexts[i]} for i in unsure]
     again = resolve_pairs([texts[i] for i in unsure], narrowed, backbones)
     for i, row in zip(unsure, again, strict=True):
-        if row["kingdom"] == kingdom and row["name_status"] != "unresolved" and "of the record" not in row["rule"]:
-            rows[i] = {**row, "rule": f"{row['rule']}; {kingdom}, as the other names"}
+        if row["kingdom"] == of[i] and row["name_status"] != "unresolved" and "of the record" not in row["rule"]:
+            rows[i] = {**row, "rule": f"{row['rule']}; {of[i]}, as the other names"}
     return rows
 
 
@@ -272,12 +263,10 @@ def explain(name: str, backbones: Sequence[Backbone] | None = None, context: Con
     InputError
         If `context` has a key that is no rank, or there is no backbone.
     """
-    unknown = sorted(set(context or {}) - set(CONTEXT_RANKS))
+    unknown = sorted(set(context or {}) - set(RANKS))
     if unknown:
-        raise InputError(f"context has no rank {', '.join(unknown)}; use {', '.join(CONTEXT_RANKS)}")
-    backbones = [ncbi()] if backbones is None else backbones
-    if not backbones:
-        raise InputError("no backbone given; give a checklist, or leave the backbones out for NCBI Taxonomy")
+        raise InputError(f"context has no rank {', '.join(unknown)}; use {', '.join(RANKS)}")
+    backbones = _or_ncbi(backbones)
     (given,) = read_contexts(pd.DataFrame([dict(context or {})], index=[0]))
     (label,) = read_labels([with_genus(name, given.get("genus", ""))])
     given = _with_label(label, given)
@@ -286,7 +275,7 @@ def explain(name: str, backbones: Sequence[Backbone] | None = None, context: Con
     verdict = f"{row['name_status']}: {row['reason'] or row['rule']}"
     result = {**row, "step": "result", "looked_up": name, "verdict": verdict}
     first = ["step", "backbone", "looked_up", "authorship", "usage_status", "scientific_name"]
-    return pd.DataFrame([*steps, result], columns=[*first, *CONTEXT_RANKS, "verdict"]).fillna("")
+    return pd.DataFrame([*steps, result], columns=[*first, *RANKS, "verdict"]).fillna("")
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -305,7 +294,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 def read_contexts(records: pd.DataFrame) -> list[dict[str, str]]:
     """Return what each record says of its ranks: a kingdom is one of `KINGDOMS`, a species a binomial, or not said."""
     columns = {}
-    for rank in (rank for rank in CONTEXT_RANKS if rank in records.columns):
+    for rank in (rank for rank in RANKS if rank in records.columns):
         values = ["" if pd.isna(value) else clean_label(value) for value in records[rank]]
         distinct = sorted({value for value in values if value.casefold() not in NOT_SAID})
         names = _context_names(rank, distinct)

@@ -73,9 +73,7 @@ def user_row(
         by_common = resolve_one(common)
         if name_of_user(said):
             row = _agreeing(row, by_common, name_of_user(said))
-        elif _depth(by_common["rank"]) > _depth(row["rank"]) and (
-            not row["rank"] or by_common[row["rank"]] == row[row["rank"]]
-        ):
+        elif _depth(by_common["rank"]) > _depth(row["rank"]) and by_common.get(row["rank"]) == row.get(row["rank"]):
             row = by_common
     row = _with_ranks(row, said)
     return {**row, "common_name": common or row["common_name"]}

@@ -48,9 +48,7 @@ def with_english(usages: pa.Table, english: pa.Table | None) -> tuple[pa.Table, 
     best = np.full(len(usages), "", object)
     rows, names = np.empty(0, np.int64), pa.array([], pa.string())
     if english is not None:
-        ids = pc.replace_substring_regex(
-            usages["id"], _ADDRESS, ""
-        ).combine_chunks()  # iNaturalist's core has addresses
+        ids = pc.replace_substring_regex(usages["id"], _ADDRESS, "").combine_chunks()  # iNaturalist's are addresses
         index = pc.index_in(english["id"], ids)
         english = english.filter(index.is_valid())
         rows = np.asarray(usages["accepted"])[np.asarray(index.drop_null())]
@@ -118,11 +116,9 @@ def _table_of(path: str | Path) -> TableFile | None:
     by_stem = tables_of(files)
     if "vernacularnamesenglish" in by_stem:  # iNaturalist's: one of many, and meta.xml lists them all
         return by_stem["vernacularnamesenglish"]
-    if "meta.xml" in files and "nameusage" not in by_stem:
-        extension = described(files, "vernacularname")
-        if extension is not None:
-            return extension
-    return next((by_stem[stem] for stem in _STEMS if stem in by_stem), None)
+    is_described = "meta.xml" in files and "nameusage" not in by_stem
+    extension = described(files, "vernacularname") if is_described else None
+    return extension or next((by_stem[stem] for stem in _STEMS if stem in by_stem), None)
 
 
 def english_names(batch: pa.Table) -> pa.Table:
@@ -134,9 +130,8 @@ def english_names(batch: pa.Table) -> pa.Table:
     names = _cleaned(table["name"].combine_chunks())
     is_preferred = pc.match_substring_regex(pc.utf8_lower(table["preferred"]), r"^(true|t|1|yes|y|preferred)$")
     is_exact, is_anywhere = pc.match_substring_regex(language, _ENGLISH), pc.equal(table["country"], "")
-    merit = sum(
-        weight * np.asarray(flags, np.int8) for weight, flags in ((4, is_preferred), (2, is_exact), (1, is_anywhere))
-    )
+    merits = ((4, is_preferred), (2, is_exact), (1, is_anywhere))
+    merit = sum(weight * np.asarray(flags, np.int8) for weight, flags in merits)
     ids = pc.replace_substring_regex(table["id"], _ADDRESS, "")
     return pa.table({"id": ids, "name": names, "merit": pa.array(merit, pa.int8())}).filter(pc.not_equal(names, ""))
 
@@ -146,9 +141,8 @@ def _cleaned(names: pa.StringArray) -> pa.StringArray:
     odd = pc.match_substring_regex(names, r"[<&_\p{C}\p{Z}]{2}|[<&_\p{C}]|^\s|\s$|[^\S ]")
     if pc.any(odd).as_py():
         cleaned: Mapping[str, str] = {name: clean_label(name) for name in pc.unique(names.filter(odd)).to_pylist()}
-        names = pc.replace_with_mask(
-            names, odd, pa.array([cleaned[name] for name in names.filter(odd).to_pylist()], pa.string())
-        )
+        tidy = [cleaned[name] for name in names.filter(odd).to_pylist()]
+        names = pc.replace_with_mask(names, odd, pa.array(tidy, pa.string()))
     shouted = pc.match_substring_regex(names, r"^[^\p{Ll}]*\p{Lu}{2}[^\p{Ll}]*$")
     names = pc.if_else(shouted, pc.utf8_capitalize(pc.utf8_lower(names)), names)
     is_name = pc.and_(pc.match_substring_regex(names, r"\p{L}{2}"), pc.less_equal(pc.utf8_length(names), MAX_CHARS))

@@ -15,7 +15,6 @@ from bioclip_lib.errors import InputError
 from bioclip_lib.taxonomy import backbone
 from bioclip_lib.taxonomy.cache import cache_folder
 from bioclip_lib.taxonomy.labels import plain_label, read_labels
-from bioclip_lib.taxonomy.names import vernacular_key
 from bioclip_lib.taxonomy.ncbi import ncbi
 
 TABLE = "taxonID\tparentNameUsageID\tscientificName\ttaxonRank\n1\t\tAnimalia\tkingdom\n2\t1\tParus\tgenus\n"
@@ -90,7 +89,7 @@ def test_a_plain_binomial_is_read_without_the_parser_as_with_it():
 def test_informal_taxa_of_ncbi_are_no_species():
     names = ncbi().names()
     assert not [name for name in names if " sp." in name or name.startswith(("uncultured", "unclassified"))]
-    (goose,) = ncbi().english(vernacular_key("goose"))
+    (goose,) = ncbi().english("goose")
     assert (ncbi().rank(goose), ncbi().at(goose).name) == ("genus", "Anser")
 
 

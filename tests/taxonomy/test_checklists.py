@@ -13,7 +13,6 @@ from bioclip_lib import RANKS, taxonomy
 from bioclip_lib.errors import InputError
 from bioclip_lib.taxonomy.backbone import Backbone, open_checklist
 from bioclip_lib.taxonomy.canonical import KINGDOMS, kingdom_of
-from bioclip_lib.taxonomy.homonyms import CONTEXT_RANKS
 from bioclip_lib.taxonomy.names import parse_names
 from bioclip_lib.taxonomy.ncbi import ncbi as open_ncbi
 from bioclip_lib.taxonomy.ranks import deepest_rank
@@ -74,7 +73,7 @@ def denormalise(t: pd.DataFrame) -> pd.DataFrame:
     by_id = t.set_index("taxonID")
     rows = []
     for taxon in t.itertuples():
-        accepted, ranks = taxon.taxonID, dict.fromkeys(CONTEXT_RANKS, "")
+        accepted, ranks = taxon.taxonID, dict.fromkeys(RANKS, "")
         while by_id.acceptedNameUsageID[accepted]:
             accepted = by_id.acceptedNameUsageID[accepted]
         while accepted:
@@ -510,7 +509,7 @@ def test_same_rows_whatever_their_order_and_number(checklist):
 def test_resolving_the_resolved_name_changes_nothing(checklist):
     facts = [fact for fact in FACTS if fact[3] and fact[4] != "ambiguous"]
     first = pd.concat([resolve([name], checklist, **context) for name, context, *_ in facts], ignore_index=True)
-    again = first[[*CONTEXT_RANKS]].assign(verbatim_name=first.scientific_name)
+    again = first[[*RANKS]].assign(verbatim_name=first.scientific_name)
     authors = {"Morus alba": "Morus alba L."}  # which of its homonyms it is, no rank says
     again["verbatim_name"] = again["verbatim_name"].replace(authors)
     again = resolve_records(again, [checklist])

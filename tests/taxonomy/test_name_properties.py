@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from bioclip_lib import RANKS
 from bioclip_lib.taxonomy.canonical import KINGDOMS, kingdom_of
-from bioclip_lib.taxonomy.homonyms import CONTEXT_RANKS
 from bioclip_lib.taxonomy.names import clean_label, folded
 from bioclip_lib.taxonomy.ncbi import ncbi
 from bioclip_lib.taxonomy.ranks import deepest_rank
@@ -117,7 +116,7 @@ def test_order_of_the_records_changes_no_row(backbones, given_records, random):
 def test_resolving_the_accepted_name_again_gives_the_same_taxon(backbones, given_records):
     rows = resolve_records(pd.DataFrame(given_records), backbones)
     rows = rows[(rows["rank"] != "") & (rows["name_status"] != "ambiguous")]
-    again = rows[list(CONTEXT_RANKS)].assign(verbatim_name=rows["scientific_name"])
+    again = rows[list(RANKS)].assign(verbatim_name=rows["scientific_name"])
     second = resolve_records(again, backbones)
     assert second["taxon_id"].tolist() == rows["taxon_id"].tolist()
     assert set(second["name_status"]) <= {"accepted"}
