@@ -132,14 +132,19 @@ class Names:
     """The resolved names as a table of integers' meanings, and the integer of each raw row."""
 
     def __init__(self, names: pd.DataFrame) -> None:
-        keyed = encoded(pa.Table.from_pandas(names[[*KEY, *_RESOLVED]], preserve_index=False))
-        self.rows = keyed.to_pandas().astype(object).fillna("")  # rows of one word share it
-        refuse(broken_names(self.rows))
-        self.rows["class_key"] = name_classes(self.rows)
-        self._table = pa.Table.from_pandas(self.rows[[*_RESOLVED, "class_key"]], _SCHEMA_OF_NAMES, preserve_index=False)
-        self._words = {name: pd.Index(self.rows[name].unique()) for name in KEY}
-        numbers = {name: words.get_indexer(self.rows[name]) for name, words in self._words.items()}
-        self._index = pd.Index(self._code(numbers))
+        table = pa.Table.from_pandas(names[[*KEY, *_RESOLVED]].fillna(""), preserve_index=False)
+        table = encoded(table)  # rows of one word share it: a million names take little memory
+        rows = table.select([*KEY[:2], "family", "kingdom", "rank", "name_status", "scientific_name"]).to_pandas()
+        rows = rows.astype(object)
+        refuse(broken_names(rows))
+        rows["class_key"] = name_classes(rows)
+        self.rows = rows.drop(columns=["family", "kingdom", "name_status"])
+        self._table = table.select(_RESOLVED).append_column(
+            "class_key", pa.array(rows["class_key"]).dictionary_encode()
+        )
+        columns = {name: table[name].combine_chunks() for name in KEY}
+        self._words = {name: pd.Index(column.dictionary.to_pandas()) for name, column in columns.items()}
+        self._index = pd.Index(self._code({name: column.indices.to_numpy() for name, column in columns.items()}))
         if not self._index.is_unique:
             raise ValueError(_UNRESOLVED.format(""))
 
@@ -147,7 +152,7 @@ class Names:
         """Return one integer for the numbers of source, name and context; -1 where one of them is not known."""
         code = np.zeros(len(numbers["source"]), np.int64)
         for name in KEY:
-            code = code * len(self._words[name]) + numbers[name]
+            code = code * len(self._words[name]) + numbers[name].astype(np.int64)
         return np.where(np.minimum.reduce([numbers[name] for name in KEY]) < 0, -1, code)
 
     def find(self, raw: pa.Table) -> np.ndarray:
@@ -170,7 +175,7 @@ class Names:
 
     def take(self, rows: np.ndarray) -> pa.Table:
         """Return what the integers stand for."""
-        return self._table.take(pa.array(rows))
+        return self._table.take(pa.array(rows)).cast(_SCHEMA_OF_NAMES)
 
 
 def row_numbers(table: pa.Table) -> np.ndarray:
@@ -195,8 +200,10 @@ def survey(
     numbers = _numbered(np.concatenate([*digests, *others], axis=1))
     table = pa.concat_tables(tables).unify_dictionaries()
     labels = [name for name in _LABELS if name in table.column_names]
-    rows = table.to_pandas(types_mapper={pa.string(): _ARROW_STRING}.get)
+    del tables, digests
+    rows = table.to_pandas(types_mapper={pa.string(): _ARROW_STRING}.get, self_destruct=True)
     rows = rows.astype(dict.fromkeys(labels, object))  # rows of one word share it
+    rows["image_id"] = pd.Series(pd.array(_hex(rows["image_id"].to_numpy()), _ARROW_STRING), rows.index)
     rows = rows.assign(sha256=numbers[: len(rows)], class_key=names.rows["class_key"].to_numpy()[rows["name"]])
     rows["split"], place = published_splits(rows), len(rows)
     named = names.rows.iloc[np.unique(rows.loc[usable(rows), "name"])].assign(excluded="")
@@ -223,12 +230,19 @@ def _survey(part: pa.Table, names: Names) -> tuple[pa.Table, np.ndarray]:
         "source_id": pc.if_else(pc.less(part["width"], 1), part["source_id"], ""),
         "phash": from_hex(pc.if_else(out, _NO_HASH, part["phash"]).to_pylist()),
         "excluded": excluded.dictionary_encode(),
-        **{number: part[number] for number in NUMBERS},
+        **{number: part[number].cast(pa.int32()) for number in NUMBERS},
         **{label: _label(part, label) for label in ("source", "license", "group")},
     }
     if SPLIT_COLUMN in part.column_names:
         columns[SPLIT_COLUMN] = _label(part, SPLIT_COLUMN)
     return pa.table(columns), _digests(digest)
+
+
+def _hex(numbers: np.ndarray) -> pa.Array:
+    """Return uint64 numbers as text of 16 hexadecimal digits."""
+    digits = pa.py_buffer(numbers.astype(">u8").tobytes().hex().encode())
+    offsets = pa.py_buffer(np.arange(0, 16 * len(numbers) + 1, 16, np.int32))
+    return pa.StringArray.from_buffers(len(numbers), offsets, digits)
 
 
 def _label(part: pa.Table, name: str) -> pa.Array:
@@ -280,6 +294,7 @@ def decide(
         leaks = find_leaks(rows, benchmark)
         rows = remove_leaks(rows, leaks)
     check_input(rows, data, split, named)
+    rows = rows.drop(columns=["source_id", "phash", "license", *NUMBERS])  # what decided so far
     rows = assign_splits(rows, split, earlier)
     refuse(broken_decisions(rows))
     return rows, leaks, near.index, details

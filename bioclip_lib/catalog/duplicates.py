@@ -135,7 +135,7 @@ def mark_near_duplicates(catalog: pd.DataFrame, details: pd.DataFrame | None = N
     """
     ranked = find_near_images(catalog, details)
     ranked["same"] = ranked.groupby(["chain", "class_key"]).ngroup()
-    n_px = catalog.loc[ranked.index, "width"] * catalog.loc[ranked.index, "height"]
+    n_px = catalog.loc[ranked.index, ["width", "height"]].astype("int64").prod(axis=1)
     ranked = ranked.assign(n_px=-n_px).sort_values(["n_px", "image_id"])
     return _keep_first(catalog, ranked, "near duplicate")
 

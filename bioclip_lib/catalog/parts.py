@@ -80,6 +80,7 @@ def build_catalog_file(
     if lacking:
         raise InputError(f"{raw} has no columns {sorted(lacking)}; inspect its images first")
     out, data, found = Path(out), data or DataConfig(), Names(names)
+    del names  # of millions of rows, unless the caller holds it
     describe = (lambda near: details_of(near.assign(location=_locations(raw, near.index)))) if read_details else None
     with pd.option_context("mode.copy_on_write", True):  # columns that a step leaves as they are stay uncopied
         surveyed = survey(_parts(raw, [*OF_RAW, *IMAGE_COLUMNS]), found, data)

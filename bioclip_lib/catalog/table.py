@@ -27,10 +27,11 @@ NUMBERS = ("width", "height")
 _ADDED = ("group", "class_key")  # columns that catalogs of earlier versions lack
 
 
-def image_ids(sources: pd.Series, source_ids: pd.Series) -> list[str]:
-    """Return 16 hexadecimal digits that stand for each image wherever the run lies."""
+def image_ids(sources: list[str], source_ids: list[str]) -> np.ndarray:
+    """Return the number, uint64, whose 16 hexadecimal digits stand for each image wherever the run lies."""
     keys = zip(sources, source_ids, strict=True)
-    return [blake2b(f"{source}/{key}".encode(), digest_size=8).hexdigest() for source, key in keys]
+    digests = (blake2b(f"{source}/{key}".encode(), digest_size=8).digest() for source, key in keys)
+    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
 
 
 def name_classes(names: pd.DataFrame) -> pd.Series:
