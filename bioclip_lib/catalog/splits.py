@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..config import SplitConfig
-from ..sources.match import SPLIT_COLUMN
+from ..sources.columns import SPLIT_COLUMN
 from .extend import decided_splits, match_earlier
 
 SPLITS = ("train", "val", "test", "heldout_species")

@@ -95,15 +95,12 @@ class GzipPass:
     def read(self, size: int) -> bytes:
         """Read at the position."""
         while self._cursor.end <= self._position and self._cursor.advance(self._file):
-            self._check_ratio()
+            if self.n_bytes > MIN_BOMB_BYTES and self.n_bytes > MAX_RATIO * self._cursor.offset:
+                raise ArchiveError(f"gzip file expands more than {MAX_RATIO} times (decompression bomb)")
             self._keep_checkpoint()
         data = self._cursor.read(self._file, self._position, size)
         self._position += len(data)
         return data
-
-    def _check_ratio(self) -> None:
-        if self.n_bytes > MIN_BOMB_BYTES and self.n_bytes > MAX_RATIO * self._cursor.offset:
-            raise ArchiveError(f"gzip file expands more than {MAX_RATIO} times (decompression bomb)")
 
     def _keep_checkpoint(self) -> None:
         """Copy the decoder every so often; where there are too many copies, drop every other one."""
@@ -116,11 +113,7 @@ class GzipPass:
 
 
 class GzipReader:
-    """Reads at any place of a gzip file, from several threads, by the checkpoints of a `GzipPass`.
-
-    A read decodes from the nearest checkpoint before it, or goes on where an earlier read ended: reading in the order
-    of the file costs one pass, reading in random order half the distance of two checkpoints an access.
-    """
+    """Reads at any place of a gzip file, from several threads: from the nearest checkpoint, or where a read ended."""
 
     def __init__(self, path: Path, checkpoints: list[tuple]) -> None:
         self._path, self._checkpoints = path, checkpoints

@@ -32,10 +32,7 @@ _BLOCK_BYTES = 1 << 24
 
 
 def list_files(path: Path) -> dict[str, TableFile]:
-    """Return the files of a folder or archive, the images of an archive left out, by name in lower case; or the one.
-
-    Of ``taxa.tsv.gz`` the name is ``taxa.tsv``. Of an archive those of its top folder that holds any are taken.
-    """
+    """Return the files of a folder, or of an archive's top folder without its images, by name in lower case."""
     if path.is_dir():
         return {_key(p.name): table_at(p) for p in sorted(path.iterdir()) if p.is_file()}
     if not path.is_file():

@@ -139,11 +139,8 @@ def _binomials(table: pd.DataFrame) -> pd.Series:
 
 
 def said_of_names(table: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
-    """Return the `OPTIONAL_COLUMNS` of a table, as far as they say more than the name itself.
-
-    Ranks are a lineage only in rows where one above the genus is given; ``genus`` and ``species`` alone are a name, to
-    be looked up, and one word (``Blue_Jay``) without a genus is no epithet.
-    """
+    """Return the `OPTIONAL_COLUMNS` of a table, as far as they say more than the name itself."""
+    # ranks are a lineage only where one above the genus is given; genus and species alone are a name to be looked up
     said = table[[column for column in OPTIONAL_COLUMNS if column in table]].copy()
     if not _has_ranks(table):
         said = said.drop(columns=["class"], errors="ignore")
@@ -170,18 +167,13 @@ def _in_parts(said: pd.DataFrame) -> pd.DataFrame:
     return said.assign(genus=said["genus"].where(~whole, first), species=said["species"].where(~whole, rest))
 
 
-def _is_of_records(table: pd.DataFrame) -> bool:
-    """Tell an id of observations (iNaturalist's export calls it "id") from one of images."""
-    ids = table.loc[table["photo_id"] != "", "photo_id"]
-    return "observed_on" in table or ids.duplicated().any()
-
-
 def beside_the_name(table: pd.DataFrame) -> pd.DataFrame:
     """Return the user's split and groups, where a table has them."""
     columns = [column for column in (SPLIT_COLUMN, GROUP_COLUMN) if column in table]
     said = table[columns].copy()
-    if GROUP_COLUMN not in said and "photo_id" in table and _is_of_records(table):
-        said[GROUP_COLUMN] = table["photo_id"]
+    ids = table.get("photo_id", pd.Series(dtype=object))
+    if GROUP_COLUMN not in said and len(ids) and ("observed_on" in table or ids[ids != ""].duplicated().any()):
+        said[GROUP_COLUMN] = ids  # of observations: iNaturalist's export calls theirs "id"
     if SPLIT_COLUMN in said:
         said[SPLIT_COLUMN] = said[SPLIT_COLUMN].map({word: split_word(word) or word for word in said[SPLIT_COLUMN]})
     return said

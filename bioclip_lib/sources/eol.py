@@ -19,9 +19,8 @@ from .match import (
     first_said,
     match_images,
     missing_reason,
-    ordered,
+    placed,
     read_given,
-    unique_ids,
 )
 
 FILE_NAME = re.compile(r"(\d+)_(\d+)_eol-full-size-copy\.\w+")
@@ -66,11 +65,8 @@ def read_eol(path: str | Path) -> pd.DataFrame:
         odd = pd.Series("", index=ids.index).mask(ids[0] == "", "file name without EOL's ids")
         raw = _described(table.reindex(columns=list(_MANIFEST), fill_value=""), root)
         raw["source_id"] = raw["source_id"].where(ids[0] != "", files["path"])
-        problem = files["problem"].where(files["problem"] != "", odd)
-        raw = raw.assign(location=files["location"], problem=problem)
-        again = raw["source_id"].duplicated()
-        raw.loc[again & (raw["problem"] == ""), "problem"] = "second image of this id"
-        raw = ordered(raw.assign(source_id=unique_ids(raw["source_id"])))
+        raw = placed(raw.assign(problem=files["problem"].where(files["problem"] != "", odd)), files.index, files, "")
+        raw["problem"] = raw["problem"].replace("listed again", "second image of this id")
     return check_some_image(raw, root, damaged, _ACTION)
 
 

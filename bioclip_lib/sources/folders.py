@@ -100,17 +100,16 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith((*IMAGE_SUFFIXES, *OTHER_IMAGES))
 
 
-def passed_over(files: list[FoundFile]) -> list[bool]:
-    """Tell what lies beside photographs and is none: by its suffix, or the name of a photograph in the same folder."""
+def _without_sidecars(files: list[FoundFile]) -> list[FoundFile]:
+    """Leave out what lies beside photographs: by its suffix, or the name of a photograph in the same folder."""
     stems = {(file.folders, _stem(file.name)) for file in files if is_image_name(file.name)}
+    beside = (*_BESIDE, *ARCHIVE_SUFFIXES)
 
-    def is_beside(file: FoundFile) -> bool:
-        if not file.name or is_image_name(file.name):
-            return False
-        name = file.name.lower()
-        return name.endswith((*_BESIDE, *ARCHIVE_SUFFIXES)) or (file.folders, _stem(file.name)) in stems
+    def stays(file: FoundFile) -> bool:
+        is_beside = file.name.lower().endswith(beside) or (file.folders, _stem(file.name)) in stems
+        return not file.name or is_image_name(file.name) or not is_beside
 
-    return [is_beside(file) for file in files]
+    return list(filter(stays, files))
 
 
 def _stem(name: str) -> str:
@@ -122,8 +121,7 @@ def read_image_folder(path: str | Path, layout: str = "", follow_links: bool = F
     root = Path(path).expanduser().resolve()
     if not root.is_dir() and not root.is_file():
         raise InputError(f"{path} is not a folder; give a folder of class folders, <class name>/*.jpg")
-    files = list(files_of(root, follow_links))
-    files = [file for file, beside in zip(files, passed_over(files), strict=True) if not beside]
+    files = _without_sidecars(list(files_of(root, follow_links)))
     words = _words_of(root, files, layout)
     rows = [row for file in files if (row := _row(root, words, file))]
     columns = [*RAW_COLUMNS, SPLIT_COLUMN, *_RANKS]

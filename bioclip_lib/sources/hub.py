@@ -17,8 +17,8 @@ from ..errors import InputError
 from ..files.archives import SEPARATOR
 from ..files.arrow import image_places
 from ..files.dialect import PARQUET_SUFFIXES
-from .columns import known_columns, said_of_names, verbatim_names
-from .match import SPLIT_COLUMN, check_some_image, ordered
+from .columns import SPLIT_COLUMN, known_columns, said_of_names, verbatim_names
+from .match import check_some_image, ordered
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _ACTION = "give a data set whose image column holds images"

@@ -35,10 +35,7 @@ def is_plain(name: str) -> bool:
 
 
 def find_layout(folders: Collection[tuple[str, ...]], count_taxa: Callable[[list[str]], int]) -> list[str]:
-    """Return the word of each level (of `WORDS`) of folders that hold images, [] where no level can name classes.
-
-    How many of some names are taxa is asked only where their shape does not tell.
-    """
+    """Return the word of each level (of `WORDS`) of folders that hold images, [] where no level can name classes."""
     depth = max(map(len, folders), default=0)
     levels = [sorted({folder[i] for folder in folders if len(folder) > i}) for i in range(depth)]
     words = [_word_of(names) for names in levels]

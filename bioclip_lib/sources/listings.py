@@ -7,6 +7,7 @@ without a column of paths or names, and one none of whose images is there.
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ def _checked(raw: pd.DataFrame, path: Path, table: pd.DataFrame | None) -> pd.Da
 
 def _raw_of(path: Path, table: pd.DataFrame, source: str) -> pd.DataFrame:
     """Return the raw rows of a table."""
-    if not any(column in table for column in ("path", "photo_id", "address")):
+    if table.columns.intersection(_PLACES[:3]).empty:
         find_column(path, "path", table, PATH_COLUMNS)
     names = verbatim_names(path, table)
     ids, location, problem = _places(path, table)
@@ -140,24 +141,21 @@ def _searched(
 
 def listings_beside(root: Path) -> list[Path]:
     """Return the tables in a folder, or in a folder of it, that list images with their names."""
-    folders: list[str] = []
-    with contextlib.suppress(OSError), os.scandir(root) as entries:
-        folders += [entry.path for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-    found = [path for folder in (str(root), *sorted(folders)) for path in _tables_in(folder)]
+    folders = [str(root), *sorted(entry.path for entry in _entries(root) if entry.is_dir())]
+    tables = [sorted(e.path for e in _entries(folder) if _may_list(e.name) and e.is_file()) for folder in folders]
+    found = [Path(path) for paths in tables for path in paths]
     listing = [path for path in found if _lists_images(path)]
     return [path for path in listing if path.parent == root] or listing
 
 
-def _tables_in(folder: str) -> list[Path]:
-    """Return the tables in a folder, sorted, without a path object for each of a million images."""
-    found: list[str] = []
+def _entries(folder: str | Path) -> Iterator[os.DirEntry]:
+    """Yield what is visible in a folder, without a path object for each of a million images."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:  # who reads its images says what is wrong with it
-        found += [entry.path for entry in entries if _may_list(entry.name.lower()) and entry.is_file()]
-    return [Path(path) for path in sorted(found)]
+        yield from (entry for entry in entries if not entry.name.startswith("."))
 
 
 def _may_list(name: str) -> bool:
-    return name.endswith(TABLE_SUFFIXES) and not name.startswith(".") and name.partition(".")[0] not in _NO_LISTING
+    return name.lower().endswith(TABLE_SUFFIXES) and name.lower().partition(".")[0] not in _NO_LISTING
 
 
 def _lists_images(path: Path) -> bool:
@@ -165,7 +163,7 @@ def _lists_images(path: Path) -> bool:
     try:
         table = read_known(path)
         verbatim_names(path, table)
-        if not any(column in table for column in ("path", "photo_id", "address")):
+        if table.columns.intersection(_PLACES[:3]).empty:
             return False
         _, _, problem = _places(path, table.head(_N_LOOKED_AT))
     except InputError:

@@ -18,7 +18,6 @@ from ..files.archives import ARCHIVE_SUFFIXES, SEPARATOR, open_archive
 from ..files.images import IMAGE_SUFFIXES
 from ..files.members import ArchiveError, escape
 from ..files.tables import read_columns
-from .columns import SPLIT_COLUMN  # noqa: F401  # the catalog looks for it here
 
 RAW_COLUMNS = ("source", "source_id", "location", "verbatim_name", "problem")
 NOT_PUBLISHED = "image not in the published archives"
@@ -31,11 +30,7 @@ BY_DESIGN = (
 
 
 def find_images(root: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Find the image files below a folder or in an archive, those inside archives among them; no link out is followed.
-
-    Returns ``path`` (below `root`, of a member that in the archive), ``location`` and ``problem``, sorted by archive
-    and path, the members of an archive in its order; and of each damaged archive the reason.
-    """
+    """Find the images below a folder or in archives: ``path`` (inside), ``location``, ``problem``; what is damaged."""
     root = root.resolve()
     rows: list[tuple[str, str, str]] = []
     damaged: dict[str, str] = {}
@@ -133,11 +128,7 @@ def match_images(
     *,
     missing: str = "image not found",
 ) -> pd.DataFrame:
-    """Give each row of a data set's table its image file, by keys tried from left to right ('' names none).
-
-    The raw table: the rows in their order, then the files that no row names. A row that is listed again gets ``#2`` in
-    its ``source_id``, and a problem.
-    """
+    """Give each row of a data set's table its image file, by keys tried from left to right ('' names none)."""
     place = pd.Series(-1, index=table.index)
     for column in keys:
         first = file_keys[column].reset_index(drop=True).drop_duplicates()
@@ -148,7 +139,7 @@ def match_images(
 
 
 def placed(table: pd.DataFrame, place: np.ndarray, files: pd.DataFrame, missing: str) -> pd.DataFrame:
-    """Give each row of a data set's table the file at its place (-1: none), and each file without a row a row."""
+    """Give each row of a data set's table the file at its place (-1: none), and each file without a row one after."""
     there = place >= 0
     problem = table["problem"].to_numpy(object) if "problem" in table else np.full(len(table), "", object)
     location = np.append(files["location"].to_numpy(object), "")[place]

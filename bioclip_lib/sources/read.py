@@ -30,7 +30,6 @@ from .hub import HUB_NAME, is_saved, parquet_files, read_dataset
 from .inat21 import is_inat21, read_inat21
 from .layout import is_code, is_plain
 from .listings import NAMES_COLUMNS, listings_beside, one_meaning, read_names_csv, read_table, read_tables
-from .match import RAW_COLUMNS  # noqa: F401
 from .treeoflife import find_catalog, read_treeoflife
 
 LAYOUTS = (

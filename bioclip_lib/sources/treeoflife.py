@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import InputError
+from .columns import SPLIT_COLUMN
 from .match import (
     NOT_PUBLISHED,
-    SPLIT_COLUMN,
     base_names,
     check_some_image,
     find_images,

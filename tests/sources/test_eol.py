@@ -87,6 +87,9 @@ def test_images_alone(tmp_path, write_eol, jpeg):
     assert len(raw) == 6 and raw.loc["101_45509", "species"] == "hudsonia"
     assert raw.loc["images/odd.jpg", "problem"] == "file name without EOL's ids"
     assert (raw.drop("images/odd.jpg")["problem"] == "").all()
+    (root / "images" / "1_2_eol-full-size-copy.jpg").write_bytes(jpeg(9))
+    again = read_eol(root).set_index("source_id")["problem"]
+    assert again["1_2"] == "" and again["1_2#2"] == "second image of this id" and len(again) == 7
 
 
 def test_without_a_hierarchy_names_are_empty(tmp_path, write_eol):
