@@ -372,7 +372,7 @@ def test_write_images_is_what_the_readers_read(tmp_path):
     names = read_names_csv(tmp_path / "synthetic" / "classes.csv").set_index("class_name")
     expected = tree.taxa.set_index("scientific_name", drop=False)[["common_name", *RANKS]]
     names = names[list(expected.columns)]  # the reader leaves out a scientific name that repeats the class name
-    found, wanted = (table.reset_index(drop=True) for table in (names.loc[expected.index], expected))
+    found, wanted = (t.reset_index(drop=True).astype(object) for t in (names.loc[expected.index], expected))
     pd.testing.assert_frame_equal(found, wanted, check_names=False)
     first = raw.iloc[0]
     drawn = render_images(tree, [0], image_seeds(3, np.array([0]), np.array([0])))[0].astype(float)
