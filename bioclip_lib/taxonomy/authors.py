@@ -51,7 +51,7 @@ def read_authors(authorship: str) -> list[Author]:
     """Return the surnames of an authorship, in order."""
     authors: list[Author] = []
     initials, particle = "", ""
-    for word in _WORD.findall(_ELISION.sub("d ", _without_accents(YEAR.sub(" ", authorship)))):
+    for word in _WORD.findall(_ELISION.sub("d ", without_accents(YEAR.sub(" ", authorship)))):
         key = word.casefold()
         if key in _FILIUS and authors and not initials:
             authors[-1] = Author(authors[-1].spellings, authors[-1].initials, True)
@@ -77,7 +77,10 @@ def _spellings(word: str, particle: str) -> frozenset[str]:
     return frozenset({name, particle.replace("mac", "mc") + name})
 
 
-def _without_accents(text: str) -> str:
+def without_accents(text: str) -> str:
+    """Return a text without its accents."""
+    if text.isascii():
+        return text
     return "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
 
 

@@ -60,7 +60,6 @@ def _move(whole: Path, folder: Path) -> None:
 
 def _opened(folder: Path) -> tuple[pa.Table, pa.Table, pd.DataFrame]:
     """Map the tables of a cache into memory."""
-    usages, words, problems = (
-        pa.ipc.open_file(pa.memory_map(str(folder / f"{name}.arrow"))).read_all() for name in _TABLES
-    )
+    files = (pa.memory_map(str(folder / f"{name}.arrow")) for name in _TABLES)
+    usages, words, problems = (pa.ipc.open_file(file).read_all() for file in files)
     return usages, words, problems.to_pandas()

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from .. import RANKS
 from .backbone import Backbone, Taxon, Usage
-from .evidence import Lookup, authorship_of, full_name, lookups
+from .evidence import Lookup, authorship_of, full_name, lookups, of_rank
 from .homonyms import LEGITIMACY, OLDER, Candidate, Context, Said, choose, compare, distinct_taxa, shared_ranks
 from .labels import NOT_SAID, Label
 from .names import MAX_CHARS
@@ -25,15 +25,9 @@ class Decision:
     """How one label is decided in its context; with `steps`, every usage that was considered is listed there."""
 
     def __init__(
-        self,
-        label: Label,
-        context: Context,
-        backbones: Sequence[Backbone],
-        saids: Sequence[Said],
-        steps: list | None = None,
+        self, label: Label, context: Context, asked: Sequence[tuple[Backbone, Said]], steps: list | None = None
     ):
-        self._label, self._context, self._steps = label, context, steps
-        self._asked = list(zip(backbones, saids, strict=True))
+        self._label, self._context, self._asked, self._steps = label, context, asked, steps
         self._author = authorship_of(label)
         self._refused: dict[str, str] = {}
 
@@ -97,7 +91,7 @@ class Decision:
             name = self._context[rank]
             if rank == "genus" and self._names_a_genus(name):
                 continue
-            find = functools.partial(_of_rank, name, rank)
+            find = functools.partial(of_rank, name, rank)
             reason = f"{self._what_is_wrong()}: the record's {rank}"
             row = self._ask(Lookup(f"{rank} of the record", name, find, reason=reason))
             if row and rank == "genus" and self._label.whole.parsed.genus == name and self._label.whole.parsed.epithet:
@@ -135,10 +129,6 @@ class Decision:
         if " " not in text and text.islower() and any(backbone.is_epithet(text) for backbone, _ in self._asked):
             return "an epithet alone is no name"
         return f"no taxon of {', '.join(backbone.name for backbone, _ in self._asked)} has this name"
-
-
-def _of_rank(name: str, rank: str, backbone: Backbone) -> list[Usage]:
-    return [usage for usage in backbone.usages(name) if usage.rank == rank]
 
 
 def _row(lookup: Lookup, backbone: Backbone, usage: Usage, decided_by: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ decides nothing. Labels that say nothing ("unknown", "NA", "?") and hybrids of t
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
@@ -17,18 +17,8 @@ from . import morphotypes
 from .authors import YEAR, same_authors, without_concept
 from .backbone import Backbone, Usage
 from .canonical import PLACEHOLDER
-from .labels import NOT_SAID, Label, Part
-from .names import (
-    CULTIVAR,
-    HYBRID_SIGN,
-    ParsedName,
-    clean_label,
-    folded,
-    parse_names,
-    stems,
-    variants,
-    vernacular_words,
-)
+from .labels import NOT_SAID, PARENTHESES, Label, Part
+from .names import CULTIVAR, ParsedName, clean_label, folded, parse_names, stems, unsigned, variants, vernacular_words
 from .vernaculars import ALIAS, TAIL
 
 _ABBREVIATED = re.compile(r"^([A-Z])[a-z]?\.\s*(?=[a-z-]{3})")
@@ -43,7 +33,7 @@ class Lookup:
 
     rule: str
     looked_up: str
-    one: Finder
+    one: Finder = lambda backbone: ()
     status: str = "accepted"
     reason: str = ""
     is_full: bool = False  # a whole binomial, which an older order or family does not refute
@@ -77,7 +67,7 @@ def lookups(label: Label, said: Mapping[str, str]) -> Iterator[Lookup]:
     """Yield what to look for, the strongest evidence first; `said` are the ranks of the record."""
     if label.at_least[0]:
         genus, reason = label.at_least
-        yield Lookup("open nomenclature", genus, functools.partial(_genera, genus), reason=reason)
+        yield Lookup("open nomenclature", genus, functools.partial(of_rank, genus, "genus"), reason=reason)
     elif label.text.casefold() not in NOT_SAID:
         yield from _strong(label)
         yield from _weak(label, said)
@@ -87,7 +77,7 @@ def _strong(label: Label) -> Iterator[Lookup]:
     """Look for names to the letter, in the whole label and then in its parts."""
     if label.sides and not label.whole.parsed.is_formula:
         yield _english(label.whole)
-        yield from (Lookup("two taxa", label.text, _nothing, sides=sides) for sides in label.sides)
+        yield from (Lookup("two taxa", label.text, sides=sides) for sides in label.sides)
     for part in label.parts:
         if part is not label.whole and morphotypes.is_denied(label.whole.words):
             return
@@ -144,21 +134,18 @@ def _weak(label: Label, said: Mapping[str, str]) -> Iterator[Lookup]:
         yield Lookup("genus of the name", parsed.canonical, find, "unverified", is_genus=True)
 
 
-def _nothing(backbone: Backbone) -> list[Usage]:
-    return []
-
-
 def _named(name: str, backbone: Backbone, doubtful: bool = False) -> list[Usage]:
     return [usage for usage in backbone.usages(name) if usage.is_doubtful == doubtful]
 
 
-def _genera(name: str, backbone: Backbone) -> list[Usage]:
-    return [usage for usage in _named(name, backbone) if usage.rank == "genus"]
+def of_rank(name: str, rank: str, backbone: Backbone) -> list[Usage]:
+    """Return the usages of a name that have a rank."""
+    return [usage for usage in backbone.usages(name) if usage.rank == rank]
 
 
 def _uninomial(part: Part, parsed: ParsedName) -> Lookup:
     """Look for a single name; what follows it must look like an author, or be that of a usage."""
-    name = HYBRID_SIGN.sub("", clean_label(parsed.verbatim)).removeprefix("Candidatus ")
+    name = unsigned(parsed.verbatim)
     text = CULTIVAR.sub("", name)
     # "Anna Hummingbird" parses as a genus with its author, too
     has_author = any(sign in parsed.authorship for sign in ".&(") or bool(parsed.year)
@@ -193,8 +180,7 @@ def _in_english(text: str, backbone: Backbone) -> list[Usage]:
     """Return the taxa with an English name; of a species and groups above it, the species: horse, of the horses."""
     if "?" in text:
         return []
-    plain = re.sub(r"\s*\([^()]*\)", "", text)
-    found = next((rows for t in dict.fromkeys((text, plain)) if (rows := backbone.english(t))), [])
+    found = backbone.english(text) or backbone.english(PARENTHESES.sub("", text))
     usages = [backbone.at(row) for row in found]
     above = frozenset().union(*(usage.above for usage in usages)) if len(usages) > 1 else frozenset()
     leaves = {usage.taxon.row: usage for usage in usages if usage.taxon.row not in above}
@@ -273,25 +259,17 @@ def _near_genus(part: Part, backbone: Backbone) -> list[Usage]:
     names = backbone.uninomials(parsed.genus[0], len(parsed.genus))
     near = _near(parsed.genus, names, 1 if len(parsed.genus) < 9 else 2)
     if parsed.epithet and not parsed.open_nomenclature:
-        return [usage for genus in near for usage in _in_genus(genus, parsed, backbone)]
+        wanted = [replace(parsed, genus=genus, canonical=f"{genus} {parsed.epithet}") for genus in near]
+        return [u for name in wanted for u in _named(name.canonical, backbone) or _spelt_like(stems, name, backbone)]
     is_single = (" " not in part.text and part.text[:1].isupper()) or parsed.open_nomenclature
     if len(parsed.genus) < 7 or len(near) != 1 or not is_single or backbone.is_word(part.text):
         return []
     return _named(near[0], backbone)
 
 
-def _in_genus(genus: str, parsed: ParsedName, backbone: Backbone) -> list[Usage]:
-    """Return the species of a genus whose epithet is that of a name, but for its Latin ending."""
-    exact = _named(f"{genus} {parsed.epithet}", backbone)
-    n = len(genus) + 1
-    names = [] if exact else [m for m in backbone.congeners(genus) if m[n : n + 3] == parsed.epithet[:3]]
-    similar = [entry.verbatim for entry in parse_names(names) if stems(entry) & stems(parsed)] if names else []
-    return exact or [usage for name in similar for usage in _named(name, backbone)]
-
-
 def _genus_only(genus: str, others: Sequence[str], backbone: Backbone) -> list[Usage]:
     """Return the genus of a binomial whose epithet is not known; "Anna hummingbird" is no Anna (Gesneriaceae)."""
-    return [] if _is_english(genus, others, backbone) else _genera(genus, backbone)
+    return [] if _is_english(genus, others, backbone) else of_rank(genus, "genus", backbone)
 
 
 def _is_english(genus: str, others: Sequence[str], backbone: Backbone) -> bool:

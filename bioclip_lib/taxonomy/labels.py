@@ -21,7 +21,7 @@ NOT_SAID |= {"blank", "empty", "car", "vehicle", "person", "people"}  # of camer
 
 _WORD = re.compile(r"\w+")
 _PLAIN = re.compile(r"[A-Z][a-z]+ [a-z]{4,}")
-_PARENTHESES = re.compile(r"\s*\(([^()]*)\)")
+PARENTHESES = re.compile(r"\s*\([^()]*\)")
 _BRACKETS = re.compile(r"[(\[{]([^()\[\]{}]*)[)\]}]")
 _SYNSET = re.compile(r"^n\d{8}[\s_-]+")
 _NUMBER = re.compile(r"^\d+(?:[._ ]\s*|-(?=[A-Z]))(?=[^\W\d_])")
@@ -129,7 +129,7 @@ def read_labels(labels: Sequence[str]) -> list[Label]:
 def _spellings(text: str) -> list[str]:
     if _PLAIN.fullmatch(text):
         return [text]
-    plain = " ".join(_PARENTHESES.sub(" ", text).split())
+    plain = " ".join(PARENTHESES.sub(" ", text).split())
     return list(dict.fromkeys([text, plain, capitalise(plain.lower())]))
 
 
@@ -193,8 +193,8 @@ def _sides(text: str) -> list[list[str]]:
     abbreviated = re.compile(rf"^{re.escape(genus[:1])}\.\s*(?=[a-z])")
     pairs = zip(sides, is_short, strict=True)
     written = [f"{genus} {side}" if short else abbreviated.sub(f"{genus} ", side) for side, short in pairs]
-    *_, last = _PARENTHESES.sub("", sides[-1]).split(" ")
-    shared = [_PARENTHESES.sub("", s) if " " in s else f"{s} {last}" for s in sides]  # "Greater/Lesser Scaup"
+    *_, last = PARENTHESES.sub("", sides[-1]).split(" ")
+    shared = [PARENTHESES.sub("", s) if " " in s else f"{s} {last}" for s in sides]  # "Greater/Lesser Scaup"
     return [shared, written] if "/" in text and " " in sides[-1] and " " not in sides[0] else [written]
 
 

@@ -84,5 +84,4 @@ def _group_of_word(word: str, backbone: Backbone) -> list[int]:
 def _inside(outer: int, word: str, backbone: Backbone) -> list[int]:
     """Return the genera and English names that a word stands for, of those inside a group."""
     genera = [row for row in backbone.rows(word.capitalize()) if backbone.rank(row) == "genus"]
-    found = [*genera, *backbone.english(word)]
-    return [row for row in found if outer in backbone.ancestors(row)]
+    return [row for row in (*genera, *backbone.english(word)) if outer in backbone.ancestors(row)]

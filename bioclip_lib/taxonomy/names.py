@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from .authors import YEAR, without_accents
 
 MAX_CHARS = 300  # a longer label is no name
 BATCH = 5_000
@@ -29,9 +30,8 @@ _EITHER = re.compile(r"(?<=[a-z] )or(?= [a-z])")
 CULTIVAR = re.compile(r"(?<=\w)\.?\s+(?:(?:cv|cultivar)\b\.?\s*(?=\S)|(?=['‘\"“].+['’\"”]$))(.+)$")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,80}>")
 _POSSESSIVE = re.compile(r"['’`´][sS]\b")
-HYBRID_SIGN = re.compile(r"^(?:×\s*|[xX✕]\s+)(?=[A-Z])")  # of a hybrid genus
+_HYBRID_SIGN = re.compile(r"^(?:×\s*|[xX✕]\s+)(?=[A-Z])")  # of a hybrid genus
 _CAPITAL = re.compile(r"[^\W\d_]")
-_YEAR = re.compile(r"\b1[5-9]\d\d\b|\b20\d\d\b")
 _APOSTROPHE = re.compile(r"['’`´]")
 _QUOTES = frozenset("'\"‘’“”`´")
 _CANDIDATUS = re.compile(r"^(?:Ca\.\s*|['‘]Candidatus\s+)(?=[A-Z])")
@@ -107,10 +107,7 @@ def vernacular_key(name: str) -> str:
 
 def vernacular_words(name: str) -> list[str]:
     """Split a common name into normalised words, the last in the singular (see `vernacular_key`)."""
-    text = _POSSESSIVE.sub("", name).casefold()
-    if not text.isascii():
-        text = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
-    text = _APOSTROPHE.sub("", text)
+    text = _APOSTROPHE.sub("", without_accents(_POSSESSIVE.sub("", name).casefold()))
     words = ["gray" if word == "grey" else word for word in _NOT_WORD.split(text) if word]
     return [*words[:-1], singular(words[-1])] if words else []
 
@@ -128,7 +125,7 @@ def singular(word: str) -> str:
 
 def parse_names(names: Sequence[str]) -> list[ParsedName]:
     """Parse names, one record a name, in order."""
-    labels = [capitalise(HYBRID_SIGN.sub("", _unquoted(clean_label(name)))) for name in names]
+    labels = [capitalise(_HYBRID_SIGN.sub("", _unquoted(clean_label(name)))) for name in names]
     texts = [_marked(label) if _is_safe(label) else "" for label in labels]
     entries = zip(names, texts, _gnparser_entries(texts), strict=True)
     return [_record(str(name), text, entry) for name, text, entry in entries]
@@ -155,6 +152,11 @@ def folded(word: str) -> str:
     for pattern, letter in _VARIANTS:
         word = pattern.sub(letter, word)
     return word
+
+
+def unsigned(label: str) -> str:
+    """Return a cleaned label without the sign of a hybrid genus or of a Candidatus."""
+    return _HYBRID_SIGN.sub("", clean_label(label)).removeprefix("Candidatus ")
 
 
 def _unquoted(label: str) -> str:
@@ -194,7 +196,7 @@ def _record(verbatim: str, text: str, entry: dict) -> ParsedName:
         infraspecific=" ".join(words[2:]) if not is_formula else "",
         stemmed=entry["canonical"]["stemmed"],
         authorship=authorship.get("normalized", ""),
-        year=(_YEAR.findall(authorship.get("normalized", "")) or [""])[-1],
+        year=(YEAR.findall(authorship.get("normalized", "")) or [""])[-1],
         quality=entry["quality"],
         is_hybrid="hybrid" in entry,
         open_nomenclature=_written(marker[0]) if marker else "",

@@ -25,6 +25,7 @@ from .backbone import Backbone
 from .cache import cached
 from .canonical import CanonicalNames
 from .checklists import COLUMNS
+from .labels import PARENTHESES
 from .lineages import Linker, nearest
 from .names import clean_label, vernacular_words
 from .vernaculars import word_table
@@ -42,7 +43,6 @@ _INFORMAL = (
 _SIGNS = r"^(x |Candidatus )|[\[\]]| \(in: [^)]*\)$"
 _MARKERS = r" (x|subsp\.|var\.|f\.|nothosubsp\.|nothovar\.) "
 _BOLD = re.compile(rb"(<i>\s*)?<b>(?:(<i>)?)(.{2,60}?)</b>")
-_IN_PARENTHESES = re.compile(r"\s*\([^)]*\)")
 _SYNONYM = re.compile(r"[A-Z][a-z-]+( x)?( [a-z-]{2,}){1,2}")
 
 
@@ -184,7 +184,7 @@ class _Dump:
         """Part the titles of articles into English names, and binomials that are another name of the taxon."""
         genera = set(self.names.filter(pa.array(self.ranks == "genus")).to_pylist())
         words = {word for _, name in common for word in vernacular_words(name)}
-        plain = [(row, _IN_PARENTHESES.sub("", title)) for row, title in titles]
+        plain = [(row, PARENTHESES.sub("", title)) for row, title in titles]
         accepted = pc.is_in(pa.array([title for _, title in plain], pa.string()), self.names).to_pylist()
         english, scientific = [], []
         for (row, title), is_accepted in zip(plain, accepted, strict=True):

@@ -21,11 +21,11 @@ from .backbone import Backbone, open_checklist
 from .canonical import canonical_names, kingdom_of
 from .decision import Decision
 from .evidence import with_genus
-from .homonyms import Context, read_said
+from .homonyms import Context, Said, read_said
 from .labels import NOT_SAID, Label, plain_label, read_labels
 from .names import clean_label
 from .ncbi import ncbi
-from .user import COLUMNS, blank, is_complete, name_of_user, ranks_of, stated_by_user, user_row
+from .user import COLUMNS, is_complete, name_of_user, ranks_of, stated_by_user, user_row
 
 CONTEXT_COLUMNS = ("scientific_name", *RANKS)
 """The columns of raw rows that say what a name means, beside it."""
@@ -143,9 +143,8 @@ def resolve(
     contexts = _said_contexts(names, told)
     named = names["scientific_name"] if "scientific_name" in names else [""] * len(names)
     pairs = zip(told, named, names["verbatim_name"], strict=True)
-    texts = [name_of_user(user) or of_row or name for user, of_row, name in pairs]
-    asked = [i for i, user in enumerate(told) if not is_complete(user)]
-    resolved = _by_common_kingdom(texts, contexts, names["source"], asked, backbones)
+    texts = ["" if is_complete(user) else name_of_user(user) or of_row or name for user, of_row, name in pairs]
+    resolved = _by_common_kingdom(texts, contexts, names["source"], backbones)
     for i, user in enumerate(told):
         if user:
             resolved[i] = user_row(resolved[i], user, lambda t, i=i: resolve_pairs([t], [contexts[i]], backbones)[0])
@@ -183,19 +182,16 @@ def _said_contexts(names: pd.DataFrame, told: Sequence[Mapping[str, str]]) -> li
 
 
 def _by_common_kingdom(
-    texts: list[str], contexts: Sequence[Context], sources: pd.Series, asked: list[int], backbones: Sequence[Backbone]
+    texts: Sequence[str], contexts: Sequence[Context], sources: Iterable[str], backbones: Sequence[Backbone]
 ) -> list[dict[str, str]]:
     """Resolve names; ambiguous ones again in the kingdom of their source's other names, if those are of one."""
-    rows = [blank("")] * len(texts)
-    found = resolve_pairs([texts[i] for i in asked], [contexts[i] for i in asked], backbones)
-    for i, row in zip(asked, found, strict=True):
-        rows[i] = row
+    rows = resolve_pairs(texts, contexts, backbones)
     by_source: dict[str, dict[str, dict]] = {}
     for source, text, row in zip(sources, texts, rows, strict=True):
         by_source.setdefault(source, {})[text] = row
     kingdoms = {source: _kingdom_of_most(of_source.values()) for source, of_source in by_source.items()}
     of = [kingdoms[source] for source in sources]
-    unsure = [i for i in asked if of[i] and rows[i]["name_status"] == "ambiguous" and not rows[i]["kingdom"]]
+    unsure = [i for i, r in enumerate(rows) if of[i] and r["name_status"] == "ambiguous" and not r["kingdom"]]
     narrowed = [{"kingdom": of[i], **contexts[i]} for i in unsure]
     again = resolve_pairs([texts[i] for i in unsure], narrowed, backbones)
     for i, row in zip(unsure, again, strict=True):
@@ -220,18 +216,23 @@ def resolve_pairs(
     texts = [with_genus(text, context.get("genus", "")) for text, context in zip(texts, contexts, strict=True)]
     keys = [(text, tuple(context.items())) for text, context in zip(texts, contexts, strict=True)]
     rows: dict[tuple, dict[str, str]] = {}
-    hear = functools.lru_cache(65_536)(lambda context: [read_said(dict(context), backbone) for backbone in backbones])
+    hear = functools.lru_cache(65_536)(lambda context: _heard(dict(context), backbones))
     for text, context in dict.fromkeys(keys):
         plain = plain_label(text)
-        rows[text, context] = plain and Decision(plain, dict(context), backbones, hear(context)).of_name()
+        rows[text, context] = plain and Decision(plain, dict(context), hear(context)).of_name()
     rest = [key for key, row in rows.items() if row is None]
     for start in range(0, len(rest), _AT_ONCE):
         part = rest[start : start + _AT_ONCE]
         labels = {label.verbatim: label for label in read_labels(list(dict.fromkeys(text for text, _ in part)))}
         for text, context in part:
             whole = tuple(_with_label(labels[text], dict(context)).items())
-            rows[text, context] = Decision(labels[text], dict(whole), backbones, hear(whole)).row()
+            rows[text, context] = Decision(labels[text], dict(whole), hear(whole)).row()
     return [rows[key] for key in keys]
+
+
+def _heard(context: Context, backbones: Sequence[Backbone]) -> list[tuple[Backbone, Said]]:
+    """Return the backbones, each with what a context says in its words."""
+    return [(backbone, read_said(context, backbone)) for backbone in backbones]
 
 
 def _with_label(label: Label, context: Context) -> Context:
@@ -271,7 +272,7 @@ def explain(name: str, backbones: Sequence[Backbone] | None = None, context: Con
     (label,) = read_labels([with_genus(name, given.get("genus", ""))])
     given = _with_label(label, given)
     steps: list[dict] = []
-    row = Decision(label, given, backbones, [read_said(given, backbone) for backbone in backbones], steps).row()
+    row = Decision(label, given, _heard(given, backbones), steps).row()
     verdict = f"{row['name_status']}: {row['reason'] or row['rule']}"
     result = {**row, "step": "result", "looked_up": name, "verdict": verdict}
     first = ["step", "backbone", "looked_up", "authorship", "usage_status", "scientific_name"]

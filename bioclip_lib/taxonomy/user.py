@@ -13,8 +13,8 @@ from ..errors import InputError
 from .names import clean_label, parse_names, stems
 from .ranks import deepest_rank
 
-TAXON = (*RANKS, "scientific_name", "common_name", "rank", "name_status", "backbone", "taxon_id")
-COLUMNS = ("verbatim_name", *TAXON, "rule", "reason", "alternatives")
+COLUMNS = ("verbatim_name", *RANKS, "scientific_name", "common_name", "rank", "name_status", "backbone", "taxon_id")
+COLUMNS += ("rule", "reason", "alternatives")
 """The columns of a resolved name."""
 
 SAID_COLUMNS = ("class_name", "scientific_name", "common_name", *RANKS)
