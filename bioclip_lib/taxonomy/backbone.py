@@ -175,10 +175,6 @@ class Backbone:
         """Return the rank of a row, as the backbone gives it."""
         return self._rank_names[self._rank[row]] if self._rank[row] >= 0 else ""
 
-    def __len__(self) -> int:
-        """The number of usages that can be looked up."""
-        return self._keys._n - self._keys.position("\0")
-
     def names(self) -> list[str]:
         """Return the distinct canonical names, in order."""
         return pc.unique(self._keys.array.slice(self._keys.position("\0"))).to_pylist()

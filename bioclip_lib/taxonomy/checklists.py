@@ -79,8 +79,8 @@ def _with_plausible_names(usages: pa.Table, problems: list[dict[str, str]]) -> p
     odd = pc.or_(is_long, pc.match_substring_regex(usages["name"], r"[\r\n]"))
     part = usages.filter(odd)
     reason = f"its name has more than {MAX_CHARS} characters, or several lines; check the quotation marks"
-    for taxon_id, name in zip(part["id"].to_pylist(), part["name"].to_pylist(), strict=True):
-        problems.append({"id": taxon_id[:80], "name": name[:80], "reason": reason})
+    rows = zip(part["id"].to_pylist(), part["name"].to_pylist(), strict=True)
+    problems += [{"id": taxon_id[:80], "name": name[:80], "reason": reason} for taxon_id, name in rows]
     return usages.filter(pc.invert(odd))
 
 

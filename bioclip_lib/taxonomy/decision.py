@@ -85,9 +85,7 @@ class Decision:
 
     def _of_record(self) -> dict[str, str] | None:
         """Return the row of the deepest taxon that the record itself names and that is one taxon in a backbone."""
-        if not self._label.text:
-            return None
-        for rank in (rank for rank in reversed(RANKS[1:6]) if rank in self._context):
+        for rank in (rank for rank in reversed(RANKS[1:6]) if rank in self._context and self._label.text):
             name = self._context[rank]
             if rank == "genus" and self._names_a_genus(name):
                 continue

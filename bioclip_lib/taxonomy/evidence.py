@@ -268,10 +268,10 @@ def _near_genus(part: Part, backbone: Backbone) -> list[Usage]:
 
 
 def _genus_only(genus: str, others: Sequence[str], backbone: Backbone) -> list[Usage]:
-    """Return the genus of a binomial whose epithet is not known; "Anna hummingbird" is no Anna (Gesneriaceae)."""
+    """Return the genus of a binomial whose epithet is not known."""
     return [] if _is_english(genus, others, backbone) else of_rank(genus, "genus", backbone)
 
 
 def _is_english(genus: str, others: Sequence[str], backbone: Backbone) -> bool:
-    """Tell whether a name is made of the words of common names."""
+    """Tell whether a name is made of the words of common names: "Anna hummingbird" is no Anna (Gesneriaceae)."""
     return backbone.is_word(genus) and any(map(backbone.is_word, others))

@@ -223,10 +223,11 @@ def resolve_pairs(
     rest = [key for key, row in rows.items() if row is None]
     for start in range(0, len(rest), _AT_ONCE):
         part = rest[start : start + _AT_ONCE]
-        labels = {label.verbatim: label for label in read_labels(list(dict.fromkeys(text for text, _ in part)))}
+        labels = _labels(list(dict.fromkeys(text for text, _ in part)))
         for text, context in part:
-            whole = tuple(_with_label(labels[text], dict(context)).items())
-            rows[text, context] = Decision(labels[text], dict(whole), hear(whole)).row()
+            label, own = labels[text]
+            whole = tuple({**own, **dict(context)}.items())
+            rows[text, context] = Decision(label, dict(whole), hear(whole)).row()
     return [rows[key] for key in keys]
 
 
@@ -235,12 +236,11 @@ def _heard(context: Context, backbones: Sequence[Backbone]) -> list[tuple[Backbo
     return [(backbone, read_said(context, backbone)) for backbone in backbones]
 
 
-def _with_label(label: Label, context: Context) -> Context:
-    """Return a context with the ranks that a label gives itself, where the record says nothing of them."""
-    if not label.said:
-        return context
-    (said,) = read_contexts(pd.DataFrame([dict(label.said)]))
-    return {**said, **context}
+def _labels(texts: Sequence[str]) -> dict[str, tuple[Label, Context]]:
+    """Read labels, each with the ranks that it gives itself."""
+    labels = read_labels(texts)
+    said = read_contexts(pd.DataFrame([dict(label.said) for label in labels], columns=list(RANKS)))
+    return {label.verbatim: (label, ranks) for label, ranks in zip(labels, said, strict=True)}
 
 
 def explain(name: str, backbones: Sequence[Backbone] | None = None, context: Context | None = None) -> pd.DataFrame:
@@ -269,8 +269,8 @@ def explain(name: str, backbones: Sequence[Backbone] | None = None, context: Con
         raise InputError(f"context has no rank {', '.join(unknown)}; use {', '.join(RANKS)}")
     backbones = _or_ncbi(backbones)
     (given,) = read_contexts(pd.DataFrame([dict(context or {})], index=[0]))
-    (label,) = read_labels([with_genus(name, given.get("genus", ""))])
-    given = _with_label(label, given)
+    ((label, own),) = _labels([with_genus(name, given.get("genus", ""))]).values()
+    given = {**own, **given}
     steps: list[dict] = []
     row = Decision(label, given, _heard(given, backbones), steps).row()
     verdict = f"{row['name_status']}: {row['reason'] or row['rule']}"

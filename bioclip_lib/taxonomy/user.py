@@ -54,7 +54,7 @@ def ranks_of(said: Mapping[str, str]) -> dict[str, str]:
 def is_complete(said: Mapping[str, str]) -> bool:
     """Tell whether the user states all ranks down to the deepest, so that nothing is to be looked up."""
     ranks = ranks_of(said)
-    return bool(ranks) and list(ranks) == list(RANKS[: len(ranks)]) and len(ranks) > 1
+    return len(ranks) > 1 and list(ranks) == list(RANKS[: len(ranks)])
 
 
 def name_of_user(said: Mapping[str, str]) -> str:

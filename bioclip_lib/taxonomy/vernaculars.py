@@ -7,8 +7,9 @@ country in particular; given by most of the rows that are equal so far; the shor
 order of rows does not count.
 """
 
+import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -140,8 +141,8 @@ def _cleaned(names: pa.StringArray) -> pa.StringArray:
     """Remove markup and control characters; a name in capitals gets one, what is no name becomes ''."""
     odd = pc.match_substring_regex(names, r"[<&_\p{C}\p{Z}]{2}|[<&_\p{C}]|^\s|\s$|[^\S ]")
     if pc.any(odd).as_py():
-        cleaned: Mapping[str, str] = {name: clean_label(name) for name in pc.unique(names.filter(odd)).to_pylist()}
-        tidy = [cleaned[name] for name in names.filter(odd).to_pylist()]
+        clean = functools.cache(clean_label)
+        tidy = [clean(name) for name in names.filter(odd).to_pylist()]
         names = pc.replace_with_mask(names, odd, pa.array(tidy, pa.string()))
     shouted = pc.match_substring_regex(names, r"^[^\p{Ll}]*\p{Lu}{2}[^\p{Ll}]*$")
     names = pc.if_else(shouted, pc.utf8_capitalize(pc.utf8_lower(names)), names)
