@@ -209,7 +209,4 @@ def lineage(table: pd.DataFrame, binomial: bool = True) -> pd.DataFrame:
     whole = (rest != "") & ((first == genus) | ((genus == "") & binomial))
     ranks["genus"], ranks["species"] = genus.where(~whole, first), species.where(~whole, rest)
     both = (ranks["genus"] + " " + ranks["species"]).str.strip()
-    name = both.where(ranks["species"] != "", ranks["genus"])
-    for rank in reversed(RANKS[:5]):
-        name = name.where(name != "", ranks[rank])
-    return ranks.assign(verbatim_name=name)
+    return ranks.assign(verbatim_name=first_said(ranks.assign(both=both), ("both", *reversed(RANKS[:5]))))

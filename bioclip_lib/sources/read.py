@@ -196,14 +196,13 @@ def read_names(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
         As `read_names_csv`; if the table names no class of the raw table; or if the classes are numbers, codes or
         words as "images" and nothing says what they mean.
     """
-    said = _given(data, raw)
-    of_rows = said is None
-    said = _of_rows(data, raw) if of_rows else said
+    given = _given(data, raw)
+    said = _of_rows(data, raw) if given is None else given
     _check_names(raw, said)
-    if said is None or not of_rows:
-        return said
-    said = said.loc[said["common_name"] != "", ["class_name", "common_name"]]  # all else is the context of its row
-    return said.reset_index(drop=True) if len(said) else None
+    if given is not None:
+        return given
+    common = said.loc[said["common_name"] != "", ["class_name", "common_name"]]  # all else is the context of its row
+    return common.reset_index(drop=True) if len(common) else None
 
 
 def _given(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
@@ -218,13 +217,13 @@ def _given(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
     return None
 
 
-def _of_rows(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
+def _of_rows(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame:
     """Return what the raw table's own columns say of the classes to which they give one meaning."""
     said = raw[[column for column in NAMES_COLUMNS if column in raw]].assign(class_name=raw["verbatim_name"])
     said = said.drop_duplicates()
     said = said[~said["class_name"].duplicated(keep=False)]
     said = said[(said.drop(columns="class_name") != "").any(axis=1)]
-    return one_meaning(said, Path(data.photos)) if len(said) else None
+    return one_meaning(said, Path(data.photos))
 
 
 def _key(name: str) -> str:
@@ -247,10 +246,9 @@ def _matched(said: pd.DataFrame, raw: pd.DataFrame, path: Path) -> pd.DataFrame:
     return one_meaning(said.assign(class_name=names), path)
 
 
-def _check_names(raw: pd.DataFrame, said: pd.DataFrame | None) -> None:
+def _check_names(raw: pd.DataFrame, said: pd.DataFrame) -> None:
     """Refuse classes that are all numbers, codes or plain words where nothing says what they mean."""
     names = [name for name in raw["verbatim_name"].unique() if name]
-    said = pd.DataFrame(columns=list(NAMES_COLUMNS)) if said is None else said
     known = set(said.loc[(said.drop(columns="class_name") != "").any(axis=1), "class_name"])
     odd = [name for name in names if name not in known and (is_code(name) or is_plain(name))]
     if names and len(odd) == len(names):

@@ -107,6 +107,16 @@ def test_what_cannot_be_used(tmp_path, write_eol):
         read_pages(tmp_path / "none.tab", {"1"})
 
 
+def test_a_page_stands_in_the_hierarchy_whatever_is_missing_there(tmp_path):
+    rows = ("k\t\t\t\tMetazoa\tkingdom\t\t\t1", "g\t\t\tk\tPica Brisson 1760\tgenus\t\t\t4")
+    more = ("s\t\t\tg\tPica pica (Linnaeus 1758)\tspecies\t\t\t5", "u\t\t\ts\tPica pica alba\tsubspecies\t\t\t6")
+    (tmp_path / "taxon.tab").write_text(TAXA + "\n".join((*rows, *more)) + "\n", encoding="utf-8")
+    read = read_pages(tmp_path / "taxon.tab", {"5", "6", "7", ""})
+    assert read.index.tolist() == ["5", "6"]
+    assert read["verbatim_name"].tolist() == ["Pica pica (Linnaeus 1758)", "Pica pica alba"]
+    assert read[["kingdom", "genus", "species"]].to_numpy().tolist() == [["Metazoa", "Pica", "pica"]] * 2
+
+
 def test_the_notebook_builds_a_data_set_of_it(tmp_path, write_eol, build_data_set):
     built = build_data_set(write_eol(tmp_path / "eol"), **{"data.max_unreadable": 0.5})
     assert len(built["table"]) == len(built["raw"]) and set(built["table"]["source"]) == {"eol"}
