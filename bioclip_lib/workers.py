@@ -1,7 +1,7 @@
 """Who does the work: threads of this process, or the workers of a Ray cluster; and the bar that shows how far it is.
 
 ``inspect_images(raw, mapper=map_ray)`` and ``write_shards(..., mapper=map_ray)`` do as they do in threads. Ray is an
-optional extra (``pip install bioclip-notebooks[ray]``); every machine needs this library and sees the same paths.
+optional extra (``pip install ray``); every machine needs this library and sees the same paths.
 """
 
 import itertools

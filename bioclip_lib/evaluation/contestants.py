@@ -112,7 +112,7 @@ def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, F
     run : Run
     config : Config
     names : sequence of str
-        Some of `CONTESTANTS`, and addresses of models (`loading.load_model`).
+        Some of `CONTESTANTS`, and addresses of models (`model.load_model`).
 
     Returns
     -------

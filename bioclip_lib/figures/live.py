@@ -1,7 +1,7 @@
 """Watching a training run: hooks that get each row of its log as it is made.
 
-``train.fit(..., on_step=hook)`` calls ``hook(row)`` after every step; `row` is the log's, a dict of numbers. A service
-needs no more than its own function: ``on_step=lambda row: trackio.log(row)``, or ``wandb.log``.
+``training.fit(..., on_step=hook)`` calls ``hook(row)`` after every step; `row` is the log's, a dict of numbers. A
+service needs no more than its own function: ``on_step=lambda row: trackio.log(row)``, or ``wandb.log``.
 """
 
 import math

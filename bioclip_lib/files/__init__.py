@@ -1,4 +1,9 @@
-"""What lies on disk: tables, archives and images."""
+"""What lies on disk: tables, archives and images; a path goes in, rows, bytes or pixels come out.
+
+`tables` reads tables (`dialect` finds out how one is written, `meta` what a Darwin Core Archive says of its own);
+`archives` reads `members` where they lie, in tars, `zips` and `gzips`, `arrow` images in the files of `datasets`;
+`images` decodes an image, or says why not.
+"""
 
 from .images import first_images
 

@@ -1,7 +1,7 @@
 """What to look for, given a label: one ordered list of lookups, the strongest evidence first (`lookups`).
 
 Takes a `labels.Label` and what its record says; yields `Lookup` objects. Each is asked of the backbones in their order,
-and the first that finds a taxon which the record allows decides (`resolution`). A lookup finds all usages that fit; it
+and the first that finds a taxon which the record allows decides (`decision`). A lookup finds all usages that fit; it
 decides nothing. Labels that say nothing ("unknown", "NA", "?") and hybrids of two genera yield none.
 """
 
