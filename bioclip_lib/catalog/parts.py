@@ -122,7 +122,7 @@ def _parts(path: str | Path, columns: Sequence[str] | None = None) -> Iterator[p
 
 def _open(path: str | Path) -> pq.ParquetFile:
     """Open a Parquet file that has rows."""
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)  # else all that was read stays in memory
     if not file.metadata.num_rows:
         raise InputError(f"{path} has no rows; write one row an image")
     return file

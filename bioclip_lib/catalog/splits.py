@@ -15,6 +15,7 @@ from ..sources.columns import SPLIT_COLUMN
 from .extend import decided_splits, match_earlier
 
 SPLITS = ("train", "val", "test", "heldout_species")
+_AT_ONCE = 100_000  # keys as text in memory
 TRAINING = SPLITS[:2]  # all that training looks at
 PUBLISHED = {
     **dict.fromkeys(("train", "train_small", "train_mini", "pretrain"), "train"),
@@ -38,8 +39,12 @@ def class_rows(catalog: pd.DataFrame) -> pd.DataFrame:
 
 def seeded_order(keys: pd.Series, seed: int) -> np.ndarray:
     """Return a pseudo-random number in [0, 2**64) per key (uint64) that depends on key and seed alone."""
-    digests = (blake2b(f"{seed}:{key}".encode(), digest_size=8).digest() for key in keys.to_numpy(object))
-    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
+    numbers = np.empty(len(keys), np.uint64)
+    for start in range(0, len(keys), _AT_ONCE):
+        part = keys.iloc[start : start + _AT_ONCE].to_numpy(object)
+        digests = b"".join(blake2b(f"{seed}:{key}".encode(), digest_size=8).digest() for key in part)
+        numbers[start : start + len(part)] = np.frombuffer(digests, ">u8")
+    return numbers
 
 
 def group_keys(table: pd.DataFrame) -> pd.Series:
