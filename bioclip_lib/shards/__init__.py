@@ -5,7 +5,7 @@ A catalog with splits goes in (`write`), and comes out as batches of training im
 of another collection beside them.
 """
 
-from .captions import SHARD_TEXTS, caption, caption_table, sample_text_types, shared_words_by_rank
+from .captions import SHARD_TEXTS, caption, caption_table, shared_words_by_rank
 from .read import read_shards
 from .write import write_shards
 
@@ -14,7 +14,6 @@ __all__ = [
     "caption",
     "caption_table",
     "read_shards",
-    "sample_text_types",
     "shared_words_by_rank",
     "write_shards",
 ]

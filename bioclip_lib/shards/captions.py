@@ -5,7 +5,7 @@ forms of the original project. Refuses an unknown text type. A class that is not
 its own cleaned label where a species has its common name, so that two morphotypes of one order keep apart.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -168,30 +168,6 @@ def higher_caption_table(catalog: pd.DataFrame, unverified_genus: bool = False) 
             for name, row in zip(names, rows, strict=True)
         ]
     return pd.DataFrame(table, index=classes.index)
-
-
-def sample_text_types(n: int, types: Sequence[str], rng: np.random.Generator) -> np.ndarray:
-    """Draw a text type for each of n samples, uniformly.
-
-    Returns
-    -------
-    ndarray of shape (n,), int64
-        Indices into `types`.
-
-    Raises
-    ------
-    InputError
-        For an unknown text type, or none.
-
-    Notes
-    -----
-    The original draws one type for the whole batch of a step: ``np.repeat(sample_text_types(1, types, rng), n)``.
-    """
-    if not types:
-        raise InputError("no text type given; choose some of " + ", ".join(CAPTIONS))
-    for text_type in types:
-        check_text_type(text_type)
-    return rng.integers(len(types), size=n)
 
 
 def shared_words_by_rank(texts: pd.DataFrame, ranks: pd.DataFrame) -> pd.DataFrame:

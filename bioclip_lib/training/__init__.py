@@ -6,7 +6,7 @@ them, with `checkpoints`. `adapt` has low-rank factors and compiled towers, `dis
 `torchrun` or `processes` start, `costs` what it takes.
 """
 
-from .batches import TrainData
+from .batches import TrainData, draw_types
 from .costs import cost_at_this_rate, training_summary
 from .data import load_training_data, start_projection
 from .loop import fit
@@ -15,6 +15,7 @@ from .processes import train_in_processes
 __all__ = [
     "TrainData",
     "cost_at_this_rate",
+    "draw_types",
     "fit",
     "load_training_data",
     "start_projection",

@@ -125,7 +125,22 @@ class Batch(NamedTuple):
 
 
 def draw_types(n: int, cfg: TrainConfig, n_columns: int, generator: torch.Generator) -> torch.Tensor:
-    """Draw which caption each of n pairs gets, (n,): its column, after the text types those of higher taxa."""
+    """Draw which caption each of n pairs gets.
+
+    Parameters
+    ----------
+    n : int
+    cfg : TrainConfig
+        Its text types, weights, mixture and share of higher taxa are followed.
+    n_columns : int
+        Captions a class: the text types, and after them those of higher taxa, if any.
+    generator : torch.Generator
+
+    Returns
+    -------
+    Tensor of shape (n,), int64
+        Columns, in [0, n_columns).
+    """
     if cfg.text_mixture == "batch":
         return draw_types(1, replace(cfg, text_mixture="sample"), n_columns, generator).repeat(n)
     n_types = len(cfg.text_types)

@@ -13,7 +13,6 @@ from bioclip_lib.shards.captions import (
     caption_table,
     higher_caption_table,
     name_string,
-    sample_text_types,
 )
 
 WOODPECKER = dict(
@@ -169,19 +168,3 @@ def test_one_row_of_captions_per_class(catalog):
 def test_classes_without_usable_images_have_no_captions(catalog):
     dropped = catalog.assign(excluded=np.where(catalog["verbatim_name"] == "Acer rubrum", "truncated", ""))
     assert "Acer rubrum" not in set(caption_table(dropped)["class_key"])
-
-
-def test_text_types_are_drawn_uniformly_and_from_the_generator_alone():
-    drawn = sample_text_types(50_000, TEXT_TYPES, np.random.default_rng(0))
-    assert drawn.dtype == np.int64 and drawn.shape == (50_000,)
-    # five standard deviations of a binomial share of 1/5
-    assert np.abs(np.bincount(drawn) / 50_000 - 0.2).max() < 5 * np.sqrt(0.2 * 0.8 / 50_000)
-    assert np.array_equal(drawn, sample_text_types(50_000, TEXT_TYPES, np.random.default_rng(0)))
-    assert set(sample_text_types(9, ["sci"], np.random.default_rng(1))) == {0}
-
-
-def test_text_types_to_draw_from_are_checked():
-    with pytest.raises(ValueError, match="unknown text type 'x'"):
-        sample_text_types(3, ["sci", "x"], np.random.default_rng(0))
-    with pytest.raises(ValueError, match="no text type given"):
-        sample_text_types(3, [], np.random.default_rng(0))
