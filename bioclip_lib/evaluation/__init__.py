@@ -1,15 +1,15 @@
 """How well a model names: a catalog, features and class names in; scores with n, interval, chance and tests out.
 
 `tasks` says which images and classes are asked, `contestants` who is asked (and computes features once), `zero_shot`
-names images and measures wrong names in the tree, `baselines` sets marks beside chance, `few_shot` draws folds that
+names images and measures wrong names in the tree, `marks` has marks beside chance, `few_shot` draws folds that
 `classifiers` answer, `sets` asks the published sets as their numbers were, `metrics` writes metrics.csv, `leaderboard`
 lays results side by side; `statistics` has every interval and test.
 """
 
-from .baselines import beside_chance
 from .contestants import load_features, load_few_shot, load_zero_shot
 from .few_shot import compare_few_shot, draw_folds, eligible_classes, fold_scores, score_few_shot
 from .leaderboard import compare_zero_shot, percent_table, ranks_over_sets, read_board, score_table, write_leaderboard
+from .marks import beside_chance
 from .metrics import append_metrics, read_metrics
 from .sets import score_sets
 from .statistics import chance_bound, mean_interval

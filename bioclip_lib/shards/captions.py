@@ -20,7 +20,7 @@ from ..taxonomy.ranks import tree_distance
 TEMPLATES_ONE = ("a photo of {}.",)
 SHARD_TEXTS = {text_type: f"{text_type}.txt" for text_type in (*CAPTIONS, *BARE_NAMES)}
 """Text type -> suffix of its member in a shard: captions, and bare names."""
-HIGHER_RANKS = ("order", "family", "genus")
+CUT_AFTER = ("order", "family", "genus")
 DEFAULT_TEXT = "taxon_com"
 """The caption that stands in the plain ``.txt`` for stock trainers."""
 _BARE = dict(zip(BARE_NAMES, ("sci", "taxon", "com"), strict=True))
@@ -155,11 +155,11 @@ def caption_table(catalog: pd.DataFrame, unverified_genus: bool = False) -> pd.D
 
 
 def higher_caption_table(catalog: pd.DataFrame, unverified_genus: bool = False) -> pd.DataFrame:
-    """Return of each class the taxonomic captions cut after `HIGHER_RANKS`; its own where nothing is known there."""
+    """Return of each class the taxonomic captions cut after `CUT_AFTER`; its own where nothing is known there."""
     classes = class_rows(catalog)
     rows = classes.to_dict("records")
     table = {}
-    for last in HIGHER_RANKS:
+    for last in CUT_AFTER:
         ranks = RANKS[: RANKS.index(last) + 1]
         shown = rows if unverified_genus else map(_sure, rows)
         names = [" ".join(row[rank] for rank in ranks if row[rank]) for row in shown]

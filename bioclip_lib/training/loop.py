@@ -27,7 +27,7 @@ from ..errors import InputError
 from ..model.load import model_digest
 from ..model.text import compact_vocabulary
 from ..run import Run, atomic
-from ..shards.captions import HIGHER_RANKS
+from ..shards.captions import CUT_AFTER
 from .adapt import compiled, low_rank
 from .batches import Pairs, TrainData
 from .checkpoints import delete_checkpoints, read_checkpoint, write_checkpoint
@@ -197,7 +197,7 @@ def _check(model: torch.nn.Module, train: TrainData, val: TrainData, cfg: TrainC
     if not len(train.labels):
         raise InputError("there are no training images; rerun 01_dataset_construction")
     for name, data in (("training", train), ("validation", val)):
-        if data.tokens.shape[1] - len(cfg.text_types) not in (0, len(HIGHER_RANKS)):
+        if data.tokens.shape[1] - len(cfg.text_types) not in (0, len(CUT_AFTER)):
             raise InputError(
                 f"the {name} captions hold {data.tokens.shape[1]} text types, train.text_types {len(cfg.text_types)}; "
                 "load the data again under this configuration"

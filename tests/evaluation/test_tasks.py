@@ -11,7 +11,8 @@ from scipy import stats
 from bioclip_lib import RANKS, TEXT_TYPES
 from bioclip_lib.config import EvaluateConfig
 from bioclip_lib.errors import InputError
-from bioclip_lib.evaluation import baselines, metrics, tasks, zero_shot
+from bioclip_lib.evaluation import metrics, tasks, zero_shot
+from bioclip_lib.evaluation.marks import beside_chance
 from bioclip_lib.evaluation.tasks import class_strings
 from bioclip_lib.evaluation.zero_shot import ClassEncoder
 from bioclip_lib.figures import scores as score_figures
@@ -260,16 +261,16 @@ def test_marks_beside_chance_by_hand(zoo):
     seen_like = one_hot(SPECIES)
     looks = {**seen_like, "Parus major": seen_like["Puma concolor"], "Acer rubrum": seen_like["Panthera leo"]}
     encoders = {"m": encoder_of(seen_like, table)}
-    marks = baselines.beside_chance(table, {"m": features_of(table, looks)}, encoders, CONFIG)
+    marks = beside_chance(table, {"m": features_of(table, looks)}, encoders, CONFIG)
     value = marks.set_index("what")["value"]
     assert value["a random candidate"] == 0.5 and value["who knows the kingdom"] == 1
     assert value["without text"] == 0.5  # next to both cats in the tree is the bird
     assert value["all names, unseen species"] == 0 and value["all names, seen species"] == 1
     assert value["all names, harmonic mean"] == 0 and value["all names, unseen called seen"] == 1
-    known = baselines.beside_chance(table, {"m": features_of(table, seen_like)}, encoders, CONFIG).set_index("what")
+    known = beside_chance(table, {"m": features_of(table, seen_like)}, encoders, CONFIG).set_index("what")
     assert known.loc[["all names, unseen species", "all names, harmonic mean"], "value"].tolist() == [1, 1]
     assert known.loc["all names, unseen called seen", "value"] == 0 and known.loc["without text", "n"] == 6
-    assert baselines.beside_chance(catalog_of({"Panthera leo": 3, "Parus major": 3}), {}, {}, CONFIG).empty
+    assert beside_chance(catalog_of({"Panthera leo": 3, "Parus major": 3}), {}, {}, CONFIG).empty
 
 
 def test_what_cannot_be_asked_is_said(zoo):
