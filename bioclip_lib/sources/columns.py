@@ -41,16 +41,16 @@ _KNOWN = {
     "common_name": "commonname vernacularname englishname common vernacular commonnames englishcommonname",
     "class_name": "classname classnames",
     "epithet": "specificepithet speciesepithet epithet",
-    "license": "license licence licensename licencename licenseurl rights usageterms webstatement imagelicense "
-    "medialicense licensetype",
+    "license": "license licence licensename licencename licenseurl licenceurl rights usageterms webstatement "
+    "imagelicense imagelicence medialicense medialicence licensetype licencetype licensecode licencecode",
     "rights_holder": "rightsholder owner copyrightholder copyrightowner holder creator photographer author credit "
     "attribution copyright userlogin username recordedby observer",
-    "source_url": "sourceurl url references occurrenceurl observationurl pageurl weblink link",
+    "source_url": "sourceurl url references occurrenceurl observationurl pageurl webpage weblink link",
     "split": "split splits datasplit sourcesplit subset partition set dataset learntag usage phase traintestsplit "
     "splitset splitname stage trainvaltest",
     "group": "group groupid observationid obsid observationuuid occurrenceid eventid sequenceid seqid captureid "
-    "burstid specimenid individualid individual animalid organismid eolpageid videoid trackid trackletid "
-    "gbifid catalognumber episodeid",
+    "burstid burst sequence captureevent specimenid individualid individual animalid organismid eolpageid videoid "
+    "trackid trackletid gbifid catalognumber episodeid",
 }
 _CANONICAL = {word: name for name, words in _KNOWN.items() for word in words.split()}
 _PRIORITY = {word: i for i, word in enumerate(word for words in _KNOWN.values() for word in words.split())}
@@ -59,6 +59,7 @@ _SPLIT_WORDS = {
     **dict.fromkeys(("val", "valid", "validation", "dev", "validate", "eval"), "val"),
     **dict.fromkeys(("test", "testing", "tst", "tests", "holdout", "heldout"), "test"),
 }
+_YES, _NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 _RANK_WORDS = {**{f"{rank}name": rank for rank in RANKS if rank != "class"}, **{rank: rank for rank in RANKS}}
 
 
@@ -81,21 +82,35 @@ def known_columns(table: pd.DataFrame) -> pd.DataFrame:
     squeezed = [re.sub(r"[\W_]", "", name.rpartition(":")[2]) for name in names]
     found: dict[str, int] = {}
     for i in sorted(range(len(names)), key=lambda i: _PRIORITY.get(squeezed[i], 0)):
-        blank = blank_of(table, i)
         name = names[i] if names[i] in RANKS else _RANK_WORDS.get(squeezed[i], _CANONICAL.get(squeezed[i], names[i]))
         if name == "split" and not table.iloc[:, i].map(lambda value: not value or split_word(value)).all():
             name = names[i] if names[i] != "split" else SPLIT_COLUMN  # a set of another kind; unknown words are kept
-        if name not in found or (blank_of(table, found[name]) and not blank):
+        if name not in found or (_says_less(table, found[name], name) and not _says_less(table, i, name)):
             found[name] = i
     kept = {i: name for name, i in found.items()}
     chosen = [i for i in range(len(names)) if i in kept]
     result = table.iloc[:, chosen].set_axis([kept[i] for i in chosen], axis=1)
-    return result.rename(columns={"split": SPLIT_COLUMN})
+    result = result.rename(columns={"split": SPLIT_COLUMN})
+    return result if SPLIT_COLUMN in result else result.assign(**_flagged(table, names))
 
 
-def blank_of(table: pd.DataFrame, i: int) -> bool:
-    """Tell whether a column says nothing."""
-    return bool((table.iloc[:, i] == "").all())
+def _flagged(table: pd.DataFrame, names: list[str]) -> dict[str, pd.Series]:
+    """Return the split that columns as ``is_train`` state by yes or no; no to one alone means the other side."""
+    flags = {}
+    for i, name in enumerate(names):
+        word = split_word(name[2:]) if name.startswith("is") else ""
+        values = table.iloc[:, i].str.lower() if word else pd.Series([""])
+        if values.isin((*_YES, *_NO)).all():
+            flags[word] = values.isin(_YES)
+    split = pd.Series("" if len(flags) > 1 else "test" if "train" in flags else "train", index=table.index)
+    for word, flag in flags.items():
+        split = split.mask(flag, word)
+    return {SPLIT_COLUMN: split} if flags else {}
+
+
+def _says_less(table: pd.DataFrame, i: int, name: str) -> bool:
+    """Tell a column that says nothing, or numbers where names are looked for."""
+    return bool(table.iloc[:, i].str.fullmatch(r"[\d.]*" if name in NAME_COLUMNS else "").all())
 
 
 def find_column(path: Path, what: str, table: pd.DataFrame, accepted: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from ..files.archives import ARCHIVE_SUFFIXES, SEPARATOR, open_archive
 from ..files.images import IMAGE_SUFFIXES
 from ..files.members import ArchiveError
 from .columns import SPLIT_COLUMN, split_word
-from .layout import checked_layout, find_layout
+from .layout import checked_layout, find_layout, is_plain
 from .match import RAW_COLUMNS, escaped, link_problem
 
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx", "@eadir"}
@@ -26,6 +26,7 @@ _BESIDE = (
     *(".yml", ".md", ".html", ".pdf", ".ini", ".db", ".mov", ".mp4", ".avi", ".mts", ".wav", ".mp3", ".lrv", ".npy"),
     *(".parquet", ".xlsx", ".sha256", ".md5"),
 )
+_OTHER_MEDIA = (".mov", ".mp4", ".avi", ".mts", ".wav", ".mp3", ".lrv")
 _RANKS = ("kingdom", "phylum", "order", "family", "genus")  # "class" is a level of classes
 EMPTY = "class folder without an image"
 
@@ -101,7 +102,7 @@ def is_image_name(name: str) -> bool:
 
 
 def _without_sidecars(files: list[FoundFile]) -> list[FoundFile]:
-    """Leave out what lies beside photographs: by its suffix, or the name of a photograph in the same folder."""
+    """Leave out what lies beside photographs, by its suffix or name; a folder of films alone is a class without any."""
     stems = {(file.folders, _stem(file.name)) for file in files if is_image_name(file.name)}
     beside = (*_BESIDE, *ARCHIVE_SUFFIXES)
 
@@ -109,7 +110,10 @@ def _without_sidecars(files: list[FoundFile]) -> list[FoundFile]:
         is_beside = file.name.lower().endswith(beside) or (file.folders, _stem(file.name)) in stems
         return not file.name or is_image_name(file.name) or not is_beside
 
-    return list(filter(stays, files))
+    kept = list(filter(stays, files))
+    held = {file.folders[:n] for file in kept for n in range(len(file.folders) + 1)}
+    films = {file.folders for file in files if file.folders and file.name.lower().endswith(_OTHER_MEDIA)}
+    return kept + [FoundFile(folder, "", "", EMPTY) for folder in sorted(films - held) if not is_plain(folder[-1])]
 
 
 def _stem(name: str) -> str:

@@ -15,7 +15,7 @@ from .columns import split_word
 WORDS = ("set", "split", "class", "epithet", *RANKS, "-")
 _PLAIN = set(
     "images image imgs img photos photo pictures pics pictures data dataset raw jpg jpeg png crops crop cropped media "
-    "original originals all dcim files frames resized full thumbs".split()
+    "original originals all dcim files frames resized full thumbs video videos films movies clips audio sounds".split()
 )
 _CODE = re.compile(r"(?:[A-Za-z]{0,10}[\W_]*\d+[\W_]*)+[A-Za-z]?|\d{3}[A-Z_]{4,5}|(?=.*\d)[0-9a-f-]{8,}")
 _GENUS, _EPITHET = re.compile(r"[A-Z][a-z]{2,}"), re.compile(r"[a-z]{3,}(?:-[a-z]+)?")

@@ -7,7 +7,8 @@ without a column of paths or names, and one none of whose images is there.
 
 import contextlib
 import os
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -55,9 +56,26 @@ def read_tables(root: Path, paths: list[Path], source: str) -> pd.DataFrame:
         word = split_word(path.name.partition(".")[0]) or split_word(path.parent.name)
         given = raw.get(SPLIT_COLUMN, pd.Series("", index=raw.index))
         parts.append(raw.assign(**{SPLIT_COLUMN: given.where(given != "", word)}))
+    if len(paths) > 1:
+        _check_agreement(root, paths, parts)
     raw = ordered(pd.concat(parts, ignore_index=True))
     raw["source_id"] = unique_ids(raw["source_id"])
     return _checked(raw, paths[0], None)
+
+
+def _check_agreement(root: Path, paths: list[Path], parts: list[pd.DataFrame]) -> None:
+    """Refuse tables that give most of the images that they share other names."""
+    labels = pd.concat([part.drop_duplicates("location")[["location", "verbatim_name"]] for part in parts])
+    labels = labels[(labels != "").all(axis=1)]
+    shared = labels[labels["location"].duplicated(keep=False)]
+    n_names = shared.groupby("location", sort=False)["verbatim_name"].nunique()
+    differing = n_names.index[n_names > 1]
+    if 2 * len(differing) > len(n_names):
+        one, other = shared.loc[shared["location"] == differing[0], "verbatim_name"].unique()[:2]
+        raise InputError(
+            f"{root}: {', '.join(path.name for path in paths)} name the same images differently ({differing[0]}: "
+            f"{one!r}, {other!r}); give the right table itself as data.photos"
+        )
 
 
 def _checked(raw: pd.DataFrame, path: Path, table: pd.DataFrame | None) -> pd.DataFrame:
@@ -171,7 +189,12 @@ def _lists_images(path: Path) -> bool:
     return problem.count("") * 2 > len(problem)
 
 
-def read_names_csv(path: str | Path) -> pd.DataFrame:
+def class_key(name: str) -> str:
+    """Reduce a class name to what two ways of writing it share."""
+    return " ".join(unicodedata.normalize("NFC", name).casefold().replace("_", " ").replace("-", " ").split())
+
+
+def read_names_csv(path: str | Path, classes: Collection[str] = ()) -> pd.DataFrame:
     """Read what a user says about class names: scientific name, common name or ranks.
 
     Parameters
@@ -179,6 +202,8 @@ def read_names_csv(path: str | Path) -> pd.DataFrame:
     path : str or Path
         A CSV or Parquet file with ``class_name`` (or another of `columns.NAME_COLUMNS`, or ``folder``) and any of
         ``scientific_name``, ``common_name`` and the seven ranks.
+    classes : Collection of str
+        The classes of the photographs: where that column has none of them, the first column with one takes its place.
 
     Returns
     -------
@@ -197,6 +222,10 @@ def read_names_csv(path: str | Path) -> pd.DataFrame:
     table = read_known(path)
     key = next((column for column in ("class_name", "folder", "label", "name") if column in table), None)
     names = table[key] if key else verbatim_names(path, table)
+    wanted = set(map(class_key, classes))
+    if wanted and wanted.isdisjoint(names.map(class_key)):
+        key = next((column for column in table if not wanted.isdisjoint(table[column].map(class_key))), None)
+        names, table = (table[key], table.drop(columns=key)) if key else (names, table)
     find_column(path, "meaning of a name", table, MEANING_COLUMNS)
     return one_meaning(said_of_names(table, names).assign(class_name=names), path)
 

@@ -6,7 +6,6 @@ problem`` and whatever of `columns.OPTIONAL_COLUMNS`, ``source_split`` and ``gro
 holds no image, what two readers would read differently, and names that are numbers or codes without a meaning.
 """
 
-import unicodedata
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,14 +28,14 @@ from .folders import NoClassFolderError, read_image_folder
 from .hub import HUB_NAME, is_saved, parquet_files, read_dataset
 from .inat21 import is_inat21, read_inat21
 from .layout import is_code, is_plain
-from .listings import NAMES_COLUMNS, listings_beside, one_meaning, read_names_csv, read_table, read_tables
+from .listings import NAMES_COLUMNS, class_key, listings_beside, one_meaning, read_names_csv, read_table, read_tables
 from .treeoflife import find_catalog, read_treeoflife
 
 LAYOUTS = (
     "the folder of TreeOfLife-10M (metadata/catalog.csv), EOL media (a media manifest), iNat21 (train.json), BIOSCAN "
     "(BIOSCAN*metadata*), a Darwin Core Archive (meta.xml) or a data set of the library datasets"
 )
-_TABLE, _FOLDERS = "table beside its images", "class folders"
+TABLE, FOLDERS = "table beside its images", "class folders"
 
 
 class Reading(NamedTuple):
@@ -81,7 +80,7 @@ def reading_of(data: DataConfig) -> Reading:
             return Reading("data set of the hub", (), partial(read_dataset, data.photos))
         raise InputError(f"{path} does not exist; give a folder of class folders, a CSV or a Parquet file")
     if data.layout:
-        return Reading(_FOLDERS, (), partial(_read_class_folders, path, data))
+        return Reading(FOLDERS, (), partial(_read_class_folders, path, data))
     return _of_folder(path, data) if path.is_dir() else _of_file(path, data)
 
 
@@ -91,7 +90,7 @@ def _of_file(path: Path, data: DataConfig) -> Reading:
     if is_dwca(path):
         return Reading("Darwin Core Archive", (), partial(read_dwca, path))
     if name.endswith(ARCHIVE_SUFFIXES):
-        return Reading(f"archive of {_FOLDERS}", (), partial(_read_class_folders, path, data))
+        return Reading(f"archive of {FOLDERS}", (), partial(_read_class_folders, path, data))
     if parquet_files(path):
         return Reading("Parquet with images", (path,), partial(read_dataset, path))
     if name.endswith(TABLE_SUFFIXES):
@@ -121,11 +120,14 @@ def _of_folder(path: Path, data: DataConfig) -> Reading:
             return Reading(layout, (), partial(reader, path))
     if inside := _only_archive_folder(path):
         return Reading("Darwin Core Archive", (), partial(read_dwca, inside))
+    packed = Path(f"{path.resolve()}.zip")  # of which this folder has the images
+    if packed.is_file() and is_dwca(packed):
+        return Reading("Darwin Core Archive", (packed,), partial(read_dwca, packed))
     tables = listings_beside(path)
     if tables:
         source = path.resolve().name
-        return Reading(_TABLE, tuple(tables), partial(_read_listing, path, tables, source, data))
-    return Reading(_FOLDERS, (), partial(_read_class_folders, path, data))
+        return Reading(TABLE, tuple(tables), partial(_read_listing, path, tables, source, data))
+    return Reading(FOLDERS, (), partial(_read_class_folders, path, data))
 
 
 def _only_archive_folder(path: Path) -> Path | None:
@@ -207,14 +209,20 @@ def read_names(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
 
 def _given(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
     """Read the table of names that the user gives, or that lies in the folder."""
+    files = names_files(data)
+    if not files:
+        return None
+    classes = set(raw["verbatim_name"]) - {""}
+    tables = [read_names_csv(file, classes if data.names else ()) for file in files]
+    return _matched(one_meaning(pd.concat(tables), f"{files[0]} and others"), raw, files[0])
+
+
+def names_files(data: DataConfig) -> list[Path]:
+    """Return the tables that say what the class names mean: the one that is given, else those of the folder."""
     if data.names:
-        return _matched(read_names_csv(data.names), raw, Path(data.names))
+        return [Path(data.names)]
     root = Path(data.photos).expanduser()
-    files = sorted([*root.glob("classes.csv"), *root.glob("*/classes.csv")]) if root.is_dir() else []
-    if files:
-        tables = pd.concat([read_names_csv(file) for file in files])
-        return _matched(one_meaning(tables, root / "*/classes.csv"), raw, files[0])
-    return None
+    return sorted([*root.glob("classes.csv"), *root.glob("*/classes.csv")]) if root.is_dir() else []
 
 
 def _of_rows(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame:
@@ -226,18 +234,13 @@ def _of_rows(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame:
     return one_meaning(said, Path(data.photos))
 
 
-def _key(name: str) -> str:
-    """Reduce a class name to what two ways of writing it share."""
-    return " ".join(unicodedata.normalize("NFC", name).casefold().replace("_", " ").replace("-", " ").split())
-
-
 def _matched(said: pd.DataFrame, raw: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Write the class names of a names table as the raw table does; refuse a table that names none of its classes."""
     classes = pd.Series([name for name in raw["verbatim_name"].unique() if name], dtype=object)
-    keys = classes.map(_key)
+    keys = classes.map(class_key)
     to_class = dict(zip(keys[~keys.duplicated(keep=False)], classes[~keys.duplicated(keep=False)], strict=True))
     exact = set(classes)
-    names = said["class_name"].map(lambda name: name if name in exact else to_class.get(_key(name), name))
+    names = said["class_name"].map(lambda name: name if name in exact else to_class.get(class_key(name), name))
     if len(classes) and not names.isin(exact).any():
         raise InputError(
             f"{path} names no class of the photographs: it has {', '.join(said['class_name'][:5])}, they are called "

@@ -14,7 +14,7 @@ from ..files.tables import TABLE_SUFFIXES
 from .columns import GROUP_COLUMN, SPLIT_COLUMN
 from .folders import FoundFile, files_of, is_image_name
 from .layout import listed
-from .read import Reading, read_names, reading_of
+from .read import FOLDERS, TABLE, Reading, names_files, read_names, reading_of
 
 _N_SHOWN = 5
 
@@ -63,7 +63,14 @@ def _said(data: DataConfig, raw: pd.DataFrame) -> list[str]:
         said = read_names(data, raw)
     except InputError as error:
         return [f"stops: {error}"]
-    return [] if said is None else [f"said of names: {', '.join(c for c in said if (said[c] != '').any())}"]
+    if said is None:
+        return []
+    lines = [f"said of names: {', '.join(c for c in said if (said[c] != '').any())}"]
+    classes, named = set(raw["verbatim_name"]) - {""}, set(said["class_name"])
+    if named - classes and classes - named:
+        left, unsaid = (listed(sorted(names), _N_SHOWN) for names in (named - classes, classes - named))
+        lines.append(f"names that are no class: {left}; classes of which nothing is said: {unsaid}")
+    return lines
 
 
 def _parts(raw: pd.DataFrame) -> list[str]:
@@ -87,15 +94,19 @@ def _not_read(path: Path, raw: pd.DataFrame, reading: Reading, data: DataConfig)
     """Name the tables that are not used, and count what is passed over."""
     root = path.resolve()
     read, tables = set(raw["location"]), {str(table.resolve()) for table in reading.tables}
+    tables |= {str(file.resolve()) for file in names_files(data)}
+    with_tables = reading.layout in (TABLE, FOLDERS)  # what else the others have is read
     kinds: Counter[str] = Counter()
     unused = []
     for file in files_of(root, data.follow_links):
         if not file.name or file.location in read or file.location in tables:
             continue
+        if not with_tables and not is_image_name(file.name):
+            continue
         if file.name.lower().endswith((*TABLE_SUFFIXES, ".json", ".xlsx")) and len(unused) < _N_SHOWN:
             unused.append("/".join((*file.folders, file.name)))
         kinds[_kind(file)] += 1
-    lines = [f"tables not used: {', '.join(unused)}"] if unused and reading.layout.endswith("folders") else []
+    lines = [f"tables not used: {', '.join(unused)}"] if unused and reading.layout == FOLDERS else []
     over = ", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common(_N_SHOWN))
     return lines + ([f"passed over: {over}"] if over else [])
 

@@ -142,7 +142,6 @@ def _bytes(location: str) -> bytes:
         ("files/06_dwca_first_row_short", "occurrence without an image"),
         ("files/07_dwca_event_core", "no table of occurrences.*export it with the occurrence extension"),
         ("folders/gbif_simple/0001234-2402.zip", "holds no image"),
-        ("folders/dwca_zip", "none of the .* class names is a name of a taxon: 100, 101|holds no image"),
     ],
 )
 def test_what_is_refused_says_what_to_give_instead(field, name, message):
@@ -362,3 +361,78 @@ def test_a_table_of_addresses_finds_what_was_downloaded_or_says_what_to_download
         read(tmp_path / "t.csv")
     folders(tmp_path, jpeg, "photos/7002.jpg", "medium.jpg")
     assert read(tmp_path / "t.csv")["problem"].tolist() == ["file not found", ""]
+
+
+def table_of(root: Path, jpeg, header: str, *rows: str, name: str = "t.csv") -> Path:
+    """Write a table beside four images, one a row."""
+    folders(root, jpeg, "1.jpg", "2.jpg", "3.jpg", "4.jpg")
+    (root / name).write_text("\n".join([header, *rows]))
+    return root / name
+
+
+@pytest.mark.parametrize(
+    ("header", "values", "expected"),
+    [
+        ("is_train", "1 1 0 0", "train train test test"),
+        ("isTest", "False False True True", "train train test test"),
+        ("is_training_image", "1.0 1.0 1.0 0.0", "train train train test"),
+        ("is_train,is_val", "1,0 0,1 0,0 1,0", "train val  train"),
+    ],
+)
+def test_splits_as_flags(tmp_path, jpeg, header, values, expected):
+    rows = [f"{i}.jpg,Parus major,{value}" for i, value in enumerate(values.split(), 1)]
+    raw = read(table_of(tmp_path, jpeg, f"image,species,{header}", *rows))
+    assert raw["source_split"].tolist() == expected.split(" ")
+
+
+@pytest.mark.parametrize("header", ["image,target,target_name", "image,label,label_name", "image,taxon,scientificName"])
+def test_a_number_is_no_name_where_one_stands_beside_it(tmp_path, jpeg, header):
+    rows = ("1.jpg,0,Blue Jay", "2.jpg,1,Robin", "3.jpg,0,Blue Jay", "4.jpg,1,Robin")
+    assert read(table_of(tmp_path, jpeg, header, *rows))["verbatim_name"].tolist() == ["Blue Jay", "Robin"] * 2
+
+
+def test_british_licences_and_pages_are_kept(tmp_path, jpeg):
+    rows = [f"{i}.jpg;Parus major;https://creativecommons.org/licenses/by/4.0/;https://a.org/{i}" for i in range(1, 5)]
+    raw = read(table_of(tmp_path, jpeg, "image;species;Licence URL;Web Page", *rows))
+    assert raw["license"].str.contains("/by/").all() and raw["source_url"][0] == "https://a.org/1"
+
+
+def test_tables_that_name_the_same_images_differently_are_refused(tmp_path, jpeg):
+    table_of(tmp_path, jpeg, "file,label", "1.jpg,Robin", "2.jpg,Robin", "3.jpg,Blue Jay", name="labels.csv")
+    table_of(tmp_path, jpeg, "file,label", "1.jpg,Blue Jay", "2.jpg,Blue Jay", "4.jpg,Robin", name="predictions.csv")
+    with pytest.raises(
+        InputError, match=r"labels.csv, predictions.csv name .* differently .*'Robin', 'Blue Jay'.*give"
+    ):
+        read_source(config(tmp_path))
+    table_of(tmp_path, jpeg, "file,label", "1.jpg,Robin", "2.jpg,Robin", "4.jpg,Robin", name="predictions.csv")
+    assert len(read_source(config(tmp_path))) == 6
+
+
+def test_a_class_of_films_is_a_class_without_an_image(tmp_path, jpeg):
+    root = folders(tmp_path, jpeg, "Blue_Jay/1.jpg", "Robin/2.jpg", "Red_Fox/1.mp4", "Robin/2.mov", "videos/3.avi")
+    raw = read(root)
+    lost = raw[raw["problem"] != ""]
+    assert lost["verbatim_name"].tolist() == ["Red_Fox"] and set(lost["problem"]) == {"class folder without an image"}
+    assert len(read(folders(tmp_path, jpeg, "notes/x.json"))) == len(raw)
+
+
+def test_look_says_which_names_match_nothing_and_no_used_table_is_called_unused(field):
+    said = look(config(field / "folders" / "names_partial"))
+    assert "names that are no class: Barn_Swallow_y, Brown_Pelican_y; classes of which nothing is said" in said
+    for path in ("folders/names_case", "folders/hf_parquet", "folders/dwca_ok", "files/26_CUB_200_2011"):
+        said = look(config(field / path))
+        assert "not used" not in said and "passed over" not in said
+
+
+@pytest.mark.parametrize("text", ["id;Species;Family\nsp-0;Parus major;Paridae", "code,common name\nSP_0,Great Tit"])
+def test_the_column_that_has_the_classes_is_the_key_of_a_names_table(tmp_path, jpeg, text):
+    root = folders(tmp_path / "set", jpeg, "sp-0/1.jpg", "sp-1/2.jpg")
+    (tmp_path / "n.csv").write_text(text)
+    data = config(root, names=str(tmp_path / "n.csv"))
+    said = read_names(data, read_source(data))
+    assert said["class_name"].tolist() == ["sp-0"]
+    assert {"Parus", "Great Tit"} & set(said.iloc[0])
+
+
+def test_the_folder_of_images_beside_an_archive_is_that_archive(field):
+    assert read(field / "folders/dwca_zip").equals(read(field / "folders/dwca_zip.zip"))
