@@ -366,7 +366,11 @@ def _check_sizes(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig) ->
             "or SET=split.min_images=1 to keep such classes for training only, and to do without those of 0"
         )
     if len(sizes) < 2:
-        raise InputError(f"{len(sizes)} class with usable images; at least two are needed: add images of another class")
+        lost = [f"{n:,} x {reason}" for reason, n in reasons[reasons != ""].value_counts().items()]
+        left_out = f" (left out: {_some(lost)})" if lost else ""
+        raise InputError(
+            f"{len(sizes)} class with usable images{left_out}; at least two are needed: add images of another class"
+        )
     decided = catalog[usable(catalog)]
     if split.test_fraction + split.heldout_fraction and not data.extends and decided["split"].isin(TRAINING).all():
         raise InputError(

@@ -38,7 +38,7 @@ _ALONE = re.compile(
 )
 """Terms without "cc": "by" is a word of English too ("by permission only"), so nothing but a version may follow."""
 _REFUSAL = re.compile(
-    r"\b(not?|permissions?|unless|except|only|without|contact|requests?|restricted|forbidden|prohibited|private|pending)\b"
+    r"\b(not?|permissions?|unless|except|only|without|contact|requests?|restricted|forbidden|prohibited|private|pending|similar)\b"
 )
 """What takes back, or limits, what a licence beside it grants."""
 

@@ -88,7 +88,7 @@ def _members_of(path: Path) -> Iterator[FoundFile]:
         archive = open_archive(path)
     except ArchiveError as error:
         raise InputError(f"{path} cannot be read ({error}); pack it again") from None
-    if archive.damage and not archive.members:
+    if archive.damage and not any(map(is_image_name, archive.members)):
         raise InputError(f"{path} cannot be read ({archive.damage}); pack it again")
     for member, place in archive.members.items():
         *folders, name = member.replace("\\", "/").split("/")

@@ -79,6 +79,8 @@ def reading_of(data: DataConfig) -> Reading:
         if HUB_NAME.fullmatch(data.photos) and not path.name.lower().endswith((*TABLE_SUFFIXES, *ARCHIVE_SUFFIXES)):
             return Reading("data set of the hub", (), partial(read_dataset, data.photos))
         raise InputError(f"{path} does not exist; give a folder of class folders, a CSV or a Parquet file")
+    if data.layout and path.is_file() and not path.name.lower().endswith(ARCHIVE_SUFFIXES):
+        raise InputError(f"data.layout={data.layout!r} says what folders are, and {path} is a file; leave it out")
     if data.layout:
         return Reading(FOLDERS, (), partial(_read_class_folders, path, data))
     return _of_folder(path, data) if path.is_dir() else _of_file(path, data)

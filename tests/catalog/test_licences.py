@@ -69,6 +69,7 @@ TEXTS = {
             "attribution required",
         ),
         *("Non-commercial use only", "Copyright John Smith", "© 2019 J. Smith", "permission pending", "see website"),
+        *("CC BY or similar", "similar to CC0"),
         *("CC BY text, images all rights reserved", "Attribution by request", "by-nc with permission", "ask by e-mail"),
         *("private use", "Creative Commons licence, not commercial", "public domain only in the USA"),
         *("GPL", "GNU Free Documentation License", "CC BY or CC BY-NC", "cc-by-sa-nd", "cc-nc", "photo by NC Smith"),

@@ -436,3 +436,12 @@ def test_the_column_that_has_the_classes_is_the_key_of_a_names_table(tmp_path, j
 
 def test_the_folder_of_images_beside_an_archive_is_that_archive(field):
     assert read(field / "folders/dwca_zip").equals(read(field / "folders/dwca_zip.zip"))
+
+
+def test_reasons_are_true_of_a_table_with_a_layout_and_of_half_a_download(tmp_path, jpeg, field):
+    table = table_of(tmp_path, jpeg, "file,label", "1.jpg,Robin")
+    with pytest.raises(InputError, match=r"data.layout='class' says what folders are, and .* is a file; leave it out"):
+        read_source(config(table, layout="class"))
+    (tmp_path / "half.zip").write_bytes((field / "folders/dwca_zip.zip").read_bytes()[:9000])
+    with pytest.raises(InputError, match=r"half.zip cannot be read \(.*(truncated|damaged).*\); pack it again"):
+        read_source(config(tmp_path / "half.zip"))
