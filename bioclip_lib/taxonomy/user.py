@@ -38,12 +38,19 @@ def stated_by_user(said: pd.DataFrame | None) -> dict[str, dict[str, str]]:
     rows = {}
     for row in table.to_dict("records"):
         stated = {column: value.strip() for column, value in row.items() if value.strip()}
-        if stated.get("genus"):
-            stated |= {"species": stated["species"].removeprefix(f"{stated['genus']} ")} if "species" in stated else {}
-        elif stated.get("species", "").count(" "):
-            stated["genus"], _, stated["species"] = stated["species"].partition(" ")
-        rows[row["class_name"]] = stated
+        rows[row["class_name"]] = stated | _binomial(stated)
     return {**{clean_label(name): row for name, row in rows.items()}, **rows}
+
+
+def _binomial(stated: Mapping[str, str]) -> dict[str, str]:
+    """Return genus and epithet of a species that is stated with its genus, its author too, or beside its genus."""
+    genus, species = stated.get("genus", ""), stated.get("species", "").removeprefix(f"{stated.get('genus')} ")
+    if not species or not (genus or " " in species):
+        return {}
+    (parsed,) = parse_names([f"{genus} {species}".strip()])
+    if not parsed.epithet or parsed.infraspecific or parsed.open_nomenclature:
+        return {"species": species} if genus else dict(zip(("genus", "species"), species.split(" ", 1), strict=True))
+    return {"genus": genus or parsed.genus, "species": parsed.epithet}
 
 
 def ranks_of(said: Mapping[str, str]) -> dict[str, str]:
@@ -69,6 +76,9 @@ def user_row(
 ) -> dict[str, str]:
     """Return a resolved row with what the user states of the class."""
     common = said.get("common_name", "")
+    if said.get("species") and not said.get("genus"):
+        reason = f"the table of names gives the epithet {said['species']} without its genus"
+        return {**blank(reason), "common_name": common}
     if common and row["rank"] != "species" and not is_complete(said):
         by_common = resolve_one(common)
         if name_of_user(said):
@@ -80,9 +90,13 @@ def user_row(
 
 
 def _with_ranks(row: dict[str, str], said: Mapping[str, str]) -> dict[str, str]:
-    """Return a row with the stated ranks in their places; where they go deeper, the taxon is the user's."""
+    """Return a row with the stated ranks in their places; where they go deeper, the taxon is the user's.
+
+    Beside a name that was found they have been its context; stated down from the kingdom, they are its lineage.
+    """
     stated = ranks_of(said)
-    if not stated:
+    is_context = name_of_user(said) and not is_complete(said) and row["rank"]
+    if not stated or (is_context and _depth(list(stated)[-1]) <= _depth(row["rank"])):
         return row
     ranks = {rank: stated.get(rank) or row[rank] for rank in RANKS}
     rank = deepest_rank(ranks)
@@ -93,7 +107,7 @@ def _with_ranks(row: dict[str, str], said: Mapping[str, str]) -> dict[str, str]:
     return {
         **blank("" if rank == "species" else f"named to {rank} only"),
         **ranks,
-        "scientific_name": said.get("scientific_name") or name,
+        "scientific_name": (is_complete(said) and said.get("scientific_name")) or name,
         "rank": rank,
         "name_status": "accepted",
         "backbone": "user",

@@ -157,7 +157,6 @@ CONTRADICTIONS = [  # what the user's table states, rank, scientific name, genus
 ]  # fmt: skip
 
 
-@PENDING
 @pytest.mark.parametrize("case", CONTRADICTIONS, ids=lambda case: ", ".join(case[0].values()))
 def test_a_users_table_makes_no_row_that_contradicts_itself(case):
     """Ranks beside a name are its context, as they are in a table of photographs."""
