@@ -73,7 +73,10 @@ def caption(row: Mapping[str, str], text_type: str, unverified_genus: bool = Fal
 
 
 def name_string(row: Mapping[str, str], text_type: str) -> str:
-    """Return the class string of a taxon in evaluation: nothing stands in for a missing name, as in the original."""
+    """Return the class string of a taxon in evaluation: nothing stands in for a missing name, as in the original.
+
+    An unverified genus is said: what is asked for is the class as it is labelled, what is trained on only what is sure.
+    """
     check_text_type(text_type)
     name, _, with_common = _BARE.get(text_type, text_type).partition("_")
     common = _common(row)
