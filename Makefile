@@ -46,7 +46,7 @@ lab: $(READY)
 environment: $(READY)
 
 $(VENV)/.ready: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 13) else f"Python {v[0]}.{v[1]} is not supported; pass PYTHON=python3.11, or any of 3.10 to 3.13")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 14) else f"Python {v[0]}.{v[1]} is not supported; pass PYTHON=python3.11, or any of 3.11 to 3.14")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet -r requirements.txt -r requirements-dev.txt -c constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --no-deps --editable .

@@ -188,7 +188,7 @@ def save_figure(fig: Figure, name: str, run: Run, provenance: dict) -> list[Path
         **provenance,
         **{"figure": name, "run": run.name, "profile": profile, "parameters": parameters, "git_commit": git_commit()},
         "inputs": {_relative(path, run): _digest_of_input(path) for path in provenance.get("inputs", [])},
-        "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     if profile == "smoke":
         mark_smoke(fig)
