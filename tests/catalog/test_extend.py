@@ -85,7 +85,8 @@ def test_extending_moves_no_earlier_image_and_leaks_no_class(old, new, split, ot
 )
 def test_a_source_of_other_classes_moves_nothing_anyway(old, new, split):
     alone = curate(build(old), split)
-    pd.testing.assert_frame_equal(decisions(curate(build([*old, *new]), split), alone), decisions(alone, alone))
+    both = curate(build([*old, *new]), split)  # of text as pandas has it, which is another where there are no rows
+    pd.testing.assert_frame_equal(decisions(both, alone), decisions(alone, alone), check_dtype=False)
 
 
 def test_shared_classes_move_images_unless_the_catalog_extends():
