@@ -58,7 +58,7 @@ def read_annotations(path: Path, one_taxon: bool = False) -> pd.DataFrame:
         classes = pd.DataFrame(content["categories"]).set_index("id")
         licenses = pd.DataFrame(content.get("licenses", [])).reindex(columns=["id", "name"]).set_index("id")["name"]
         classes, images = classes[~classes.index.duplicated()], images[~images.index.duplicated()]
-        table = images.join(labels, rsuffix="_of_label")
+        table = images.join(labels, suffixes=("", "_of_label"))
         names = classes.reindex(table["category_id"]).fillna("").astype(str).reset_index(drop=True)
         files = table["file_name"].astype(str).str.replace("\\", "/", regex=False).reset_index(drop=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

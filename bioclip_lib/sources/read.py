@@ -33,7 +33,8 @@ from .treeoflife import find_catalog, read_treeoflife
 
 LAYOUTS = (
     "the folder of TreeOfLife-10M (metadata/catalog.csv), EOL media (a media manifest), iNat21 (train.json), BIOSCAN "
-    "(BIOSCAN*metadata*), a Darwin Core Archive (meta.xml) or a data set of the library datasets"
+    "(BIOSCAN*metadata*), a Darwin Core Archive (meta.xml), COCO or COCO Camera Traps (a .json beside its images), "
+    "Camtrap DP (datapackage.json), CUB-200-2011 or NABirds (images.txt), or a data set of the library datasets"
 )
 TABLE, FOLDERS = "table beside its images", "class folders"
 

@@ -46,6 +46,7 @@ def look(data: DataConfig, raw: pd.DataFrame | None = None) -> str:
     if reading.tables:
         lines.append(f"read from: {listed([path.name for path in reading.tables], _N_SHOWN)}")
     lines += _classes(raw) + _said(data, raw) + _parts(raw) + _problems(raw)
+    lines += _not_named_as_images(raw) if reading.layout == FOLDERS else []
     path = Path(data.photos).expanduser()
     return "\n".join(lines + (_not_read(path, raw, reading, data) if path.is_dir() else []))
 
@@ -88,6 +89,14 @@ def _parts(raw: pd.DataFrame) -> list[str]:
 def _problems(raw: pd.DataFrame) -> list[str]:
     counts = raw.loc[raw["problem"] != "", "problem"].value_counts()
     return [f"not read: {n:,} x {problem}" for problem, n in counts.head(_N_SHOWN).items()]
+
+
+def _not_named_as_images(raw: pd.DataFrame) -> list[str]:
+    """Count files of class folders whose suffix is no image's: each is opened, and most are no photograph."""
+    suffixes = raw.loc[raw["problem"] == "", "location"].map(lambda name: Path(name).suffix.lower())
+    others = suffixes[(suffixes != "") & ~suffixes.map(lambda suffix: is_image_name(f"x{suffix}"))].value_counts()
+    what = ", ".join(f"{n:,} {suffix}" for suffix, n in others.head(_N_SHOWN).items())
+    return [f"of these not named as images: {what}"] if what else []
 
 
 def _not_read(path: Path, raw: pd.DataFrame, reading: Reading, data: DataConfig) -> list[str]:

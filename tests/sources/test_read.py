@@ -9,7 +9,7 @@ import pytest
 from bioclip_lib import RANKS
 from bioclip_lib.config import DataConfig
 from bioclip_lib.errors import InputError
-from bioclip_lib.sources import read_names, read_names_csv, read_source
+from bioclip_lib.sources import look, read_names, read_names_csv, read_source
 from bioclip_lib.sources.folders import read_image_folder
 from bioclip_lib.sources.listings import read_table
 from bioclip_lib.sources.match import RAW_COLUMNS
@@ -278,3 +278,13 @@ def test_real_photographs(photos):
     }  # fmt: skip
     assert raw.groupby("source")["verbatim_name"].nunique().sum() == 324
     assert len(read_names(photos_config(photos), raw)) == 100
+
+
+def test_files_that_are_not_named_as_images_are_counted_apart(tmp_path, write_image):
+    write_image(tmp_path / "garden" / "Parus major" / "a.jpg")
+    write_image(tmp_path / "garden" / "Parus major" / "b.jpg", seed=1)
+    (tmp_path / "garden" / "Acer rubrum").mkdir()
+    for name in ("notes.py", "c.py"):
+        (tmp_path / "garden" / "Acer rubrum" / name).write_text("import os")
+    said = look(DataConfig(source="photos", photos=str(tmp_path / "garden")))
+    assert "of these not named as images: 2 .py" in said.splitlines()
