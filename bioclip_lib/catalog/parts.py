@@ -82,9 +82,8 @@ def build_catalog_file(
     out, data, found = Path(out), data or DataConfig(), Names(names)
     del names  # of millions of rows, unless the caller holds it
     describe = (lambda near: details_of(near.assign(location=_locations(raw, near.index)))) if read_details else None
-    with pd.option_context("mode.copy_on_write", True):  # columns that a step leaves as they are stay uncopied
-        surveyed = survey(_parts(raw, [*OF_RAW, *IMAGE_COLUMNS]), found, data)
-        decided, leaks, *_ = decide(*surveyed, data, split, describe)
+    surveyed = survey(_parts(raw, [*OF_RAW, *IMAGE_COLUMNS]), found, data)
+    decided, leaks, *_ = decide(*surveyed, data, split, describe)
     if data.benchmark:
         with atomic(out.with_name("leaks.csv")) as tmp:
             leaks.to_csv(tmp, index=False)

@@ -61,7 +61,7 @@ def build_leaderboard(results: pd.DataFrame, published: pd.DataFrame, differs: M
     """Set results and published numbers of a data set, task and metric below each other, the best first; `_COLUMNS`."""
     # interval, n and chance of a published number stay empty; one whose `differs` is not must not be compared with them
     ours = results[~results["metric"].str.startswith("p_")].assign(published=False, source="")
-    ours["differs"] = ours["dataset"].map(differs).fillna("")
+    ours["differs"] = [differs.get(dataset, "") for dataset in ours["dataset"]]
     theirs = published.rename(columns={"set": "dataset"}).assign(published=True, differs="")
     theirs = theirs.merge(ours[_KEYS].drop_duplicates(), on=_KEYS)
     board = pd.concat([ours, theirs.astype({"value": float})], ignore_index=True) if len(theirs) else ours

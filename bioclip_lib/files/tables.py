@@ -223,7 +223,7 @@ def _read_typed(file: TableFile, wanted: Collection[str] | None) -> pa.Table:
     with told(file), file.open() as stream:
         try:
             if file.where.lower().endswith(".jsonl"):
-                table = pa.Table.from_pandas(pd.read_json(stream, lines=True, dtype=False, convert_dates=False))
+                table = pa.Table.from_pandas(pd.read_json(stream, lines=True, dtype=False))
             else:
                 table = pq.ParquetFile(stream)
                 names = [n for n in table.schema_arrow.names if wanted is None or file.name(n) in wanted]

@@ -174,7 +174,7 @@ def with_implied(usages: pa.Table) -> tuple[pa.Table, np.ndarray]:
     """Add the taxa that only columns name; also return the accepted row of each synonym that gives a name only."""
     target, accepted = _accepted_by_name(usages)
     added = pd.concat([accepted, *_higher_taxa(usages)], ignore_index=True).assign(status="implied")
-    added = added.reindex(columns=usages.column_names).fillna("")
+    added = added.reindex(columns=usages.column_names, fill_value="").fillna("")
     table = pa.concat_tables([usages, pa.Table.from_pandas(added, usages.schema, preserve_index=False)])
     return table.combine_chunks(), np.concatenate([target, np.full(len(added), -1, np.int32)])
 

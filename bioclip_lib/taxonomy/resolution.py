@@ -276,7 +276,7 @@ def explain(name: str, backbones: Sequence[Backbone] | None = None, context: Con
     verdict = f"{row['name_status']}: {row['reason'] or row['rule']}"
     result = {**row, "step": "result", "looked_up": name, "verdict": verdict}
     first = ["step", "backbone", "looked_up", "authorship", "usage_status", "scientific_name"]
-    return pd.DataFrame([*steps, result], columns=[*first, *RANKS, "verdict"]).fillna("")
+    return pd.DataFrame([*steps, result], columns=[*first, *RANKS, "verdict"], dtype=object).fillna("")
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

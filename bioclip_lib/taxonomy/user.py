@@ -34,7 +34,7 @@ def stated_by_user(said: pd.DataFrame | None) -> dict[str, dict[str, str]]:
     doubled = said.loc[said["class_name"].duplicated(), "class_name"]
     if len(doubled):
         raise InputError(f"the table of names has class {doubled.iloc[0]!r} twice; keep one row")
-    table = said.reindex(columns=list(SAID_COLUMNS)).fillna("").astype(str)
+    table = said.reindex(columns=list(SAID_COLUMNS), fill_value="").fillna("").astype(str)
     rows = {}
     for row in table.to_dict("records"):
         stated = {column: value.strip() for column, value in row.items() if value.strip()}

@@ -106,7 +106,8 @@ class Pairs(NamedTuple):
             inputs = torch.from_numpy(inputs if inputs.flags.writeable else inputs.copy())  # torch: none is read-only
         arrays = (data.labels, data.groups, data.lineages)
         labels, groups, lineages = (
-            None if array is None else torch.as_tensor(np.asarray(array, dtype=np.int64)) for array in arrays
+            None if array is None else torch.from_numpy(np.array(array, dtype=np.int64))
+            for array in arrays  # copies
         )
         return cls(inputs, labels, tokens, groups, lineages, data.replay)
 

@@ -32,7 +32,8 @@ def gulls(tmp_path_factory):
 
 def resolved(rows: list[tuple], backbones=None, overrides=None, columns=("verbatim_name", *RANKS[:5])) -> pd.DataFrame:
     """Resolve rows of one source; one row comes back for each, in order."""
-    raw = pd.DataFrame(rows, columns=columns[: len(rows[0])]).assign(source="s")
+    whole = [(*row, *[None] * (len(rows[0]) - len(row))) for row in rows]
+    raw = pd.DataFrame(whole, columns=columns[: len(rows[0])]).assign(source="s")
     opened = open_backbones(DataConfig(backbones=tuple(backbones))) if backbones else None
     table = resolve(raw, opened, overrides)
     assert not table.duplicated(list(KEY)).any()
