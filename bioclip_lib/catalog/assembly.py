@@ -331,9 +331,9 @@ def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig, nam
     files = catalog[~catalog["excluded"].str.startswith(BY_DESIGN)]
     unreadable = files[(files["width"] == 0) & ~usable(files)]
     if len(unreadable) > data.max_unreadable * len(files):
-        named = unreadable["source"] + "/" + unreadable["source_id"] + " (" + unreadable["excluded"] + ")"
+        which = unreadable["source"] + "/" + unreadable["source_id"] + " (" + unreadable["excluded"] + ")"
         raise InputError(
-            f"{len(unreadable)} of {len(files)} files cannot be read: {_some(named)}; replace or remove them, "
+            f"{len(unreadable)} of {len(files)} files cannot be read: {_some(which)}; replace or remove them, "
             f"or SET=data.max_unreadable={len(unreadable) / len(files) + 0.005:.2f}"
         )
     synonyms = find_synonym_classes(catalog if named is None else named)
