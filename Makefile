@@ -13,7 +13,7 @@ PYTHON ?= python3
 BIN := $(if $(VENV),$(VENV)/bin/)
 READY := $(if $(VENV),$(VENV)/.ready)
 
-.PHONY: reproduce test numerical lint pins bench figures lab environment
+.PHONY: reproduce test numerical lint pins bench name figures lab environment
 
 reproduce: $(READY)
 	@$(BIN)python -m bioclip_lib.reproduce --profile "$(PROFILE)" --run "$(RUN)" --photos "$(PHOTOS)" --names "$(NAMES)" \
@@ -36,6 +36,9 @@ pins: $(READY)
 
 bench: $(READY)
 	$(BIN)python -m speed
+
+name: $(READY)
+	@$(BIN)python -m bioclip_lib.identify $(PHOTOS) $(if $(RUN),--run "$(RUN)") --out "$(or $(OUT),names.csv)"
 
 figures: $(READY)
 	@$(BIN)python -m bioclip_lib.report $(if $(RUN),--run "$(RUN)")

@@ -84,6 +84,12 @@ def encode_images_by(
     return _encode_images([(model, _image_tower(model), None) for model in models], images, batch_size, precision)
 
 
+def encode_prepared(model: torch.nn.Module, pixels: torch.Tensor, precision: str = "auto") -> np.ndarray:
+    """Embed what the model's transform made of images, (B, 3, S, S), as `encode_images` does."""
+    cut = _CPU_TRUNK_BATCH if _is_trunk_on_cpu(model) else len(pixels)
+    return _encode(model, _image_tower(model), pixels.split(cut), feature_precision(model, precision))
+
+
 def trunk_features(model: torch.nn.Module, images: Images, batch_size: int = 64) -> np.ndarray:
     """Compute what the image tower gives before its projection (`towers.image_trunk`), (n, F), in float32."""
     with image_trunk(model) as trunk:

@@ -1,0 +1,97 @@
+"""Name photographs from the command line: ``python -m bioclip_lib.identify new/ --run runs/photos --out names.csv``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from ..errors import InputError
+from ..model.load import LoadedModel, load_model
+from .asking import Trust, write_answers
+from .candidates import TEMPLATES, TEXT_TYPE, labels_of_names, published, read_labels, read_names
+from .labels import LabelSet
+from .naming import FLOOR
+from .photos import list_photos
+from .trained import load_run
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return its exit status (0 done, 2 a mistake in the input)."""
+    parser = argparse.ArgumentParser("python -m bioclip_lib.identify", description="Name the taxa on photographs.")
+    parser.add_argument(
+        "photos", nargs="+", help="files, folders, archives, patterns, or tables with a column of paths"
+    )
+    parser.add_argument("--run", help="folder of a run: its model, and the classes that it was trained on")
+    parser.add_argument(
+        "--model", default="hf-hub:imageomics/bioclip-2", help="a model's address (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--labels", help="candidates: a text file with a name a line, a table, or the folder of a label set"
+    )
+    parser.add_argument("--only", nargs="*", default=[], help="keep candidates of these taxa, or of a file of them")
+    parser.add_argument("--text-type", default=TEXT_TYPE, help="what is said of a taxon; asis: labels as they are")
+    parser.add_argument("--templates", default=TEMPLATES, help="as evaluate.templates (default: %(default)s)")
+    parser.add_argument("--rank", default="species", help="of the choices: a rank, label or group (default: species)")
+    parser.add_argument("--k", type=int, default=5, help="choices a photograph (default: 5)")
+    parser.add_argument("--floor", type=float, help=f"probability that the answer must reach (default: {FLOOR})")
+    parser.add_argument("--batch-size", type=int, default=64, help="photographs embedded at once (default: 64)")
+    parser.add_argument("--out", default="names.csv", help="a .csv, .parquet or .json (default: names.csv)")
+    args = parser.parse_args(argv)
+    try:
+        return _run(args)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Name the photographs, write the table and say what came out."""
+    photos = list_photos(args.photos)
+    model, labels = load_run(args.run) if args.run else (load_model(args.model), None)
+    labels = _labels(args, model, labels)
+    trust = Trust() if args.floor is None else Trust(floor=args.floor)
+    table = write_answers(args.out, photos, labels, model, args.rank, args.k, trust, args.batch_size)
+    print(_summary(table, args.out))
+    return 0
+
+
+def _labels(args: argparse.Namespace, model: LoadedModel, labels: LabelSet | None) -> LabelSet:
+    """Return the candidates that are asked for."""
+    if args.labels:
+        path = Path(args.labels).expanduser()
+        if path.is_dir() or path.suffix == ".npy":
+            labels = read_labels(path)
+        else:
+            labels = labels_of_names(read_names(path), model, args.text_type, args.templates)
+    elif labels is None:
+        labels = published(args.model)
+    taxa = [name for item in args.only for name in (_read_list(item) if Path(item).is_file() else [item])]
+    return labels.only(taxa) if taxa else labels
+
+
+def _read_list(path: str) -> list[str]:
+    """Read the taxa of a file, one a line, or of a table's column of names."""
+    found = read_names(path)
+    return list(found["label"]) if isinstance(found, pd.DataFrame) else found
+
+
+def _summary(table: pd.DataFrame, out: str) -> str:
+    """Say how many photographs were named at which rank, and what was not."""
+    read = table[table["problem"] == ""]
+    ranks = read.loc[read["taxon"] != "", "rank"].replace("", "label").value_counts()
+    lines = [f"{len(read)} of {len(table)} photographs named; " + ", ".join(f"{n} to {r}" for r, n in ranks.items())]
+    if n_none := int((read["taxon"] == "").sum()):
+        lines.append(f"{n_none} not even to kingdom")
+    broken = table[table["problem"] != ""]
+    lines += [f"not read: {row.file_name}: {row.problem}" for row in broken.head(5).itertuples()]
+    if len(broken) > 5:
+        lines.append(f"and {len(broken) - 5} more, in column problem")
+    return "\n".join([*lines, out])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Photographs in, a table of names out: an image a row, those that cannot be read with the reason.
+
+`identify` returns the table; `write_answers` writes it part by part, so that an interrupted one goes on where it was.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from ..errors import InputError
+from ..model.load import LoadedModel
+from ..run import atomic, remove, write_json
+from ..workers import progress
+from .labels import LabelSet
+from .naming import FLOOR, answers, name_features
+from .photos import Photo, Source, features_of, list_photos
+
+FORMATS = (".csv", ".parquet", ".json")
+_PART = 1_000  # photographs
+
+
+@dataclasses.dataclass(frozen=True)
+class Trust:
+    """How sure a model must be: ``temperature`` divides its logits, an answer has at least ``floor`` as probability.
+
+    ``said`` tells where they come from.
+    """
+
+    temperature: float = 1.0
+    floor: float = FLOOR
+    said: str = "not calibrated"
+
+
+def identify(
+    photos: Source | Photo | Sequence,
+    labels: LabelSet,
+    model: LoadedModel,
+    rank: str = "species",
+    k: int = 5,
+    trust: Trust = Trust(),
+    batch_size: int = 64,
+) -> pd.DataFrame:
+    """Name the taxon on each photograph, at the deepest rank that can be trusted.
+
+    Parameters
+    ----------
+    photos : path, PIL image, array, `Photo`, or a sequence of these
+        As `list_photos` takes them.
+    labels : LabelSet
+        The candidates.
+    model : LoadedModel
+        Of `model.load_model`; the one that the labels were made with.
+    rank : str
+        Of the choices: a rank, "label" or "group".
+    k : int
+        Choices of an image.
+    trust : Trust
+        By default not calibrated.
+    batch_size : int
+        Images embedded at once.
+
+    Returns
+    -------
+    DataFrame
+        One row a photograph, in order: ``file_name, problem`` ('' where it was read), and the columns of
+        `naming.answers`. The probability of a taxon is the sum over the candidates in it; ``taxon`` is the deepest
+        along one lineage that clears the floor, '' where not even a kingdom does.
+
+    Raises
+    ------
+    InputError
+        If there is no photograph, or labels and model do not belong together.
+    """
+    check_model(labels, model)
+    found = list_photos(photos)
+    with progress("identify", "photos", len(found)) as bar:
+        return pd.concat(_answered(found, labels, model, (rank, k, trust, batch_size), bar), ignore_index=True)
+
+
+def check_model(labels: LabelSet, model: LoadedModel) -> None:
+    """Refuse labels that another model made, and a model whose score is no cosine."""
+    if "hyperbolic" in model.address.lower():
+        raise InputError(f"{model.address}: its score is hyperbolic and no cosine; choose another model")
+    made_by = labels.made_of.get("model_sha256", model.digest)
+    if made_by != model.digest:
+        raise InputError(
+            f"these labels were made with {labels.made_of['model']}, not with {model.address}; make them again with it"
+        )
+
+
+def _answered(
+    photos: list[Photo], labels: LabelSet, model: LoadedModel, asked: tuple, bar: tqdm
+) -> Iterator[pd.DataFrame]:
+    """Yield the answers of a batch of photographs."""
+    rank, k, trust, batch_size = asked
+    scale = model.model.logit_scale.exp().item() / trust.temperature
+    waiting = iter(photos)
+    for problems, features in features_of(photos, model, batch_size):
+        names = [photo.name for photo in islice(waiting, len(problems))]
+        table = pd.DataFrame({"file_name": names, "problem": problems})
+        features = features if len(features) else np.zeros((0, labels.weights.shape[1]), np.float32)
+        found = answers(name_features(features, labels, scale, rank, k), labels, trust.floor)
+        found.index = table.index[table["problem"] == ""]
+        found = found.reindex(table.index)
+        texts = [column for column in found if not column.startswith(("score", "max_logit"))]
+        yield pd.concat([table, found.fillna(dict.fromkeys(texts, ""))], axis=1)
+        bar.update(len(problems))
+
+
+def write_answers(
+    path: str | Path, photos: list[Photo], labels: LabelSet, model: LoadedModel, *asked: object
+) -> pd.DataFrame:
+    """Write the table of `identify` as .csv, .parquet or .json; what an interrupted call has named is not named again.
+
+    `asked` are rank, k, trust and batch size. Beside the table ``<name>.made_of.json`` says how it was made.
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"{path} has none of the endings {', '.join(FORMATS)}; choose one for --out")
+    check_model(labels, model)
+    rank, k, trust, _ = asked
+    made = {"model": model.address, "model_sha256": model.digest, "labels_sha256": labels.digest, "rank": rank, "k": k}
+    made = {**made, **dataclasses.asdict(trust), "labels": labels.made_of, "n_labels": len(labels)}
+    parts = path.with_name(f".{path.name}.parts")
+    key = hashlib.sha256((json.dumps(made, sort_keys=True, default=str) + _content(photos)).encode()).hexdigest()
+    if not (parts / key).is_file():  # the parts of another question
+        remove(parts)
+        parts.mkdir(parents=True)
+        (parts / key).touch()
+    tables = []
+    with progress("identify", "photos", len(photos)) as bar:
+        for start in range(0, len(photos), _PART):
+            file, some = parts / f"{start:09d}.parquet", photos[start : start + _PART]
+            if file.is_file():
+                bar.update(len(some))
+            else:
+                found = pd.concat(_answered(some, labels, model, asked, bar), ignore_index=True)
+                with atomic(file) as tmp:
+                    found.to_parquet(tmp)
+            tables.append(pq.read_table(file).to_pandas())
+    table = pd.concat(tables, ignore_index=True)
+    _write(path, table)
+    write_json(path.with_name(f"{path.name}.made_of.json"), {**made, "n_photographs": len(table)})
+    remove(parts)
+    return table
+
+
+def _content(photos: list[Photo]) -> str:
+    """Return what photographs are, by name, box, size and time."""
+    files = [(str(photo.source), photo.box) for photo in photos]
+    stats = [os.stat(name) if os.path.isfile(name) else None for name, _ in files]
+    return json.dumps(
+        [(*file, stat and (stat.st_size, stat.st_mtime_ns)) for file, stat in zip(files, stats, strict=True)]
+    )
+
+
+def _write(path: Path, table: pd.DataFrame) -> None:
+    """Write a table by the ending of its name, whole or not at all."""
+    with atomic(path) as tmp:
+        if path.suffix.lower() == ".parquet":
+            table.to_parquet(tmp, index=False)
+        elif path.suffix.lower() == ".json":
+            table.to_json(tmp, orient="records", indent=1, force_ascii=False)
+        else:
+            table.to_csv(tmp, index=False, float_format="%.6g", encoding="utf-8")

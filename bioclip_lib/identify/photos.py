@@ -1,0 +1,151 @@
+"""Photographs that somebody wants named: found, decoded, cut to a box, embedded; what cannot be read keeps its reason.
+
+Takes files, folders, archives, patterns, tables with a column of paths, arrays and PIL images; returns `Photo` objects,
+and features a batch at a time. One broken file stops nothing. Refuses what is not there, and a folder without images.
+"""
+
+import glob
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..errors import InputError
+from ..files.archives import ARCHIVE_SUFFIXES, split_location
+from ..files.images import ImageError, open_image, to_rgb
+from ..files.tables import TABLE_SUFFIXES
+from ..model.encode import encode_prepared, height_width
+from ..model.load import LoadedModel
+from ..sources.columns import PATH_COLUMNS, find_column, read_known
+from ..sources.folders import files_of, is_image_name
+from ..workers import map_threads
+
+WORKERS = min(8, os.cpu_count() or 1)
+_OVERSIZE = 2  # as in `model.encode`
+Source = str | Path | Image.Image | np.ndarray
+
+
+class Photo(NamedTuple):
+    """A photograph by its name: where it lies, or its pixels; ``box`` (left, top, width, height) as shares of it."""
+
+    name: str
+    source: Source
+    box: tuple[float, float, float, float] | None = None
+
+
+def list_photos(given: Source | Photo | Sequence) -> list[Photo]:
+    """List the photographs of what a user gives.
+
+    Parameters
+    ----------
+    given : path, PIL image, array (H, W, 3) of uint8, Photo, or a sequence of these
+        A path is that of a file, a folder or archive of them at any depth, a pattern as ``new/*.jpg``, or a table with
+        a column of paths, which are relative to it.
+
+    Raises
+    ------
+    InputError
+        If a path leads nowhere, or there is no image at all.
+
+    Examples
+    --------
+    >>> list_photos(np.zeros((4, 6, 3), np.uint8))[0].name
+    '0'
+    """
+    items = list(given) if isinstance(given, list | tuple) and not isinstance(given, Photo) else [given]
+    photos = [photo for place, item in enumerate(items) for photo in _photos_of(item, place)]
+    if not photos:
+        raise InputError(f"no image is in {', '.join(map(str, items[:3])) or 'nothing'}; give photographs or a folder")
+    return photos
+
+
+def _photos_of(item: Source | Photo, place: int) -> Iterator[Photo]:
+    """Yield the photographs of one item."""
+    if isinstance(item, Photo):
+        yield item
+    elif not isinstance(item, str | Path):
+        yield Photo(str(place), item)
+    else:
+        path = os.path.expanduser(item)
+        if not os.path.exists(path) and glob.has_magic(path):
+            yield from (photo for found in sorted(glob.glob(path, recursive=True)) for photo in _files_at(found))
+        else:
+            yield from _files_at(path)
+
+
+def _files_at(path: str) -> Iterator[Photo]:
+    """Yield the photographs that a path leads to."""
+    name = path.lower()
+    if os.path.isfile(path) and name.endswith(TABLE_SUFFIXES):
+        table = read_known(Path(path))
+        folder = Path(path).parent
+        for row in table[find_column(Path(path), "path", table, PATH_COLUMNS)]:
+            yield Photo(row, os.path.join(folder, row.replace("\\", "/")))
+    elif os.path.isdir(path) or (os.path.isfile(path) and name.endswith(ARCHIVE_SUFFIXES)):
+        files = files_of(Path(path), follow_links=True)
+        yield from (Photo(file.location, file.location) for file in files if is_image_name(file.name))
+    elif os.path.isfile(path) or (split_location(path) and os.path.isfile(split_location(path)[0])):
+        yield Photo(path, path)
+    else:
+        raise InputError(f"{path} does not exist; give photographs, a folder, a pattern or a table of paths")
+
+
+def features_of(
+    photos: Iterable[Photo], model: LoadedModel, batch_size: int = 64, precision: str = "auto"
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Decode and embed photographs a batch at a time: '' or why each is not read, and the features of those that are.
+
+    Yields
+    ------
+    problems : list of str, one a photograph of the batch
+    features : ndarray of shape (n_read, D), float32, of unit length where the model has a text tower
+    """
+    least = _OVERSIZE * max(height_width(model.model.visual.preprocess_cfg))
+    prepared = map_threads(partial(_prepared, model, least), photos, WORKERS, ahead=max(batch_size, 64))
+    while batch := list(itertools.islice(prepared, batch_size)):
+        problems = [item if isinstance(item, str) else "" for item in batch]
+        pixels = [item for item in batch if not isinstance(item, str)]
+        if pixels:
+            yield problems, encode_prepared(model.model, torch.stack(pixels), precision)
+        else:
+            yield problems, np.zeros((0, 0), dtype=np.float32)
+
+
+def _prepared(model: LoadedModel, least: int, photo: Photo) -> torch.Tensor | str:
+    """Return what the model takes, (3, S, S), or why there is nothing."""
+    try:
+        return model.preprocess(_cut(_decoded(photo.source, None if photo.box else least), photo.box))
+    except ImageError as error:
+        return str(error)
+
+
+def _decoded(source: Source, least: int | None) -> Image.Image:
+    """Decode a file, or turn pixels upright, to RGB."""
+    if isinstance(source, Image.Image):
+        try:
+            return to_rgb(source.copy())  # to_rgb forgets what an image says of its own
+        except OSError as error:
+            raise ImageError(f"unreadable ({error})") from None
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim not in (2, 3) or source.shape[2:] not in ((), (3,), (4,)):
+            raise ImageError(f"not an image: an array {source.dtype} of shape {source.shape}")
+        return to_rgb(Image.fromarray(source))
+    return open_image(source, least)
+
+
+def _cut(image: Image.Image, box: tuple[float, float, float, float] | None) -> Image.Image:
+    """Cut a box out of an image."""
+    if box is None:
+        return image
+    left, top, width, height = box
+    edges = np.array([left, top, left + width, top + height]).clip(0, 1) * [*image.size, *image.size]
+    x0, y0, x1, y1 = np.rint(edges).astype(int)
+    if x1 <= x0 or y1 <= y0:
+        raise ImageError("box without pixels")
+    return image.crop((x0, y0, x1, y1))

@@ -1,0 +1,124 @@
+"""Photographs of every kind in, a row each out; broken ones with their reason; the command line, interrupted."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from bioclip_lib.errors import InputError
+from bioclip_lib.identify import Photo, answers, asking, identify, labels_of_names, list_photos, name_features, photos
+from bioclip_lib.identify import __main__ as command
+from bioclip_lib.model import encode_images
+
+NAMES = pd.DataFrame({"label": ["one", "two, three", "four"]})
+
+
+@pytest.fixture
+def labels(model):
+    return labels_of_names(NAMES, model)
+
+
+def test_a_folder_is_named_row_by_row_with_the_reasons(tmp_path, write_image, model, labels):
+    files = [write_image(tmp_path / "new" / "deep" / f"{i}.jpg", seed=i) for i in range(7)]
+    (tmp_path / "new" / "broken.jpg").write_bytes(files[0].read_bytes()[:300])
+    (tmp_path / "new" / "notes.txt").write_text("x")
+    table = identify(tmp_path / "new", labels, model, k=2, batch_size=3)
+    assert table["file_name"].tolist() == [str(tmp_path / "new" / "broken.jpg"), *map(str, files)]
+    assert table["problem"].tolist() == ["truncated or corrupt", *[""] * 7]
+    assert table.loc[0, "choice_1"] == "" and np.isnan(table.loc[0, "score_1"])
+    scale = model.model.logit_scale.exp().item()
+    wanted = answers(name_features(encode_images(model.model, files), labels, scale, k=2), labels)
+    pd.testing.assert_frame_equal(table.loc[1:, list(wanted)].reset_index(drop=True), wanted, atol=1e-5)
+
+
+def test_photographs_come_in_every_form(tmp_path, write_image):
+    files = [write_image(tmp_path / "new" / f"{name}.png", seed=1) for name in "ab"]
+    (tmp_path / "list.csv").write_text("path,name\nnew/b.png,x\nnew/a.png,y\nnew/c.png,z\n")
+    named = lambda given: [photo.name for photo in list_photos(given)]  # noqa: E731
+    assert named(tmp_path / "new") == named(f"{tmp_path}/new/*.png") == named(files) == list(map(str, files))
+    assert named(tmp_path / "list.csv") == ["new/b.png", "new/a.png", "new/c.png"]
+    image = Image.open(files[0])
+    assert named([image, np.asarray(image), Photo("mine", image)]) == ["0", "1", "mine"]
+
+
+@pytest.mark.parametrize("given", [[], "nowhere.jpg", "nothing/*.jpg"])
+def test_no_photograph_is_a_mistake(given):
+    with pytest.raises(InputError, match="give photographs"):
+        list_photos(given)
+
+
+def test_pixels_boxes_and_files_are_the_same_photograph(tmp_path, write_image, model):
+    path = write_image(tmp_path / "a.png", size=(60, 40))
+    image = Image.open(path)
+    wide = Image.new("RGB", (120, 80))
+    wide.paste(image, (30, 20))
+    forms = [str(path), image, np.asarray(image), Photo("box", wide, (0.25, 0.25, 0.5, 0.5))]
+    ((problems, features),) = photos.features_of(list_photos(forms), model)
+    assert problems == [""] * 4
+    for row in features[1:]:
+        np.testing.assert_allclose(row, features[0], atol=1e-5)
+    odd = [Photo("none", image, (1.0, 0.0, 0.5, 1.0)), np.zeros((2, 2, 7), np.uint8), np.zeros((2, 2))]
+    ((problems, features),) = photos.features_of(list_photos(odd), model)
+    assert problems[0] == "box without pixels" and all("not an image" in p for p in problems[1:]) and not len(features)
+
+
+def test_cmyk_deep_turned_and_animated_images(tmp_path, model, labels):
+    grey = np.linspace(0, 60_000, 40 * 30).reshape(30, 40).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    Image.new("CMYK", (40, 30), (0, 90, 10, 0)).save(tmp_path / "cmyk.jpg")
+    frames = [Image.new("P", (40, 30), n) for n in range(3)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    half = Image.new("RGB", (40, 30), "white")
+    half.paste("black", (0, 0, 40, 15))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    half.rotate(90, expand=True).save(tmp_path / "turned.png", exif=exif)
+    half.save(tmp_path / "upright.png")
+    table = identify(tmp_path, labels, model).set_index("file_name")
+    assert (table["problem"] == "").all() and len(table) == 5
+    turned, upright = (table.loc[str(tmp_path / f"{n}.png"), "max_logit"] for n in ("turned", "upright"))
+    assert turned == pytest.approx(upright, abs=1e-4)
+
+
+def test_labels_of_another_model_and_hyperbolic_ones_are_refused(model, labels, image_folder):
+    other = model.__class__(model.model, model.preprocess, model.tokenizer, "test:other", "0")
+    with pytest.raises(InputError, match="were made with test:small, not with test:other"):
+        identify(image_folder, labels, other)
+    curved = model.__class__(model.model, model.preprocess, None, "hf-hub:imageomics/bioclip-hc-hyperbolic", "0")
+    with pytest.raises(InputError, match="no cosine"):
+        identify(image_folder, labels, curved)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "json"])
+def test_the_command_goes_on_where_it_was_stopped(tmp_path, write_image, model, monkeypatch, capsys, ending):
+    for i in range(6):
+        write_image(tmp_path / "new" / f"{i}.jpg", seed=i)
+    (tmp_path / "labels.txt").write_text("one\ntwo, three\nfour\n")
+    monkeypatch.setattr(command, "load_model", lambda address: model)
+    monkeypatch.setattr(asking, "_PART", 2)
+    out = tmp_path / f"names.{ending}"
+    argv = [str(tmp_path / "new"), "--model", "x", "--labels", str(tmp_path / "labels.txt"), "--out", str(out)]
+    seen, whole = [], asking.features_of
+
+    def stopped(some, *args):
+        seen.extend(photo.name for photo in some)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        return whole(some, *args)
+
+    monkeypatch.setattr(asking, "features_of", stopped)
+    assert command.main(argv) == 130 and not out.exists() and len(seen) == 4
+    assert command.main(argv) == 0
+    assert len(seen) == 8  # the first two were not named again
+    read = {"csv": pd.read_csv, "parquet": pd.read_parquet, "json": pd.read_json}[ending](out)
+    assert read["choice_1"].isin(NAMES["label"]).all() and len(read) == 6
+    assert json.loads((tmp_path / f"names.{ending}.made_of.json").read_text())["n_photographs"] == 6
+    assert "6 of 6 photographs named" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir() if "parts" in path.name) == []
+
+
+def test_a_mistake_on_the_command_line_is_one_line(tmp_path, capsys):
+    assert command.main([str(tmp_path / "none.jpg")]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
