@@ -46,7 +46,8 @@ def messages() -> list[str]:
     found = set()
     for path in LIBRARY.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "InputError" and node.args:
+            kind = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+            if kind in ("InputError", "NoImageError") and node.args:
                 found.add(template(node.args[0]))
     return sorted(found)
 

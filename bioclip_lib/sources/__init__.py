@@ -5,6 +5,7 @@ table comes out, a row an image, with ``problem`` where it cannot be read. `summ
 `layout` and `folders` read class folders, `listings` tables of photographs by the names of `columns`, `addresses` finds
 the file of a URL or id, `match` those of a data set's table. A module each reads Darwin Core Archives (`dwca`), camera
 traps (`camtrap`), annotations of COCO, CUB, the sets that TreeOfLife is made of, and the library datasets (`hub`).
+`download` fetches what an archive or a table only names (`schedule` politely, `transfer` file by file).
 """
 
 from .listings import read_names_csv

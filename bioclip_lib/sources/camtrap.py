@@ -44,6 +44,7 @@ def read_camtrap(path: str | Path) -> pd.DataFrame:
             **{"source": root.name, "source_id": rows["mediaid"], "verbatim_name": rows["scientificname"]},
             **{"common_name": rows["vernacularnames.en"], "license": _license(root), "problem": problem},
             **{"source_url": rows["filepath"].where(rows["filepath"].str.contains("://"), "")},
+            **{"address": rows["filepath"].where(rows["filepath"].str.contains("://"), ""), "record": rows["mediaid"]},
             GROUP_COLUMN: rows["group"],
         }
     )

@@ -32,7 +32,10 @@ _ADDRESS = ("accessURI", "identifier", "imageURL", "bestQualityAccessURI")
 _MEDIA_TERMS = (*_ADDRESS, "type", "format", "references", *_LICENCE, *_HOLDER)
 _EPITHET = ("specificEpithet", "species")
 NO_IMAGE, AGAIN = "occurrence without an image", "occurrence listed again"
-_ACTION = "download the images of its multimedia table into that folder (of a zip: the folder of its name beside it)"
+_ACTION = (
+    "download the images of its multimedia table into that folder, of a zip the folder of its name beside it "
+    "(python -m bioclip_lib.sources.download ARCHIVE --to FOLDER)"
+)
 
 
 def is_dwca(path: Path) -> bool:
@@ -64,22 +67,22 @@ def read_dwca(path: str | Path) -> pd.DataFrame:
     path = Path(path).expanduser().resolve()
     core, media = _tables(path)
     source = path.name if path.is_dir() else path.name.partition(".")[0]
-    rows = _joined(core, _media_of(core, media), source)
+    rows = _joined(core, _media_of(core, media), source).rename(columns={"url": "address", "id": "record"})
     files, damaged = _images_of(path)
-    place = match_addresses(rows["url"], rows["id"], files["path"])
+    place = match_addresses(rows["address"], rows["record"], files["path"])
     no_image = rows["problem"].isin((NO_IMAGE, AGAIN)).to_numpy()
     missing = missing_reason(damaged, what="image not downloaded")
-    raw = placed(rows.drop(columns=["url", "id"]), np.where(no_image, NOT_FOUND, place), files, missing)
+    raw = placed(rows, np.where(no_image, NOT_FOUND, place), files, missing)
     return check_some_image(raw, path, damaged, f"{_looked_for(rows)}{_ACTION}")
 
 
 def _looked_for(rows: pd.DataFrame) -> str:
     """Say which names of files would have been taken for the first image."""
-    first = rows[rows["url"] != ""].head(1)
+    first = rows[rows["address"] != ""].head(1)
     if first.empty:
         return ""
-    tail = [part for part in first["url"].iloc[0].partition("?")[0].split("/") if part]
-    return f"looked for {'/'.join(tail[-2:])!r}, its id or {first['id'].iloc[0]}_1.jpg; "
+    tail = [part for part in first["address"].iloc[0].partition("?")[0].split("/") if part]
+    return f"looked for {'/'.join(tail[-2:])!r}, its id or {first['record'].iloc[0]}_1.jpg; "
 
 
 def _images_of(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:

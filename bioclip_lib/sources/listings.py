@@ -86,7 +86,7 @@ def _checked(raw: pd.DataFrame, path: Path, table: pd.DataFrame | None) -> pd.Da
             first = table[column].iloc[0]
             raise InputError(
                 f"none of the {len(raw)} images whose addresses {path} lists is below {path.parent} (first: {first}); "
-                "download them there, under the name that ends the address or its id"
+                f"download them there: python -m bioclip_lib.sources.download {path} --to {path.parent}"
             )
         raise InputError(
             f"none of the {len(raw)} images listed in {path} exists (first: {raw['location'].iloc[0] or 'no path'}); "
@@ -106,6 +106,23 @@ def _raw_of(path: Path, table: pd.DataFrame, source: str) -> pd.DataFrame:
     raw = pd.DataFrame({"source": sources, "source_id": _numbered(sources, ids)})
     raw = raw.assign(location=location, verbatim_name=names, problem=problem)
     return pd.concat([raw, said_of_names(table, names), beside_the_name(table)], axis=1)
+
+
+def addresses_in(path: Path) -> pd.DataFrame:
+    """Return ``address, record, path`` of each row of a table, or of a list of addresses, one a line."""
+    table = read_known(path)
+    first = str(table.columns[0])
+    if len(table.columns) == 1 and "://" in first:
+        lines = path.read_text(encoding="utf-8-sig").split()
+        return pd.DataFrame({"address": lines}, dtype=object)
+    blank = pd.Series("", index=table.index, dtype=object)
+    path_of, address = table.get("path", blank), table.get("address", blank)
+    record = table.get(GROUP_COLUMN, table.get("photo_id", blank))
+    if (address == "").all():  # some keep addresses where others keep paths
+        address = path_of if path_of.str.contains("://", regex=False).any() else table.get("source_url", blank)
+    return pd.DataFrame(
+        {"address": address, "record": record, "path": path_of.where(~path_of.str.contains("://", regex=False), "")}
+    )
 
 
 def _numbered(source: pd.Series, files: pd.Series) -> pd.Series:

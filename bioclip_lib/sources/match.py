@@ -29,6 +29,14 @@ BY_DESIGN = (
 """How the problems of rows begin that have no image of their own by the design of their data set."""
 
 
+class NoImageError(InputError):
+    """None of the images that a source names is there; ``raw`` has its rows."""
+
+    def __init__(self, message: str, raw: pd.DataFrame) -> None:
+        super().__init__(message)
+        self.raw = raw
+
+
 def find_images(root: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     """Find the images below a folder or in archives: ``path`` (inside), ``location``, ``problem``; what is damaged."""
     root = root.resolve()
@@ -189,8 +197,8 @@ def check_some_image(raw: pd.DataFrame, root: Path, damaged: dict[str, str], act
     """Return a raw table as it is; `InputError` where none of its rows has an image."""
     if len(raw) and not ((raw["location"] != "") & (raw["problem"] == "")).any():
         why = "; ".join(f"{name}: {reason}" for name, reason in list(damaged.items())[:3])
-        raise InputError(
-            f"none of the {len(raw)} images of {root} can be read ({why or raw['problem'].iloc[0]}); {action}"
+        raise NoImageError(
+            f"none of the {len(raw)} images of {root} can be read ({why or raw['problem'].iloc[0]}); {action}", raw
         )
     return raw
 

@@ -67,7 +67,7 @@ def read_source(data: DataConfig) -> pd.DataFrame:
     InputError
         If nothing is given or there, the format is none of these, or it can be read in two ways.
     """
-    raw = reading_of(data).read()
+    raw = reading_of(data).read().drop(columns=["address", "record"], errors="ignore")  # they are for `download`
     return raw if data.published_splits else raw.drop(columns=SPLIT_COLUMN, errors="ignore")
 
 

@@ -21,6 +21,7 @@ from bioclip_lib.shards.write import write_shards
 from speed import __main__ as stages
 from speed import (
     annotations,
+    download,
     embedding,
     few_shot,
     intervals,
@@ -225,3 +226,9 @@ def test_ways_take_turns_and_their_rates_are_of_all_runs(monkeypatch):
 def test_a_process_that_fails_is_told():
     with pytest.raises(RuntimeError, match="nowhere"):
         measuring.in_a_process("nowhere")
+
+
+def test_download_counts_files_a_second(capsys):
+    download.main(12)
+    said = r"12 files of [45]\d,\d{3} bytes, \d+ processors: [\d,]+ files/s; [\d,]+ files/s"
+    assert re.match(said, capsys.readouterr().out)

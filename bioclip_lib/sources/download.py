@@ -1,0 +1,327 @@
+"""From addresses to files: the images that an archive or a table names are fetched, checked and kept.
+
+Takes what `read_source` reads, and a folder; returns one row an address with its file, or the reason why there is none,
+as ``downloads.csv`` in that folder has it. Files are named so that the archive finds them again. Few connections are
+made to a host, and its waits are kept; what is there already is not asked for again.
+"""
+
+import argparse
+import csv
+import os
+import queue
+import re
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import numpy as np
+import pandas as pd
+
+from .. import __version__
+from ..config import DataConfig
+from ..errors import InputError
+from ..files.images import IMAGE_SUFFIXES
+from ..files.tables import TABLE_SUFFIXES
+from ..run import atomic, full_disk_named
+from ..workers import progress
+from .addresses import match_addresses
+from .listings import addresses_in
+from .match import BY_DESIGN, NoImageError
+from .read import reading_of
+from .schedule import Schedule
+from .transfer import MAX_BYTES, MAX_WAIT_S, Client, TransferError, check_address
+
+JOURNAL = "downloads.csv"
+COLUMNS = ("address", "file", "bytes", "sha256", "problem")
+N_TRIES = 4
+_N_CONNECTIONS, _MAX_CONNECTIONS = 4, 32
+_MAX_NAME, _ODD = 120, re.compile(r'^\.|[. ]$|[<>:"|?*\x00-\x1f]')  # some file systems hold no such name
+_AGENT = f"bioclip_lib/{__version__} (image data set for research; contact: {{}})"
+
+
+class Wanted(NamedTuple):
+    """An address, and the path below the folder that its file gets."""
+
+    address: str
+    file: str
+
+
+def download(
+    photos: str | Path,
+    folder: str | Path,
+    *,
+    contact: str = "",
+    connections: int = _N_CONNECTIONS,
+    max_bytes: int = MAX_BYTES,
+    allow_private: bool = False,
+) -> pd.DataFrame:
+    """Fetch the images that an archive or a table names and does not have.
+
+    Parameters
+    ----------
+    photos : str or Path
+        A Darwin Core Archive, a table with addresses, or any layout of `read_source` whose rows have one.
+    folder : str or Path
+        Where the files go: below a table's or an archive's folder, of a packed archive the folder of its name beside
+        it; there `read_source` looks for them.
+    contact : str
+        An e-mail or web address, told to the hosts: who asks for many files should be reachable.
+    connections : int
+        At once, to one host.
+    max_bytes : int
+        Of one file.
+    allow_private : bool
+        Whether hosts on private networks, or this machine, may be asked.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``address, file`` (below `folder`), ``bytes, sha256, problem``: one row a distinct address, in the order of the
+        source. ``problem`` is '' where the image was fetched, decodes to its end and lies there.
+
+    Raises
+    ------
+    InputError
+        If the source cannot be read, names no address, or the folder cannot be written.
+
+    Notes
+    -----
+    After an interruption the same call goes on; addresses that failed are asked again.
+    """
+    if not 1 <= connections <= _MAX_CONNECTIONS:
+        raise InputError(f"connections is {connections}; give a number from 1 to {_MAX_CONNECTIONS}, to one host")
+    folder = Path(folder).expanduser()
+    rows = wanted_of(photos)
+    wanted = named(rows)
+    client = Client(_AGENT.format(contact or "none given"), connections, max_bytes, allow_private)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with full_disk_named(folder), _Journal(folder) as journal:
+            todo = [item for item in wanted if item.address not in journal.done]
+            for done in progress("download", "images", len(todo), _fetched(todo, folder, client, connections)):
+                journal.add(done)
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or folder} cannot be written ({error.strerror}); pass another --to"
+        ) from None
+    return journal.publish([item.address for item in wanted])
+
+
+def wanted_of(photos: str | Path) -> pd.DataFrame:
+    """Return the addresses of a source whose images are not there: ``address, record, path``, one row an address."""
+    path = Path(photos).expanduser()
+    is_table = path.is_file() and path.name.lower().endswith(TABLE_SUFFIXES)
+    rows = addresses_in(path) if is_table else _read(photos)
+    rows = rows.reindex(columns=["address", "record", "path", "problem"], fill_value="")
+    rows = rows[(rows["address"] != "") & ~rows["problem"].str.startswith(BY_DESIGN)]
+    if rows.empty:
+        raise InputError(
+            f"{photos} names no address of an image; give a Darwin Core Archive with media, or a table with a column "
+            "such as image_url"
+        )
+    return rows.drop_duplicates("address", ignore_index=True)
+
+
+def _read(photos: str | Path) -> pd.DataFrame:
+    """Read a source, whether it has images or not."""
+    try:
+        return reading_of(DataConfig(source="photos", photos=str(photos))).read()
+    except NoImageError as error:
+        return error.raw
+
+
+def named(rows: pd.DataFrame) -> list[Wanted]:
+    """Give each address the path of its file: the end of the address, else its record's id, as `match_addresses` finds.
+
+    A name is taken only where that finds the very file again, whichever others are there or fail.
+    """
+    address, record = rows["address"].reset_index(drop=True), rows["record"].reset_index(drop=True)
+    number = (record.groupby(record).cumcount() + 1).astype(str)
+    of_record = record.str.extract(r"([^/:]*)$", expand=False).fillna("") + "_" + number + ".jpg"
+    choices = (rows["path"], address.map(_end), address.map(_id_in), of_record.where(record != "", ""))
+    files, settled = address.map(_last_resort), np.zeros(len(rows), bool)
+    for choice in choices:
+        tried = choice.map(_safe).reset_index(drop=True)
+        taken = set(files[settled].str.casefold())
+        free = ~tried.str.casefold().duplicated(keep=False) & (tried != "") & ~tried.str.casefold().isin(taken)
+        attempt = files.where(settled | ~free, tried)
+        place = match_addresses(address, record, attempt)
+        settled |= free & (place == np.arange(len(rows)))
+        files = files.where(~settled, attempt)
+    return [Wanted(*pair) for pair in zip(address, files, strict=True)]
+
+
+def _end(address: str) -> str:
+    """Return the last components of an address, with the suffix of an image."""
+    return "/".join(part for part in urlsplit(address).path.split("/")[-3:] if part)
+
+
+def _id_in(address: str) -> str:
+    """Return the last part of an address that may be an id, as a name."""
+    parts = re.split(r"[/?&=#;]", address)
+    return next((part for part in reversed(parts) if any(map(str.isdigit, part))), "")
+
+
+def _last_resort(address: str) -> str:
+    return f"{sha256(address.encode()).hexdigest()[:16]}.jpg"
+
+
+def _safe(path: str) -> str:
+    """Return a path that any file system holds and no other folder, '' where there is none; with an image's suffix."""
+    path = path.replace("\\", "/").removeprefix("./")
+    parts = [part for part in path.split("/") if part]
+    odd = [
+        p for p in parts if p[0] == "." or p[-1] in ". " or re.search(r'[<>:"|?*\x00-\x1f]', p) or len(p) > _MAX_NAME
+    ]
+    if not parts or odd or path.startswith("/"):
+        return ""
+    return "/".join(parts) + ("" if path.lower().endswith(IMAGE_SUFFIXES) else ".jpg")
+
+
+def _fetched(wanted: Sequence[Wanted], folder: Path, client: Client, connections: int) -> Iterator[tuple]:
+    """Yield the rows of the journal as the files come, from several threads."""
+    schedule = Schedule([(urlsplit(item.address).netloc.lower(), item) for item in wanted], connections)
+    rows: queue.SimpleQueue = queue.SimpleQueue()
+    threads = [
+        threading.Thread(target=_work, args=(schedule, folder, client, rows), daemon=True)
+        for _ in range(min(_MAX_CONNECTIONS, connections * schedule.n_hosts))
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in wanted:
+            row = rows.get()
+            if isinstance(row, BaseException):
+                raise row
+            yield row
+    finally:
+        schedule.stop()
+        for thread in threads:
+            thread.join()
+
+
+def _work(schedule: Schedule, folder: Path, client: Client, rows: queue.SimpleQueue) -> None:
+    """Fetch what the schedule gives."""
+    while (task := schedule.take()) is not None:
+        wait_s, is_deaf = None, False
+        try:
+            row = _fetch(task.item, folder, client)
+        except TransferError as error:
+            row, wait_s, is_deaf = (*task.item, 0, "", str(error)), error.wait_s, error.is_deaf
+            if wait_s is not None and wait_s > MAX_WAIT_S:
+                row, wait_s = (*task.item, 0, "", f"{error}; asks to wait {wait_s / 60:.0f} minutes"), None
+        except BaseException as error:  # a full disk, or our own mistake: told where it is seen
+            rows.put(error)
+            return
+        if wait_s is not None and task.n_tries + 1 < N_TRIES:
+            schedule.again(task, wait_s)
+            continue
+        rows.put(row)
+        for item in schedule.done(task, is_deaf):
+            rows.put((*item, 0, "", "host did not answer, not asked again"))
+
+
+def _fetch(item: Wanted, folder: Path, client: Client) -> tuple:
+    """Fetch one image, and write it whole or not at all; return its row."""
+    check_address(item.address)
+    data = client.image(item.address)
+    with atomic(folder / item.file) as tmp:
+        tmp.write_bytes(data)
+    return (*item, len(data), sha256(data).hexdigest(), "")
+
+
+class _Journal:
+    """What was fetched so far, a line an address, as the files come; written anew in order when all have."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path, self._rows = folder / JOURNAL, {}
+        if self._path.is_file():
+            with self._path.open(encoding="utf-8", newline="") as file:
+                rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS)]  # the last may be cut
+            self._rows = {row[0]: row for row in rows[1:]}
+        self.done = {key for key, row in self._rows.items() if not row[4] and _is_there(folder / row[1], row[2])}
+
+    def __enter__(self) -> "_Journal":
+        self._publish(self._rows)
+        self._file = self._path.open("a", encoding="utf-8", newline="")
+        self._lines = csv.writer(self._file)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, row: tuple) -> None:
+        """Write a line."""
+        self._rows[row[0]] = [str(value) for value in row]
+        self._lines.writerow(row)
+        self._file.flush()
+
+    def publish(self, addresses: Sequence[str]) -> pd.DataFrame:
+        """Write the table in the order of the addresses, others of earlier calls after them; return their rows."""
+        order = dict.fromkeys([*addresses, *self._rows])
+        self._publish([key for key in order if key in self._rows])
+        rows = pd.DataFrame([self._rows[key] for key in addresses], columns=list(COLUMNS), dtype=object)
+        return rows.astype({"bytes": int})
+
+    def _publish(self, addresses: Sequence[str]) -> None:
+        with atomic(self._path) as tmp, tmp.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([COLUMNS, *(self._rows[key] for key in addresses)])
+
+
+def _is_there(file: Path, n_bytes: str) -> bool:
+    return file.is_file() and str(file.stat().st_size) == n_bytes
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return its exit status (0 all fetched, 1 some not, 2 a mistake in the input)."""
+    parser = argparse.ArgumentParser(
+        "python -m bioclip_lib.sources.download", description="Fetch the images of a table."
+    )
+    parser.add_argument("table", help="Darwin Core Archive, or table with addresses of images")
+    parser.add_argument("--to", required=True, help="folder of the files")
+    parser.add_argument("--contact", default="", help="your e-mail or web address, told to the hosts")
+    parser.add_argument("--connections", type=int, default=_N_CONNECTIONS, help="at once, to one host (default: 4)")
+    parser.add_argument("--max-megabytes", type=float, default=MAX_BYTES / 2**20, help="of one file (default: 100)")
+    parser.add_argument("--allow-private", action="store_true", help="ask hosts on private networks, too")
+    args = parser.parse_args(argv)
+    limits = {"connections": args.connections, "max_bytes": int(args.max_megabytes * 2**20)}
+    try:
+        table = download(args.table, args.to, contact=args.contact, allow_private=args.allow_private, **limits)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
+    print(summary(table, args.table, args.to))
+    return int((table["problem"] != "").any())
+
+
+def summary(table: pd.DataFrame, photos: str | Path, folder: str | Path) -> str:
+    """Say how many files there are, why others are not, and how many the source finds again."""
+    there = table["problem"] == ""
+    n_bytes = table.loc[there, "bytes"].sum() / 2**20
+    lines = [f"{there.sum():,} of {len(table):,} images lie in {folder} ({n_bytes:,.1f} MiB)"]
+    reasons = table.loc[~there, "problem"].value_counts()
+    lines += [f"not fetched: {n:,} x {reason}" for reason, n in reasons.head(8).items()]
+    if len(reasons):
+        lines.append(f"which, and why: {os.path.join(folder, JOURNAL)}; the same command asks them again")
+    try:
+        found = set(_read(photos)["location"])
+    except InputError as error:  # a list of addresses without names is no set of photographs
+        return "\n".join([*lines, f"no set of photographs yet: {error}"])
+    at = {str((Path(folder).expanduser() / file).resolve()) for file in table.loc[there, "file"]}
+    n_found = len(at & found)
+    if n_found < len(at):
+        lines.append(
+            f"data.photos={photos} finds {n_found:,} of them: it looks below its own folder (packed: x/ of x.zip)"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
