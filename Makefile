@@ -41,7 +41,7 @@ name: $(READY)
 	@$(BIN)python -m bioclip_lib.identify $(PHOTOS) $(if $(RUN),--run "$(RUN)") --out "$(or $(OUT),names.csv)"
 
 figures: $(READY)
-	@$(BIN)python -m bioclip_lib.report $(if $(RUN),--run "$(RUN)")
+	@$(BIN)python -m bioclip_lib.report $(if $(RUN),"$(RUN)") --readme
 
 lab: $(READY)
 	$(BIN)jupyter lab --notebook-dir=notebooks

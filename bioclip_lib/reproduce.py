@@ -28,6 +28,7 @@ from .evaluation import metrics
 from .files import archives
 from .run import REPOSITORY, Run, open_run, remove, write_json
 from .sources import look, read
+from .workers import BARS, Line
 
 FIRST_EVALUATION = "04_"  # from this notebook on, models are asked
 NOTEBOOKS = REPOSITORY / "notebooks"
@@ -44,10 +45,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--names", default="", help="CSV that says what the class names mean")
     parser.add_argument("--unfreeze", action="store_true", help="train the image tower too")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="any setting, as in train.steps=100")
+    parser.add_argument("--list-settings", action="store_true", help="print every setting: value, meaning, limits")
     parser.add_argument("--look", action="store_true", help="say how the photographs would be read, and stop")
     args = parser.parse_args(argv)
     try:
         config = load_config(args.profile, settings_from(args))
+        if args.list_settings:
+            print(settings.listed(config))
+            return 0
         if args.look:
             print(look(config.data))
             return 0
@@ -117,8 +122,9 @@ def reproduce(config: Config, run_dir: str | Path = "") -> int:
             return 1
         state[notebook.stem] = digest.hexdigest()
         write_json(state_json, state)
-    print(f"\n{report.results_table(metrics.read_metrics(run.metrics_csv))}")
-    print(f"\n{time.time() - t0:.0f} s. Results: {run.metrics_csv}, figures: {run.figures}, notebooks: {run.notebooks}")
+    print(f"\n{report.results_table(metrics.read_metrics(run.metrics_csv))}\n")
+    print("\n".join(report.write_page(run)))
+    print(f"{time.time() - t0:.0f} s")
     return 0
 
 
@@ -128,23 +134,41 @@ def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
     executed, failed = run.notebooks / notebook.name, run.notebooks / f"{notebook.stem}.failed.ipynb"
     run.notebooks.mkdir(exist_ok=True)
     remove(executed)
-    print(f"{label} ...", end=" ", flush=True)
+    line = Line(sys.stderr)
+    titles = section_titles(notebook)
+
+    def show(cell: dict, cell_index: int) -> None:
+        line.title = f"{label}: {titles[max(0, cell_index - 1)]}"  # papermill has put in one cell
+        line.show(line.title)
+
+    options = {"progress_bar": False, "stderr_file": line, "on_cell_start": show, "coalesce_streams": True}
+    os.environ[BARS] = "1"
     try:
-        bar = sys.stderr.isatty()
-        papermill.execute_notebook(notebook, failed, parameters, cwd=NOTEBOOKS, progress_bar=bar, **KERNEL)
+        papermill.execute_notebook(notebook, failed, parameters, cwd=NOTEBOOKS, **options, **KERNEL)
     except papermill.PapermillExecutionError as error:
         if error.ename == "InputError":
             remove(failed)
-            print("stopped")
+            print(f"{label}: stopped")
             raise InputError(error.evalue) from None
-        print(f"failed in cell {error.exec_count}: {error.ename}: {error.evalue}\nopen {failed} to see it")
+        print(f"{label}: failed in cell {error.exec_count}: {error.ename}: {error.evalue}\nopen {failed} to see it")
         return False
     except BaseException:
         remove(failed)
         raise
     os.replace(failed, executed)
-    print(f"{time.time() - t0:.0f} s")
+    line.show("")
+    print(f"{label}: {time.time() - t0:.0f} s", flush=True)
     return True
+
+
+def section_titles(notebook: Path) -> list[str]:
+    """Return the heading under which each cell of a notebook stands."""
+    title, titles = "", []
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        lines = cell.source.splitlines() if cell.cell_type == "markdown" else []
+        title = next((text.lstrip("# ") for text in lines[::-1] if text.startswith("#")), title)
+        titles.append(title)
+    return titles
 
 
 def check_parameters(notebook: Path, parameters: dict) -> None:

@@ -4,10 +4,12 @@ Takes dotted settings and a `Config`; returns settings, and the files on disk th
 what a notebook would refuse after hours of work on the ones before it; the limits of a value are kept by `config`.
 """
 
+import dataclasses
+import inspect
 import os
 from pathlib import Path
 
-from .config import Config
+from .config import Config, flat
 from .sources.hub import HUB_NAME
 from .taxonomy.resolution import AVILIST, NCBI, check_backbones
 
@@ -41,6 +43,25 @@ def _absolute(key: str, value: str) -> str:
     is_word |= key == "data.photos" and bool(HUB_NAME.fullmatch(value)) and not os.path.exists(value)
     is_path = key in _PATHS or key in _LISTS or (key == "model.pretrained" and os.path.isfile(value))
     return _path(value) if is_path and not is_word else value
+
+
+def listed(config: Config) -> str:
+    """List every setting: its name, its value in a configuration, what it means and its limits."""
+    values, lines = flat(config.to_dict()), []
+    for section in (getattr(config, f.name) for f in dataclasses.fields(config) if f.name != "profile"):
+        for part in (section, *(v for v in vars(section).values() if dataclasses.is_dataclass(v))):
+            lines += ["", (inspect.getdoc(type(part)) or "").partition("\n")[0]]
+            for f in dataclasses.fields(part):
+                if meaning := f.metadata.get("meaning"):
+                    limits, key = f.metadata["limits"], f"{part.section}.{f.name}"
+                    said = " or ".join(word or "none" for word in limits) if isinstance(limits, tuple) else limits
+                    lines.append(f"  {key} = {_as_given(values[key])}\n      {meaning}{f' ({said})' if said else ''}")
+    return "\n".join(lines[1:])
+
+
+def _as_given(value: object) -> str:
+    """Write a value as SET takes it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def _path(value: str) -> str:

@@ -5,17 +5,23 @@ optional extra (``pip install ray``); every machine needs this library and sees 
 """
 
 import itertools
+import os
+import re
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TextIO
 
 from tqdm import tqdm
+from tqdm.auto import tqdm as tqdm_auto
 
 from .errors import InputError
 
 CHUNK = 64  # items a task; one image alone takes less time than sending it
 AHEAD = 4  # tasks a core under way
-SHOWN_AFTER_S = 10
+SHOWN_AFTER_S = 2
+BARS = "BIOCLIP_TEXT_BARS"  # set where bars are to be lines of text
 
 
 def map_threads(function: Callable, items: Iterable, workers: int = 2, ahead: int = 256) -> Iterator:
@@ -69,6 +75,37 @@ def _apply(function: Callable, items: list) -> list:
     return [function(item) for item in items]
 
 
-def progress(what: str, unit: str, n: int, items: Iterable | None = None) -> tqdm:
-    """Return a bar of n units: over items, or to be moved by ``update``."""
-    return tqdm(items, total=n, desc=what, unit=f" {unit}", delay=SHOWN_AFTER_S, mininterval=1)
+def progress(what: str, unit: str, n: int, items: Iterable | None = None, done: int = 0, shown: bool = True) -> tqdm:
+    """Return a bar of n units, `done` of them before: over items, or to be moved by ``update``.
+
+    In JupyterLab it is a widget; under `reproduce`, which shows it in its terminal, and in a script, a line of text.
+    """
+    bar = tqdm if os.environ.get(BARS) else tqdm_auto
+    options = {"delay": SHOWN_AFTER_S, "mininterval": 1, "ncols": 100 if os.environ.get(BARS) else None}
+    return bar(items, total=n, desc=what, unit=f" {unit}", initial=done, disable=not shown, **options)
+
+
+class Line:
+    """One line of a terminal, written over again: what is under way. Elsewhere than in a terminal it says nothing.
+
+    `write` takes the standard error of a kernel, and shows the newest state of its bars after a title.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self.title, self._shown = stream, "", stream.isatty()
+
+    def write(self, text: str) -> None:
+        """Show the newest bar in a text; what is no bar stays in the executed notebook."""
+        bars = [part for part in re.split(r"[\r\n]", text) if "%|" in part or "it/s" in part]
+        if bars:
+            self.show(f"{self.title}, {bars[-1].strip()}")
+
+    def show(self, text: str) -> None:
+        """Write a text over the line."""
+        if self._shown:
+            width = shutil.get_terminal_size().columns - 1
+            self._stream.write("\r" + text[:width].ljust(width) + "\r")
+            self._stream.flush()
+
+    def flush(self) -> None:
+        """Do nothing: each line is written at once."""

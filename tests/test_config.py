@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bioclip_lib import config
-from bioclip_lib.config import PROFILES, load_config, setting_names
+from bioclip_lib.config import PROFILES, flat, load_config, setting_names
 from bioclip_lib.errors import InputError
 from bioclip_lib.run import atomic, open_run, write_json
 
@@ -34,6 +34,29 @@ def test_unknown_profiles_and_settings_are_refused(text):
     if text not in setting_names():
         with pytest.raises(InputError, match="unknown setting"):
             load_config("mini", {text: 1})
+
+
+@pytest.mark.parametrize(
+    ("profile", "changes", "steps", "epochs"),
+    [
+        ("photos", {}, 0, 18.0),
+        ("photos", {"train.steps": "150"}, 150, 0.0),
+        ("photos", {"train.epochs": "2"}, 0, 2.0),
+        ("mini", {"train.epochs": 2}, 0, 2.0),
+        ("mini", {"train.epochs": 2, "train.steps": 0}, 0, 2.0),
+        ("mini", {"train.epochs": 0, "train.steps": 9}, 9, 0.0),
+    ],
+)
+def test_of_steps_and_epochs_the_one_that_is_given_counts(profile, changes, steps, epochs):
+    config = load_config(profile, changes)
+    assert (config.train.steps, config.train.epochs) == (steps, epochs)
+    again = flat(config.to_dict())
+    assert load_config(again.pop("profile"), again) == config  # as a process, or a notebook, is told of it
+
+
+def test_steps_and_epochs_at_once_are_refused():
+    with pytest.raises(InputError, match=r"train\.steps is 9 and train\.epochs 2; give one"):
+        load_config("photos", {"train.steps": 9, "train.epochs": 2})
 
 
 @pytest.mark.parametrize(
@@ -106,7 +129,8 @@ IMPOSSIBLE = [
     ("model.text_width", 129, "is not a multiple of model.text_heads=4"),
     ("model.image_size_px", 50, "is not a multiple of model.patch_size_px=8"),
     ("model.vision_width", 400, "is not a multiple of its head width, 64"),
-    ("train.steps", 0, "give a number from 1"),
+    ("train.steps", -1, "give a number from 0"),
+    ("train.steps", 0, "train.epochs 0; give one of them"),
     ("train.epochs", "nan", "give a number from 0"),
     ("train.batch_size", 10**14, "give a number from 1 to 1e7"),
     ("train.micro_batch_size", -1, "give a number from 0"),

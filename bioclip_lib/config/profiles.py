@@ -32,7 +32,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "model.image_tower": "efficientnet-lite0", "model.image_size_px": 224, "model.embed_dim": 512,
         "train.freeze_image_tower": True,
         "model.text_layers": 1,
-        "train.epochs": 18.0, "train.batch_size": 128, "train.lr": 1e-3, "train.warmup_steps": 20,
+        "train.steps": 0, "train.epochs": 18.0, "train.batch_size": 128, "train.lr": 1e-3, "train.warmup_steps": 20,
         "train.higher_rank_share": 0.5, "train.token_dropout": 0.3,
     },
     # One's own set of about 10^6 images (data.photos), from CLIP's weights, on one GPU with 40 GB or more.
@@ -40,8 +40,8 @@ PROFILES: dict[str, dict[str, Any]] = {
     "small": {
         **_PHOTOGRAPHS_224,
         "model.name": "ViT-B-16", "model.pretrained": "openai",
-        "train.epochs": 30.0, "train.batch_size": 4_096, "train.micro_batch_size": 512, "train.lr": 1e-4,
-        "train.warmup_steps": 500, "train.checkpoint_every_steps": 500, "train.val_every_steps": 250,
+        "train.steps": 0, "train.epochs": 30.0, "train.batch_size": 4_096, "train.micro_batch_size": 512,
+        "train.lr": 1e-4, "train.warmup_steps": 500, "train.checkpoint_every_steps": 500, "train.val_every_steps": 250,
     },
     # The recipe of BioCLIP, as published in its model card, training script and defaults (slurm/train.sh, params.py).
     # Data: TreeOfLife-10M, 10.4 million images (data.photos: its folder). Cost there: 8 A100 with 80 GB on 2 nodes,
@@ -55,7 +55,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         **_PHOTOGRAPHS_224,
         "train.processes": 8,
         "model.name": "ViT-B-16", "model.pretrained": "openai",
-        "train.objective": "clip", "train.epochs": 100.0, "train.batch_size": 32_768,
+        "train.objective": "clip", "train.steps": 0, "train.epochs": 100.0, "train.batch_size": 32_768,
         "train.grad_checkpointing": True, "train.precision": "fp16", "train.lr": 1e-4,
         "train.warmup_steps": 1_000, "train.weight_decay": 0.2, "train.beta1": 0.9, "train.beta2": 0.98,
         "train.eps": 1e-6, "train.crop_area": (0.9, 1.0), "train.mirror": False, "train.text_mixture": "batch",
@@ -69,7 +69,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     "bioclip2": {
         **_PHOTOGRAPHS_224,
         "model.name": "ViT-L-14", "model.pretrained": "laion2b_s32b_b82k",
-        "train.objective": "clip", "train.epochs": 30.0, "train.batch_size": 32 * 2_816,
+        "train.objective": "clip", "train.steps": 0, "train.epochs": 30.0, "train.batch_size": 32 * 2_816,
         "train.replay_batch": 32 * 320, "train.grad_checkpointing": True, "train.precision": "bf16",
         "train.shard": True, "train.lr": 1e-4, "train.warmup_steps": 1_875, "train.crop_area": (0.9, 1.0),
         "train.mirror": False, "train.higher_rank_share": 0.0, "train.checkpoint_every_steps": 500,
@@ -89,7 +89,8 @@ def load_config(profile: str, overrides: dict[str, Any] | None = None) -> Config
     profile : str
         A key of `PROFILES`.
     overrides : dict of str to value, optional
-        Dotted keys, ``{"train.steps": 100}``. A string value is converted to the field's type.
+        Dotted keys, ``{"train.steps": 100}``. A string value is converted to the field's type. Of ``train.steps`` and
+        ``train.epochs`` the one that is given turns off the other.
 
     Returns
     -------
@@ -102,8 +103,8 @@ def load_config(profile: str, overrides: dict[str, Any] | None = None) -> Config
 
     Examples
     --------
-    >>> load_config("smoke", {"train.steps": "7"}).train.steps
-    7
+    >>> load_config("photos", {"train.steps": "7"}).train.steps, load_config("photos").train.epochs
+    (7, 18.0)
     """
     if profile not in PROFILES:
         raise InputError(f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)}")
@@ -112,6 +113,9 @@ def load_config(profile: str, overrides: dict[str, Any] | None = None) -> Config
         if key not in names:
             near = difflib.get_close_matches(key, names, cutoff=0.5) or names
             raise InputError(f"unknown setting {key!r}; you probably meant {', '.join(near)}")
+    lengths = {"train.steps": 0, "train.epochs": 0.0}
+    if len(said := lengths.keys() & (overrides or {}).keys()) == 1:
+        changes |= {key: off for key, off in lengths.items() if key not in said}
     return _replaced(Config(profile=profile), changes)
 
 

@@ -121,9 +121,9 @@ class ModelConfig(Section):
 class TrainConfig(Section):
     """The contrastive recipe."""
 
-    steps: int = setting(250, "batches trained on", "[1, 1e9]")
+    steps: int = setting(250, "batches trained on; 0: epochs say how long", "[0, 1e9]")
     epochs: float = setting(
-        0.0, "if positive, decides the steps; with a frozen tower mirrored images count too", "[0, 1e6]"
+        0.0, "passes over the images, in place of steps; with a frozen tower mirrored images count too", "[0, 1e6]"
     )
     batch_size: int = setting(256, "pairs a step", "[1, 1e7]")
     micro_batch_size: int = setting(0, "pairs encoded at once: same gradient, less memory; 0: all", "[0, 1e7]")
@@ -164,6 +164,11 @@ class TrainConfig(Section):
     seed: int = setting(0, "of the initial weights, and of all that is drawn at a step", _SEEDS)
 
     def _check_together(self) -> None:
+        if (self.steps > 0) == (self.epochs > 0):
+            raise InputError(
+                f"train.steps is {self.steps} and train.epochs {self.epochs:g}; give one of them, above 0; the "
+                "other is then off"
+            )
         n_types, weights = len(self.text_types), self.text_weights
         if not n_types:
             raise InputError(f"train.text_types is empty; choose some of {', '.join(CAPTIONS)}")

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -135,6 +136,10 @@ class SplitImages:
     def image_ids(self) -> list[str]:
         """Return all image ids."""
         return self._ids.to_pylist()
+
+    def number_of(self, image_id: str) -> int:
+        """Return the number of an image, -1 of one that is not of this split."""
+        return pc.index(self._ids, image_id).as_py()
 
     def image_id(self, number: int) -> str:
         """Return the id of an image."""

@@ -12,15 +12,16 @@ import contextlib
 import dataclasses
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from types import FrameType
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
-from tqdm import tqdm
 
 from ..config import Config, TrainConfig
 from ..errors import InputError
@@ -28,6 +29,7 @@ from ..model.load import model_digest
 from ..model.text import compact_vocabulary
 from ..run import Run, atomic
 from ..shards.captions import CUT_AFTER
+from ..workers import progress as show_progress
 from .adapt import compiled, low_rank
 from .batches import Pairs, TrainData
 from .checkpoints import delete_checkpoints, read_checkpoint, write_checkpoint
@@ -38,6 +40,7 @@ from .trainer import Trainer
 
 # settings with the same gradient, but for rounding; and with the same weights
 _SPEED_SETTINGS = ("micro_batch_size", "grad_checkpointing", "compile", "processes", "shard")
+CHECKPOINT_EVERY_S = 60
 _PACE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "val_every_steps", "decode_workers")
 
 
@@ -82,7 +85,7 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
     InputError
         If the data do not fit the configuration, a checkpoint belongs to other settings, the processes do not share a
         batch evenly or lose each other, the loss or its gradient is not finite (``tables/bad_batch.csv`` then holds
-        the batch), too many images in shards cannot be read, or SIGTERM asks to stop: after a checkpoint.
+        the batch), too many images in shards cannot be read, or SIGTERM or Stop asks to end: after a checkpoint.
 
     Warns
     -----
@@ -131,23 +134,29 @@ def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and 
 
 
 class StopRequest:
-    """Within the context SIGTERM, as of a scheduler's time limit, does not end the process but sets `made`."""
+    """Within the context SIGTERM, as of a scheduler's time limit, or Stop does not end the process but sets `made`.
+
+    A second Stop ends it at once.
+    """
+
+    _NAMES: ClassVar = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Stop"}
 
     def __init__(self) -> None:
-        self.made = False
+        self.made, self.by = False, "another process"
 
     def __enter__(self) -> "StopRequest":
-        self._in_main = threading.current_thread() is threading.main_thread()  # Python takes signals there alone
-        if self._in_main:
-            self._before = signal.signal(signal.SIGTERM, self._note)
+        in_main = threading.current_thread() is threading.main_thread()  # Python takes signals there alone
+        self._before = {number: signal.signal(number, self._note) for number in (self._NAMES if in_main else ())}
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._in_main:
-            signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
+        for number, handler in self._before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.made = True
+        if self.made and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.made, self.by = True, self._NAMES[number]
 
 
 def _load_newest(trainer: Trainer, run: Run, settings: dict) -> None:
@@ -161,28 +170,44 @@ def _run_steps(
 ) -> None:
     """Do the steps that are left, with checkpoints; obey a request to stop."""
     cfg, first = trainer.cfg, world().rank == 0
-    with tqdm(
-        total=cfg.steps,
-        initial=trainer.step,
-        desc="train",
-        unit="step",
-        mininterval=0.5,
-        disable=not (progress and first),
-    ) as bar:
+    due = SaveDue()
+    with show_progress("training", "steps", cfg.steps, done=trainer.step, shown=progress and first) as bar:
         while trainer.step < cfg.steps:
             row, stopping = trainer.train_step(run.tables / "bad_batch.csv", stop.made)
-            bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['images_per_s']:.0f} images/s", refresh=False)
+            bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['images_per_s']:,.0f} images/s", refresh=False)
             bar.update()
             if first and on_step is not None:
                 on_step(dict(row))
             done = trainer.step == cfg.steps
-            if stopping or done or trainer.step % cfg.checkpoint_every_steps == 0:
-                _save(trainer, settings, run)
+            if stopping or done or trainer.step % cfg.checkpoint_every_steps == 0 or due.now():
+                with due:
+                    _save(trainer, settings, run)
             if stopping and not done:
                 raise InputError(
-                    f"stopped after step {trainer.step} of {cfg.steps}, as SIGTERM asked; resume with fit(..., "
-                    f"resume=True), or run 03_training again: {run.checkpoints} holds the state"
+                    f"stopped after step {trainer.step} of {cfg.steps}, as {stop.by} asked; run 03_training again, or "
+                    f"fit(..., resume=True), to go on from there: {run.checkpoints} holds the state"
                 )
+
+
+class SaveDue:
+    """Tells when a checkpoint is due by the clock, so that a slow training loses no more than a minute or so.
+
+    Where writing one takes long, 20 times as long lies between two. Several processes go by the number of steps alone.
+    """
+
+    def __init__(self) -> None:
+        self._at, self._write_s = time.monotonic(), 0.0
+
+    def now(self) -> bool:
+        """Tell whether a checkpoint is due."""
+        return world().size == 1 and time.monotonic() - self._at >= max(CHECKPOINT_EVERY_S, 20 * self._write_s)
+
+    def __enter__(self) -> None:
+        self._begun = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._at = time.monotonic()
+        self._write_s = self._at - self._begun
 
 
 def _save(trainer: Trainer, settings: dict, run: Run) -> None:

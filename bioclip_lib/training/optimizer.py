@@ -30,7 +30,7 @@ def with_steps(config: Config, n_images: int) -> Config:
     if config.train.epochs <= 0:
         return config
     steps = max(1, round(config.train.epochs * n_images / min(config.train.batch_size, max(1, n_images))))
-    return dataclasses.replace(config, train=dataclasses.replace(config.train, steps=steps))
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, steps=steps, epochs=0.0))
 
 
 def learning_rate(step: int, cfg: TrainConfig) -> float:

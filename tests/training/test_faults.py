@@ -6,13 +6,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from bioclip_lib.errors import InputError
 from bioclip_lib.model.load import model_digest
+from bioclip_lib.training import loop
 from bioclip_lib.training.checkpoints import list_checkpoints, write_checkpoint
+from bioclip_lib.training.loop import StopRequest
 from bioclip_lib.training.trainer import Trainer
 from tests.training.test_loop import tiny_config, tiny_images, train_tiny
 
@@ -93,27 +96,55 @@ def test_sigterm_checkpoints_and_says_how_to_go_on(tmp_path):
     _, said = process.communicate(timeout=60)
     step = int(list_checkpoints(tmp_path / "checkpoints")[-1].stem[5:])
     assert process.returncode == 1 and 2 <= step < 200
-    assert said.startswith(f"stopped after step {step} of 200, as SIGTERM asked; resume with fit(..., resume=True)")
+    assert said.startswith(f"stopped after step {step} of 200, as SIGTERM asked; run 03_training again, or fit(")
     assert said.count("\n") == 1
 
 
-def test_sigterm_stops_between_checkpoints_and_is_then_taken_as_before(tmp_path):
+@pytest.mark.parametrize(("asks", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Stop")])
+def test_a_request_to_stop_saves_and_is_then_taken_as_before(tmp_path, asks, name):
     config, step = tiny_config(checkpoint_every_steps=100), Trainer.train_step
 
     def asked(self, *args):
         if self.step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), asks)
         return step(self, *args)
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(asks)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "train_step", asked)
-        with pytest.raises(InputError, match=r"stopped after step [34] of 6"):
+        with pytest.raises(InputError, match=rf"stopped after step [34] of 6, as {name} asked"):
             train_tiny(tmp_path / "cut", config)
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(asks) is before
     resumed, log = train_tiny(tmp_path / "cut", config, resume=True)
     whole, _ = train_tiny(tmp_path / "whole", config)
     assert len(log) == 6 and model_digest(resumed) == model_digest(whole)
+
+
+def test_a_second_stop_ends_at_once():
+    with StopRequest() as stop, pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.made
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_checkpoint_is_due_a_minute_after_the_last_and_later_where_writing_takes_long(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    due = loop.SaveDue()
+    for clock.now, is_due in ((59.0, False), (60.0, True)):
+        assert due.now() == is_due
+    with due:
+        clock.now = 70.0  # 10 s to write
+    for clock.now, is_due in ((130.0, False), (269.0, False), (270.0, True)):
+        assert due.now() == is_due
+
+
+def test_a_checkpoint_that_is_due_is_written(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(loop.SaveDue, "now", lambda self: True)
+    monkeypatch.setattr(loop, "write_checkpoint", lambda folder, step, *_: saved.append(step))
+    train_tiny(tmp_path, tiny_config(checkpoint_every_steps=100))
+    assert saved == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")

@@ -448,7 +448,7 @@ def test_epochs_and_seeds_differ():
 
 
 def test_the_recipe_in_steps_and_rates_by_hand():
-    config = tiny_config(epochs=2.0, batch_size=100)
+    config = tiny_config(steps=0, epochs=2.0, batch_size=100)
     assert [with_steps(config, n).train.steps for n in (1_000, 40, 1)] == [20, 2, 2]  # a small set is one batch
     assert with_steps(tiny_config(), 1_000) == tiny_config()
     cfg = TrainConfig(steps=100, warmup_steps=10, lr=1.0)

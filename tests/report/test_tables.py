@@ -8,6 +8,8 @@ from PIL import Image
 from bioclip_lib import figures, report
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import metrics
+from bioclip_lib.report import readme
+from bioclip_lib.report.__main__ import main
 from bioclip_lib.run import Run
 
 KEYS = {"run": "mini", "profile": "mini", "notebook": "04", "seeds": 1, "seconds": np.nan}
@@ -81,38 +83,38 @@ def test_the_table_is_that_of_the_file(tmp_path):
 
 
 def test_the_readme_keeps_everything_else(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(f"# Tïtle\n\n{report.BEGIN}\nold\n| x |\n{report.END}\n\nafter\n", encoding="utf-8")
-    report.update_readme(readme, TABLE)
-    once = readme.read_bytes()
-    assert once.decode() == f"# Tïtle\n\n{report.BEGIN}\n{TABLE}\n{report.END}\n\nafter\n"
-    report.update_readme(readme, TABLE)
-    assert readme.read_bytes() == once
-    assert list(tmp_path.iterdir()) == [readme]
+    page = tmp_path / "README.md"
+    page.write_text(f"# Tïtle\n\n{readme.BEGIN}\nold\n| x |\n{readme.END}\n\nafter\n", encoding="utf-8")
+    readme.update_readme(page, TABLE)
+    once = page.read_bytes()
+    assert once.decode() == f"# Tïtle\n\n{readme.BEGIN}\n{TABLE}\n{readme.END}\n\nafter\n"
+    readme.update_readme(page, TABLE)
+    assert page.read_bytes() == once
+    assert list(tmp_path.iterdir()) == [page]
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "no markers\n",
-        report.BEGIN,
-        report.END,
-        f"{report.END}\n{report.BEGIN}\n",
-        f"{report.BEGIN}\n{report.BEGIN}\n{report.END}\n",
-        f"{report.BEGIN}\n{report.END}\n{report.END}\n",
+        readme.BEGIN,
+        readme.END,
+        f"{readme.END}\n{readme.BEGIN}\n",
+        f"{readme.BEGIN}\n{readme.BEGIN}\n{readme.END}\n",
+        f"{readme.BEGIN}\n{readme.END}\n{readme.END}\n",
     ],
 )
 def test_a_readme_without_its_markers_is_left_alone(tmp_path, text):
-    readme = tmp_path / "README.md"
-    readme.write_text(text)
+    page = tmp_path / "README.md"
+    page.write_text(text)
     with pytest.raises(InputError, match="once each"):
-        report.update_readme(readme, TABLE)
-    assert readme.read_text() == text
+        readme.update_readme(page, TABLE)
+    assert page.read_text() == text
 
 
 def test_a_missing_readme_is_named(tmp_path):
     with pytest.raises(InputError, match="README"):
-        report.update_readme(tmp_path / "README.md", TABLE)
+        readme.update_readme(tmp_path / "README.md", TABLE)
 
 
 # Export
@@ -126,11 +128,11 @@ def noise(path, size):
 
 def test_a_large_png_is_made_to_fit_and_a_small_one_is_not_touched(tmp_path):
     small = noise(tmp_path / "small.png", (50, 40))
-    report.shrink_png(tmp_path / "small.png", tmp_path / "a.png")
+    readme.shrink_png(tmp_path / "small.png", tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes() == small
     noise(tmp_path / "large.png", (900, 600))
     for limit in (300_000, 100_000):
-        report.shrink_png(tmp_path / "large.png", tmp_path / "b.png", limit)
+        readme.shrink_png(tmp_path / "large.png", tmp_path / "b.png", limit)
         assert (tmp_path / "b.png").stat().st_size <= limit
         with Image.open(tmp_path / "b.png") as image:
             assert image.width / image.height == pytest.approx(1.5, abs=0.01) and image.width > 250
@@ -138,9 +140,9 @@ def test_a_large_png_is_made_to_fit_and_a_small_one_is_not_touched(tmp_path):
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "REPOSITORY", tmp_path)
-    monkeypatch.setattr(report, "RESULTS_CSV", tmp_path / "data" / "results.csv")
-    (tmp_path / "README.md").write_text(f"{report.BEGIN}\n{report.END}\n")
+    monkeypatch.setattr(readme, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(readme, "RESULTS_CSV", tmp_path / "data" / "results.csv")
+    (tmp_path / "README.md").write_text(f"{readme.BEGIN}\n{readme.END}\n")
     return tmp_path
 
 
@@ -152,12 +154,12 @@ def test_a_run_is_exported_whole(repository):
     big = noise(run.figures / "zero_shot.png", (900, 600))
     (run.figures / "zero_shot.pdf").write_bytes(b"%PDF")
     (run.figures / "zero_shot.json").write_text('{"figure": "zero_shot", "inputs": {"a.csv": "0"}, "notebook": "04"}')
-    assert report.main(["--run", str(run.root)]) == 0
+    assert main([str(run.root), "--readme"]) == 0
     assert TABLE in (repository / "README.md").read_text()
     assert (repository / "data" / "results.csv").read_bytes() == run.metrics_csv.read_bytes()
     copied = {path.name: path for path in (repository / "figures").iterdir()}
     assert set(copied) == {"contact_sheet.png", "zero_shot.png", "zero_shot.pdf", "zero_shot.json"}
-    assert copied["contact_sheet.png"].stat().st_size <= report.MAX_TRACKED_BYTES
+    assert copied["contact_sheet.png"].stat().st_size <= readme.MAX_TRACKED_BYTES
     assert copied["zero_shot.png"].read_bytes() == big  # not tracked, so not shrunk
     index = report.figure_index(run)
     assert index[["figure", "notebook", "inputs"]].values.tolist() == [["zero_shot", "04", "a.csv"]]
@@ -167,6 +169,6 @@ def test_a_run_without_metrics_is_an_error_and_nothing_is_copied(repository, cap
     run = Run(repository / "runs" / "mini")
     run.figures.mkdir(parents=True)
     noise(run.figures / "overview.png", (9, 9))
-    assert report.main(["--run", str(run.root)]) == 2
+    assert main([str(run.root), "--readme"]) == 2
     assert "run the notebooks" in capsys.readouterr().err
     assert not (repository / "figures").exists() and not (repository / "data").exists()

@@ -1,29 +1,13 @@
-"""The report: the results table, the index of figures, and what the README shows of a named run.
+"""Result tables in Markdown, the index of figures, and what is shown where a table is empty."""
 
-``python -m bioclip_lib.report --run runs/mini`` copies a run's figures to ``figures/``, its numbers to
-``data/results.csv``, and writes the table into README.md. Computes no result.
-"""
-
-import argparse
 import json
-import shutil
-import sys
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from IPython.display import Markdown
-from PIL import Image
 
-from .errors import InputError
-from .evaluation import metrics
-from .figures.style import MODEL_COLOURS, in_order, task_label
-from .run import REPOSITORY, Run, atomic
-
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-RESULTS_CSV = REPOSITORY / "data" / "results.csv"
-README_FIGURES = ("contact_sheet", "overview", "umap_trained")  # tracked: only these
-MAX_TRACKED_BYTES = 300_000
+from ..errors import InputError
+from ..figures.style import MODEL_COLOURS, in_order, task_label
+from ..run import Run
 
 
 def results_table(results: pd.DataFrame) -> str:
@@ -105,68 +89,3 @@ def figure_index(run: Run) -> pd.DataFrame:
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(run.figures.glob("*.json"))]
     table = pd.DataFrame(rows, columns=["figure", "notebook", "inputs", "git_commit", "made"])
     return table.assign(inputs=table["inputs"].map(lambda inputs: ", ".join(inputs)))
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write text atomically, with a final newline."""
-    with atomic(path) as tmp:
-        tmp.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
-
-
-def update_readme(readme: str | Path, table: str) -> None:
-    """Put the table between the markers of a README; InputError if they are missing."""
-    try:
-        text = Path(readme).read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"{readme} cannot be read ({error.strerror}); the results go into an existing README"
-        ) from None
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise InputError(f"{readme} needs the lines {BEGIN} and {END}, once each, in this order")
-    before, _, rest = text.partition(BEGIN)
-    write_text(readme, f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}")
-
-
-def export_run(run: Run) -> None:
-    """Copy a run's figures and numbers to where the README shows them, and write its table; all of it or nothing."""
-    results = metrics.read_metrics(run.metrics_csv)
-    update_readme(REPOSITORY / "README.md", results_table(results))
-    for path in sorted(path for path in run.figures.glob("*") if path.suffix in (".pdf", ".png", ".json")):
-        with atomic(REPOSITORY / "figures" / path.name) as tmp:
-            if path.suffix == ".png" and path.stem in README_FIGURES:
-                shrink_png(path, tmp)
-            else:
-                shutil.copyfile(path, tmp)
-    with atomic(RESULTS_CSV) as tmp:
-        shutil.copyfile(run.metrics_csv, tmp)
-
-
-def shrink_png(source: str | Path, target: str | Path, max_bytes: int = MAX_TRACKED_BYTES) -> None:
-    """Copy a PNG; one that is too large for the repository with 256 colours, and smaller until it fits."""
-    shutil.copyfile(source, target)
-    with Image.open(source) as image:
-        pixels = image.convert("RGB")
-    for scale in np.arange(1, 0.1, -0.1):
-        if Path(target).stat().st_size <= max_bytes:
-            return
-        size = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))
-        smaller = pixels.resize(size, Image.Resampling.LANCZOS).quantize(256, dither=Image.Dither.NONE)
-        smaller.save(target, format="PNG", optimize=True)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; return its exit status."""
-    parser = argparse.ArgumentParser("python -m bioclip_lib.report", description="Export a run's figures and numbers.")
-    parser.add_argument("--run", default=str(REPOSITORY / "runs" / "mini"), help="run directory (default: runs/mini)")
-    args = parser.parse_args(argv)
-    try:
-        export_run(Run(args.run))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"figures/, data/results.csv and README.md now show {args.run}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

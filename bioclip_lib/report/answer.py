@@ -1,0 +1,196 @@
+"""What a run shows, read from its tables: verdicts in words, confused species, names and files that were left aside.
+
+Takes tables; returns tables whose sentences are computed: above chance, or not shown to be. Asks no model.
+"""
+
+import csv
+import io
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from ..catalog import usable
+from ..evaluation import compare_few_shot
+
+ALPHA = 0.05
+_VERDICT = ["dataset", "question", "found", "chance", "verdict", "shown", "n"]
+_QUESTIONS = {
+    "zero_shot/seen": "New photographs of species it was trained on",
+    "zero_shot/unseen": "Species it never saw, by their names alone",
+    "zero_shot": "A published set, by names alone",
+}
+_STATUS = {"unresolved": "not understood", "ambiguous": "means several taxa"}
+
+
+def verdicts(results: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
+    """Say what the run's own model can do, a row a question: ``found``, ``chance``, ``verdict`` and ``shown`` (a bool).
+
+    `results` are the rows of metrics.csv; `queries` the answers to few-shot questions, for what training adds.
+    """
+    own = results[results["model"] == "trained"]
+    rows = []
+    for dataset, group in own.groupby("dataset"):
+        accuracy = group[group["metric"] == "macro_top1"].set_index("task")
+        few_shot = sorted((task for task in accuracy.index if _is_main_few_shot(task)), key=lambda t: int(t[9:]))
+        for task in [*(task for task in _QUESTIONS if task in accuracy.index), *few_shot]:
+            rows.append((dataset, _question(task), *_beside_chance(accuracy.loc[task])))
+        rows += [(dataset, *row) for row in _tree_rows(group[group["task"].str.startswith("hierarchy/")])]
+    rows += _training_rows(queries)
+    return pd.DataFrame(rows, columns=_VERDICT)
+
+
+def _is_main_few_shot(task: str) -> bool:
+    return task.startswith("few_shot/") and task[9:].isdigit()
+
+
+def _question(task: str) -> str:
+    """Put a task in words."""
+    n_shots = task.rpartition("/")[2]
+    shots = "One labelled photograph" if n_shots == "1" else f"{n_shots} labelled photographs"
+    return _QUESTIONS.get(task, f"{shots} a species, seen or not")
+
+
+def _beside_chance(row: pd.Series) -> tuple:
+    """Say whether an accuracy is above chance."""
+    found = f"{_percent(row)} named right"
+    if row["ci_low"] > row["chance"]:
+        verdict = "above chance"
+    elif row["ci_high"] < row["chance"]:
+        verdict = "below chance: worse than guessing"
+    else:
+        verdict = "not shown to be above chance"
+    return (
+        found,
+        f"{100 * row['chance']:.1f} %",
+        verdict,
+        row["ci_low"] > row["chance"],
+        f"{int(row['n']):,} photographs",
+    )
+
+
+def _percent(row: pd.Series) -> str:
+    value, low, high = (f"{100 * row[name]:.0f}" for name in ("value", "ci_low", "ci_high"))
+    return f"{value} % ({low} to {high})"
+
+
+def _tree_rows(rows: pd.DataFrame) -> list[tuple]:
+    """Say how deep the embedding is shown to follow the tree of life: at all, inside kingdoms, inside orders."""
+    said = []
+    for task, group in rows.groupby("task"):
+        values = group.set_index("metric")
+        if "spearman" not in values.index or "p_value" not in values.index:
+            continue
+        rho = values.loc["spearman"]
+        found = f"rank correlation {rho['value']:.2f} ({rho['ci_low']:.2f} to {rho['ci_high']:.2f})"
+        tests = [("p_value_in_orders", "inside orders too"), ("p_value_in_kingdoms", "inside kingdoms, not orders")]
+        tests.append(("p_value", "no deeper than kingdoms"))
+        p_values = {name: float(values.loc[name, "value"]) for name, _ in tests if name in values.index}
+        depth = next((words for name, words in tests if p_values.get(name, 1) <= ALPHA), "")
+        question = f"Relatives lie close to each other ({task.partition('/')[2]} species)"
+        verdict = f"shown, {depth} (p {p_values['p_value']:.2g} for any structure)" if depth else "not shown"
+        said.append((question, found, "0", verdict, bool(depth), f"{int(rho['n'])} species"))
+    return said
+
+
+def _training_rows(queries: pd.DataFrame) -> list[tuple]:
+    """Say what training adds to the tower it started from, with the most shots."""
+    asked = queries[(queries["part"] == "all") & queries["model"].isin(["trained", "frozen"])]
+    asked = asked[(asked["method"] == "simple_shot") & (asked["k"] == asked["k"].max())]
+    if asked["model"].nunique() < 2:
+        return []
+    rows = []
+    for row in compare_few_shot(asked, "model", "trained").to_dict("records"):
+        points = " to ".join(f"{100 * row[name]:+.1f}" for name in ("ci_low", "ci_high"))
+        shown = row["p_holm"] <= ALPHA
+        verdict = f"{'shown' if shown else 'not shown'} (p {row['p_holm']:.2g})"
+        found = f"{100 * row['value']:+.1f} points ({points}) beside the pretrained tower, {row['k']} shots"
+        rows.append((row["dataset"], "Training helps", found, "0", verdict, shown, f"{row['n']:,} photographs"))
+    return rows
+
+
+def headline(table: pd.DataFrame) -> list[str]:
+    """Return the verdicts as sentences, as the page and the terminal begin with them."""
+    one = table["dataset"].nunique() < 2
+    rows = table.to_dict("records")
+    return [("" if one else f"{r['dataset']}: ") + f"{r['question']}: {r['found']}; {r['verdict']}." for r in rows]
+
+
+def confused_pairs(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Count the pairs of species taken for each other: ``part, one, other, n, n_one, n_other`` (their images).
+
+    The most frequent first, species that were trained on before those that were not.
+    """
+    wrong = predictions[predictions["class_key"] != predictions["predicted"]]
+    pairs = pd.DataFrame(np.sort(wrong[["class_key", "predicted"]].to_numpy(str), axis=1), columns=["one", "other"])
+    counts = pairs.assign(part=wrong["part"].to_numpy()).value_counts(sort=False).rename("n").reset_index()
+    n_images = predictions["class_key"].value_counts()
+    for side in ("one", "other"):
+        counts[f"n_{side}"] = counts[side].map(n_images).fillna(0).astype(int)
+    order = ["part", "n", "one", "other"]
+    return counts.sort_values(order, ascending=[True, False, True, True], ignore_index=True)
+
+
+def species_scores(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Score each species: ``part, class_key, right, n, value, ci_low, ci_high`` (Wilson), the best first."""
+    right = predictions["class_key"] == predictions["predicted"]
+    counts = right.groupby([predictions["part"], predictions["class_key"]]).agg(right="sum", n="size").reset_index()
+    counts["value"] = counts["right"] / counts["n"]
+    found = [binomtest(*row).proportion_ci(method="wilson") for row in counts[["right", "n"]].to_numpy().tolist()]
+    counts = counts.assign(ci_low=[interval.low for interval in found], ci_high=[interval.high for interval in found])
+    return counts.sort_values(["value", "ci_low", "class_key"], ascending=[False, False, True], ignore_index=True)
+
+
+def names_to_settle(names: pd.DataFrame, catalog: pd.DataFrame) -> pd.DataFrame:
+    """List the names that stop before the species, those with most photographs first.
+
+    Columns ``class_name, photographs, read_as, rank, why, understood, alternatives`` and ``line``, of classes.csv.
+    """
+    n_images = catalog["verbatim_name"].value_counts()
+    partial = names[(names["rank"] != "species") & (names["verbatim_name"] != "")]
+    status = partial["name_status"].map(_STATUS).fillna("")
+    table = pd.DataFrame({"class_name": partial["verbatim_name"], "read_as": partial["scientific_name"]})
+    table["photographs"] = partial["verbatim_name"].map(n_images).fillna(0).astype(int)
+    why = partial["reason"].where(partial["reason"] != "", "named no deeper")
+    table["why"] = (status + ": ").where(status != "", "") + why
+    table = table.assign(rank=partial["rank"], understood=status == "", alternatives=partial["alternatives"])
+    table["line"] = [_csv_line(name) for name in table["class_name"]]
+    order = ["understood", "photographs", "class_name"]
+    return table.drop_duplicates("class_name").sort_values(order, ascending=[True, False, True], ignore_index=True)
+
+
+def _csv_line(name: str) -> str:
+    """Return the line of classes.csv for a name, to be completed."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow([name, "", ""])
+    return buffer.getvalue()
+
+
+def names_in_words(names: pd.DataFrame, catalog: pd.DataFrame) -> str:
+    """Say how many names were understood, and how many photographs are under the others."""
+    unsettled = names_to_settle(names, catalog)
+    lost = unsettled[~unsettled["understood"]]
+    n, n_partial = names["verbatim_name"].replace("", pd.NA).nunique(), int(unsettled["understood"].sum())
+    said = f"{n - len(unsettled):,} of {n:,} names understood as species"
+    said += f", {n_partial:,} as a genus or higher" if n_partial else ""
+    if len(lost):
+        said += f"; {len(lost):,} not understood, with {int(lost['photographs'].sum()):,} photographs"
+    return said
+
+
+def dropped_files(catalog: pd.DataFrame) -> pd.DataFrame:
+    """List the photographs that were left out, file by file: ``source, file, name, reason``."""
+    rows = catalog.loc[~usable(catalog), ["source", "source_id", "verbatim_name", "excluded"]]
+    file_of = catalog.set_index("image_id")["source_id"]
+    reason = rows["excluded"].str.replace(r"\w{16}$", lambda found: file_of.get(found[0], found[0]), regex=True)
+    named = rows.assign(excluded=reason)
+    return named.set_axis(["source", "file", "name", "reason"], axis=1).sort_values(
+        ["reason", "file"], ignore_index=True
+    )
+
+
+def few_images(catalog: pd.DataFrame, least: int = 10) -> pd.DataFrame:
+    """List the species with fewer than `least` photographs to train on: ``class_key, n``, the fewest first."""
+    trained = catalog[usable(catalog) & (catalog["split"] == "train")]
+    counts = trained["class_key"].value_counts().rename("n").rename_axis("class_key").reset_index()
+    return counts[counts["n"] < least].sort_values(["n", "class_key"], ignore_index=True)

@@ -1,0 +1,173 @@
+"""The answer page of a run: ``index.html``, one file that opens by double click, without a network or a script.
+
+Takes a finished run; writes the page and the tables behind it. Every name on it is escaped by its template.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+from PIL import Image
+
+from ..catalog import read_catalog, usable
+from ..errors import InputError
+from ..evaluation import read_metrics
+from ..files.images import ImageError
+from ..model.features import read_features
+from ..run import Run, atomic
+from ..shards.read import SplitImages, decode_jpeg, read_index
+from . import answer
+from .labels import MAX_IMAGES, suspicious_labels
+
+N_PHOTOS = 6  # named right, and as many named wrong
+_THUMBNAIL_PX = 128
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+)
+
+
+def write_page(run: Run) -> list[str]:
+    """Write what a run shows as ``index.html``; return what it says in a few lines, for a terminal.
+
+    The tables behind it are written too, each in ``tables/``: verdicts, confused, species, suspicious, names_to_settle,
+    dropped_files (CSV); and ``classes.csv`` in the run, a template for the names that stop before their species.
+
+    Raises
+    ------
+    InputError
+        If the run has no catalog or no scores.
+    """
+    found, shown = _write(run)
+    lines = [*answer.headline(found["verdicts"]), f"{shown['names']}."]
+    if len(found["suspicious"]):
+        lines.append(f"{len(found['suspicious'])} photographs look mislabelled.")
+    return [*lines, f"open {run.root / 'index.html'}"]
+
+
+def show_answer(run: Run) -> HTML:
+    """Write the answer page, as `write_page`, and return its body for a notebook to show."""
+    return HTML(_write(run)[1]["body"])
+
+
+def _write(run: Run) -> tuple[dict[str, pd.DataFrame], dict]:
+    """Write tables and page; return the tables, and what else the page shows."""
+    table = _read(run.catalog, read_catalog)
+    found, shown = found_tables(run, table), _shown(run, table)
+    for name, rows in found.items():
+        with atomic(run.tables / f"{name}.csv") as tmp:
+            rows.to_csv(tmp, index=False)
+    lines = found["names_to_settle"][["class_name"]].assign(scientific_name="", common_name="")
+    with atomic(run.root / "classes.csv") as tmp:
+        lines.to_csv(tmp, index=False)
+    shown["body"] = _TEMPLATES.get_template("answer.html.j2").render(found | shown)
+    with atomic(run.root / "index.html") as tmp:
+        tmp.write_text(_TEMPLATES.get_template("page.html.j2").render(shown), encoding="utf-8")
+    return found, shown
+
+
+def found_tables(run: Run, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the tables of the page by their names."""
+    results, names = _read(run.metrics_csv, read_metrics), _read(run.tables / "names.csv")
+    predictions = _read(run.tables / "zero_shot_predictions.csv")
+    predictions = predictions[predictions["model"] == "trained"]
+    queries = _read(run.tables / "few_shot_queries.parquet", pd.read_parquet)
+    return {
+        "verdicts": answer.verdicts(results, queries),
+        "confused": answer.confused_pairs(predictions),
+        "species": answer.species_scores(predictions),
+        "suspicious": suspicious(run, table),
+        "names_to_settle": answer.names_to_settle(names, table),
+        "dropped_files": answer.dropped_files(table),
+    }
+
+
+def suspicious(run: Run, table: pd.DataFrame) -> pd.DataFrame:
+    """List the photographs that look mislabelled, of `suspicious_labels`, with their files; of many a seeded part.
+
+    Features are those of the pretrained tower, of all images, where the run has them; else those of the trained model,
+    of images that it was not trained on.
+    """
+    paths = sorted(run.embeddings.glob("trunk_*.parquet")) or sorted(run.embeddings.glob("trained.parquet"))
+    parts = [read_features(path)[:2] for path in paths]
+    image_ids = [image_id for ids, _ in parts for image_id in ids]
+    rows = table.set_index("image_id").reindex(image_ids)
+    kept = np.flatnonzero((rows["excluded"] == "").to_numpy())
+    if len(kept) > MAX_IMAGES:
+        kept = np.sort(np.random.default_rng(0).choice(kept, MAX_IMAGES, replace=False))
+    rows = rows.iloc[kept]
+    features = np.concatenate([values for _, values in parts])[kept] if parts else np.zeros((0, 1))
+    found = suspicious_labels(features, rows["class_key"].to_numpy(str), rows["group"].to_numpy(str))
+    image, like = (rows.iloc[found[name].to_numpy(int)] for name in ("row", "neighbour"))
+    said = {"image_id": image.index, "file": image["source_id"].to_numpy(), "label": image["class_key"].to_numpy()}
+    said |= {"suggested": found["suggested"], "own": found["own"].round(3), "other": found["other"].round(3)}
+    return pd.DataFrame(said | {"like": like.index, "like_file": like["source_id"].to_numpy()})
+
+
+def _shown(run: Run, table: pd.DataFrame) -> dict:
+    """Return what the templates need beside the tables."""
+    kept, predictions = table[usable(table)], _read(run.tables / "zero_shot_predictions.csv")
+    predictions = predictions[predictions["model"] == "trained"]
+    conflicts = _read(run.tables / "near_conflicts.csv").merge(table, on=["source", "source_id", "class_key"])
+    config = json.loads(run.config_json.read_text(encoding="utf-8"))
+    file_of = table.set_index("image_id")["source_id"]
+    return {
+        "run": run,
+        "photos": config["data"]["photos"],
+        "source": config["data"]["source"],
+        "n_images": len(table),
+        "n_classes": kept["class_key"].nunique(),
+        "names": answer.names_in_words(_read(run.tables / "names.csv"), table),
+        "drawn": {hit: _drawn(predictions, hit == "right") for hit in ("right", "wrong")},
+        "conflicts": [rows for _, rows in conflicts.groupby("group_x", sort=False)],
+        "few": answer.few_images(table),
+        "picture": _pictures(run),
+        "file_of": file_of.get,
+        "example": kept.sort_values("image_id").drop_duplicates("class_key").set_index("class_key")["image_id"].get,
+        "notebooks": sorted(run.notebooks.glob("[0-9]*.ipynb")),
+    }
+
+
+def _read(path: Path, read: Callable | None = None) -> pd.DataFrame:
+    """Read one of the run's tables, the text of a CSV as it is."""
+    if not path.is_file():
+        raise InputError(f"{path} is missing; the answer page needs a finished run: run its notebooks first")
+    return read(path) if read else pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _drawn(predictions: pd.DataFrame, right: bool) -> pd.DataFrame:
+    """Draw some of the photographs that are named right, or wrong: of species that were trained on, if there are."""
+    rows = predictions[(predictions["class_key"] == predictions["predicted"]) == right]
+    rows = rows.sample(frac=1, random_state=0).sort_values("part", kind="stable")  # seen before unseen
+    return pd.concat([rows.drop_duplicates(["part", "class_key"]), rows]).drop_duplicates("image_id")[:N_PHOTOS]
+
+
+def _pictures(run: Run) -> Callable[[str], str]:
+    """Return a function from an image id to an address that holds a small picture; '' where the shards have none."""
+    try:
+        splits = [SplitImages(run.shards, split) for split in dict.fromkeys(read_index(run.shards)["split"])]
+    except InputError:  # moved away: the page goes without pictures
+        splits = []
+
+    def picture(image_id: str) -> str:
+        for images in splits:
+            if (number := images.number_of(image_id)) >= 0:
+                try:
+                    return _address(images.read(number))
+                except ImageError:
+                    return ""
+        return ""
+
+    return picture
+
+
+def _address(jpeg: bytes) -> str:
+    """Return a small picture as a ``data:`` address."""
+    buffer = io.BytesIO()
+    Image.fromarray(decode_jpeg(jpeg, _THUMBNAIL_PX)).save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

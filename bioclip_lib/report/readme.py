@@ -1,0 +1,64 @@
+"""What the README shows of a named run: its results table and its figures."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..errors import InputError
+from ..evaluation import metrics
+from ..run import REPOSITORY, Run, atomic
+from .tables import results_table
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+RESULTS_CSV = REPOSITORY / "data" / "results.csv"
+README_FIGURES = ("contact_sheet", "overview", "umap_trained")  # tracked: only these
+MAX_TRACKED_BYTES = 300_000
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write text atomically, with a final newline."""
+    with atomic(path) as tmp:
+        tmp.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+
+
+def update_readme(readme: str | Path, table: str) -> None:
+    """Put the table between the markers of a README; InputError if they are missing."""
+    try:
+        text = Path(readme).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{readme} cannot be read ({error.strerror}); the results go into an existing README"
+        ) from None
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise InputError(f"{readme} needs the lines {BEGIN} and {END}, once each, in this order")
+    before, _, rest = text.partition(BEGIN)
+    write_text(readme, f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}")
+
+
+def export_run(run: Run) -> None:
+    """Copy a run's figures and numbers to where the README shows them, and write its table; all of it or nothing."""
+    results = metrics.read_metrics(run.metrics_csv)
+    update_readme(REPOSITORY / "README.md", results_table(results))
+    for path in sorted(path for path in run.figures.glob("*") if path.suffix in (".pdf", ".png", ".json")):
+        with atomic(REPOSITORY / "figures" / path.name) as tmp:
+            if path.suffix == ".png" and path.stem in README_FIGURES:
+                shrink_png(path, tmp)
+            else:
+                shutil.copyfile(path, tmp)
+    with atomic(RESULTS_CSV) as tmp:
+        shutil.copyfile(run.metrics_csv, tmp)
+
+
+def shrink_png(source: str | Path, target: str | Path, max_bytes: int = MAX_TRACKED_BYTES) -> None:
+    """Copy a PNG; one that is too large for the repository with 256 colours, and smaller until it fits."""
+    shutil.copyfile(source, target)
+    with Image.open(source) as image:
+        pixels = image.convert("RGB")
+    for scale in np.arange(1, 0.1, -0.1):
+        if Path(target).stat().st_size <= max_bytes:
+            return
+        size = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))
+        smaller = pixels.resize(size, Image.Resampling.LANCZOS).quantize(256, dither=Image.Dither.NONE)
+        smaller.save(target, format="PNG", optimize=True)

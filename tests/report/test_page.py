@@ -1,0 +1,157 @@
+"""The answer page: what it says is computed by hand here, names are harmless, and a browser shows a planted label."""
+
+import html
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bioclip_lib import RANKS, catalog, report, shards
+from bioclip_lib.config import ShardConfig, load_config
+from bioclip_lib.errors import InputError
+from bioclip_lib.evaluation import append_metrics
+from bioclip_lib.model.features import write_features
+from bioclip_lib.report import answer
+from bioclip_lib.run import file_sha256, open_run
+from tests.report.test_tables import row
+
+CLASSES = ["Acer rubrum", "Parus ater", "Parus major", "<b>moss</b> & ü \n" + "x" * 300]
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, write_image):
+    """A finished run of four classes with ten images each, made by hand: image 3 of the first class is planted."""
+    folder = tmp_path_factory.mktemp("page")
+    run = open_run(folder / "run <i>1</i>", load_config("photos", {"data.photos": str(folder)}))
+    rows = []
+    for i, name in enumerate(CLASSES):
+        for j in range(10):
+            path = write_image(folder / "images" / f"{i}_{j}.jpg", seed=10 * i + j)
+            rows.append({"image_id": f"{10 * i + j:016x}", "source_id": f"{name[:40]}/{j}.jpg", "location": str(path)})
+            split = "heldout_species" if i == 2 else "test" if j < 5 else "train"
+            rows[-1] |= {"verbatim_name": name, "class_key": name, "split": split}
+    table = pd.DataFrame(rows).reindex(columns=catalog.table.COLUMNS, fill_value="").assign(source="set")
+    table["excluded"] = np.where(table["image_id"] == f"{9:016x}", f"near duplicate of {8:016x}", "")
+    table.loc[table["excluded"] != "", "split"] = ""
+    table = table.assign(width=40, height=30, sha256=table["location"].map(file_sha256), name_status="accepted")
+    catalog.write_catalog(table, run.catalog)
+    shards.write_shards(table, run.shards, ShardConfig(image_size_px=30))
+    write_tables(run, table)
+    write_embeddings(run, table)
+    return run
+
+
+def write_tables(run, table):
+    """Write what notebooks 01 to 05 leave."""
+    run.tables.mkdir()
+    names = pd.DataFrame({"verbatim_name": CLASSES, "scientific_name": [*CLASSES[:3], ""]}).assign(alternatives="")
+    names["rank"], names["name_status"] = ["species"] * 3 + [""], ["accepted"] * 3 + ["unresolved"]
+    names.assign(reason=["", "", "", "no taxon has this name"]).to_csv(run.tables / "names.csv", index=False)
+    asked = table[table["split"].isin(["test", "heldout_species"])]
+    part = asked["split"].map({"test": "seen", "heldout_species": "unseen"})
+    called = asked["class_key"].where(asked["image_id"] != f"{0:016x}", "Parus ater")
+    predictions = asked[["image_id", "class_key"]].assign(model="trained", dataset="set", part=part, predicted=called)
+    predictions.assign(confidence=0.5).to_csv(run.tables / "zero_shot_predictions.csv", index=False)
+    pd.DataFrame(columns=["group", "source", "source_id", "class_key"]).to_csv(
+        run.tables / "near_conflicts.csv", index=False
+    )
+    queries = predictions.assign(method="simple_shot", part="all", k=1, fold=0, correct=True)
+    queries.to_parquet(run.tables / "few_shot_queries.parquet")
+    scores = [("zero_shot/seen", 0.93, 0.7, 0.99), ("zero_shot/unseen", 0.3, 0.1, 0.6), ("few_shot/1", 0.9, 0.8, 0.95)]
+    rows = [row("set", "trained", task, "macro_top1", *found, n=15, chance=0.25) for task, *found in scores]
+    rows += [
+        row("set", "trained", "zero_shot/seen", "top1", 0.9, 0.8, 0.95),
+        row("set", "pixels", "few_shot/1", "top1", 0, 0, 1),
+    ]
+    append_metrics(run.metrics_csv, pd.DataFrame(rows))
+
+
+def write_embeddings(run, table):
+    """Write features of clusters, in which image 3 of the first class lies among the third."""
+    rng, kept = np.random.default_rng(0), table[table["excluded"] == ""]
+    of = kept["class_key"].map(CLASSES.index).to_numpy()
+    of = np.where(kept["image_id"] == f"{3:016x}", 2, of)
+    values = rng.normal(size=(4, 32))[of] + 0.2 * rng.normal(size=(len(kept), 32))
+    write_features(run.embeddings / "trunk_test.parquet", list(kept["image_id"]), values, "a", "b")
+
+
+def test_the_page_says_what_was_found(run):
+    lines = report.write_page(run)
+    assert lines[:3] == [
+        "New photographs of species it was trained on: 93 % (70 to 99) named right; above chance.",
+        "Species it never saw, by their names alone: 30 % (10 to 60) named right; not shown to be above chance.",
+        "One labelled photograph a species, seen or not: 90 % (80 to 95) named right; above chance.",
+    ]
+    assert lines[3] == "3 of 4 names understood as species; 1 not understood, with 10 photographs."
+    page = (run.root / "index.html").read_text(encoding="utf-8")
+    assert page.count('<figure class="pair suspicious">') == 1 and "<b>1</b> of 10 photographs" in page
+    assert pd.read_csv(run.tables / "dropped_files.csv").loc[0, "reason"] == "near duplicate of Acer rubrum/8.jpg"
+    suspicious = pd.read_csv(run.tables / "suspicious.csv")
+    assert suspicious[["file", "label", "suggested"]].values.tolist() == [
+        ["Acer rubrum/3.jpg", "Acer rubrum", "Parus major"]
+    ]
+    assert pd.read_csv(run.root / "classes.csv")["class_name"].tolist() == [CLASSES[3]]
+
+
+def test_names_are_harmless_and_nothing_is_loaded(run):
+    body = report.show_answer(run).data
+    assert "<b>moss" not in body and html.escape("<b>moss</b> & ü") in body and "run &lt;i&gt;1" in body
+    assert not re.search(r"<script|src=\"(?!data:image/jpeg;base64,)|https?:|@import|url\(", body)
+
+
+def test_a_run_without_shards_has_a_page_without_pictures(run):
+    away = run.shards.rename(run.root / "away")
+    try:
+        report.write_page(run)
+        assert "no picture" in (run.root / "index.html").read_text(encoding="utf-8")
+    finally:
+        away.rename(run.shards)
+
+
+def test_an_unfinished_run_is_refused(tmp_path):
+    run = open_run(tmp_path / "a", load_config("smoke"))
+    with pytest.raises(InputError, match="finished run: run its notebooks"):
+        report.write_page(run)
+
+
+def test_a_browser_shows_the_planted_label_with_its_picture(run):
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}")
+    report.write_page(run)
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page, asked = browser.new_page(), []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((run.root / "index.html").as_uri())
+        found = page.locator("figure.suspicious")
+        assert "labelled Acer rubrum, looks like Parus major" in found.inner_text().replace("\n", " ")
+        assert found.locator("img").evaluate_all("images => images.every(i => i.naturalWidth == 128)")
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        browser.close()
+    assert [url for url in asked if not url.startswith("data:")] == [(run.root / "index.html").as_uri()]
+
+
+def test_verdicts_beside_chance_and_in_the_tree_by_hand():
+    rows = [row("a", "trained", "zero_shot/seen", "macro_top1", 0.1, 0.05, 0.2, chance=0.3)]
+    tests = [("spearman", 0.5, 0.3, 0.7), ("p_value", 0.01, 0, 0), ("p_value_in_kingdoms", 0.2, 0, 0)]
+    rows += [row("a", "trained", "hierarchy/seen", metric, *found, n=9) for metric, *found in tests]
+    queries = pd.DataFrame(columns=["part", "model", "method", "k"])
+    found = answer.verdicts(pd.DataFrame(rows), queries)
+    assert found["verdict"].tolist() == [
+        "below chance: worse than guessing",
+        "shown, no deeper than kingdoms (p 0.01 for any structure)",
+    ]
+    assert found["shown"].tolist() == [False, True]
+
+
+def test_names_without_a_species_make_a_line_to_complete():
+    names = pd.DataFrame({"verbatim_name": ["a,b", "c"], "rank": ["", "genus"], "scientific_name": ["", "Acer"]})
+    names = names.assign(name_status=["ambiguous", "accepted"], reason=["x", ""], alternatives="")
+    table = pd.DataFrame({"verbatim_name": ["c", "c", "a,b"], **dict.fromkeys(RANKS, "")})
+    found = answer.names_to_settle(names, table)
+    assert found["line"].tolist() == ['"a,b",,', "c,,"] and found["photographs"].tolist() == [1, 2]
+    assert found["why"].tolist() == ["means several taxa: x", "named no deeper"]
