@@ -58,6 +58,12 @@ def test_every_notebook_is_executed_and_nothing_half_written_is_left(smoke):
             assert not [o for o in outputs if o.output_type == "error"], path
             noise = "".join(o.text for o in outputs if o.output_type == "stream" and o.name == "stderr")
             assert "Warning" not in noise, f"{path.name}: {noise}"
+            assert not noise or noise.count("\n") < 5, f"{path.name}: more than one line a bar: {noise[:500]}"
+
+
+def test_the_run_ends_with_its_answer(smoke):
+    page = (smoke.root / "index.html").read_text(encoding="utf-8")
+    assert "New photographs of species it was trained on" in page and page.count("data:image/jpeg") > 12
 
 
 def test_the_results_are_whole(smoke):
@@ -253,6 +259,7 @@ def test_a_notebook_that_fails_is_kept_and_the_next_call_goes_on_from_it(tmp_pat
     metrics.append_metrics(run.metrics_csv, metrics_row())
     cells = [parameters, nbformat.v4.new_code_cell("2")]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), notebooks / "01_b.ipynb")
+    monkeypatch.setattr(reproduce.report, "write_page", lambda run: ["open the page"])  # there is no catalog
     assert reproduce.main(arguments) == 0
     assert "[1/2] 00_a: up to date" in capsys.readouterr().out
 

@@ -32,6 +32,8 @@ def verdicts(results: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for dataset, group in own.groupby("dataset"):
         accuracy = group[group["metric"] == "macro_top1"].set_index("task")
+        if accuracy.empty:  # a control, of which no name is asked
+            continue
         few_shot = sorted((task for task in accuracy.index if _is_main_few_shot(task)), key=lambda t: int(t[9:]))
         for task in [*(task for task in _QUESTIONS if task in accuracy.index), *few_shot]:
             rows.append((dataset, _question(task), *_beside_chance(accuracy.loc[task])))

@@ -25,49 +25,51 @@ def suspicious_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarr
     -------
     DataFrame
         A row an image whose `N_NEAREST` nearest images of another class are closer, in the mean, than those of its own;
-        the most suspicious first: ``row`` (of the image), ``suggested`` (the class), ``own`` and ``other`` (the mean
-        cosines), ``neighbour`` (row of the nearest image of the suggested class).
+        ``row`` (of the image), ``suggested`` (the class), ``own`` and ``other`` (the mean cosines), ``neighbour`` (row
+        of the nearest image of the suggested class), ``clear``: it is as close to that class as the mean of its
+        members, and farther from its own than theirs (the rule of confident learning, Northcutt et al. 2021). The clear
+        ones first, then by the difference.
 
     Notes
     -----
     An image that is alone in its class cannot be judged and is left out. Cosines are of centred features, in their 128
-    main components. Of leaves40 with 5 % of the labels dealt anew, 95 % of as many first rows are such labels.
+    main components. Of leaves40 with 5 % of its labels (40) dealt anew, all of these were listed and 62 % clear; of the
+    clear ones 96 % were such labels. Where features tell classes apart poorly, most rows are hard cases.
     """
     codes, names = pd.factorize(labels)
     by_class = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes))
     values = _unit_rows(features)
-    parts = [np.zeros((5, 0))]
+    parts = [np.zeros((4, 0))]
     for start in range(0, len(values), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(values)))
         near = values[block] @ values.T  # (b, d) @ (d, n) -> (b, n)
         near[(groups[block, None] == groups[None, :]) & (groups[block] != "")[:, None]] = -np.inf
         near[np.arange(len(block)), block] = -np.inf
-        parts.append(_judged(near[:, by_class], block, codes, by_class, ends))
-    row, suggested, own, other, neighbour = np.concatenate(parts, axis=1)
-    order = np.argsort(own - other, kind="stable")
-    table = {"row": row.astype(int), "suggested": names[suggested.astype(int)], "own": own, "other": other}
-    return pd.DataFrame(table | {"neighbour": neighbour.astype(int)}).iloc[order].reset_index(drop=True)
+        parts.append(_compared(near[:, by_class], codes[block], ends))
+    own, suggested, other, neighbour = np.concatenate(parts, axis=1)
+    suggested, neighbour = suggested.astype(int), by_class[neighbour.astype(int)]
+    usual = pd.Series(np.where(np.isfinite(own), own, np.nan)).groupby(codes).mean().to_numpy()
+    row = np.flatnonzero(np.isfinite(own) & (other > own))
+    clear = (other >= usual[suggested]) & (own < usual[codes])
+    table = {"row": row, "suggested": names[suggested[row]], "own": own[row], "other": other[row]}
+    found = pd.DataFrame(table | {"neighbour": neighbour[row], "clear": clear[row]})
+    order = np.lexsort((found["own"] - found["other"], ~found["clear"]))
+    return found.iloc[order].reset_index(drop=True)
 
 
-def _judged(
-    near: np.ndarray, block: np.ndarray, codes: np.ndarray, by_class: np.ndarray, ends: np.ndarray
-) -> np.ndarray:
-    """Return row, class, own and other cosine, and neighbour of the images of a block that another class is closer to.
+def _compared(near: np.ndarray, codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return of each image its cosine to its own class, the closest other class, that cosine, and its nearest there.
 
-    `near` are cosines (b, n), columns sorted by class, which ends at `ends`; -inf is no evidence.
+    `near` are cosines (b, n), columns sorted by class, which ends at `ends`; -inf is no evidence. The last is a column.
     """
     means = np.stack([_mean_of_nearest(part) for part in np.split(near, ends[:-1], axis=1)], axis=1)  # (b, C)
-    images = np.arange(len(block))
-    own = means[images, codes[block]].copy()
-    means[images, codes[block]] = -np.inf
+    images, starts = np.arange(len(codes)), np.concatenate([[0], ends])
+    own = means[images, codes].copy()
+    means[images, codes] = -np.inf
     suggested = means.argmax(axis=1)
-    other = means[images, suggested]
-    doubtful = np.flatnonzero(np.isfinite(own) & (other > own))
-    starts = np.concatenate([[0], ends])
-    classes = suggested[doubtful]
-    nearest = [starts[c] + near[i, starts[c] : ends[c]].argmax() for i, c in zip(doubtful, classes, strict=True)]
-    return np.stack([block[doubtful], classes, own[doubtful], other[doubtful], by_class[np.array(nearest, int)]])
+    nearest = [starts[c] + near[i, starts[c] : ends[c]].argmax() for i, c in enumerate(suggested)]
+    return np.stack([own, suggested, means[images, suggested], nearest])
 
 
 def _mean_of_nearest(cosines: np.ndarray) -> np.ndarray:

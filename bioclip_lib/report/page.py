@@ -25,6 +25,7 @@ from ..shards.read import SplitImages, decode_jpeg, read_index
 from . import answer
 from .labels import MAX_IMAGES, suspicious_labels
 
+TOLD_APART = 0.8  # share of the photographs; features that do worse find hard cases, not wrong labels
 N_PHOTOS = 6  # named right, and as many named wrong
 _THUMBNAIL_PX = 128
 _TEMPLATES = jinja2.Environment(
@@ -45,8 +46,9 @@ def write_page(run: Run) -> list[str]:
     """
     found, shown = _write(run)
     lines = [*answer.headline(found["verdicts"]), f"{shown['names']}."]
-    if len(found["suspicious"]):
-        lines.append(f"{len(found['suspicious'])} photographs look mislabelled.")
+    n_clear = int(found["suspicious"]["clear"].sum())
+    if n_clear and shown["told_apart"] >= TOLD_APART:
+        lines.append(f"{n_clear} photographs look mislabelled.")
     return [*lines, f"open {run.root / 'index.html'}"]
 
 
@@ -59,6 +61,8 @@ def _write(run: Run) -> tuple[dict[str, pd.DataFrame], dict]:
     """Write tables and page; return the tables, and what else the page shows."""
     table = _read(run.catalog, read_catalog)
     found, shown = found_tables(run, table), _shown(run, table)
+    found["suspicious"], n_judged = suspicious(run, table)
+    shown["told_apart"] = 1 - len(found["suspicious"]) / max(1, n_judged)
     for name, rows in found.items():
         with atomic(run.tables / f"{name}.csv") as tmp:
             rows.to_csv(tmp, index=False)
@@ -81,14 +85,13 @@ def found_tables(run: Run, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "verdicts": answer.verdicts(results, queries),
         "confused": answer.confused_pairs(predictions),
         "species": answer.species_scores(predictions),
-        "suspicious": suspicious(run, table),
         "names_to_settle": answer.names_to_settle(names, table),
         "dropped_files": answer.dropped_files(table),
     }
 
 
-def suspicious(run: Run, table: pd.DataFrame) -> pd.DataFrame:
-    """List the photographs that look mislabelled, of `suspicious_labels`, with their files; of many a seeded part.
+def suspicious(run: Run, table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """List the photographs that look mislabelled, with their files; return how many were judged, too: a seeded part.
 
     Features are those of the pretrained tower, of all images, where the run has them; else those of the trained model,
     of images that it was not trained on.
@@ -106,7 +109,8 @@ def suspicious(run: Run, table: pd.DataFrame) -> pd.DataFrame:
     image, like = (rows.iloc[found[name].to_numpy(int)] for name in ("row", "neighbour"))
     said = {"image_id": image.index, "file": image["source_id"].to_numpy(), "label": image["class_key"].to_numpy()}
     said |= {"suggested": found["suggested"], "own": found["own"].round(3), "other": found["other"].round(3)}
-    return pd.DataFrame(said | {"like": like.index, "like_file": like["source_id"].to_numpy()})
+    said |= {"clear": found["clear"], "like": like.index, "like_file": like["source_id"].to_numpy()}
+    return pd.DataFrame(said), len(kept)
 
 
 def _shown(run: Run, table: pd.DataFrame) -> dict:
@@ -118,6 +122,7 @@ def _shown(run: Run, table: pd.DataFrame) -> dict:
     file_of = table.set_index("image_id")["source_id"]
     return {
         "run": run,
+        "TOLD_APART": TOLD_APART,
         "photos": config["data"]["photos"],
         "source": config["data"]["source"],
         "n_images": len(table),

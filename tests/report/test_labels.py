@@ -22,6 +22,15 @@ def test_planted_labels_are_found_with_their_true_class_and_nothing_else():
     assert sorted(found["row"]) == [0, 13, 50]
     assert found.set_index("row")["suggested"].to_dict() == {row: labels[row] for row in (0, 13, 50)}
     assert all(given[found["neighbour"]] == found["suggested"]) and (found["other"] > found["own"]).all()
+    assert found["clear"].tolist() == [True, True, False]
+
+
+def test_clear_ones_come_before_those_that_are_far_from_every_class():
+    features, labels, groups = clusters()
+    features[0], labels[0] = features[1:12].mean(axis=0), "class 5"
+    features[13] = 0.5 * features[13] + 0.51 * features[30]  # between two classes, typical of neither
+    found = suspicious_labels(features, labels, groups)
+    assert found[["row", "clear"]].values.tolist() == [[0, True], [13, False]]
 
 
 def test_right_labels_are_not_suspicious():

@@ -137,6 +137,7 @@ def test_a_browser_shows_the_planted_label_with_its_picture(run):
 
 def test_verdicts_beside_chance_and_in_the_tree_by_hand():
     rows = [row("a", "trained", "zero_shot/seen", "macro_top1", 0.1, 0.05, 0.2, chance=0.3)]
+    rows += [row("a control", "trained", "hierarchy/seen", "spearman", 0.1, 0, 0.2)]
     tests = [("spearman", 0.5, 0.3, 0.7), ("p_value", 0.01, 0, 0), ("p_value_in_kingdoms", 0.2, 0, 0)]
     rows += [row("a", "trained", "hierarchy/seen", metric, *found, n=9) for metric, *found in tests]
     queries = pd.DataFrame(columns=["part", "model", "method", "k"])
