@@ -1,6 +1,7 @@
 """Name photographs from the command line: ``python -m bioclip_lib.identify new/ --run runs/photos --out names.csv``."""
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rank", default="species", help="of the choices: a rank, label or group (default: species)")
     parser.add_argument("--k", type=int, default=5, help="choices a photograph (default: 5)")
     parser.add_argument("--floor", type=float, help=f"probability that the answer must reach (default: {FLOOR})")
+    parser.add_argument("--coverage", type=float, default=0.9, help="of a run: share of right answers (default: 0.9)")
     parser.add_argument("--batch-size", type=int, default=64, help="photographs embedded at once (default: 64)")
     parser.add_argument("--out", default="names.csv", help="a .csv, .parquet or .json (default: names.csv)")
     args = parser.parse_args(argv)
@@ -51,9 +53,12 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     """Name the photographs, write the table and say what came out."""
     photos = list_photos(args.photos)
-    model, labels = load_run(args.run) if args.run else (load_model(args.model), None)
-    labels = _labels(args, model, labels)
-    trust = Trust() if args.floor is None else Trust(floor=args.floor)
+    run = load_run(args.run) if args.run else None
+    model = run.model if run else load_model(args.model)
+    labels = _labels(args, model, run and run.labels)
+    trust = run.trust(args.coverage) if run and not args.labels else Trust()
+    if args.floor is not None:
+        trust = dataclasses.replace(trust, floor=args.floor)
     table = write_answers(args.out, photos, labels, model, args.rank, args.k, trust, args.batch_size)
     print(_summary(table, args.out))
     return 0

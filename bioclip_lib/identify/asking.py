@@ -32,12 +32,13 @@ _PART = 1_000  # photographs
 class Trust:
     """How sure a model must be: ``temperature`` divides its logits, an answer has at least ``floor`` as probability.
 
-    ``said`` tells where they come from.
+    ``said`` tells where they come from; below ``known_from`` the highest logit is that of an unknown taxon.
     """
 
     temperature: float = 1.0
     floor: float = FLOOR
     said: str = "not calibrated"
+    known_from: float = float("-inf")
 
 
 def identify(
@@ -71,9 +72,10 @@ def identify(
     Returns
     -------
     DataFrame
-        One row a photograph, in order: ``file_name, problem`` ('' where it was read), and the columns of
-        `naming.answers`. The probability of a taxon is the sum over the candidates in it; ``taxon`` is the deepest
-        along one lineage that clears the floor, '' where not even a kingdom does.
+        One row a photograph, in order: ``file_name, problem`` ('' where it was read), ``unknown`` ("yes" where it looks
+        like none of the candidates), and the columns of `naming.answers`. The probability of a taxon is the sum over
+        the candidates in it; ``taxon`` is the deepest along one lineage that clears the floor, '' where not even a
+        kingdom does.
 
     Raises
     ------
@@ -109,6 +111,7 @@ def _answered(
         table = pd.DataFrame({"file_name": names, "problem": problems})
         features = features if len(features) else np.zeros((0, labels.weights.shape[1]), np.float32)
         found = answers(name_features(features, labels, scale, rank, k), labels, trust.floor)
+        found.insert(0, "unknown", np.where(found["max_logit"] < trust.known_from, "yes", ""))
         found.index = table.index[table["problem"] == ""]
         found = found.reindex(table.index)
         texts = [column for column in found if not column.startswith(("score", "max_logit"))]

@@ -134,7 +134,7 @@ def answers(naming: Naming, labels: LabelSet, floor: float = FLOOR) -> pd.DataFr
     table.loc[none] = ""
     table.insert(2, "score", np.where(none, np.nan, naming.trust[each, depth]))
     table["max_logit"] = naming.max_logit
+    called = labels.called(naming.choices.ravel(), naming.rank).to_numpy().reshape(naming.choices.shape)
     for place in range(naming.choices.shape[1]):
-        table[f"choice_{place + 1}"] = labels.called(naming.choices[:, place], naming.rank)
-        table[f"score_{place + 1}"] = naming.scores[:, place]
+        table[f"choice_{place + 1}"], table[f"score_{place + 1}"] = called[:, place], naming.scores[:, place]
     return table

@@ -1,27 +1,112 @@
-"""What a run knows: its model, the classes that it was trained on, and how far its probabilities can be trusted."""
+"""What a run knows: its model, the classes that it was trained on, and how far its probabilities can be trusted.
+
+The temperature and the floor come from the run's validation images, which no training has seen. Features of whole
+splits are computed once and kept in the run.
+"""
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from ..catalog.splits import TRAINING, class_rows, usable
 from ..catalog.table import read_catalog
 from ..config import Config, flat, load_config
 from ..errors import InputError
-from ..evaluation.contestants import can_name
-from ..model.load import LoadedModel, load_model
+from ..evaluation.contestants import can_name, project_trunk
+from ..model import encode_images
+from ..model.features import cached_features, digest_of_model, feature_digests, load_split, trunk_table
+from ..model.load import LoadedModel, load_model, preprocess_digest
 from ..run import Run
+from ..shards.read import read_image_ids, read_index
+from .asking import Trust
+from .calibrate import conformal_floor, fit_temperature, places, wrong_up_to
 from .candidates import labels_of_catalog
 from .labels import LabelSet
+from .naming import FLOOR, name_features
+from .tree import LABEL
+from .unknown import KNOWN_PASS
 
 
-def config_of(run: Run) -> Config:
-    """Return the configuration that a run was started with."""
-    if not run.config_json.is_file():
-        raise InputError(f"{run.root} is no run; start it with 01_dataset_construction")
-    settings = flat(json.loads(run.config_json.read_text(encoding="utf-8")))
-    return load_config(settings.pop("profile"), settings)
+class Split(NamedTuple):
+    """Images of a split: their rows of the catalog (``class_key``, ranks and so on) and features (n, D)."""
+
+    rows: pd.DataFrame
+    features: np.ndarray
+
+    @property
+    def classes(self) -> np.ndarray:
+        """The class of each image."""
+        return self.rows["class_key"].to_numpy()
+
+
+class TrainedRun:
+    """A trained run as a namer: ``model``, ``labels`` (the classes it was trained on), ``scale``, features by split."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.run, self._splits = Run(root), {}
+        if not self.run.config_json.is_file():
+            raise InputError(f"{self.run.root} is no run; start it with 01_dataset_construction")
+        settings = flat(json.loads(self.run.config_json.read_text(encoding="utf-8")))
+        self.config: Config = load_config(settings.pop("profile"), settings)
+        if not can_name(self.config, "trained"):
+            raise InputError(
+                f"the model of {self.run.root} was trained without texts and cannot name by them; train with a "
+                "contrastive objective"
+            )
+        self.catalog = read_catalog(self.run.catalog)
+        self.model: LoadedModel = load_model(f"run:{self.run.root}")
+        self.scale = self.model.model.logit_scale.exp().item()
+        config = self.config.evaluate
+        classes = known_classes(self.catalog)
+        self.labels: LabelSet = labels_of_catalog(classes, self.model, config.text_type, config.templates)
+
+    @property
+    def precision(self) -> str:
+        """The precision of image features: what was trained on a frozen trunk is asked of the same."""
+        return "fp32" if self.config.train.freeze_image_tower else self.config.evaluate.precision
+
+    def split(self, name: str) -> Split:
+        """Return the images of a split, none where the run has no such one."""
+        if name not in self._splits:
+            self._splits[name] = self._embedded(name)
+        return self._splits[name]
+
+    def _embedded(self, name: str) -> Split:
+        """Compute the features of a split, or read them."""
+        rows = self.catalog.set_index("image_id")
+        if name not in set(read_index(self.run.shards)["split"]):
+            return Split(rows.iloc[:0], np.zeros((0, self.labels.weights.shape[1]), np.float32))
+        ids, clip = read_image_ids(self.run.shards, name), self.model.model
+
+        def compute() -> np.ndarray:
+            if self.config.train.freeze_image_tower:
+                return project_trunk(clip, trunk_table(self.run, clip, [name]).values)
+            pixels = load_split(self.run, clip, name)
+            return encode_images(clip, pixels, batch_size=self.config.evaluate.batch_size, precision=self.precision)
+
+        preprocessing = preprocess_digest(clip, self.precision)
+        digests = feature_digests(self.run, [name], digest_of_model(clip), preprocessing)
+        path = self.run.embeddings / f"identify_{name}.parquet"
+        return Split(rows.loc[ids], cached_features(path, ids, digests, compute))
+
+    def trust(self, coverage: float = 0.9) -> Trust:
+        """Calibrate on the validation images: at least `coverage` of the answers are right, over known species.
+
+        The floor is never below `naming.FLOOR`, as species that the run has never seen come on top.
+        """
+        val = self.split("val")
+        candidates = pd.Index(self.labels.names[LABEL]).get_indexer(val.classes)
+        if not len(val.rows) or (candidates < 0).any():
+            return Trust()
+        temperature = fit_temperature(val.features, candidates, self.labels, self.scale)
+        found = name_features(val.features, self.labels, self.scale / temperature)
+        floor = conformal_floor(wrong_up_to(found, self.labels, places(val.rows, self.labels)), coverage)
+        said = f"{coverage:.0%} right of {len(val.rows)} validation images of {len(set(val.classes))} classes"
+        known_from = float(np.quantile(found.max_logit, 1 - KNOWN_PASS))
+        return Trust(temperature, max(FLOOR, floor), said, known_from)
 
 
 def known_classes(table: pd.DataFrame) -> pd.DataFrame:
@@ -30,26 +115,22 @@ def known_classes(table: pd.DataFrame) -> pd.DataFrame:
     return class_rows(table).loc[sorted(set(kept["class_key"]))]
 
 
-def load_run(root: str | Path) -> tuple[LoadedModel, LabelSet]:
-    """Load the model of a run, and its trained classes as candidates.
+def load_run(root: str | Path) -> TrainedRun:
+    """Load a trained run as a namer.
 
     Parameters
     ----------
     root : str or Path
         The folder of a run that was trained.
 
+    Returns
+    -------
+    TrainedRun
+        With ``model``, ``labels``, ``split(name)`` and ``trust(coverage)``.
+
     Raises
     ------
     InputError
         If there is no run or no model, or it was trained without texts.
     """
-    run = Run(root)
-    config = config_of(run)
-    if not can_name(config, "trained"):
-        raise InputError(
-            f"the model of {run.root} was trained without texts and cannot name by them; train with a contrastive "
-            "objective"
-        )
-    model = load_model(f"run:{run.root}")
-    classes = known_classes(read_catalog(run.catalog))
-    return model, labels_of_catalog(classes, model, config.evaluate.text_type, config.evaluate.templates)
+    return TrainedRun(root)

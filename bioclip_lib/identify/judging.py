@@ -1,0 +1,113 @@
+"""Answers beside the truth: how often they are right and how deep they go, by which rule, and over how many draws."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from .. import RANKS
+from ..evaluation.tasks import with_interval
+from .calibrate import UNKNOWN, conformal_floor, wrong_up_to
+from .labels import LabelSet
+from .naming import Naming, name_features, trusted_depth
+
+N_STEPS = 50
+
+
+def judge(naming: Naming, labels: LabelSet, truth: np.ndarray, floor: float) -> pd.DataFrame:
+    """Tell of each image how deep it is answered (``depth``, 0 to 7 ranks), and whether it is ``right``; no answer is.
+
+    `truth` (n, 7) are `calibrate.places`; a rank that is not known of an image makes no answer wrong.
+    """
+    depth = trusted_depth(naming, labels, floor)
+    answer, own = naming.lineage[np.arange(len(depth)), depth], truth[np.arange(len(depth)), depth]
+    return pd.DataFrame({"depth": depth + 1, "right": (depth < 0) | (own == answer) | (own == UNKNOWN)})
+
+
+def winners_of_ranks(features: np.ndarray, labels: LabelSet, scale: float) -> tuple[Naming, np.ndarray]:
+    """Take the likeliest taxon of each rank by itself: in place of a lineage, and down to where it is none, (n, 7)."""
+    found = [name_features(features, labels, scale, rank, k=1) for rank in RANKS]
+    taxa, trust = (np.concatenate([getattr(each, what) for each in found], axis=1) for what in ("choices", "scores"))
+    apart = np.zeros(taxa.shape, dtype=bool)
+    for depth in range(1, len(RANKS)):
+        apart[:, depth] = labels.tree.above[depth][taxa[:, depth]] != taxa[:, depth - 1]
+    return found[-1]._replace(lineage=taxa, trust=trust), np.logical_or.accumulate(apart, axis=1)
+
+
+def compare_rules(
+    features: np.ndarray,
+    taxa: tuple[np.ndarray, np.ndarray],
+    labels: LabelSet,
+    scale: float,
+    floors: Mapping[str, float],
+) -> pd.DataFrame:
+    """Compare floors, and one lineage with the winner of each rank.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, D)
+    taxa : pair of arrays
+        `calibrate.places` of the images, (n, 7), and their classes, (n,).
+    labels : LabelSet
+    scale : float
+    floors : mapping of a rule's name to its floor
+
+    Returns
+    -------
+    DataFrame
+        ``rule, taxa, floor, value, ci_low, ci_high`` (the share of right answers, with its interval for another set of
+        classes), ``macro`` (the mean over classes), ``depth`` (mean number of ranks), ``species`` (share answered to
+        species), ``broken`` (share of answers whose taxa do not contain each other), ``n``.
+    """
+    truth, classes = taxa
+    winners, apart = winners_of_ranks(features, labels, scale)
+    namings = {"one lineage": name_features(features, labels, scale), "winner of each rank": winners}
+    rows = []
+    for name, floor in floors.items():
+        for kind, naming in namings.items():
+            found = judge(naming, labels, truth, floor)
+            deepest = found["depth"].to_numpy() - 1
+            broken = apart[np.arange(len(apart)), deepest] & (deepest >= 0) & (kind != "one lineage")
+            row = {"rule": name, "taxa": kind, "floor": floor, **with_interval(found["right"].to_numpy(float), classes)}
+            row |= {"macro": found.groupby(classes)["right"].mean().mean(), "depth": found["depth"].mean()}
+            rows.append({**row, "species": (found["depth"] == 7).mean(), "broken": broken.mean(), "n": len(found)})
+    return pd.DataFrame(rows)
+
+
+def coverage_over_draws(
+    naming: Naming, labels: LabelSet, taxa: tuple[np.ndarray, np.ndarray], coverages=(0.8, 0.9, 0.95), seeds=range(5)
+) -> pd.DataFrame:
+    """Part known images at random into halves, calibrate on one and count right answers in the other.
+
+    Returns
+    -------
+    DataFrame
+        ``coverage, of`` ("images", or "classes": the floor for the mean over classes), ``seed, floor, right`` (over
+        what it is for), ``depth``.
+    """
+    truth, classes = taxa
+    scores, rows = wrong_up_to(naming, labels, truth), []
+    for seed in seeds:
+        order = np.random.default_rng(seed).permutation(len(scores))
+        fit, rest = order[: len(order) // 2], order[len(order) // 2 :]
+        for coverage in coverages:
+            for of in ("images", "classes"):
+                floor = conformal_floor(scores[fit], coverage, classes[fit] if of == "classes" else None)
+                found = judge(naming, labels, truth, floor).iloc[rest]
+                right = found["right"] if of == "images" else found.groupby(classes[rest])["right"].mean()
+                row = {"coverage": coverage, "of": of, "seed": seed, "floor": floor, "right": right.mean()}
+                rows.append({**row, "depth": found["depth"].mean()})
+    return pd.DataFrame(rows)
+
+
+def risk_by_floor(naming: Naming, labels: LabelSet, truth: np.ndarray) -> pd.DataFrame:
+    """Trace what a floor costs: ``floor, rank``, the share ``answered`` to that rank or deeper, and their ``risk``."""
+    rows = []
+    for floor in np.linspace(0, 1, N_STEPS + 1):
+        depth = trusted_depth(naming, labels, floor)
+        for d, rank in enumerate(RANKS):
+            answered = depth >= d
+            wrong = (truth[:, d] != UNKNOWN) & (truth[:, d] != naming.lineage[:, d])
+            risk = wrong[answered].mean() if answered.any() else np.nan
+            rows.append({"floor": floor, "rank": rank, "answered": answered.mean(), "risk": risk})
+    return pd.DataFrame(rows)
