@@ -290,7 +290,7 @@ def two_sets(tmp_path, write_image):
     for i, name in enumerate(("birds/Jay", "birds/Tit", "trees/Oak")):
         write_image(tmp_path / "photos" / name / "1.jpg", seed=i)
     (tmp_path / "photos" / "birds" / "classes.csv").write_text("class_name,scientific_name\nJay,Cyanocitta cristata\n")
-    (tmp_path / "table.csv").write_text("path,name,license\nphotos/birds/Jay/1.jpg,Jay,CC0\n")
+    (tmp_path / "table.csv").write_text("path,name,license\nphotos/birds/Jay/1.jpg,Blue Jay,CC0\n")
     return tmp_path
 
 
@@ -308,7 +308,7 @@ def test_options_and_settings_become_dotted_settings(monkeypatch, tmp_path):
 def test_what_is_said_of_photographs_is_part_of_their_digest(two_sets):
     for photos, file, old, new in (
         ("photos", "photos/birds/classes.csv", "Cyanocitta cristata", "Garrulus glandarius"),
-        ("table.csv", "table.csv", "1.jpg,Jay", "1.jpg,Tit"),
+        ("table.csv", "table.csv", "1.jpg,Blue Jay", "1.jpg,Great Tit"),
         ("table.csv", "table.csv", "CC0", "CC BY"),
     ):
         config = load_config("photos", {"data.photos": str(two_sets / photos)})

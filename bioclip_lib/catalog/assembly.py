@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from ..config import Config, DataConfig, SplitConfig
 from ..errors import InputError
 from ..sources.columns import SPLIT_COLUMN
-from ..sources.folders import EMPTY
 from ..sources.match import BY_DESIGN
+from ..sources.walk import EMPTY
 from ..taxonomy.resolution import CONTEXT_COLUMNS, KEY, context_of
 from .duplicates import (
     IMAGE_COLUMNS,

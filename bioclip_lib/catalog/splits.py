@@ -11,19 +11,12 @@ import numpy as np
 import pandas as pd
 
 from ..config import SplitConfig
-from ..sources.columns import SPLIT_COLUMN
+from ..sources.columns import PUBLISHED, SPLIT_COLUMN
 from .extend import decided_splits, match_earlier
 
 SPLITS = ("train", "val", "test", "heldout_species")
 _AT_ONCE = 100_000  # keys as text in memory
 TRAINING = SPLITS[:2]  # all that training looks at
-PUBLISHED = {
-    **dict.fromkeys(("train", "train_small", "train_mini", "pretrain"), "train"),
-    **dict.fromkeys(("val", "validation"), "val"),
-    "test": "test",
-    **dict.fromkeys(("key_unseen", "val_unseen", "test_unseen", "other_heldout"), "heldout_species"),  # BIOSCAN-5M
-}
-"""What the makers of data sets call their splits, and what it is here."""
 
 
 def usable(catalog: pd.DataFrame) -> pd.Series:
@@ -61,7 +54,7 @@ def published_splits(raw: pd.DataFrame) -> pd.Series:
     """
     if SPLIT_COLUMN not in raw:
         return pd.Series("", index=raw.index, dtype=object)
-    words = {word: PUBLISHED.get(word.lower()) for word in raw[SPLIT_COLUMN].unique()}
+    words = {word: PUBLISHED.get(word.lower()) or None for word in raw[SPLIT_COLUMN].unique()}
     names = raw[SPLIT_COLUMN].map(words)  # missing where it is another word
     return names.where(names.groupby(raw["source"]).transform("nunique") > 1).fillna("")
 

@@ -50,6 +50,7 @@ class DataConfig(Section):
     extends: str = setting("", "catalog.parquet of an earlier run: its images keep their split, its classes their side")
     licenses: tuple[str, ...] = setting((), "keys as cc0,cc-by: images under another, or none, are left out; (): all")
     layout: str = setting("", "what each level of folders is, as split/class, class/-, genus/epithet; none: found out")
+    taxa: bool = setting(True, "where hardly any class is a taxon the run stops; False: of something else, go on")
     follow_links: bool = setting(False, "links that leave the folder are read, as hub caches and link farms need")
     published_splits: bool = setting(True, "the makers' splits are kept; False: all images are split anew")
     max_unreadable: float = setting(0.2, "a larger share of unreadable files stops the run", "[0, 1]")

@@ -7,6 +7,7 @@ says.
 import codecs
 import contextlib
 import csv
+import functools
 import gzip
 import io
 import re
@@ -18,7 +19,9 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from ..errors import InputError
+from .archives import open_member, split_location
 from .members import ArchiveError
+from .sheets import SHEET_SUFFIX, sheet_as_csv
 from .zips import DAMAGED
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -56,9 +59,19 @@ class TableFile:
 
 
 def table_at(path: Path, name: Callable[[str], str] = term_of) -> TableFile:
-    """Return the table that is a file."""
-    opener = gzip.open if path.suffix.lower() == ".gz" else open
-    return TableFile(str(path), lambda: opener(path, "rb"), name=name)
+    """Return the table that is a file, or a member of an archive (``path/to.zip::member``)."""
+    inside = split_location(str(path))
+
+    def opened() -> BinaryIO:
+        file = open_member(*inside) if inside else path.open("rb")
+        return gzip.GzipFile(fileobj=file) if path.suffix.lower() == ".gz" else file
+
+    @functools.cache
+    def sheet() -> bytes:
+        return sheet_as_csv(path, io.BytesIO(opened().read()))
+
+    is_sheet = path.suffix.lower() == SHEET_SUFFIX
+    return TableFile(str(path), (lambda: io.BytesIO(sheet())) if is_sheet else opened, name=name)
 
 
 @contextlib.contextmanager

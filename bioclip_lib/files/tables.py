@@ -2,12 +2,14 @@
 
 Takes a path; returns `TableFile` objects, and the wanted columns of one as strings: '' where there is nothing, ``NA``
 and ``None`` as they stand, for there are taxa of such names. A row that lacks only fields at its end is read; one with
-more fields than the header is never shifted: it goes to a list of problems, or the table is refused at that row.
+more fields than the header, or whose fields belong to other columns, goes to a list of problems, or the table is
+refused at that row: none is shifted.
 Refuses what is not encoded as it says. Nothing is extracted from an archive.
 """
 
 import csv
 import io
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -24,11 +26,19 @@ from .archives import ARCHIVE_SUFFIXES, open_archive, open_member
 from .dialect import PARQUET_SUFFIXES, TableFile, dialect_of, found_encoding, head_of, normal_name, table_at, told
 from .images import IMAGE_SUFFIXES
 from .members import LEAVES, ArchiveError
+from .sheets import SHEET_SUFFIX
 
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".tab")
-TABLE_SUFFIXES = (*_TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in _TEXT_SUFFIXES), ".jsonl", *PARQUET_SUFFIXES)
+TABLE_SUFFIXES = (
+    *_TEXT_SUFFIXES,
+    *(f"{suffix}.gz" for suffix in _TEXT_SUFFIXES),
+    ".jsonl",
+    SHEET_SUFFIX,
+    *PARQUET_SUFFIXES,
+)
 _MAX_KEPT = 100  # of the rows that cannot be read
 _BLOCK_BYTES = 1 << 24
+_KINDS = [re.compile(p) for p in (r"[-+]?[\d.,]+", r"https?://\S+", r"\d{4}-\d\d-\d\d.*", r".*\.\w{3,4}")]
 
 
 def list_files(path: Path) -> dict[str, TableFile]:
@@ -80,6 +90,7 @@ class _Rows:
         self.defaults = {name: value for name, value in self.file.defaults.items() if wanted is None or name in wanted}
         self.names = [str(i) for i in range(len(fields))]
         self.mended: dict[int, list[str]] = {}
+        self.lacking: dict[int, int] = {}  # fields of a mended row; negative where it has blank ones too many
         self.bad: dict[int, str] = {}
 
     def options(self) -> tuple:
@@ -116,12 +127,25 @@ class _Rows:
             cells = [cell for part in parsed for cell in part]
             if len(parsed) == 1 and not any(cell.strip() for cell in cells[len(self.names) :]):
                 self.mended[number] = (cells + [""] * len(self.names))[: len(self.names)]
+                self.lacking[number] = len(self.names) - len(cells)
                 return "skip"
         except csv.Error:
             pass
-        fields = f"{row.actual_columns} fields in place of {row.expected_columns}"
-        self.bad[number] = f"row {number + 1}: {fields}: {row.text[:80]}"
+        self._refuse(number, row.actual_columns, row.text)
         return "skip"
+
+    def _refuse(self, number: int, n_fields: int, text: str) -> None:
+        self.bad[number] = f"row {number + 1}: {n_fields} fields in place of {len(self.names)}: {text[:80]}"
+
+    def refuse_shifted(self, read: pa.Table) -> None:
+        """Refuse mended rows whose fields belong to other columns, by what stands there in whole rows."""
+        kinds = {int(name): _Kind(read[name]) for name in read.column_names} if self.mended else {}
+        for number, cells in list(self.mended.items()):
+            by = self.lacking[number]
+            places = [i for i, cell in enumerate(cells) if cell.strip() and i in kinds and i + by in kinds]
+            if any(kinds[i + by].fits(cells[i]) and not kinds[i].fits(cells[i]) for i in places):
+                del self.mended[number]
+                self._refuse(number, len(self.names) - by, self.file.delimiter.join(cells))
 
     def named(self, table: pa.Table) -> pa.Table:
         """Name the columns of what arrow read, and write the defaults where they are empty or not there at all."""
@@ -140,6 +164,19 @@ class _Rows:
         return self.named(pa.table({self.names[i]: pa.array([row[i] for row in rows], pa.string()) for i in used}))
 
 
+class _Kind:
+    """What a column holds in its whole rows: its values, or all numbers, addresses, files."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        values = pc.unique(pc.utf8_trim_whitespace(column)).to_pylist()
+        self.values = {value for value in values if value}
+        self.pattern = next((p for p in _KINDS if self.values and all(map(p.fullmatch, self.values))), None)
+
+    def fits(self, value: str) -> bool:
+        """Tell whether a value may stand in this column."""
+        return value.strip() in self.values or bool(self.pattern and self.pattern.fullmatch(value.strip()))
+
+
 def _read_rows(rows: _Rows) -> pa.Table:
     """Read one file whole, mended rows in their places."""
     if rows.is_blank:
@@ -149,6 +186,8 @@ def _read_rows(rows: _Rows) -> pa.Table:
     last = read.slice(max(read.num_rows - 1, 0)).to_pylist()
     if any("\n" in value for row in last for value in row.values()):
         _check_closed(rows.file)
+    if not rows.file.columns:  # what a meta.xml describes is written by programs, which leave out blanks at the end
+        rows.refuse_shifted(read)
     table = rows.named(read)
     if not rows.mended:
         return table
@@ -253,6 +292,14 @@ def read_strings(path: Path) -> pd.DataFrame:
     if table.empty:
         raise InputError(f"{path} has no rows; give a table with one row an image, or a class")
     return table
+
+
+def column_names(path: Path) -> list[str]:
+    """Return what the columns of a table are called, as it writes them."""
+    if path.suffix.lower() in PARQUET_SUFFIXES:
+        return pq.read_schema(path).names
+    file = found_encoding(table_at(path, str))
+    return read_table(file, None).column_names if path.suffix == ".jsonl" else [n for n in dialect_of(file)[1] if n]
 
 
 def read_columns(path: Path, columns: Collection[str]) -> pd.DataFrame:

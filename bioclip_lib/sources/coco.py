@@ -25,7 +25,9 @@ _ACTION = "put the images that its JSON names below that folder"
 
 
 def annotation_files(root: Path) -> list[Path]:
-    """Return the files of annotations in a folder, or in ``annotations/`` of it."""
+    """Return the files of annotations in a folder, or in ``annotations/`` of it; or the file that is given itself."""
+    if root.is_file():
+        return [root] if root.suffix.lower() == ".json" and _is_coco(root) else []
     found = sorted([*root.glob("*.json"), *root.glob("annotations/*.json")]) if root.is_dir() else []
     return [path for path in found if path.is_file() and _is_coco(path)]
 
@@ -38,9 +40,11 @@ def _is_coco(path: Path) -> bool:
 
 
 def read_coco(path: str | Path) -> pd.DataFrame:
-    """Read a folder with annotations and images; ``source_id`` is the path that the annotations state."""
+    """Read a folder with annotations and images, or one file beside them; ``source_id`` is the path that it states."""
     root = Path(path).expanduser().resolve()
     table = pd.concat([read_annotations(file) for file in annotation_files(root)], ignore_index=True)
+    root = root.parent if root.is_file() else root
+    root = root.parent if root.name == "annotations" else root
     table = table.assign(source=root.name)
     files, damaged = find_images(root)
     place = match_addresses(table["source_id"], table["source_id"], files["path"])

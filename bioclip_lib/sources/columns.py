@@ -21,7 +21,7 @@ SPLIT_COLUMN = "source_split"  # the split that the data set's makers assigned
 OPTIONAL_COLUMNS = (*RANKS, "scientific_name", "common_name", "license", "rights_holder", "source_url")
 NAME_COLUMNS = (
     *("name", "class_name", "verbatim_name", "label", "scientific_name", "species", "class", "common_name"),
-    *("category", "folder"),
+    *("category", "text", "folder"),
 )
 PATH_COLUMNS = ("path", "file", "filename", "filepath", "file_path", "file_name", "image", "image_path", "photo_id")
 _KNOWN = {
@@ -46,19 +46,29 @@ _KNOWN = {
     "rights_holder": "rightsholder owner copyrightholder copyrightowner holder creator photographer author credit "
     "attribution copyright userlogin username recordedby observer",
     "source_url": "sourceurl url references occurrenceurl observationurl pageurl webpage weblink link",
-    "split": "split splits datasplit sourcesplit subset partition set dataset learntag usage phase traintestsplit "
-    "splitset splitname stage trainvaltest",
+    "split": "split splits datasplit sourcesplit traintestsplit splitset splitname trainvaltest traintest learntag "
+    "fold folds kfold cvfold partition evalpartition usage subset set dataset phase stage",
     "group": "group groupid observationid obsid observationuuid occurrenceid eventid sequenceid seqid captureid "
     "burstid burst sequence captureevent specimenid individualid individual animalid organismid eolpageid videoid "
     "trackid trackletid gbifid catalognumber episodeid",
 }
 _CANONICAL = {word: name for name, words in _KNOWN.items() for word in words.split()}
 _PRIORITY = {word: i for i, word in enumerate(word for words in _KNOWN.values() for word in words.split())}
+_MAY_BE_OTHER = ("usage", "subset", "set", "dataset", "phase", "stage")  # split where their words say so
 _SPLIT_WORDS = {
-    **dict.fromkeys(("train", "training", "tr", "trn", "learn"), "train"),
+    **dict.fromkeys(("train", "training", "tr", "trn", "learn", "trainval"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "validate", "eval"), "val"),
-    **dict.fromkeys(("test", "testing", "tst", "tests", "holdout", "heldout"), "test"),
+    **dict.fromkeys(("test", "testing", "tst", "tests", "holdout", "heldout", "publictest", "privatetest"), "test"),
 }
+_OF_USAGE = {"public": "test", "private": "test"}  # the two halves of a test at Kaggle
+PUBLISHED = {
+    **dict.fromkeys(("train", "train_small", "train_mini", "pretrain"), "train"),
+    **dict.fromkeys(("val", "validation"), "val"),
+    "test": "test",
+    **dict.fromkeys(("key_unseen", "val_unseen", "test_unseen", "other_heldout"), "heldout_species"),  # BIOSCAN-5M
+    **dict.fromkeys(("", "none", "no_split", "unassigned"), ""),
+}
+"""What the makers of data sets call their splits, and what it is here; '' leaves it to us."""
 _YES, _NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 _RANK_WORDS = {**{f"{rank}name": rank for rank in RANKS if rank != "class"}, **{rank: rank for rank in RANKS}}
 
@@ -83,25 +93,36 @@ def known_columns(table: pd.DataFrame) -> pd.DataFrame:
     found: dict[str, int] = {}
     for i in sorted(range(len(names)), key=lambda i: _PRIORITY.get(squeezed[i], 0)):
         name = names[i] if names[i] in RANKS else _RANK_WORDS.get(squeezed[i], _CANONICAL.get(squeezed[i], names[i]))
-        if name == "split" and not table.iloc[:, i].map(lambda value: not value or split_word(value)).all():
-            name = names[i] if names[i] != "split" else SPLIT_COLUMN  # a set of another kind; unknown words are kept
+        if name == "split" and squeezed[i] in _MAY_BE_OTHER and not _split_words(table.iloc[:, i], squeezed[i]).any():
+            name = names[i]  # a set of another kind
         if name not in found or (_says_less(table, found[name], name) and not _says_less(table, i, name)):
             found[name] = i
     kept = {i: name for name, i in found.items()}
     chosen = [i for i in range(len(names)) if i in kept]
     result = table.iloc[:, chosen].set_axis([kept[i] for i in chosen], axis=1)
-    result = result.rename(columns={"split": SPLIT_COLUMN})
-    return result if SPLIT_COLUMN in result else result.assign(**_flagged(table, names))
+    if "split" not in found:
+        return result.assign(**_flagged(table, names))
+    words = _split_words(result["split"], squeezed[found["split"]])
+    return result.assign(split=words.where(words != "", result["split"])).rename(columns={"split": SPLIT_COLUMN})
+
+
+def _split_words(values: pd.Series, column: str) -> pd.Series:
+    """Return the splits that the values of a column mean, '' where they mean none: who reads the rows asks why."""
+    others = _OF_USAGE if column == "usage" else {}
+    return values.map({value: split_word(value) or others.get(value.lower(), "") for value in values.unique()})
 
 
 def _flagged(table: pd.DataFrame, names: list[str]) -> dict[str, pd.Series]:
     """Return the split that columns as ``is_train`` state by yes or no; no to one alone means the other side."""
     flags = {}
     for i, name in enumerate(names):
-        word = split_word(name[2:]) if name.startswith("is") else ""
-        values = table.iloc[:, i].str.lower() if word else pd.Series([""])
-        if values.isin((*_YES, *_NO)).all():
+        said = re.fullmatch(r"(?:is|in|for|use_?for|used_?for)_?(.+)|(train|training|test|testing|validation)", name)
+        word = split_word(said[1] or said[2]) if said else ""
+        values = table.iloc[:, i].str.lower()
+        if word and values.isin((*_YES, *_NO)).all():
             flags[word] = values.isin(_YES)
+        elif word and said[1]:
+            return {SPLIT_COLUMN: table.iloc[:, i]}  # other words: who reads the rows asks what they mean
     split = pd.Series("" if len(flags) > 1 else "test" if "train" in flags else "train", index=table.index)
     for word, flag in flags.items():
         split = split.mask(flag, word)
@@ -189,6 +210,18 @@ def beside_the_name(table: pd.DataFrame) -> pd.DataFrame:
     ids = table.get("photo_id", pd.Series(dtype=object))
     if GROUP_COLUMN not in said and len(ids) and ("observed_on" in table or ids[ids != ""].duplicated().any()):
         said[GROUP_COLUMN] = ids  # of observations: iNaturalist's export calls theirs "id"
-    if SPLIT_COLUMN in said:
-        said[SPLIT_COLUMN] = said[SPLIT_COLUMN].map({word: split_word(word) or word for word in said[SPLIT_COLUMN]})
     return said
+
+
+def checked_splits(raw: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Write splits in the words of `PUBLISHED`; refuse others, for whoever wrote them meant something."""
+    given = raw[SPLIT_COLUMN]
+    words = {word: split_word(word) or (word.lower() if PUBLISHED.get(word.lower()) else "") for word in given.unique()}
+    unknown = [word for word, meant in words.items() if not meant and word.lower() not in PUBLISHED]
+    if unknown and len(words) > 1:  # one word alone divides nothing
+        first = raw.loc[given == unknown[0], "source_id"].iloc[0]
+        raise InputError(
+            f"{where} gives images a split that is none of train, val and test: {', '.join(map(repr, unknown[:5]))} "
+            f"(first: {first}); write those words, or split all anew with SET=data.published_splits=false"
+        )
+    return raw.assign(**{SPLIT_COLUMN: given.map(words)})

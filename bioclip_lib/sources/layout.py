@@ -21,6 +21,7 @@ _CODE = re.compile(r"(?:[A-Za-z]{0,10}[\W_]*\d+[\W_]*)+[A-Za-z]?|\d{3}[A-Z_]{4,5
 _GENUS, _EPITHET = re.compile(r"[A-Z][a-z]{2,}"), re.compile(r"[a-z]{3,}(?:-[a-z]+)?")
 _SEVERAL_WORDS = re.compile(r"[A-Z0-9][\w'.-]*?[ _][A-Za-z][\w' .-]+")
 _RANK_ENDINGS = {"family": ("idae", "aceae"), "order": ("ales", "iformes", "ptera")}
+_TRAINING = re.compile(r"train(ing)?(?![a-z])[\W_\w]*", re.IGNORECASE)  # no taxon is called so
 _MOST, _N_ASKED = 0.9, 30
 
 
@@ -56,8 +57,15 @@ def find_layout(folders: Collection[tuple[str, ...]], count_taxa: Callable[[list
 
 def _word_of(names: list[str]) -> str:
     """Return what the names of a level show by themselves: split, code, plain ("-"), or '' ."""
-    if all(map(split_word, names)):
+    splits = [name for name in names if split_word(name)]
+    if len(splits) == len(names):
         return "split"
+    if len(set(map(split_word, splits))) > 1 or any(map(_TRAINING.fullmatch, splits)):
+        others = [name for name in names if name not in splits]
+        raise InputError(
+            f"folders {listed(splits)} are splits and {listed(others)} beside them none; rename these to train, val or "
+            "test, move them away, or say data.layout=set/class to split all images anew"
+        )
     if all(map(is_plain, names)):
         return "-"
     return "code" if sum(map(is_code, names)) >= _MOST * len(names) else ""

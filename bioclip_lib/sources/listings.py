@@ -9,13 +9,14 @@ import contextlib
 import os
 import unicodedata
 from collections.abc import Collection, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
 from .. import RANKS
 from ..errors import InputError
+from ..files.archives import SEPARATOR, open_archive, split_location
 from ..files.tables import TABLE_SUFFIXES
 from .addresses import NOT_FOUND, match_addresses
 from .columns import (
@@ -51,9 +52,9 @@ def read_tables(root: Path, paths: list[Path], source: str) -> pd.DataFrame:
     parts = []
     for path in paths:
         raw = _raw_of(path, read_known(path), source)
-        inside = path.parent.relative_to(root).as_posix()
-        raw["source_id"] = raw["source_id"] if inside == "." else inside + "/" + raw["source_id"]
-        word = split_word(path.name.partition(".")[0]) or split_word(path.parent.name)
+        inside = folder_inside(root, path)
+        raw["source_id"] = inside + "/" + raw["source_id"] if inside else raw["source_id"]
+        word = split_word(path.name.rpartition(SEPARATOR)[2].partition(".")[0]) or split_word(inside)
         given = raw.get(SPLIT_COLUMN, pd.Series("", index=raw.index))
         parts.append(raw.assign(**{SPLIT_COLUMN: given.where(given != "", word)}))
     if len(paths) > 1:
@@ -61,6 +62,13 @@ def read_tables(root: Path, paths: list[Path], source: str) -> pd.DataFrame:
     raw = ordered(pd.concat(parts, ignore_index=True))
     raw["source_id"] = unique_ids(raw["source_id"])
     return _checked(raw, paths[0], None)
+
+
+def folder_inside(root: Path, table: Path) -> str:
+    """Return the folder of a table inside a folder or an archive, '' at its top."""
+    inside = split_location(str(table))
+    folder = (PurePosixPath(inside[1]) if inside else table.relative_to(root)).parent.as_posix()
+    return "" if folder == "." else folder
 
 
 def _check_agreement(root: Path, paths: list[Path], parts: list[pd.DataFrame]) -> None:
@@ -139,12 +147,19 @@ def _places(path: Path, table: pd.DataFrame) -> tuple[pd.Series, list[str], list
         folder = _slashed(table["folder"]).str.strip("/")
         texts["path"] = (folder + "/" + texts["path"]).where((folder != "") & (texts["path"] != ""), texts["path"])
     first = texts[columns[0]]
-    location = pd.Series([os.path.normpath(path.parent / text) if text else "" for text in first], dtype=object)
-    there = np.array([bool(place) and os.path.isfile(place) for place in location])
+    archive, member = split_location(str(path)) or ("", "")
+    root = Path(archive) if archive else path.parent
+    beside = PurePosixPath(member).parent if archive else path.parent
+    location = pd.Series([os.path.normpath(beside / text) if text else "" for text in first], dtype=object)
+    if archive:
+        there = location.isin([name for name, of in open_archive(archive).members.items() if not of.problem]).to_numpy()
+        location = (archive + SEPARATOR + location).where(location != "", "")
+    else:
+        there = np.array([bool(place) and os.path.isfile(place) for place in location])
     if not there.all():
         blank = pd.Series("", index=table.index, dtype=object)
         ids = table.get(GROUP_COLUMN, table.get("photo_id", blank))  # a file may be named by its record
-        location, there = _searched(path.parent, list(texts.values()), ids, location, there)
+        location, there = _searched(root, list(texts.values()), ids, location, there)
     ids = first
     for text in texts.values():
         ids = ids.where(ids != "", text)
@@ -176,11 +191,18 @@ def _searched(
 
 def listings_beside(root: Path) -> list[Path]:
     """Return the tables in a folder, or in a folder of it, that list images with their names."""
+    listing = [path for path in tables_beside(root) if _lists_images(path)]
+    return [path for path in listing if not folder_inside(root, path)] or listing
+
+
+def tables_beside(root: Path) -> list[Path]:
+    """Return the tables in a folder, or in a folder of it, or at most so deep in an archive, that may list images."""
+    if root.is_file():
+        names = [name for name, of in open_archive(root).members.items() if not of.problem and name.count("/") < 3]
+        return [Path(f"{root}{SEPARATOR}{name}") for name in names if _may_list(PurePosixPath(name).name)]
     folders = [str(root), *sorted(entry.path for entry in _entries(root) if entry.is_dir())]
     tables = [sorted(e.path for e in _entries(folder) if _may_list(e.name) and e.is_file()) for folder in folders]
-    found = [Path(path) for paths in tables for path in paths]
-    listing = [path for path in found if _lists_images(path)]
-    return [path for path in listing if path.parent == root] or listing
+    return [Path(path) for paths in tables for path in paths]
 
 
 def _entries(folder: str | Path) -> Iterator[os.DirEntry]:
@@ -190,6 +212,8 @@ def _entries(folder: str | Path) -> Iterator[os.DirEntry]:
 
 
 def _may_list(name: str) -> bool:
+    if name.startswith((".", "~$")):
+        return False
     return name.lower().endswith(TABLE_SUFFIXES) and name.lower().partition(".")[0] not in _NO_LISTING
 
 

@@ -5,7 +5,6 @@ the table and every image that no row names, with ``problem`` where there is one
 is there.
 """
 
-import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ..files.archives import ARCHIVE_SUFFIXES, SEPARATOR, open_archive
 from ..files.images import IMAGE_SUFFIXES
 from ..files.members import ArchiveError, escape
 from ..files.tables import read_columns
+from .walk import FoundFile, files_of
 
 RAW_COLUMNS = ("source", "source_id", "location", "verbatim_name", "problem")
 NOT_PUBLISHED = "image not in the published archives"
@@ -37,16 +37,17 @@ class NoImageError(InputError):
         self.raw = raw
 
 
-def find_images(root: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+def find_images(root: Path, follow_links: bool = False) -> tuple[pd.DataFrame, dict[str, str]]:
     """Find the images below a folder or in archives: ``path`` (inside), ``location``, ``problem``; what is damaged."""
     root = root.resolve()
     rows: list[tuple[str, str, str]] = []
     damaged: dict[str, str] = {}
-    for name, path in [(root.name, str(root))] if root.is_file() else _files_below(str(root)):
-        is_image = name.lower().endswith(IMAGE_SUFFIXES)
-        if not is_image and not name.lower().endswith(ARCHIVE_SUFFIXES):
+    for folders, base, path, problem in (
+        [FoundFile((), root.name, str(root))] if root.is_file() else files_of(root, follow_links)
+    ):
+        is_image, name = base.lower().endswith(IMAGE_SUFFIXES), "/".join((*folders, base))
+        if not is_image and not base.lower().endswith(ARCHIVE_SUFFIXES):
             continue
-        problem = link_problem(Path(path), root) if os.path.islink(path) else ""
         if is_image:
             rows.append((name, path, problem))
         else:
@@ -54,16 +55,6 @@ def find_images(root: Path) -> tuple[pd.DataFrame, dict[str, str]]:
             rows += members
     damaged = {escape(name): reason for name, reason in damaged.items() if reason}
     return pd.DataFrame([escaped(row, 2) for row in rows], columns=["path", "location", "problem"]), damaged
-
-
-def _files_below(root: str) -> Iterable[tuple[str, str]]:
-    """Yield the visible files below a folder, sorted: the path inside it, and the whole one; links are not walked."""
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inside = os.path.relpath(folder, root).replace(os.sep, "/") + "/" if folder != root else ""
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield inside + name, os.path.join(folder, name)
 
 
 def _archive_rows(path: str) -> tuple[list[tuple[str, str, str]], str]:
@@ -89,15 +80,6 @@ def escaped(row: tuple[str, ...], problem_at: int) -> tuple[str, ...]:
         return row
     problem = row[problem_at] or "file name is not UTF-8; rename it"
     return (*written[:problem_at], problem, *written[problem_at + 1 :])
-
-
-def link_problem(file: Path, root: Path) -> str:
-    """Return why a link is not followed, '' for a plain file or a link within `root`."""
-    if not file.is_symlink():
-        return ""
-    if not file.resolve().is_relative_to(root):
-        return "link that leaves the folder, not followed"
-    return "link to a folder, not followed" if file.is_dir() else ""
 
 
 def read_given(path: Path, columns: Sequence[str], needed: Collection[str]) -> pd.DataFrame:

@@ -6,7 +6,8 @@ problem`` and whatever of `columns.OPTIONAL_COLUMNS`, ``source_split`` and ``gro
 holds no image, what two readers would read differently, and names that are numbers or codes without a meaning.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,19 +17,32 @@ import pandas as pd
 from ..config import DataConfig
 from ..errors import InputError
 from ..files.archives import ARCHIVE_SUFFIXES
-from ..files.tables import TABLE_SUFFIXES
+from ..files.dialect import dialect_of, found_encoding, term_of
+from ..files.members import ArchiveError
+from ..files.tables import TABLE_SUFFIXES, column_names, list_files
+from ..taxonomy.resolution import open_backbones, resolve
 from .bioscan import find_metadata, read_bioscan
 from .camtrap import is_camtrap, read_camtrap
 from .coco import annotation_files, read_coco
-from .columns import SPLIT_COLUMN
+from .columns import SPLIT_COLUMN, checked_splits
 from .cub import is_cub, read_cub
 from .dwca import is_dwca, read_dwca
 from .eol import FILE_NAME, find_manifests, read_eol
-from .folders import NoClassFolderError, read_image_folder
+from .folders import NoClassFolderError, count_taxa, read_image_folder
 from .hub import HUB_NAME, is_saved, parquet_files, read_dataset
 from .inat21 import is_inat21, read_inat21
-from .layout import is_code, is_plain
-from .listings import NAMES_COLUMNS, class_key, listings_beside, one_meaning, read_names_csv, read_table, read_tables
+from .layout import is_code, is_plain, listed
+from .listings import (
+    NAMES_COLUMNS,
+    class_key,
+    folder_inside,
+    listings_beside,
+    one_meaning,
+    read_names_csv,
+    read_table,
+    read_tables,
+    tables_beside,
+)
 from .treeoflife import find_catalog, read_treeoflife
 
 LAYOUTS = (
@@ -37,6 +51,8 @@ LAYOUTS = (
     "Camtrap DP (datapackage.json), CUB-200-2011 or NABirds (images.txt), or a data set of the library datasets"
 )
 TABLE, FOLDERS = "table beside its images", "class folders"
+_MANY, _HARDLY_ANY = 0.5, 0.1  # shares of class names that are taxa
+_N_COMPARED, _N_ASKED = 30, 100  # names looked up to tell
 
 
 class Reading(NamedTuple):
@@ -65,10 +81,13 @@ def read_source(data: DataConfig) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If nothing is given or there, the format is none of these, or it can be read in two ways.
+        If nothing is given or there, the format is none of these, it can be read in two ways, or a split has a word
+        that is none.
     """
     raw = reading_of(data).read().drop(columns=["address", "record"], errors="ignore")  # they are for `download`
-    return raw if data.published_splits else raw.drop(columns=SPLIT_COLUMN, errors="ignore")
+    if not data.published_splits or SPLIT_COLUMN not in raw:
+        return raw.drop(columns=SPLIT_COLUMN, errors="ignore")
+    return checked_splits(raw, data.photos)
 
 
 def reading_of(data: DataConfig) -> Reading:
@@ -93,7 +112,12 @@ def _of_file(path: Path, data: DataConfig) -> Reading:
     if is_dwca(path):
         return Reading("Darwin Core Archive", (), partial(read_dwca, path))
     if name.endswith(ARCHIVE_SUFFIXES):
+        with contextlib.suppress(ArchiveError):
+            if not data.layout and (tables := listings_beside(path.resolve())):
+                return _of_tables(path.resolve(), tables, data)
         return Reading(f"archive of {FOLDERS}", (), partial(_read_class_folders, path, data))
+    if annotation_files(path):
+        return Reading("annotations of COCO", (path,), partial(read_coco, path))
     if parquet_files(path):
         return Reading("Parquet with images", (path,), partial(read_dataset, path))
     if name.endswith(TABLE_SUFFIXES):
@@ -128,8 +152,7 @@ def _of_folder(path: Path, data: DataConfig) -> Reading:
         return Reading("Darwin Core Archive", (packed,), partial(read_dwca, packed))
     tables = listings_beside(path)
     if tables:
-        source = path.resolve().name
-        return Reading(TABLE, tuple(tables), partial(_read_listing, path, tables, source, data))
+        return _of_tables(path, tables, data)
     return Reading(FOLDERS, (), partial(_read_class_folders, path, data))
 
 
@@ -145,24 +168,37 @@ def _is_eol(root: Path) -> bool:
     return bool(find_manifests(root)) or any(FILE_NAME.fullmatch(entry.name) for entry in named)
 
 
-def _read_listing(path: Path, tables: list[Path], source: str, data: DataConfig) -> pd.DataFrame:
-    """Read a table beside its images, unless folders that name classes say otherwise."""
-    raw = read_tables(path, tables, source)
-    if tables[0].parent != path:  # a table in each of several folders
-        return raw
+def _of_tables(path: Path, tables: list[Path], data: DataConfig) -> Reading:
+    """Read tables beside their images, unless folders that name classes say otherwise: where one of the two is taxa."""
+    raw = read_tables(path, tables, path.resolve().name.partition(".")[0] if path.is_file() else path.resolve().name)
+    by_table = Reading(TABLE, tuple(tables), lambda: raw)
+    if len(tables) > 1 and folder_inside(path, tables[0]):  # a table in each of several folders
+        return by_table
     try:
-        by_folder = read_image_folder(path, follow_links=data.follow_links)
+        folders = read_image_folder(path, follow_links=data.follow_links)
     except InputError:
-        return raw
-    names = by_folder.set_index("location")["verbatim_name"].reindex(raw["location"]).fillna("")
+        return by_table
+    names = folders.set_index("location")["verbatim_name"].reindex(raw["location"]).fillna("")
     names = names[(names != "").to_numpy() & (raw["problem"] == "").to_numpy()]
     labels = raw.loc[raw["problem"] == "", ["location", "verbatim_name"]].set_index("location")["verbatim_name"]
-    if len(names) and names.nunique() > 1 and not _agree(names, labels[labels.index.isin(names.index)]):
+    shared = labels[labels.index.isin(names.index)]
+    if names.nunique() < 2 or set(map(class_key, names.unique())) == set(map(class_key, shared.unique())):
+        return by_table
+    taxa = [_share_of_taxa(of.unique()) for of in (shared, names)]
+    if max(taxa) >= _MANY and min(taxa) <= _HARDLY_ANY:
+        return by_table if taxa[0] >= _MANY else Reading(FOLDERS, (), lambda: folders)
+    if not _agree(names, shared):
         raise InputError(
             f"{path} can be read in two ways: by {tables[0].name} (first name {labels.iloc[0]!r}) or by its folders "
             f"(first name {names.iloc[0]!r}); give the table itself as data.photos, or say data.layout=class"
         )
-    return raw
+    return by_table
+
+
+def _share_of_taxa(names: Sequence[str]) -> float:
+    """Return the share of taxa among some of the names."""
+    asked = list(names[:: -(-len(names) // _N_COMPARED)])
+    return count_taxa(asked) / len(asked)
 
 
 def _agree(names: pd.Series, labels: pd.Series) -> bool:
@@ -176,7 +212,21 @@ def _read_class_folders(root: Path, data: DataConfig) -> pd.DataFrame:
     try:
         return read_image_folder(root, data.layout, data.follow_links)
     except NoClassFolderError as error:
-        raise InputError(f"{error}; or give {LAYOUTS}") from None
+        raise InputError(f"{error}; {_without_media(root) or f'or give {LAYOUTS}'}") from None
+
+
+def _without_media(root: Path) -> str:
+    """Say what to ask GBIF for instead of a table of occurrences alone, '' where that is not what lies there."""
+    try:
+        tables = [file for name, file in list_files(root).items() if name.endswith(TABLE_SUFFIXES)]
+        columns = [{term_of(name) for name in dialect_of(found_encoding(file))[1]} for file in tables]
+    except InputError:
+        return ""
+    if any({"gbifid", "occurrenceid"} & names and "scientificname" in names for names in columns):
+        return (
+            "its table is of occurrences without media, as GBIF's simple download: ask it for the Darwin Core Archive"
+        )
+    return ""
 
 
 def read_names(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
@@ -198,12 +248,13 @@ def read_names(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
     Raises
     ------
     InputError
-        As `read_names_csv`; if the table names no class of the raw table; or if the classes are numbers, codes or
-        words as "images" and nothing says what they mean.
+        As `read_names_csv`; if the table names no class of the raw table; or, unless ``data.taxa`` is false, if hardly
+        any class is a taxon: numbers, seasons, sites, cameras, and nothing says what they mean.
     """
     given = _given(data, raw)
     said = _of_rows(data, raw) if given is None else given
-    _check_names(raw, said)
+    if data.taxa:
+        _check_names(raw, said, data)
     if given is not None:
         return given
     common = said.loc[said["common_name"] != "", ["class_name", "common_name"]]  # all else is the context of its row
@@ -252,14 +303,30 @@ def _matched(said: pd.DataFrame, raw: pd.DataFrame, path: Path) -> pd.DataFrame:
     return one_meaning(said.assign(class_name=names), path)
 
 
-def _check_names(raw: pd.DataFrame, said: pd.DataFrame) -> None:
-    """Refuse classes that are all numbers, codes or plain words where nothing says what they mean."""
-    names = [name for name in raw["verbatim_name"].unique() if name]
+def _check_names(raw: pd.DataFrame, said: pd.DataFrame, data: DataConfig) -> None:
+    """Refuse classes of which hardly any is a taxon, where nothing says what they mean; some of many are looked up."""
+    rows = raw[raw["verbatim_name"] != ""].drop_duplicates("verbatim_name")
     known = set(said.loc[(said.drop(columns="class_name") != "").any(axis=1), "class_name"])
-    odd = [name for name in names if name not in known and (is_code(name) or is_plain(name))]
-    if names and len(odd) == len(names):
+    asked = rows.iloc[:: max(1, -(-len(rows) // _N_ASKED))]
+    odd = asked[~asked["verbatim_name"].isin(known)]
+    named = odd[[not is_code(name) and not is_plain(name) for name in odd["verbatim_name"]]]
+    n_taxa = len(asked) - len(odd)
+    if len(named) and n_taxa <= _HARDLY_ANY * len(asked):
+        found = resolve(named, open_backbones(data))
+        n_taxa += found.loc[found["name_status"] != "unresolved", "verbatim_name"].nunique()
+    if len(asked) and n_taxa <= _HARDLY_ANY * len(asked):
+        count = f"{n_taxa or 'none'} of {'the' if len(asked) == len(rows) else 'some'} {len(asked)}"
         raise InputError(
-            f"none of the {len(names)} class names is a name of a taxon: {', '.join(odd[:5])}; give a table with "
-            "class_name and scientific_name as data.names, the level of folders that names the classes as data.layout, "
-            "or a table of photographs with another column of names"
+            f"{data.photos}: {count} class names is a name of a taxon: {listed(odd['verbatim_name'].tolist(), 5)}"
+            f"{_columns_seen(data)}; give a table with class_name and scientific_name as data.names, the level of "
+            "folders that names the classes as data.layout, a table of photographs with another column of names, or "
+            "SET=data.taxa=false for classes of something else"
         )
+
+
+def _columns_seen(data: DataConfig) -> str:
+    """Say what the columns are of the tables that are read, or lie beside the images."""
+    root = Path(data.photos).expanduser()
+    tables = reading_of(data).tables or (tables_beside(root) if root.is_dir() else [])
+    seen = [f"{path.name} ({', '.join(column_names(path))})" for path in tables[:3] if path.suffix not in (".zip",)]
+    return f"; tables there: {', '.join(seen)}" if seen else ""

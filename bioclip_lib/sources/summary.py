@@ -12,9 +12,9 @@ from ..config import DataConfig
 from ..errors import InputError
 from ..files.tables import TABLE_SUFFIXES
 from .columns import GROUP_COLUMN, SPLIT_COLUMN
-from .folders import FoundFile, files_of, is_image_name
 from .layout import listed
 from .read import FOLDERS, TABLE, Reading, names_files, read_names, reading_of
+from .walk import FoundFile, files_of, is_image_name
 
 _N_SHOWN = 5
 
@@ -48,7 +48,8 @@ def look(data: DataConfig, raw: pd.DataFrame | None = None) -> str:
     lines += _classes(raw) + _said(data, raw) + _parts(raw) + _problems(raw)
     lines += _not_named_as_images(raw) if reading.layout == FOLDERS else []
     path = Path(data.photos).expanduser()
-    return "\n".join(lines + (_not_read(path, raw, reading, data) if path.is_dir() else []))
+    has_files = path.is_dir() or (path.exists() and reading.layout.endswith(FOLDERS))
+    return "\n".join(lines + (_not_read(path, raw, reading, data) if has_files else []))
 
 
 def _classes(raw: pd.DataFrame) -> list[str]:
@@ -87,8 +88,13 @@ def _parts(raw: pd.DataFrame) -> list[str]:
 
 
 def _problems(raw: pd.DataFrame) -> list[str]:
-    counts = raw.loc[raw["problem"] != "", "problem"].value_counts()
-    return [f"not read: {n:,} x {problem}" for problem, n in counts.head(_N_SHOWN).items()]
+    """Count what is not read by its reason, with the id of the first, and the address or path looked for."""
+    lost = raw[raw["problem"] != ""]
+    counts = lost["problem"].value_counts().head(_N_SHOWN)
+    first = lost.drop_duplicates("problem").set_index("problem")
+    address = first.get("source_url", pd.Series("", index=first.index))
+    named = first["source_id"] + (" " + address).where(address != "", "")
+    return [f"not read: {n:,} x {problem} (first: {named[problem]})" for problem, n in counts.items()]
 
 
 def _not_named_as_images(raw: pd.DataFrame) -> list[str]:
@@ -104,7 +110,7 @@ def _not_read(path: Path, raw: pd.DataFrame, reading: Reading, data: DataConfig)
     root = path.resolve()
     read, tables = set(raw["location"]), {str(table.resolve()) for table in reading.tables}
     tables |= {str(file.resolve()) for file in names_files(data)}
-    with_tables = reading.layout in (TABLE, FOLDERS)  # what else the others have is read
+    with_tables = reading.layout.endswith((TABLE, FOLDERS))  # what else the others have is read
     kinds: Counter[str] = Counter()
     unused = []
     for file in files_of(root, data.follow_links):
@@ -112,10 +118,10 @@ def _not_read(path: Path, raw: pd.DataFrame, reading: Reading, data: DataConfig)
             continue
         if not with_tables and not is_image_name(file.name):
             continue
-        if file.name.lower().endswith((*TABLE_SUFFIXES, ".json", ".xlsx")) and len(unused) < _N_SHOWN:
+        if file.name.lower().endswith((*TABLE_SUFFIXES, ".json")) and len(unused) < _N_SHOWN:
             unused.append("/".join((*file.folders, file.name)))
         kinds[_kind(file)] += 1
-    lines = [f"tables not used: {', '.join(unused)}"] if unused and reading.layout == FOLDERS else []
+    lines = [f"tables not used: {', '.join(unused)}"] if unused and reading.layout.endswith(FOLDERS) else []
     over = ", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common(_N_SHOWN))
     return lines + ([f"passed over: {over}"] if over else [])
 

@@ -216,13 +216,13 @@ def test_names_csv_that_cannot_be_used(tmp_path):
 
 
 def test_what_is_said_of_names_is_found_beside_the_images(tmp_path):
-    touch(tmp_path / "s1" / "a" / "1.jpg")
-    touch(tmp_path / "s2" / "b" / "1.jpg")
+    touch(tmp_path / "s1" / "ants" / "1.jpg")
+    touch(tmp_path / "s2" / "bees" / "1.jpg")
     raw = read_image_folder(tmp_path)
     assert read_names(photos_config(tmp_path), raw) is None
-    touch(tmp_path / "s2" / "classes.csv", b"class_name,common_name\nb,bee\n")
+    touch(tmp_path / "s2" / "classes.csv", b"class_name,common_name\nbees,bee\n")
     assert read_names(photos_config(tmp_path), raw)["common_name"].tolist() == ["bee"]
-    own = touch(tmp_path / "own.csv", b"class_name,common_name\na,ant\n")
+    own = touch(tmp_path / "own.csv", b"class_name,common_name\nants,ant\n")
     assert read_names(photos_config(tmp_path, own), raw)["common_name"].tolist() == ["ant"]
 
 

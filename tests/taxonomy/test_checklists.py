@@ -383,13 +383,13 @@ def test_contradictions_are_left_out_with_their_reason(tmp_path):
     assert one("Gus", checklist).kingdom == "Animalia"
 
 
-def test_rows_that_cannot_be_read_are_listed(tmp_path):
-    (tmp_path / "taxa.csv").write_text(
-        'taxonID,scientificName,taxonRank\n1,"Parus",genus\n2,Pica,genus,x\n3,Sula,genus\n'
-    )
-    checklist = open_checklist(tmp_path / "taxa.csv")
+@pytest.mark.parametrize("row", ["2,Pica,genus,x", "2,genus", "Pica,genus"])
+def test_rows_that_cannot_be_read_are_listed_and_said(tmp_path, row):
+    (tmp_path / "taxa.csv").write_text(f'taxonID,scientificName,taxonRank\n1,"Parus",genus\n{row}\n3,Sula,genus\n')
+    with pytest.warns(UserWarning, match=r"1 rows are left out .* row 2: \d fields in place of 3"):
+        checklist = open_checklist(tmp_path / "taxa.csv")
     assert checklist.names() == ["Parus", "Sula"]
-    assert "4 fields in place of 3" in checklist.problems["reason"].iloc[0]
+    assert " fields in place of 3" in checklist.problems["reason"].iloc[0]
 
 
 def test_name_id_of_several_names_is_no_name(tmp_path):
