@@ -4,9 +4,7 @@ Draws classes, images and trees with a known truth, and asks the library's inter
 bootstraps that they replaced. Prints percentages; a fixed seed, minutes on one core. ``--draws 20`` is a toy run.
 """
 
-import argparse
 import itertools
-import time
 
 import numpy as np
 import pandas as pd
@@ -17,7 +15,7 @@ from bioclip_lib.evaluation import statistics
 from bioclip_lib.structure import hierarchy
 from bioclip_lib.taxonomy.ranks import tree_distance
 
-from .measuring import print_table
+from .measuring import print_simulations
 
 CLASSES, MEANS = (5, 10, 24, 96), (0.02, 0.1, 0.5, 0.9)
 N_BOOTSTRAPS = 500
@@ -154,25 +152,6 @@ def coverage_of_rho(rng, n_draws):
     return pd.DataFrame(rows, columns=["signal", "rho", "jackknife over clades", "bootstrap over species"])
 
 
-def signals_and_probes(rng, n_draws):
-    """How often each probe has p < 0.05 (the nested ones after Holm) where one rank alone, all or none has a signal."""
-    rows = {}
-    ones = {rank: [2.0 * (r == rank) for r in RANKS[:-1]] + [1.0] for rank in RANKS[:-1]}
-    for name, strengths in {"none": [0] * 6 + [1.0], **ones, "all ranks": [1.0] * 7}.items():
-        found = []
-        for _ in range(n_draws):
-            ranks, points = random_tree(rng, strengths)
-            tree, embedding = tree_distance(ranks), hierarchy.embedding_distance(points)
-            p = {}
-            for metric, rank in hierarchy.STRATA.items():
-                strata = None if rank is None else pd.factorize(ranks[rank])[0]
-                p[metric.replace("p_value", "Mantel")] = hierarchy.mantel(embedding, tree, 199, 0, strata)[1]
-            nested = hierarchy.nested_tests(points, ranks, 999).set_index("rank")["p_holm"]
-            found.append({**p, **{f"nested {rank}": nested.get(rank, 1.0) for rank in RANKS[:-1]}})
-        rows[name] = (pd.DataFrame(found) < 0.05).mean()
-    return pd.DataFrame(rows).T.rename_axis("signal at").reset_index()
-
-
 SIMULATIONS = {
     coverage_of_means: 400,
     size_of_paired_tests: 400,
@@ -180,20 +159,12 @@ SIMULATIONS = {
     size_of_friedmans_test: 1_000,
     calibration: 200,
     coverage_of_rho: 100,
-    signals_and_probes: 40,
 }
 
 
 def main(arguments=None):
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--draws", type=int, help="of each simulation; by default as many as its table needs")
-    args = parser.parse_args(arguments)
-    for simulation, n_draws in SIMULATIONS.items():
-        n_draws, start = args.draws or n_draws, time.process_time()
-        table = simulation(np.random.default_rng(0), n_draws)
-        print(f"\n{simulation.__doc__} {n_draws} draws, {time.process_time() - start:.0f} s of processor time.\n")
-        print_table(table.round(3))
+    print_simulations(SIMULATIONS, __doc__, arguments)
 
 
 if __name__ == "__main__":

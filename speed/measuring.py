@@ -1,10 +1,13 @@
 """How the scripts here measure: ways in turn, a process of its own where memory counts, Markdown tables."""
 
+import argparse
 import numbers
 import statistics
 import subprocess
 import sys
 import time
+
+import numpy as np
 
 
 def in_turn(ways, n_items, repeats=3, warm_up=False):
@@ -50,6 +53,18 @@ def print_table(frame):
     print_head(*frame.columns)
     for row in frame.itertuples(index=False):
         print_row(*row)
+
+
+def print_simulations(simulations, about, arguments=None):
+    """Print the table of each simulation, a function of a generator and a number of draws: by default its own."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--draws", type=int, help="of each simulation; by default as many as its table needs")
+    args = parser.parse_args(arguments)
+    for simulation, n_draws in simulations.items():
+        n_draws, start = args.draws or n_draws, time.process_time()
+        table = simulation(np.random.default_rng(0), n_draws)
+        print(f"\n{simulation.__doc__} {n_draws} draws, {time.process_time() - start:.0f} s of processor time.\n")
+        print_table(table.round(3))
 
 
 def shown(cell):

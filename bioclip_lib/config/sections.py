@@ -16,6 +16,7 @@ OBJECTIVES = (
 )
 CAPTIONS = ("com", "sci", "taxon", "taxonTag", "sci_com", "taxon_com", "taxonTag_com")
 BARE_NAMES = ("scientific_name", "taxonomic_name", "common_name")
+CONTROLS = ("shuffled", "shuffled_in_kingdoms", "ranks_dealt", "names_dealt")
 _SEEDS = "[0, 4_294_967_296)"
 
 
@@ -28,7 +29,6 @@ class SyntheticConfig(Section):
     image_size_px: int = setting(64, "side of an image", "[16, 4096]")
     convergence: float = setting(0.15, "share of each trait that is redrawn independently of ancestry", "[0, 1]")
     noise: float = setting(1.0, "scale of pose, light, background and individual variation", "[0, 100]")
-    shuffle_traits: bool = setting(False, "the control: genomes permuted over species")
 
     def _check_together(self) -> None:
         if self.n_images < 2 * self.n_species:
@@ -198,6 +198,7 @@ class EvaluateConfig(Section):
     n_folds: int = setting(5, "draws of the shots", "[1, 10_000]")
     n_permutations: int = setting(9_999, "of a null model", "[1, 1e8]")
     batch_size: int = setting(256, "images, or texts, encoded at once", "[1, 1e6]")
+    controls: tuple[str, ...] = setting((), "trained beside the model, each once more (`structure.control`)", CONTROLS)
     precision: str = setting(
         "auto", "of images' features; auto: bf16 if it gains, fp32 for published sets", ("auto", "fp32", "bf16")
     )

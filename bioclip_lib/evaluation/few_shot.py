@@ -25,7 +25,7 @@ METHODS = {"simple_shot": simple_shot, "nearest_shot": nearest_shot, "ridge": ri
 PARTS = ("all", "cumulative", "unseen")
 FOLD_COLUMNS = ("k", "fold", "image_id", "class_key", "shot")
 Fold = tuple[np.ndarray, np.ndarray]
-_QUERY_COLUMNS = ["image_id", "class_key", "fold", "correct", "model", "method", "dataset", "part", "k"]
+QUERY_COLUMNS = ["image_id", "class_key", "fold", "correct", "model", "method", "dataset", "part", "k"]
 
 
 def few_shot_folds(
@@ -221,7 +221,7 @@ def score_few_shot(
                     keys = {"model": name, "method": method, "dataset": dataset, "part": part, "k": k}
                     queries.append(answers.assign(**keys))
                     scores += score_answers(keys, answers)
-    every = pd.concat(queries, ignore_index=True) if queries else pd.DataFrame(columns=_QUERY_COLUMNS)
+    every = pd.concat(queries, ignore_index=True) if queries else pd.DataFrame(columns=QUERY_COLUMNS)
     return pd.DataFrame(scores, columns=SCORE_COLUMNS), every
 
 

@@ -60,8 +60,8 @@ def score_sets(run: Run, config: Config) -> tuple[dict[str, pd.DataFrame], pd.Da
         classes with more than the most shots). Empty where ``evaluate.sets`` is.
     found : DataFrame
         Indexed by set: ``title, n_images`` that were asked, ``differs`` from what was published (a score beside a
-        published number is worth what is empty here), ``notes`` (where published numbers were asked otherwise, among
-        others), ``to_do`` to get an absent set, or so that one that lies there can be asked.
+        published number is worth what is empty here: counts, and how it was asked there), ``notes``, ``to_do`` to get
+        an absent set, or so that one that lies there can be asked.
 
     Raises
     ------
@@ -189,7 +189,8 @@ def _differences(images: pd.DataFrame, facts: pd.Series) -> list[str]:
     unreadable = images.loc[images["problem"] != "", "problem"]
     lines += [f"{n:,} images: {problem}" for problem, n in unreadable.value_counts().items()]
     unlabelled = int((images["class_label"] == "").sum())
-    return lines + ([f"{unlabelled:,} images without a label"] if unlabelled else [])
+    lines += [f"{unlabelled:,} images without a label"] if unlabelled else []
+    return lines + ([facts["asked_there"]] if facts["asked_there"] else [])
 
 
 def _read_labels(path: Path) -> pd.DataFrame:
@@ -237,12 +238,20 @@ def _image_table(files, labels, said: pd.DataFrame | None) -> pd.DataFrame:
     table = pd.DataFrame({"filepath": [str(file) for file in files], "class_label": [*labels]}, dtype=object)
     for column in ("common_name", *RANKS):
         table[column] = "" if said is None or column not in said else said[column].fillna("").to_numpy()
+    if said is not None and "subspecies" in said:
+        table["species"] = (table["species"] + " " + said["subspecies"].fillna("").to_numpy()).str.strip()
     return table.assign(problem=["" if Path(file).is_file() else "file not found" for file in files])
 
 
 def class_table(images: pd.DataFrame) -> pd.DataFrame:
-    """Return the classes of `load_set`'s images, sorted, as `class_strings` takes them."""
+    """Return the classes of `load_set`'s images, sorted, as `class_strings` takes them; cases as in the original.
+
+    Where a class lacks its names the original asks with an empty string or doubled blanks; here such a class has no
+    string, or single blanks.
+    """
     classes = images.drop_duplicates("class_key").set_index("class_key").sort_index()
+    for rank in RANKS:
+        classes[rank] = classes[rank].str.lower() if rank == "species" else classes[rank].str.capitalize()
     rank = ((classes["species"] != "") | (classes["common_name"] != "")).map({True: "species", False: ""})
     return classes.assign(verbatim_name=classes["class_label"], rank=rank)[
         ["verbatim_name", "common_name", *RANKS, "rank"]

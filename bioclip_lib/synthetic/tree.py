@@ -41,10 +41,6 @@ class TreeOfLife:
     genomes : ndarray of shape (n_species, n_traits), float32
         What is rendered: `canvas.PLANS` indicators, then `canvas.TRAITS`, standard normal over species.
     config : SyntheticConfig
-
-    Notes
-    -----
-    With ``shuffle_traits`` the genomes stand permuted over the species: taxa and names are as without.
     """
 
     taxa: pd.DataFrame
@@ -75,7 +71,7 @@ def grow_tree(config: SyntheticConfig, seed: int = 0) -> TreeOfLife:
     >>> len(tree.taxa), int(tree.taxa["n_images"].sum()), int(tree.taxa["kingdom"].nunique())
     (24, 720, 4)
     """
-    tree_rng, trait_rng, name_rng, count_rng, shuffle_rng = (np.random.default_rng([seed, k]) for k in range(5))
+    tree_rng, trait_rng, name_rng, count_rng = (np.random.default_rng([seed, k]) for k in range(4))
     nodes = grow_ranks(config.n_species, tree_rng)
     plans = [PLANS[kingdom] for kingdom in nodes["kingdom"]]
     genomes = evolve_genomes(nodes, config.convergence, trait_rng)
@@ -84,8 +80,6 @@ def grow_tree(config: SyntheticConfig, seed: int = 0) -> TreeOfLife:
     taxa["scientific_name"] = taxa["genus"] + " " + taxa["species"]
     taxa["common_name"] = common_names(genomes, plans, name_nouns(nodes, genomes, plans, name_rng))
     taxa["n_images"] = count_images(config.n_species, config.n_images, count_rng)
-    if config.shuffle_traits:
-        genomes = genomes[derange(len(genomes), shuffle_rng)]
     return TreeOfLife(taxa, genomes, config)
 
 
@@ -137,14 +131,6 @@ def count_images(n_species: int, n_images: int, rng: np.random.Generator) -> np.
     largest_rests = np.argsort(np.floor(exact) - exact, kind="stable")
     counts[largest_rests[: n_images - counts.sum()]] += 1
     return counts
-
-
-def derange(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a random permutation of `n` without a fixed point."""
-    order = rng.permutation(n)
-    result = np.empty(n, int)
-    result[order] = np.roll(order, 1)  # one cycle through all: nothing stays
-    return result
 
 
 def image_seeds(seed: int, species_index: np.ndarray, number: np.ndarray) -> np.ndarray:

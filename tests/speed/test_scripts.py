@@ -13,11 +13,9 @@ import pandas as pd
 import pytest
 
 import speed
-from bioclip_lib.catalog.splits import assign_splits
-from bioclip_lib.catalog.table import write_catalog
-from bioclip_lib.config import ShardConfig, load_config
+from bioclip_lib.config import load_config
+from bioclip_lib.evaluation import append_metrics
 from bioclip_lib.run import Run
-from bioclip_lib.shards.write import write_shards
 from speed import __main__ as stages
 from speed import (
     annotations,
@@ -28,12 +26,13 @@ from speed import (
     many_classes,
     measuring,
     photographs,
+    power,
     readme,
     scale,
+    seeds,
     streaming,
     text_encoding,
     trainers,
-    unseen_seeds,
 )
 
 TINY = {"vision_layers": 1, "vision_width": 32, "text_layers": 1, "text_width": 32, "text_heads": 1, "embed_dim": 16}
@@ -149,7 +148,15 @@ def test_intervals_and_tests_of_known_truths(monkeypatch, capsys):
     intervals.main(["--draws", "4"])
     printed = capsys.readouterr().out
     assert next(row for row in rows_of(printed) if row[0] == "68 tests")[1:] == ["1.0", "1.0", "0"]
-    assert len(rows_of(printed)) == 4 + 4 + 1 + 8 + 6 + 3 + 8
+    assert len(rows_of(printed)) == 4 + 4 + 1 + 8 + 6 + 3
+
+
+def test_signals_and_held_out_species(monkeypatch, capsys):
+    change(monkeypatch, power, WORLDS=((40, 0.5),), SEES=(0.0, 1.0), CHOICES=("any",), N_PERMUTATIONS=199)
+    power.main(["--draws", "4"])
+    blind, sees, *signals = rows_of(capsys.readouterr().out)
+    assert blind[:4] == ["40", "20", "any", "0"] and float(blind[4]) < 0.5 < float(sees[5])
+    assert len(signals) == 8
 
 
 def test_many_classes_are_ranked_exactly(capsys, in_this_process):
@@ -197,21 +204,29 @@ def test_class_names_of_published_sets(monkeypatch, capsys, tmp_path):
     assert "insects" in printed and "Rare Species" in printed
 
 
-def test_choices_of_the_heldout_species(monkeypatch, capsys, tmp_path, catalog):
-    settings = {"model.text_layers": 1, "model.text_width": 32, "model.text_heads": 1, "model.embed_dim": 16,
-                "train.epochs": 1, "model.image_size_px": 32, "evaluate.shots": (1,),
-                "split.heldout_fraction": 0.5}  # fmt: skip
-    monkeypatch.setattr(
-        unseen_seeds, "load_config", lambda profile, more=None: load_config(profile, settings | (more or {}))
-    )
-    run = Run(tmp_path)
-    table = assign_splits(catalog, load_config("photos", settings).split)
-    write_catalog(table, run.catalog)
-    write_shards(table, run.shards, ShardConfig(image_size_px=32, samples_per_shard=20))
-    unseen_seeds.main(["--run", str(run.root), "--seeds", "0", "1"])
-    rows = rows_of(capsys.readouterr().out)
-    assert {row[0] for row in rows} >= {"zero_shot/seen", "zero_shot/unseen", "few_shot/1"}
-    assert all(0 <= number <= 100 for row in rows for number in numbers_of(row))
+def test_seeds_are_told_apart(monkeypatch, capsys, tmp_path):
+    """The runs are faked here; that the command runs all notebooks is `tests/test_reproduce.py`'s."""
+
+    def reproduced(command):
+        run, setting = Run(command[command.index("--run") + 1]), command[-1]
+        value = 0.1 * int(setting.rpartition("=")[2]) if "train" in setting else 0.5
+        keys = {"dataset": "zoo", "model": "trained", "task": "zero_shot/unseen", "metric": "macro_top1"}
+        row = {**keys, "value": value, "ci_low": 0.0, "ci_high": 1.0, "n": 9, "seeds": 1, "chance": 0.25}
+        append_metrics(run.metrics_csv, pd.DataFrame([row]), run=run.name, profile="mini", notebook="04")
+        return 0
+
+    monkeypatch.setattr(seeds.reproduce, "main", reproduced)
+    seeds.main(["--folder", str(tmp_path), "--seeds", "1", "2", "3"])
+    (row,) = rows_of(capsys.readouterr().out)
+    assert row == [
+        "zoo",
+        "zero_shot/unseen",
+        "macro_top1",
+        "trained",
+        *"0.100 0.200 0.300 0.200 0.100 0.500 0.250".split(),
+    ]
+    with pytest.raises(SystemExit, match="the seeds change nothing"):
+        seeds.main(["--folder", str(tmp_path), "--vary", "split.seed"])
 
 
 def test_ways_take_turns_and_their_rates_are_of_all_runs(monkeypatch):
