@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bioclip_lib import config
-from bioclip_lib.config import PROFILES, flat, load_config, setting_names
+from bioclip_lib.config import PROFILES, Config, flat, load_config, setting_names
 from bioclip_lib.errors import InputError
 from bioclip_lib.run import atomic, open_run, write_json
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_profile_differs_from_the_defaults_only_where_it_says(profile):
-    config, default = load_config(profile), load_config("mini")
+    config, default = load_config(profile), Config(profile)
     for name in setting_names():
         section, _, _field = name.partition(".")
         value, other = config, default

@@ -29,46 +29,55 @@ QUERY_COLUMNS = ["image_id", "class_key", "fold", "correct", "model", "method", 
 
 
 def few_shot_folds(
-    labels: np.ndarray, shots: Sequence[int], n_folds: int, mode: str = "independent", seed: int = 0
+    labels: np.ndarray,
+    shots: Sequence[int],
+    n_folds: int,
+    mode: str = "independent",
+    seed: int = 0,
+    groups: np.ndarray | None = None,
 ) -> dict[int, list[Fold]]:
     """Draw (shots, queries), index arrays, n_folds of each k: classes as first seen, k shots each.
 
     "independent": each fold shuffles the images of each class from their given order. "cumulative": as the original
     code, which seeds a generator with the fold's number and shuffles each class's list in place: the lists keep their
     order from fold to fold and from one k to the next. Seed 0 gives the original's folds.
+
+    Images of one group (n,), a burst or an individual, are never on both sides: k shots are of k groups of their class,
+    one image each, and the other images of these groups are no queries.
     """
     if mode not in MODES:
         raise InputError(f"unknown few-shot mode {mode!r}; choose {' or '.join(MODES)}")
     if not len(shots) or min(shots) < 1 or len(set(shots)) < len(shots) or n_folds < 1:
         raise InputError(f"shots {list(shots)} and n_folds {n_folds} must be distinct numbers from 1")
-    images = _images_of_classes(labels, max(shots))
+    groups = np.arange(len(labels)) if groups is None else pd.factorize(groups)[0]
+    classes = _groups_of_classes(labels, groups, max(shots))
     folds: dict[int, list[Fold]] = {}
     for k in shots:
         folds[k] = []
         for fold in range(n_folds):
             # below 1,000 folds no stream of one seed is another's; those of seed 0 are of the original's `random.seed`
             rng = random.Random(1_000 * seed + fold)
-            order = images if mode == "cumulative" else [list(members) for members in images]
+            order = classes if mode == "cumulative" else [list(members) for members in classes]
             for members in order:
                 rng.shuffle(members)
-            train = [i for members in order for i in members[:k]]
-            test = [i for members in order for i in members[k:]]
-            folds[k].append((np.array(train), np.array(test)))
+            train = [rng.choice(unit) if len(unit) > 1 else unit[0] for members in order for unit in members[:k]]
+            test = np.array([i for members in order for unit in members[k:] for i in unit])
+            folds[k].append((np.array(train), test[~np.isin(groups[test], groups[train])]))
     return folds
 
 
-def _images_of_classes(labels: np.ndarray, k: int) -> list[list[int]]:
-    """List the images of each class, classes in first-seen order; refuse a class without k + 1 of them."""
-    images: dict = {}
-    for index, label in enumerate(np.asarray(labels).tolist()):
-        images.setdefault(label, []).append(index)
-    small = [str(label) for label, members in images.items() if len(members) <= k]
-    if small or not images:
+def _groups_of_classes(labels: np.ndarray, groups: np.ndarray, k: int) -> list[list[list[int]]]:
+    """List the images of each group of each class, both in first-seen order; refuse a class without k + 1 groups."""
+    classes: dict = {}
+    for index, (label, group) in enumerate(zip(np.asarray(labels).tolist(), groups.tolist(), strict=True)):
+        classes.setdefault(label, {}).setdefault(group, []).append(index)
+    small = [str(label) for label, members in classes.items() if len(members) <= k]
+    if small or not classes:
         raise InputError(
-            f"{len(small)} of {len(images)} classes have no {k} shots and a query: {', '.join(small[:5])}"
+            f"{len(small)} of {len(classes)} classes have no {k} shots and a query: {', '.join(small[:5])}"
             f"{', ...' if len(small) > 5 else ''}; leave them out or lower evaluate.shots"
         )
-    return list(images.values())
+    return [list(members.values()) for members in classes.values()]
 
 
 def folds_table(folds: dict[int, list[Fold]], image_ids: Sequence[str], labels: np.ndarray) -> pd.DataFrame:
@@ -128,15 +137,16 @@ def _check_fold(rows: pd.DataFrame, k: int, fold: int) -> None:
 
 
 def eligible_classes(table: pd.DataFrame, k: int) -> pd.DataFrame:
-    """Tell which classes have the images for k shots and a query.
+    """Tell which classes have the images for k shots and a query, each of a group of its own.
 
     Returns
     -------
     DataFrame
-        ``dataset, class_key, n_images, eligible``, one row a class.
+        ``dataset, class_key, n_images, n_groups, eligible``, one row a class; an image of no group is one by itself.
     """
-    counts = evaluated_images(table).groupby(["dataset", "class_key"]).size().rename("n_images").reset_index()
-    return counts.assign(eligible=counts["n_images"] > k)
+    groups = evaluated_images(table).groupby(["dataset", "class_key"])["group"]
+    counts = groups.agg(n_images="size", n_groups="nunique").reset_index()
+    return counts.assign(eligible=counts["n_groups"] > k)
 
 
 def draw_folds(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
@@ -152,19 +162,19 @@ def draw_folds(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
     -------
     DataFrame
         ``dataset, part`` and `FOLD_COLUMNS`. Parts: ``all`` (independent folds over all classes
-        with an image more than the most shots), ``unseen`` (held-out species among themselves), ``cumulative`` (all
+        with a group more than the most shots), ``unseen`` (held-out species among themselves), ``cumulative`` (all
         classes in the original's accumulating folds). Empty where no set has two such classes.
     """
     drawn = [pd.DataFrame(columns=["dataset", "part", *FOLD_COLUMNS])]
     for dataset, group in evaluated_images(table).groupby("dataset"):
-        sizes = group.groupby("class_key")["part"].transform("size")
+        sizes = group.groupby("class_key")["group"].transform("nunique")
         group = group[sizes > max(config.shots)]
         for part in PARTS:
             pool = group[group["part"] == "unseen"] if part == "unseen" else group
             if pool["class_key"].nunique() < 2:
                 continue
             labels, mode = pool["class_key"].to_numpy(), "cumulative" if part == "cumulative" else "independent"
-            folds = few_shot_folds(labels, config.shots, config.n_folds, mode, config.seed)
+            folds = few_shot_folds(labels, config.shots, config.n_folds, mode, config.seed, pool["group"].to_numpy())
             rows = folds_table(folds, pool.index, labels)
             rows.insert(0, "dataset", dataset)
             rows.insert(1, "part", part)

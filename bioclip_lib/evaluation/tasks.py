@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .. import RANKS
-from ..catalog.splits import class_rows, usable
+from ..catalog.splits import class_rows, group_keys, usable
 from ..config import EvaluateConfig
 from ..errors import InputError
 from ..model.features import FeatureTable
@@ -36,10 +36,10 @@ class StringReport(NamedTuple):
 
 
 def evaluated_images(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the evaluated images of a catalog by ``image_id``: ``dataset, part``, the ranks, ``rank, class_key``."""
+    """Return the evaluated images of a catalog by ``image_id``: ``dataset, part, group``, ranks, ``class_key``."""
     rows = table[usable(table) & table["split"].isin(list(PARTS))]
     columns = rows[["image_id", "source", *RANKS, "rank", "class_key"]].rename(columns={"source": "dataset"})
-    return columns.assign(part=rows["split"].map(PARTS)).set_index("image_id")
+    return columns.assign(part=rows["split"].map(PARTS), group=group_keys(rows)).set_index("image_id")
 
 
 def rows_of(features: FeatureTable, images: pd.DataFrame) -> pd.DataFrame:
@@ -107,9 +107,10 @@ def unasked(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
             n = group.loc[group["part"] == part, "class_key"].nunique()
             if n < 2:
                 rows.append((dataset, f"naming {part} species", f"{n} of two classes have images for tests"))
-        enough = group.groupby("class_key").size() > max(config.shots)
+        enough = group.groupby("class_key")["group"].nunique() > max(config.shots)
         if enough.sum() < 2:
             why = f"{enough.sum()} of two classes have more than {max(config.shots)} images for tests"
+            why += ", a group counting once"
             rows.append((dataset, "few-shot", why))
         species = group[group["rank"] == "species"].groupby("part")["class_key"].nunique()
         for part in PARTS.values():

@@ -56,6 +56,27 @@ def test_folds_by_hand():
     assert as_lists(few_shot.few_shot_folds(labels, [1], 2, "independent"))[1] == [first, ([2, 1], [4, 0, 3])]
 
 
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 5)), max_size=30), st.sampled_from(few_shot.MODES))
+def test_a_group_is_never_on_both_sides(drawn, mode):
+    """Of a group, which may show several classes, one image at most is a shot, and then the others are no queries."""
+    drawn = [*drawn, *(("ab"[i % 2], 6 + i) for i in range(6))]  # three more groups of each class
+    labels, groups = (np.array(column) for column in zip(*drawn, strict=True))
+    for k, folds in few_shot.few_shot_folds(labels, [1, 2], 3, mode, groups=groups).items():
+        for shots, queries in folds:
+            assert not set(groups[shots]) & set(groups[queries])
+            of_class = [groups[shots[labels[shots] == name]] for name in "ab"]
+            assert all(len(set(found)) == len(found) == k for found in of_class)
+            left = ~np.isin(groups, groups[shots])
+            assert sorted(queries) == np.flatnonzero(left).tolist()
+
+
+def test_groups_of_one_image_are_none():
+    labels = np.repeat(np.arange(3), 7)
+    for mode in few_shot.MODES:
+        plain = as_lists(few_shot.few_shot_folds(labels, [1, 5], 2, mode))
+        assert as_lists(few_shot.few_shot_folds(labels, [1, 5], 2, mode, groups=np.arange(21)[::-1])) == plain
+
+
 def test_five_shots_depend_on_what_came_before_only_when_cumulative():
     labels = np.repeat(np.arange(4), 9)
     for mode, same in (("independent", True), ("cumulative", False)):

@@ -238,6 +238,18 @@ def test_small_classes_are_left_out_and_sets_are_scored_apart():
         few_shot.score_few_shot(table, folds, {"m": FeatureTable(short.image_ids[1:], short.values[1:])}, {}, CONFIG)
 
 
+def test_a_burst_counts_once(zoo):
+    """Nine images of three bursts are three: enough for two shots, and no burst is on both sides."""
+    table = zoo.assign(group=zoo["class_key"] + (zoo.groupby("class_key").cumcount() // 3).astype(str))
+    assert (
+        few_shot.eligible_classes(table, 2)["eligible"].all()
+        and not few_shot.eligible_classes(table, 3)["eligible"].any()
+    )
+    folds = few_shot.draw_folds(table, CONFIG).merge(table[["image_id", "group"]], on="image_id")
+    sides = folds.groupby(["part", "k", "fold", "group"])["shot"]
+    assert (sides.nunique() == 1).all() and sides.sum().max() == 1
+
+
 @pytest.mark.parametrize("sizes", [{"Aa a": 2, "Bb b": 2}, {"Aa a": 9}])
 def test_too_few_images_or_one_class_are_no_score_and_no_crash(sizes):
     table = catalog_of(sizes)

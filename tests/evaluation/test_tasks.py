@@ -282,7 +282,7 @@ def test_what_cannot_be_asked_is_said(zoo):
     trained = zoo.assign(split="train")
     assert tasks.unasked(trained, CONFIG)["why"].tolist() == ["no image is kept for tests, of species seen or held out"]
     few = tasks.unasked(catalog_of({"Panthera leo": 2, "Parus major": 1}), CONFIG).set_index("question")["why"]
-    assert few["few-shot"] == "0 of two classes have more than 2 images for tests"
+    assert few["few-shot"] == "0 of two classes have more than 2 images for tests, a group counting once"
     assert few["naming seen species"] == few["naming unseen species"] == "1 of two classes have images for tests"
 
 
