@@ -33,12 +33,14 @@ class Trust:
     """How sure a model must be: ``temperature`` divides its logits, an answer has at least ``floor`` as probability.
 
     ``said`` tells where they come from; below ``known_from`` the highest logit is that of an unknown taxon.
+    ``conformal`` is the floor that a stated coverage asks for, which `floor` may exceed.
     """
 
     temperature: float = 1.0
     floor: float = FLOOR
     said: str = "not calibrated"
     known_from: float = float("-inf")
+    conformal: float = float("nan")
 
 
 def identify(

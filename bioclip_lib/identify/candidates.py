@@ -19,7 +19,8 @@ from safetensors.numpy import save_file
 
 from .. import RANKS
 from ..errors import InputError
-from ..evaluation.tasks import class_strings
+from ..evaluation.classifiers import class_means
+from ..evaluation.tasks import class_strings, unit_rows
 from ..evaluation.zero_shot import zero_shot_weights
 from ..files.tables import read_strings
 from ..model.encode import encode_texts
@@ -113,6 +114,37 @@ def labels_of_catalog(
 ) -> LabelSet:
     """Make a label set of rows of `catalog.splits.class_rows`; ``label`` is their key."""
     return labels_of_names(classes.rename_axis(LABEL).reset_index(), model, text_type, templates)
+
+
+def labels_of_images(
+    features: np.ndarray, classes: np.ndarray, taxa: pd.DataFrame, model: LoadedModel | None = None
+) -> LabelSet:
+    """Make a label set of photographs: a class is the mean of the features of its own, five of them are enough.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, D)
+        Of unit length.
+    classes : ndarray of shape (n,)
+        The class of each.
+    taxa : DataFrame
+        Indexed by class: any of the ranks, ``scientific_name``, ``common_name``. Classes without an image are left out.
+    model : LoadedModel, optional
+        Whose features they are: others are refused later.
+
+    Raises
+    ------
+    InputError
+        If no class of `taxa` has an image.
+    """
+    known = np.isin(classes, taxa.index)
+    if not known.any():
+        raise InputError("no class has an image; give the classes of the images, as the table of taxa names them")
+    found, index, counts = np.unique(classes[known], return_inverse=True, return_counts=True)
+    names = taxa.loc[found].rename_axis(LABEL).reset_index().reindex(columns=list(COLUMNS), fill_value="")
+    made = {"model": model.address, "model_sha256": model.digest} if model else {}
+    made |= {"images": int(known.sum()), "fewest": int(counts.min()), "date": datetime.date.today().isoformat()}
+    return LabelSet(names.fillna(""), unit_rows(class_means(features[known], index)), made)
 
 
 def read_names(path: str | Path) -> pd.DataFrame | list[str]:

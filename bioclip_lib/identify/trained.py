@@ -17,13 +17,13 @@ from ..config import Config, flat, load_config
 from ..errors import InputError
 from ..evaluation.contestants import can_name, project_trunk
 from ..model import encode_images
-from ..model.features import cached_features, digest_of_model, feature_digests, load_split, trunk_table
+from ..model.features import cached_features, digest_of_model, feature_digests, load_split, size_px, trunk_table
 from ..model.load import LoadedModel, load_model, preprocess_digest
 from ..run import Run
 from ..shards.read import read_image_ids, read_index
 from .asking import Trust
 from .calibrate import conformal_floor, fit_temperature, places, wrong_up_to
-from .candidates import labels_of_catalog
+from .candidates import labels_of_catalog, labels_of_images
 from .labels import LabelSet
 from .naming import FLOOR, name_features
 from .tree import LABEL
@@ -43,7 +43,10 @@ class Split(NamedTuple):
 
 
 class TrainedRun:
-    """A trained run as a namer: ``model``, ``labels`` (the classes it was trained on), ``scale``, features by split."""
+    """A trained run as a namer: ``model``, ``labels`` (the classes it was trained on), ``scale``, features by split.
+
+    Classes are their texts; of a model that was trained without texts, the means of their training images.
+    """
 
     def __init__(self, root: str | Path) -> None:
         self.run, self._splits = Run(root), {}
@@ -51,17 +54,16 @@ class TrainedRun:
             raise InputError(f"{self.run.root} is no run; start it with 01_dataset_construction")
         settings = flat(json.loads(self.run.config_json.read_text(encoding="utf-8")))
         self.config: Config = load_config(settings.pop("profile"), settings)
-        if not can_name(self.config, "trained"):
-            raise InputError(
-                f"the model of {self.run.root} was trained without texts and cannot name by them; train with a "
-                "contrastive objective"
-            )
         self.catalog = read_catalog(self.run.catalog)
         self.model: LoadedModel = load_model(f"run:{self.run.root}")
         self.scale = self.model.model.logit_scale.exp().item()
         config = self.config.evaluate
         classes = known_classes(self.catalog)
-        self.labels: LabelSet = labels_of_catalog(classes, self.model, config.text_type, config.templates)
+        if can_name(self.config, "trained"):
+            self.labels: LabelSet = labels_of_catalog(classes, self.model, config.text_type, config.templates)
+        else:  # trained without texts: a class is where its images lie
+            train = self.split("train")
+            self.labels = labels_of_images(train.features, train.classes, classes, self.model)
 
     @property
     def precision(self) -> str:
@@ -77,9 +79,11 @@ class TrainedRun:
     def _embedded(self, name: str) -> Split:
         """Compute the features of a split, or read them."""
         rows = self.catalog.set_index("image_id")
+        clip = self.model.model
         if name not in set(read_index(self.run.shards)["split"]):
-            return Split(rows.iloc[:0], np.zeros((0, self.labels.weights.shape[1]), np.float32))
-        ids, clip = read_image_ids(self.run.shards, name), self.model.model
+            blank = np.zeros((1, size_px(clip), size_px(clip), 3), np.uint8)
+            return Split(rows.iloc[:0], encode_images(clip, blank)[:0])
+        ids = read_image_ids(self.run.shards, name)
 
         def compute() -> np.ndarray:
             if self.config.train.freeze_image_tower:
@@ -106,7 +110,7 @@ class TrainedRun:
         floor = conformal_floor(wrong_up_to(found, self.labels, places(val.rows, self.labels)), coverage)
         said = f"{coverage:.0%} right of {len(val.rows)} validation images of {len(set(val.classes))} classes"
         known_from = float(np.quantile(found.max_logit, 1 - KNOWN_PASS))
-        return Trust(temperature, max(FLOOR, floor), said, known_from)
+        return Trust(temperature, max(FLOOR, floor), said, known_from, floor)
 
 
 def known_classes(table: pd.DataFrame) -> pd.DataFrame:
@@ -131,6 +135,6 @@ def load_run(root: str | Path) -> TrainedRun:
     Raises
     ------
     InputError
-        If there is no run or no model, or it was trained without texts.
+        If there is no run or no model.
     """
     return TrainedRun(root)

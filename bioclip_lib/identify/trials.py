@@ -1,0 +1,147 @@
+"""What a trained run can be trusted with: its answers for images whose taxa are known, of species seen and unseen.
+
+Takes a `trained.TrainedRun`; returns tables. Test images are of the candidates, held-out species are not among them:
+the right answer for these is a taxon above.
+"""
+
+import numpy as np
+import pandas as pd
+
+from .. import RANKS
+from ..evaluation.tasks import PARTS
+from ..model import encode_images
+from ..model.features import load_split
+from .calibrate import places
+from .judging import compare_rules, coverage_over_draws, judge, risk_by_floor
+from .naming import FLOOR, Naming, answers, name_features
+from .trained import Split, TrainedRun
+from .unknown import known_scores, left_out, nearest_taxon, no_organism, separation, with_both
+
+STRICT = 0.8  # a floor that others take, beside `FLOOR`
+N_NOTHING = 200  # images of which some without an organism are made
+_OPTIONS = ("right, to species", "backed off", "wrong", "unknown species")
+
+
+def _named(run: TrainedRun, split: Split) -> tuple[Naming, np.ndarray]:
+    """Return the calibrated naming of a split, and the places of its taxa."""
+    naming = name_features(split.features, run.labels, run.scale / run.trust().temperature)
+    return naming, places(split.rows, run.labels)
+
+
+def rules(run: TrainedRun, coverage: float = 0.9) -> pd.DataFrame:
+    """Compare the calibrated floor with fixed ones, on species seen and unseen.
+
+    Returns
+    -------
+    DataFrame
+        ``part`` (seen, unseen), and the columns of `judging.compare_rules`. "no floor" asks every rank.
+    """
+    trust = run.trust(coverage)
+    floors = {f"{coverage:.0%} of images": trust.conformal, f"{FLOOR}": FLOOR, f"{STRICT}": STRICT, "no floor": 0.0}
+    tables = []
+    for name, part in PARTS.items():
+        split = run.split(name)
+        if len(split.rows):
+            taxa = places(split.rows, run.labels), split.classes
+            found = compare_rules(split.features, taxa, run.labels, run.scale / trust.temperature, floors)
+            tables.append(found.assign(part=part))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def draws(run: TrainedRun, n_seeds: int = 5) -> pd.DataFrame:
+    """Calibrate on one half of the known images and count in the other, as `judging.coverage_over_draws`.
+
+    Returns
+    -------
+    DataFrame
+        ``coverage, of, right, lowest, highest, depth, n_images, n_seeds``; `right` is above `coverage` where species
+        alone are named better than that.
+    """
+    known = _joined(run.split("val"), run.split("test"))
+    if len(known.rows) < 2:
+        return pd.DataFrame()
+    naming, truth = _named(run, known)
+    found = coverage_over_draws(naming, run.labels, (truth, known.classes), seeds=range(n_seeds))
+    of = found.groupby(["coverage", "of"], as_index=False)
+    table = of.agg(right=("right", "mean"), lowest=("right", "min"), highest=("right", "max"), depth=("depth", "mean"))
+    return table.assign(n_images=len(known.rows), n_seeds=n_seeds)
+
+
+def _joined(one: Split, other: Split) -> Split:
+    """Put two splits together."""
+    return Split(pd.concat([one.rows, other.rows]), np.concatenate([one.features, other.features]))
+
+
+def risk(run: TrainedRun) -> pd.DataFrame:
+    """Trace what each floor costs, on species seen and unseen: ``part`` and the columns of `judging.risk_by_floor`."""
+    splits = [(part, run.split(name)) for name, part in PARTS.items()]
+    asked = [(part, *_named(run, split)) for part, split in splits if len(split.rows)]
+    return pd.concat([risk_by_floor(naming, run.labels, truth).assign(part=part) for part, naming, truth in asked])
+
+
+def unknowns(run: TrainedRun) -> pd.DataFrame:
+    """Ask which score tells images of the candidates from others, by how far these others are.
+
+    Returns
+    -------
+    DataFrame
+        ``others`` and the columns of `unknown.separation`. "validation species left out" chooses a score, all below it
+        judge: held-out species by the rank at which they join the candidates, and images of no organism.
+    """
+    train, val, test, unseen = (run.split(name) for name in ("train", "val", "test", "heldout_species"))
+    if min(len(train.rows), len(val.rows), len(test.rows)) == 0:
+        return pd.DataFrame()
+    scale = run.scale / run.trust().temperature
+    tables = [left_out(val.features, val.classes, (train.features, train.classes), run.labels, scale)]
+    tables[0]["others"] = "validation species left out"
+
+    def scored(features: np.ndarray) -> pd.DataFrame:
+        return known_scores(name_features(features, run.labels, scale), features, train.features)
+
+    like = scored(val.features)
+    known = with_both(scored(test.features), like)
+    if len(unseen.rows):
+        found, join = with_both(scored(unseen.features), like), nearest_taxon(places(unseen.rows, run.labels))
+        tables.append(separation(known, found, unseen.classes).assign(others="all held-out species"))
+        for rank in (r for r in ("", *RANKS) if (join == r).any()):
+            of = separation(known, found[join == rank], unseen.classes[join == rank])
+            tables.append(of.assign(others=f"of a known {rank}" if rank else "of another kingdom"))
+    for kind, pixels in no_organism(_pixels(run)).items():
+        features = encode_images(run.model.model, pixels, precision=run.precision)
+        tables.append(separation(known, with_both(scored(features), like), np.arange(len(pixels))).assign(others=kind))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _pixels(run: TrainedRun) -> np.ndarray:
+    """Return some test images, uint8."""
+    images = load_split(run.run, run.model.model, "test")
+    return images[:: max(1, len(images) // N_NOTHING)][:N_NOTHING]
+
+
+def examples(run: TrainedRun, n: int = 6, seed: int = 0) -> tuple[np.ndarray, pd.DataFrame]:
+    """Draw images of four kinds: right to species, backed off to a rank above, wrong, and of an unseen species.
+
+    Returns
+    -------
+    pixels : ndarray of shape (m, S, S, 3), uint8
+    table : DataFrame
+        ``kind, truth, taxon, rank, score`` in the same order, m rows, at most `n` a kind.
+    """
+    rng, trust, pixels, tables = np.random.default_rng(seed), run.trust(), [], []
+    for name in (name for name in PARTS if len(run.split(name).rows)):
+        split = run.split(name)
+        naming, truth = _named(run, split)
+        table = answers(naming, run.labels, trust.floor)[["taxon", "rank", "score"]]
+        judged = judge(naming, run.labels, truth, trust.floor)
+        kind = np.where(judged["depth"] == len(RANKS), _OPTIONS[0], _OPTIONS[1])
+        kind = np.where(judged["right"], kind, _OPTIONS[2])
+        table.insert(0, "kind", kind if name == "test" else _OPTIONS[3])
+        scientific = split.rows["scientific_name"].to_numpy()
+        table.insert(1, "truth", np.where(scientific == "", split.classes, scientific))
+        chosen = [rng.permutation(rows)[:n] for rows in table.groupby("kind").indices.values()]
+        rows = np.concatenate(chosen)
+        pixels.append(load_split(run.run, run.model.model, name)[rows])
+        tables.append(table.iloc[rows])
+    found = pd.concat(tables, ignore_index=True)
+    order = np.argsort([_OPTIONS.index(kind) for kind in found["kind"]], kind="stable")
+    return np.concatenate(pixels)[order], found.iloc[order].reset_index(drop=True)
