@@ -1,6 +1,6 @@
-# Two commands: `make reproduce` runs every notebook, `make test` runs the tests. Each sets up .venv first, once.
+# `make help` lists the commands. Each sets up .venv first, once.
 # On conda, activate the environment of environment.yml and pass VENV= to use it as it is.
-PROFILE ?= mini
+PROFILE ?=
 RUN ?=
 PHOTOS ?=
 NAMES ?=
@@ -13,40 +13,61 @@ PYTHON ?= python3
 BIN := $(if $(VENV),$(VENV)/bin/)
 READY := $(if $(VENV),$(VENV)/.ready)
 
-.PHONY: reproduce test numerical lint pins bench name figures lab environment
+export PROFILE RUN PHOTOS NAMES OUT
+ASKED = --profile "$$PROFILE" --run "$$RUN" --photos "$$PHOTOS" --names "$$NAMES" $(if $(UNFREEZE),--unfreeze) --set $(SET)
 
-reproduce: $(READY)
-	@$(BIN)python -m bioclip_lib.reproduce --profile "$(PROFILE)" --run "$(RUN)" --photos "$(PHOTOS)" --names "$(NAMES)" \
-	  $(if $(UNFREEZE),--unfreeze) --set $(SET)
+.PHONY: help reproduce look lab report name settings figures readme test numerical lint pins bench environment
+.DEFAULT_GOAL := help
 
-test: $(READY)
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo '  Your photographs:  make reproduce PROFILE=photos PHOTOS=path/to/folder'
+	@echo '  More of them:      RUN=path/to/run  NAMES=table.csv  SET="key=value ..."  UNFREEZE=1'
+
+reproduce: $(READY)  ## run every notebook, on the invented tree of life or on PHOTOS=; goes on where it stopped
+	@$(BIN)python -m bioclip_lib.reproduce $(ASKED)
+
+look: $(READY)  ## say in seconds how PHOTOS= would be read
+	@$(BIN)python -m bioclip_lib.reproduce $(ASKED) --look
+
+lab: $(READY)  ## open JupyterLab, its notebooks on RUN= or PHOTOS=
+	@$(BIN)python -m bioclip_lib.reproduce $(ASKED) --lab
+
+report: $(READY)  ## write the answer page of RUN= again
+	@$(BIN)python -m bioclip_lib.report $(if $(RUN),"$$RUN")
+
+test: $(READY)  ## run the tests
 	$(BIN)python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-numerical: $(READY)
+numerical: $(READY)  ## repeat the numerical tests under other processor instructions
 	.ci/numerical $(BIN)python
 
-lint: $(READY)
+lint: $(READY)  ## style, order of imports, notebooks without outputs
 	$(BIN)ruff check .
 	$(BIN)ruff format --check .
 	$(BIN)lint-imports
 	$(BIN)nbstripout --verify --keep-id notebooks/*.ipynb
 
-pins: $(READY)
+pins: $(READY)  ## look for wheels of all pins
 	.ci/pins $(BIN)uv
 
-bench: $(READY)
+bench: $(READY)  ## measure speed (speed/README.md)
 	$(BIN)python -m speed
 
-name: $(READY)
-	@$(BIN)python -m bioclip_lib.identify $(PHOTOS) $(if $(RUN),--run "$(RUN)") --out "$(or $(OUT),names.csv)"
+name: $(READY)  ## name the species on PHOTOS= with the model of RUN=, into OUT=
+	@$(BIN)python -m bioclip_lib.identify $(PHOTOS) $(if $(RUN),--run "$$RUN") --out "$(or $(OUT),names.csv)"
+
+settings: $(READY)  ## print every setting, with value, meaning and limits
+	@$(BIN)python -m bioclip_lib.reproduce --profile "$$PROFILE" --list-settings
 
 figures: $(READY)
-	@$(BIN)python -m bioclip_lib.report $(if $(RUN),"$(RUN)") --readme
+	@$(BIN)python -m bioclip_lib.report $(if $(RUN),"$$RUN") --readme
 
-lab: $(READY)
-	$(BIN)jupyter lab --notebook-dir=notebooks
+readme: $(READY)  ## show RUN= in README.md, data/ and figures/
+	@$(BIN)python -m bioclip_lib.report $(if $(RUN),"$$RUN") --readme
 
-environment: $(READY)
+environment: $(READY)  ## set up .venv
 
 $(VENV)/.ready: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 14) else f"Python {v[0]}.{v[1]} is not supported; pass PYTHON=python3.11, or any of 3.11 to 3.14")'

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,7 +23,7 @@ import papermill
 
 from . import report, settings
 from .catalog import table as catalog
-from .config import PROFILES, Config, flat, load_config
+from .config import PROFILES, RUN_VARIABLE, Config, flat, load_config
 from .errors import InputError
 from .evaluation import metrics
 from .files import archives
@@ -39,23 +40,29 @@ KERNEL |= {"extra_arguments": ["--IPKernelApp.log_level=CRITICAL"]}  # it warns 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit status (0 done, 1 a notebook failed, 2 a mistake in the input)."""
     parser = argparse.ArgumentParser("python -m bioclip_lib.reproduce", description="Run every notebook, in order.")
-    parser.add_argument("--profile", default="mini", help=f"one of {', '.join(PROFILES)} (default: mini)")
+    choices = f"one of {', '.join(PROFILES)} (default: that of a run that was begun, photos with --photos, else mini)"
+    parser.add_argument("--profile", default="", help=choices)
     parser.add_argument("--run", default="", help="run directory (default: runs/<profile>)")
     parser.add_argument("--photos", default="", help="folder, CSV or Parquet of photographs, for --profile photos")
     parser.add_argument("--names", default="", help="CSV that says what the class names mean")
     parser.add_argument("--unfreeze", action="store_true", help="train the image tower too")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="any setting, as in train.steps=100")
     parser.add_argument("--list-settings", action="store_true", help="print every setting: value, meaning, limits")
+    parser.add_argument("--lab", action="store_true", help="open JupyterLab, its notebooks on this run")
     parser.add_argument("--look", action="store_true", help="say how the photographs would be read, and stop")
     args = parser.parse_args(argv)
     try:
-        config = load_config(args.profile, settings_from(args))
+        begun = args.run and Run(args.run).config_json.is_file()
+        profile = args.profile or ("photos" if args.photos and not begun else "")
+        config = load_config(profile, settings_from(args), args.run)
         if args.list_settings:
             print(settings.listed(config))
             return 0
         if args.look:
             print(look(config.data))
             return 0
+        if args.lab:
+            return lab(config, args.run)
         return reproduce(config, args.run)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -78,6 +85,18 @@ def settings_from(args: argparse.Namespace) -> dict:
     if args.names:
         overrides["data.names"] = settings.absolute("data.names", args.names)
     return overrides | ({"train.freeze_image_tower": False} if args.unfreeze else {})
+
+
+def lab(config: Config, run_dir: str) -> int:
+    """Open JupyterLab at the repository's root, with the notebooks on a run where one, or photographs, are given."""
+    environment = dict(os.environ)
+    if run_dir or config != load_config("mini"):
+        if config.data.source == "photos":
+            print(look(config.data))
+        environment[RUN_VARIABLE] = str(open_run(run_dir, config).root)
+    first = "--LabApp.default_url=/lab/tree/notebooks/00_quickstart.ipynb"
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={REPOSITORY}", first]
+    return subprocess.call(command, cwd=REPOSITORY, env=environment)
 
 
 def reproduce(config: Config, run_dir: str | Path = "") -> int:

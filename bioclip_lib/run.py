@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from . import __version__
-from .config import Config, flat
+from .config import RUN_VARIABLE, Config, flat
 from .errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -50,7 +50,8 @@ def open_run(root: str | Path, config: Config) -> Run:
     Parameters
     ----------
     root : str or Path
-        ``""`` stands for ``runs/<profile>`` in the repository.
+        ``""`` stands for the run in the environment's ``BIOCLIP_RUN`` if it has this profile, else for
+        ``runs/<profile>`` in the repository.
     config : Config
         What the run is to be.
 
@@ -58,9 +59,14 @@ def open_run(root: str | Path, config: Config) -> Run:
     ------
     InputError
         If the directory holds a catalog of another configuration (one that differs in ``evaluate`` alone is the same),
-        is not a run and not empty, or cannot be written.
+        is not a run and not empty, or cannot be written; for photographs that are not named.
     """
-    run = Run(root or REPOSITORY / "runs" / config.profile)
+    if config.data.source == "photos" and not config.data.photos:
+        raise InputError(
+            f"the profile {config.profile} needs photographs: pass PHOTOS=path/to/folder, a CSV or a Parquet file; set "
+            'overrides = {"data.photos": "path/to/folder"} in a notebook'
+        )
+    run = Run(root or _run_of_environment(config.profile) or REPOSITORY / "runs" / config.profile)
     wanted = json.loads(json.dumps(config.to_dict()))
     if run.config_json.is_file():
         try:
@@ -85,6 +91,14 @@ def open_run(root: str | Path, config: Config) -> Run:
     except OSError as error:
         raise InputError(f"{run.root} cannot be written ({error.strerror}); pass another RUN=") from None
     return run
+
+
+def _run_of_environment(profile: str) -> str:
+    """Return the run that ``make lab RUN=...`` opened, if it has this profile, or ''."""
+    root = os.environ.get(RUN_VARIABLE, "")
+    path = Path(root, "config.json")
+    same = root and path.is_file() and json.loads(path.read_text(encoding="utf-8"))["profile"] == profile
+    return root if same else ""
 
 
 def differences(found: dict, wanted: dict) -> list[str]:

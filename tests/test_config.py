@@ -28,7 +28,7 @@ def test_every_profile_differs_from_the_defaults_only_where_it_says(profile):
 
 @given(st.text())
 def test_unknown_profiles_and_settings_are_refused(text):
-    if text not in PROFILES:
+    if text and text not in PROFILES:
         with pytest.raises(InputError, match="mini"):
             load_config(text)
     if text not in setting_names():
@@ -254,3 +254,25 @@ def test_atomic_replaces_a_directory(tmp_path):
             tmp.mkdir()
             (tmp / content).write_text(content)
     assert [p.name for p in (tmp_path / "d").iterdir()] == ["two"]
+
+
+def test_notebooks_open_on_the_run_that_the_environment_names(tmp_path, monkeypatch):
+    assert load_config("") == load_config("mini")
+    begun = load_config("photos", {"data.photos": "a", "train.epochs": 3})
+    run = open_run(tmp_path / "a", begun)
+    monkeypatch.setenv("BIOCLIP_RUN", str(run.root))
+    assert load_config("") == begun and open_run("", begun).root == run.root
+    assert load_config("", {"train.steps": 9}).train.epochs == 0
+    other = load_config("smoke")
+    monkeypatch.setattr("bioclip_lib.run.REPOSITORY", tmp_path)
+    assert open_run("", other).root == tmp_path / "runs" / "smoke"
+
+
+def test_photographs_that_are_not_named_leave_no_folder(tmp_path):
+    with pytest.raises(InputError, match="PHOTOS="):
+        open_run(tmp_path / "run", load_config("photos"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_notebook_shows_a_mistake_in_one_line():
+    assert InputError("no such file")._render_traceback_() == ["InputError: no such file"]

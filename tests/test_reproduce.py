@@ -162,7 +162,8 @@ def test_stock_open_clip_loads_the_model(smoke):
         (["--set", "train.steps"], "KEY=VALUE"),
         (["--set", "evaluate.templates=orginal"], "no templates"),
         (["--profile", "photos"], "PHOTOS="),
-        (["--photos", "somewhere"], "PROFILE=photos"),
+        (["--profile", "mini", "--photos", "somewhere"], "PROFILE=photos"),
+        (["--photos", "somewhere"], "somewhere does not exist"),
         (["--profile", "photos", "--photos", "no/such/folder"], "does not exist"),
     ],
 )

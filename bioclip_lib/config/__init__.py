@@ -5,7 +5,7 @@ An unknown profile, key or type, and a value out of its limits, is an `InputErro
 `sections` holds the settings, `limits` how their limits are kept, `profiles` the profiles and how one is loaded.
 """
 
-from .profiles import PROFILES, flat, load_config, setting_names
+from .profiles import PROFILES, RUN_VARIABLE, flat, load_config, setting_names
 from .sections import (
     BARE_NAMES,
     CAPTIONS,
@@ -25,6 +25,7 @@ __all__ = [
     "CAPTIONS",
     "OBJECTIVES",
     "PROFILES",
+    "RUN_VARIABLE",
     "Config",
     "DataConfig",
     "EvaluateConfig",

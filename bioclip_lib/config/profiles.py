@@ -5,11 +5,16 @@ A profile's comment states its data, cost and expected result.
 
 import dataclasses
 import difflib
+import json
+import os
+from pathlib import Path
 from typing import Any, get_args
 
 from ..errors import InputError
 from .sections import Config
 
+_LENGTHS = {"train.steps": 0, "train.epochs": 0.0}  # of a training; one is given, the other off
+RUN_VARIABLE = "BIOCLIP_RUN"  # the run that notebooks open
 _PHOTOGRAPHS_224: dict[str, Any] = {"data.source": "photos", "shards.image_size_px": 224, "train.stream": True}
 
 PROFILES: dict[str, dict[str, Any]] = {
@@ -81,16 +86,19 @@ PROFILES: dict[str, dict[str, Any]] = {
 _KINDS = {int: "a whole number", float: "a number", str: "a word or a path"}  # as messages name them
 
 
-def load_config(profile: str, overrides: dict[str, Any] | None = None) -> Config:
+def load_config(profile: str, overrides: dict[str, Any] | None = None, run_dir: str = "") -> Config:
     """Build the configuration of a profile.
 
     Parameters
     ----------
     profile : str
-        A key of `PROFILES`.
+        A key of `PROFILES`; ``""`` is the configuration of an earlier run, where there is one, and else ``mini``.
     overrides : dict of str to value, optional
         Dotted keys, ``{"train.steps": 100}``. A string value is converted to the field's type. Of ``train.steps`` and
         ``train.epochs`` the one that is given turns off the other.
+
+    run_dir : str
+        The earlier run; ``""`` is that in the environment's ``BIOCLIP_RUN``, which ``make lab RUN=...`` sets.
 
     Returns
     -------
@@ -106,6 +114,8 @@ def load_config(profile: str, overrides: dict[str, Any] | None = None) -> Config
     >>> load_config("photos", {"train.steps": "7"}).train.steps, load_config("photos").train.epochs
     (7, 18.0)
     """
+    if not profile:
+        profile, overrides = _of_run(run_dir or os.environ.get(RUN_VARIABLE, ""), overrides or {})
     if profile not in PROFILES:
         raise InputError(f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)}")
     changes, names = {**PROFILES[profile], **(overrides or {})}, setting_names()
@@ -113,10 +123,20 @@ def load_config(profile: str, overrides: dict[str, Any] | None = None) -> Config
         if key not in names:
             near = difflib.get_close_matches(key, names, cutoff=0.5) or names
             raise InputError(f"unknown setting {key!r}; you probably meant {', '.join(near)}")
-    lengths = {"train.steps": 0, "train.epochs": 0.0}
-    if len(said := lengths.keys() & (overrides or {}).keys()) == 1:
-        changes |= {key: off for key, off in lengths.items() if key not in said}
+    if len(said := _LENGTHS.keys() & (overrides or {}).keys()) == 1:
+        changes |= {key: off for key, off in _LENGTHS.items() if key not in said}
     return _replaced(Config(profile=profile), changes)
+
+
+def _of_run(run_dir: str, overrides: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return profile and settings of an earlier run, changed by the given ones."""
+    path = Path(run_dir, "config.json")
+    if not run_dir or not path.is_file():
+        return "mini", overrides
+    found = flat(json.loads(path.read_text(encoding="utf-8")))
+    if _LENGTHS.keys() & overrides.keys():
+        found = {key: value for key, value in found.items() if key not in _LENGTHS}
+    return found.pop("profile"), found | overrides
 
 
 def _replaced(node: Any, changes: dict[str, Any], prefix: str = "") -> Any:
