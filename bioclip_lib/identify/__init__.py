@@ -3,7 +3,8 @@
 Photographs (`photos`), candidates and a model go in; a table comes out, an image a row (`asking`). `candidates` makes
 label sets of names, catalogs, images and published embeddings, `labels` holds them and cuts them to a clade or
 checklist, `tree` adds probabilities up, `naming` turns features into names. `trained` takes all from a run and
-calibrates it (`calibrate`, `unknown`); `trials` asks how far that can be trusted (`judging`).
+calibrates it (`calibrate`, `unknown`); `trials` asks how far that can be trusted (`judging`). `exchange` writes answers
+as MegaDetector's JSON, Camtrap DP and Darwin Core.
 """
 
 from .asking import Trust, identify, write_answers

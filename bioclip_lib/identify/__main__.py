@@ -9,8 +9,10 @@ import pandas as pd
 
 from ..errors import InputError
 from ..model.load import LoadedModel, load_model
-from .asking import Trust, write_answers
+from ..run import write_json
+from .asking import Trust, write_answers, write_csv
 from .candidates import TEMPLATES, TEXT_TYPE, labels_of_names, published, read_labels, read_names
+from .exchange import boxes_of_megadetector, provenance, to_camtrap_dp, to_darwin_core, to_megadetector
 from .labels import LabelSet
 from .naming import FLOOR
 from .photos import list_photos
@@ -39,6 +41,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--coverage", type=float, default=0.9, help="of a run: share of right answers (default: 0.9)")
     parser.add_argument("--batch-size", type=int, default=64, help="photographs embedded at once (default: 64)")
     parser.add_argument("--out", default="names.csv", help="a .csv, .parquet or .json (default: names.csv)")
+    parser.add_argument("--megadetector", help="also write MegaDetector's JSON, given as the photographs, with names")
+    parser.add_argument("--darwin-core", help="also write a CSV of Darwin Core identifications")
+    parser.add_argument(
+        "--camtrap-dp", nargs=2, metavar=("MEDIA", "OBSERVATIONS"), help="also write observations of media"
+    )
     args = parser.parse_args(argv)
     try:
         return _run(args)
@@ -52,7 +59,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     """Name the photographs, write the table and say what came out."""
-    photos = list_photos(args.photos)
+    detections = args.photos[0] if len(args.photos) == 1 and args.photos[0].lower().endswith(".json") else ""
+    content, photos = boxes_of_megadetector(detections) if detections else ({}, list_photos(args.photos))
+    if args.megadetector and not content:
+        raise InputError("--megadetector adds names to boxes; give MegaDetector's JSON as the photographs")
     run = load_run(args.run) if args.run else None
     model = run.model if run else load_model(args.model)
     labels = _labels(args, model, run and run.labels)
@@ -60,8 +70,22 @@ def _run(args: argparse.Namespace) -> int:
     if args.floor is not None:
         trust = dataclasses.replace(trust, floor=args.floor)
     table = write_answers(args.out, photos, labels, model, args.rank, args.k, trust, args.batch_size)
+    _exchange(args, content, table, (model, labels, trust))
     print(_summary(table, args.out))
     return 0
+
+
+def _exchange(args: argparse.Namespace, content: dict, table: pd.DataFrame, asked: tuple) -> None:
+    """Write the forms that are asked for beside the table."""
+    model, labels, trust = asked
+    made = provenance(model.address, labels, trust)
+    if args.megadetector:
+        write_json(Path(args.megadetector), to_megadetector(content, table, labels, made))
+    if args.darwin_core:
+        write_csv(args.darwin_core, to_darwin_core(table, made))
+    if args.camtrap_dp:
+        media = pd.read_csv(args.camtrap_dp[0], dtype=str, keep_default_na=False)
+        write_csv(args.camtrap_dp[1], to_camtrap_dp(table, media, made))
 
 
 def _labels(args: argparse.Namespace, model: LoadedModel, labels: LabelSet | None) -> LabelSet:

@@ -170,10 +170,17 @@ def _content(photos: list[Photo]) -> str:
 
 def _write(path: Path, table: pd.DataFrame) -> None:
     """Write a table by the ending of its name, whole or not at all."""
+    if path.suffix.lower() == ".csv":
+        write_csv(path, table)
+        return
     with atomic(path) as tmp:
         if path.suffix.lower() == ".parquet":
             table.to_parquet(tmp, index=False)
-        elif path.suffix.lower() == ".json":
-            table.to_json(tmp, orient="records", indent=1, force_ascii=False)
         else:
-            table.to_csv(tmp, index=False, float_format="%.6g", encoding="utf-8")
+            table.to_json(tmp, orient="records", indent=1, force_ascii=False)
+
+
+def write_csv(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a CSV whole or not at all, numbers with six digits."""
+    with atomic(path) as tmp:
+        table.to_csv(tmp, index=False, float_format="%.6g", encoding="utf-8")
