@@ -27,6 +27,7 @@ from .config import PROFILES, RUN_VARIABLE, Config, flat, load_config
 from .errors import InputError
 from .evaluation import metrics
 from .files import archives
+from .files.crops import split_crop
 from .run import REPOSITORY, Run, open_run, remove, write_json
 from .sources import look, read
 from .workers import BARS, Line
@@ -239,7 +240,7 @@ def digest_of_photos(config: Config) -> str:
         )
     raw = read.read_source(config.data)
     said = read.read_names(config.data, raw)
-    files = sorted({str((archives.split_location(name) or (name,))[0]) for name in raw["location"]})
+    files = sorted({str((archives.split_location(name) or split_crop(name))[0]) for name in raw["location"]})
     return digest_of_table(raw) + ("" if said is None else digest_of_table(said)) + digest_of_files(files)
 
 

@@ -49,8 +49,8 @@ _RESOLVED = COLUMNS[COLUMNS.index("kingdom") : COLUMNS.index("license")]
 _SCHEMA_OF_NAMES = pa.schema([SCHEMA.field(name) for name in (*_RESOLVED, "class_key")])
 _LABELS = ("source", "license", "group", "excluded", SPLIT_COLUMN)  # few words, many rows
 OF_RAW = (
-    *("source", "source_id", "location", "verbatim_name", "license", "rights_holder", "source_url", "group"),
-    *(*CONTEXT_COLUMNS, SPLIT_COLUMN),
+    *("source", "source_id", "location", "verbatim_name", "license", "rights_holder", "source_url", "confidence"),
+    *("group", *CONTEXT_COLUMNS, SPLIT_COLUMN),
 )
 _UNRESOLVED = "each name must be resolved once;{} resolve the names of this table"
 _AS_ASKED = ("no name", "licence ", "leak into ")  # how reasons begin that the user, or nobody, gave a class for

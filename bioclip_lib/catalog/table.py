@@ -20,11 +20,11 @@ COLUMNS = (
     *("image_id", "source", "source_id", "location", "verbatim_name"),
     *RANKS,
     *("scientific_name", "common_name", "rank", "name_status", "backbone", "taxon_id", "rule", "alternatives"),
-    *("license", "rights_holder", "source_url", "sha256", "phash", "width", "height"),
+    *("license", "rights_holder", "source_url", "confidence", "sha256", "phash", "width", "height"),
     *("split", "group", "class_key", "excluded"),
 )
 NUMBERS = ("width", "height")
-_ADDED = ("group", "class_key")  # columns that catalogs of earlier versions lack
+_ADDED = ("group", "class_key", "confidence")  # columns that catalogs of earlier versions lack
 
 
 def image_ids(sources: list[str], source_ids: list[str]) -> np.ndarray:
@@ -165,7 +165,7 @@ def read_catalog(path: str | Path) -> pd.DataFrame:
         raise InputError(f"{path} is not a catalog ({error}); rebuild it with 01_dataset_construction") from None
     lacking = set(COLUMNS) - set(catalog.columns)
     if lacking and lacking <= set(_ADDED):
-        added = {"group": "", "class_key": name_classes(catalog)}
+        added = {"group": "", "class_key": name_classes(catalog), "confidence": ""}
         catalog = catalog.assign(**{name: added[name] for name in lacking})[list(COLUMNS)]
     check_catalog(catalog)
     return catalog

@@ -2,7 +2,7 @@
 
 `tables` reads tables (`dialect` finds out how one is written, `meta` what a Darwin Core Archive says of its own);
 `archives` reads `members` where they lie, in tars, `zips` and `gzips`, `arrow` images in the files of `datasets`;
-`images` decodes an image, or says why not.
+`images` decodes an image, or a box of it (`crops`), or says why not.
 """
 
 from .images import first_images

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .arrow import ARROW_SUFFIX, read_arrow_image
+from .crops import split_crop
 from .gzips import GzipPass, GzipReader
 from .members import ArchiveError, Member, checked_name
 from .zips import DAMAGED, open_zip_member, zip_members
@@ -165,7 +166,7 @@ def reading_order(locations: Sequence[str]) -> list[int]:
     """Return the order in which to read images: plain files, then archive by archive, each from front to end."""
     keys: list[tuple] = []
     for i, location in enumerate(locations):
-        inside = split_location(location)
+        inside = split_location(split_crop(location)[0])
         keys.append((inside[0], _offset(*inside), i) if inside else ("", 0, i))
     return [i for *_, i in sorted(keys)]
 

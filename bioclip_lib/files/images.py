@@ -23,6 +23,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ..errors import InputError
 from .archives import read_member, split_location
+from .crops import OUTSIDE, pixels_of, split_crop
 from .members import ArchiveError
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF")
@@ -56,7 +57,10 @@ class ImageError(ValueError):
 
 
 def read_bytes(location: str | Path) -> bytes:
-    """Read a file, or ``path/to.tar::member``, of at most `MAX_BYTES`; `ImageError` with the reason."""
+    """Read a file, ``path/to.tar::member``, or a box of one, of at most `MAX_BYTES`; `ImageError` with the reason."""
+    photograph, box = split_crop(str(location))
+    if box:
+        return _cut_out(read_bytes(photograph), box)
     inside = split_location(str(location))
     if inside is not None and Path(inside[0]).is_file():
         try:
@@ -68,6 +72,17 @@ def read_bytes(location: str | Path) -> bytes:
     if not data:
         raise ImageError("zero bytes")
     return data
+
+
+def _cut_out(data: bytes, box: str) -> bytes:
+    """Return a box of a photograph, upright, as a file of plain pixels (BMP), so that it is the same file each time."""
+    image = to_rgb(identify(data))
+    place = pixels_of(box, *image.size)
+    if place is None:
+        raise ImageError(OUTSIDE)
+    buffer = io.BytesIO()
+    image.crop(place).save(buffer, "BMP")
+    return buffer.getvalue()
 
 
 def _read_file(path: Path) -> bytes:

@@ -1,7 +1,7 @@
 """Camtrap DP: camera traps as a data package, with ``datapackage.json``, ``media.csv`` and ``observations.csv``.
 
-Takes its folder; returns the raw table, a row an image and a taxon seen on it. Images of one event are a group; blank
-ones, people and vehicles are rows with their reason.
+Takes its folder; returns the raw table, a row a box, or an image and a taxon seen on it. Images of one event are a
+group; blank ones, people and vehicles are rows with their reason.
 """
 
 import json
@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..files.crops import box_of
 from .addresses import match_addresses
-from .coco import SEVERAL
+from .boxes import BOX_COLUMN, CONFIDENCE_COLUMN, SEVERAL, numbered
 from .columns import GROUP_COLUMN
 from .match import check_some_image, find_images, first_said, missing_reason, placed, read_given
 
 PACKAGE = "datapackage.json"
 _MEDIA = ("mediaid", "deploymentid", "filepath", "filename", "filemediatype", "sequenceid")
+_BOX = ("bboxx", "bboxy", "bboxwidth", "bboxheight")  # in shares of the photograph
 _OBSERVATIONS = (
     *("mediaid", "eventid", "sequenceid", "deploymentid", "observationtype", "scientificname", "observationlevel"),
-    *("eventstart", "eventend", "individualid", "vernacularnames.en"),
+    *("eventstart", "eventend", "individualid", "vernacularnames.en", "classificationprobability", *_BOX),
 )
 _ACTION = "put the media of the data package below its folder"
 
@@ -34,18 +36,20 @@ def read_camtrap(path: str | Path) -> pd.DataFrame:
     media = read_given(root / "media.csv", _MEDIA, {"mediaid"})
     rows = _joined(media, read_given(root / "observations.csv", _OBSERVATIONS, {"scientificname"}))
     image = rows["filemediatype"].str.startswith("image") | (rows["filemediatype"] == "")
-    several = rows["mediaid"].duplicated(keep=False)
+    box = pd.Series([box_of(values, 1, 1) for values in rows[list(_BOX)].to_numpy()], rows.index, dtype=object)
+    several = rows["mediaid"].duplicated(keep=False) & (box == "")
     reason = rows["observationtype"].where(rows["observationtype"] != "", "unclassified")
     problem = pd.Series("", index=rows.index, dtype=object).mask(several, SEVERAL)
     problem = problem.mask(rows["scientificname"] == "", "image of no taxon (" + reason + ")")
     problem = problem.mask(~image, "not an image (" + rows["filemediatype"] + ")")
     said = pd.DataFrame(
         {
-            **{"source": root.name, "source_id": rows["mediaid"], "verbatim_name": rows["scientificname"]},
+            **{"source": root.name, "source_id": numbered(rows["mediaid"], box)},
+            **{"verbatim_name": rows["scientificname"]},
             **{"common_name": rows["vernacularnames.en"], "license": _license(root), "problem": problem},
             **{"source_url": rows["filepath"].where(rows["filepath"].str.contains("://"), "")},
             **{"address": rows["filepath"].where(rows["filepath"].str.contains("://"), ""), "record": rows["mediaid"]},
-            GROUP_COLUMN: rows["group"],
+            **{BOX_COLUMN: box, CONFIDENCE_COLUMN: rows["classificationprobability"], GROUP_COLUMN: rows["group"]},
         }
     )
     files, damaged = find_images(root)
@@ -63,7 +67,9 @@ def _joined(media: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
     left = direct["observationtype"].isna()
     by_event = direct.loc[left, list(media.columns)].merge(of_events, how="left", on="sequenceid")
     rows = pd.concat([direct[~left], by_event], ignore_index=True).fillna("").astype(object)
-    rows = rows.drop_duplicates(["mediaid", "scientificname"]) if len(rows) else rows
+    rows = rows.drop_duplicates(["mediaid", "scientificname", *_BOX]) if len(rows) else rows
+    boxed, seen_on = (rows[_BOX[0]] != "").to_numpy(), pd.MultiIndex.from_frame(rows[["mediaid", "scientificname"]])
+    rows = rows[boxed | ~seen_on.isin(seen_on[boxed])]
     named = rows.loc[rows["scientificname"] != "", "mediaid"]
     rows = rows[(rows["scientificname"] != "") | ~rows["mediaid"].isin(named)]  # an animal beside a person is seen
     order = pd.Series(range(len(media)), index=media["mediaid"])

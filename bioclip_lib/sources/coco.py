@@ -1,8 +1,8 @@
 """Annotations in the form of COCO, as iNaturalist's competitions, iWildCam, LILA's camera traps and Herbarium have it.
 
-Takes JSON files with ``images``, ``annotations`` and ``categories``; returns the raw table, a row an image and a taxon
-on it. Frames of a sequence are a group. An image without an annotation, of a category as "empty", or with several taxa
-is a row with its reason: no box is cut out.
+Takes JSON files with ``images``, ``annotations`` and ``categories``; returns the raw table, a row a box, and where
+there are none an image and a taxon on it. Frames of a sequence are a group. An image without an annotation, of a
+category as "empty", or with several taxa and no boxes is a row with its reason.
 """
 
 import json
@@ -12,15 +12,17 @@ import pandas as pd
 
 from .. import RANKS
 from ..errors import InputError
+from ..files.crops import NO_BOX, box_of
 from .addresses import match_addresses
+from .boxes import BOX_COLUMN, SEVERAL, numbered
 from .columns import GROUP_COLUMN, SPLIT_COLUMN, split_word
+from .detections import is_detections
 from .match import check_some_image, find_images, missing_reason, placed
 
 _SNIFFED_BYTES = 4096
 _KEYS = ("images", "annotations", "categories", "info", "licenses", "type")
 _NOTHING = ("empty", "blank", "nothing", "none", "no animal", "human", "person", "vehicle", "car", "unknown")
 _GROUPS = ("seq_id", "sequence_id", "video_id", "individual_id", "specimen_id", "observation_id", "group")
-SEVERAL = "several taxa on one image"
 _ACTION = "put the images that its JSON names below that folder"
 
 
@@ -29,7 +31,7 @@ def annotation_files(root: Path) -> list[Path]:
     if root.is_file():
         return [root] if root.suffix.lower() == ".json" and _is_coco(root) else []
     found = sorted([*root.glob("*.json"), *root.glob("annotations/*.json")]) if root.is_dir() else []
-    return [path for path in found if path.is_file() and _is_coco(path)]
+    return [path for path in found if path.is_file() and _is_coco(path) and not is_detections(path)]
 
 
 def _is_coco(path: Path) -> bool:
@@ -42,13 +44,23 @@ def _is_coco(path: Path) -> bool:
 def read_coco(path: str | Path) -> pd.DataFrame:
     """Read a folder with annotations and images, or one file beside them; ``source_id`` is the path that it states."""
     root = Path(path).expanduser().resolve()
-    table = pd.concat([read_annotations(file) for file in annotation_files(root)], ignore_index=True)
+    table = pd.concat([read_annotations(file) for file in annotation_files(root)], ignore_index=True).fillna("")
     root = root.parent if root.is_file() else root
     root = root.parent if root.name == "annotations" else root
     table = table.assign(source=root.name)
+    named = table["source_id"]
+    _mark_contradictions(table)
+    table["source_id"] = numbered(named, table[BOX_COLUMN])
     files, damaged = find_images(root)
-    place = match_addresses(table["source_id"], table["source_id"], files["path"])
+    place = match_addresses(named, named, files["path"])
     return check_some_image(placed(table, place, files, missing_reason(damaged)), root, damaged, _ACTION)
+
+
+def _mark_contradictions(table: pd.DataFrame) -> None:
+    """Give an image that is listed twice with two taxa, and no boxes to tell them apart, its reason."""
+    free = (table["problem"] == "") & (table[BOX_COLUMN] == "")
+    n_names = table[free].groupby("source_id")["verbatim_name"].nunique()
+    table.loc[free & table["source_id"].isin(n_names.index[n_names > 1]), "problem"] = SEVERAL
 
 
 def read_annotations(path: Path, one_taxon: bool = False) -> pd.DataFrame:
@@ -56,22 +68,24 @@ def read_annotations(path: Path, one_taxon: bool = False) -> pd.DataFrame:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         images = pd.DataFrame(content["images"]).set_index("id")
-        labels = pd.DataFrame(content["annotations"]).reindex(columns=["image_id", "category_id", *_GROUPS])
-        once = ["image_id"] if one_taxon else ["image_id", "category_id"]
-        labels = labels.drop_duplicates(once).set_index("image_id")
+        labels = pd.DataFrame(content["annotations"]).reindex(columns=["image_id", "category_id", "bbox", *_GROUPS])
         classes = pd.DataFrame(content["categories"]).set_index("id")
         licenses = pd.DataFrame(content.get("licenses", [])).reindex(columns=["id", "name"]).set_index("id")["name"]
         classes, images = classes[~classes.index.duplicated()], images[~images.index.duplicated()]
+        labels = _labels(labels, images, one_taxon)
         table = images.join(labels, suffixes=("", "_of_label"))
         names = classes.reindex(table["category_id"]).fillna("").astype(str).reset_index(drop=True)
         files = table["file_name"].astype(str).str.replace("\\", "/", regex=False).reset_index(drop=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not an annotation file of iNat21 or COCO ({error!r}); download it again") from None
-    several = pd.Series(table.index.duplicated(keep=False))
+    several = pd.Series(table.index.duplicated(keep=False)) & (table[BOX_COLUMN].fillna("") == "").to_numpy()
     table = table.reset_index(drop=True)
     raw = names.rename(columns={"name": "verbatim_name", "specific_epithet": "species"})
     raw = raw.reindex(columns=["verbatim_name", *RANKS, "common_name"], fill_value="")
     raw["problem"] = _problems(raw["verbatim_name"]).mask(several, SEVERAL)
+    raw[BOX_COLUMN] = table[BOX_COLUMN].fillna("")
+    raw["problem"] = raw["problem"].mask(raw[BOX_COLUMN] == NO_BOX, NO_BOX)
+    raw[BOX_COLUMN] = raw[BOX_COLUMN].replace(NO_BOX, "")
     raw["license"] = _text(table, "license", licenses[~licenses.index.duplicated()])
     raw["rights_holder"] = _text(table, "rights_holder")
     raw[SPLIT_COLUMN] = _text(table, "split") if "split" in table else split_of(path)
@@ -80,6 +94,23 @@ def read_annotations(path: Path, one_taxon: bool = False) -> pd.DataFrame:
     if groups:
         raw[GROUP_COLUMN] = groups[0]
     return raw.assign(source_id=files)
+
+
+def _labels(labels: pd.DataFrame, images: pd.DataFrame, one_taxon: bool) -> pd.DataFrame:
+    """Return the annotations that say something of their own: each box, else each taxon of an image once."""
+    if one_taxon:
+        return labels.drop_duplicates("image_id").drop(columns="bbox").assign(**{BOX_COLUMN: ""}).set_index("image_id")
+    sizes = images.reindex(columns=["width", "height"]).apply(pd.to_numeric, errors="coerce").fillna(0)
+    sizes = sizes.reindex(labels["image_id"]).fillna(0).to_numpy()
+    boxes = [
+        "" if not isinstance(box, (list, tuple)) or not box else box_of(box, *size) or NO_BOX
+        for box, size in zip(labels["bbox"], sizes, strict=True)
+    ]
+    labels = labels.drop(columns="bbox").assign(**{BOX_COLUMN: boxes})
+    labels = labels[~labels.duplicated(["image_id", "category_id", BOX_COLUMN])]
+    key = pd.MultiIndex.from_frame(labels[["image_id", "category_id"]])
+    boxed = (labels[BOX_COLUMN] != "").to_numpy()
+    return labels[boxed | ~key.isin(key[boxed])].set_index("image_id")
 
 
 def split_of(path: Path) -> str:

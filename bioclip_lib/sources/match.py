@@ -24,7 +24,7 @@ NOT_PUBLISHED = "image not in the published archives"
 BY_DESIGN = (
     *(NOT_PUBLISHED, "listed again", "image that the table does not list", "second image of this id"),
     *("occurrence listed again", "occurrence without an image", "not an image (", "image of no taxon"),
-    *("several taxa on one image", "class folder without an image"),
+    *("several taxa on one image", "class folder without an image", "a model is not sure of it"),
 )
 """How the problems of rows begin that have no image of their own by the design of their data set."""
 
@@ -170,7 +170,7 @@ def ordered(raw: pd.DataFrame) -> pd.DataFrame:
     rest = [column for column in raw.columns if column not in RAW_COLUMNS]
     raw = raw.reindex(columns=[*RAW_COLUMNS, *rest]).reset_index(drop=True)
     for column in raw:
-        if pd.api.types.infer_dtype(raw[column], skipna=False) != "string":
+        if pd.api.types.infer_dtype(raw[column], skipna=False) != "string" or raw[column].hasnans:
             raw[column] = raw[column].astype(object).fillna("").astype(str)
     return raw
 

@@ -22,10 +22,12 @@ from ..files.members import ArchiveError
 from ..files.tables import TABLE_SUFFIXES, column_names, list_files
 from ..taxonomy.resolution import open_backbones, resolve
 from .bioscan import find_metadata, read_bioscan
+from .boxes import cropped
 from .camtrap import is_camtrap, read_camtrap
 from .coco import annotation_files, read_coco
 from .columns import SPLIT_COLUMN, checked_splits
 from .cub import is_cub, read_cub
+from .detections import detection_files, read_detections
 from .dwca import is_dwca, read_dwca
 from .eol import FILE_NAME, find_manifests, read_eol
 from .folders import NoClassFolderError, count_taxa, read_image_folder
@@ -48,7 +50,8 @@ from .treeoflife import find_catalog, read_treeoflife
 LAYOUTS = (
     "the folder of TreeOfLife-10M (metadata/catalog.csv), EOL media (a media manifest), iNat21 (train.json), BIOSCAN "
     "(BIOSCAN*metadata*), a Darwin Core Archive (meta.xml), COCO or COCO Camera Traps (a .json beside its images), "
-    "Camtrap DP (datapackage.json), CUB-200-2011 or NABirds (images.txt), or a data set of the library datasets"
+    "Camtrap DP (datapackage.json), boxes of MegaDetector or SpeciesNet (a .json), CUB-200-2011 or NABirds "
+    "(images.txt), or a data set of the library datasets"
 )
 TABLE, FOLDERS = "table beside its images", "class folders"
 _MANY, _HARDLY_ANY = 0.5, 0.1  # shares of class names that are taxa
@@ -91,7 +94,13 @@ def read_source(data: DataConfig) -> pd.DataFrame:
 
 
 def reading_of(data: DataConfig) -> Reading:
-    """Recognise the layout of what lies at an address."""
+    """Recognise the layout of what lies at an address; boxes that it has become what the settings say."""
+    reading = _layout_of(data)
+    return reading._replace(read=lambda: cropped(reading.read(), data))
+
+
+def _layout_of(data: DataConfig) -> Reading:
+    """Recognise the layout."""
     if not data.photos:
         raise InputError("no photographs given; pass PHOTOS=path/to/folder (or a CSV or Parquet file)")
     path = Path(data.photos).expanduser()
@@ -129,15 +138,24 @@ def _of_file(path: Path, data: DataConfig) -> Reading:
 
 
 def _of_folder(path: Path, data: DataConfig) -> Reading:
-    """Recognise a folder by what lies there."""
+    """Recognise a folder by what lies there; boxes may lie beside what names the images."""
+    found = detection_files(path)
+    if not found:
+        return _of_images(path, data)
+    reader = partial(read_detections, path, found, data, lambda: _of_images(path, data).read())
+    return Reading("boxes of MegaDetector or SpeciesNet", tuple(found), reader)
+
+
+def _of_images(path: Path, data: DataConfig) -> Reading:
+    """Recognise a folder by all else."""
     layouts = (
         ("Darwin Core Archive", is_dwca, read_dwca),
         ("TreeOfLife-10M", find_catalog, read_treeoflife),
         ("BIOSCAN", find_metadata, read_bioscan),
         ("media of EOL", _is_eol, read_eol),
         ("iNat21", is_inat21, read_inat21),
-        ("annotations of COCO", annotation_files, read_coco),
         ("Camtrap DP", is_camtrap, read_camtrap),
+        ("annotations of COCO", annotation_files, read_coco),
         ("CUB-200-2011 or NABirds", is_cub, read_cub),
         ("data set of the library datasets", is_saved, read_dataset),
         ("Parquet with images", parquet_files, read_dataset),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..config import DataConfig
 from ..errors import InputError
+from ..files.crops import split_crop
 from ..files.tables import TABLE_SUFFIXES
 from .columns import GROUP_COLUMN, SPLIT_COLUMN
 from .layout import listed
@@ -76,8 +77,11 @@ def _said(data: DataConfig, raw: pd.DataFrame) -> list[str]:
 
 
 def _parts(raw: pd.DataFrame) -> list[str]:
-    """Count splits and groups."""
+    """Count splits, groups and boxes."""
     lines = []
+    cut = [photograph for photograph, box in map(split_crop, raw.loc[raw["problem"] == "", "location"]) if box]
+    if cut:
+        lines.append(f"boxes: {len(cut):,} of {len(set(cut)):,} photographs (data.boxes=whole takes these whole)")
     if SPLIT_COLUMN in raw:
         counts = raw[SPLIT_COLUMN].replace("", "none").value_counts()
         lines.append(f"splits: {', '.join(f'{name} {n:,}' for name, n in counts.items())}")
@@ -108,7 +112,8 @@ def _not_named_as_images(raw: pd.DataFrame) -> list[str]:
 def _not_read(path: Path, raw: pd.DataFrame, reading: Reading, data: DataConfig) -> list[str]:
     """Name the tables that are not used, and count what is passed over."""
     root = path.resolve()
-    read, tables = set(raw["location"]), {str(table.resolve()) for table in reading.tables}
+    read = {split_crop(place)[0] for place in raw["location"]}
+    tables = {str(table.resolve()) for table in reading.tables}
     tables |= {str(file.resolve()) for file in names_files(data)}
     with_tables = reading.layout.endswith((TABLE, FOLDERS))  # what else the others have is read
     kinds: Counter[str] = Counter()

@@ -336,8 +336,9 @@ def test_coco_sequences_are_groups_and_two_taxa_are_said(tmp_path, jpeg):
     content = json.loads((root / "x.json").read_text())
     content["annotations"] += [{"id": 9, "image_id": 0, "category_id": 1}, {"id": 10, "image_id": 2, "category_id": 0}]
     (root / "x.json").write_text(json.dumps(content))
-    raw = read_source(config(root))
     several, empty = "several taxa on one image", "image of no taxon (empty)"
+    assert read_source(config(root))["problem"].tolist() == ["", several, empty, "", empty]  # a bird in its box
+    raw = read_source(config(root, boxes="whole"))
     assert raw["problem"].tolist() == [several, several, empty, "", empty]
     assert raw["group"].tolist() == ["s0", "s0", "s0", "s1", "s1"]
 
