@@ -87,7 +87,7 @@ def test_the_page_says_what_was_found(run):
     ]
     assert lines[3] == "3 of 4 names understood as species; 1 not understood, with 10 photographs."
     page = (run.root / "index.html").read_text(encoding="utf-8")
-    assert page.count('<figure class="pair suspicious">') == 1 and "<b>1</b> of 10 photographs" in page
+    assert page.count('<figure class="pair suspicious">') == 1 and "<b>1</b> of 10 taken" in page
     assert pd.read_csv(run.tables / "dropped_files.csv").loc[0, "reason"] == "near duplicate of Acer rubrum/8.jpg"
     suspicious = pd.read_csv(run.tables / "suspicious.csv")
     assert suspicious[["file", "label", "suggested"]].values.tolist() == [
