@@ -46,8 +46,13 @@ def _tables(path: Path) -> tuple[pa.Table, pa.Table, pd.DataFrame]:
     table["parent_id"] = _parents(table)
     tops = pd.DataFrame({"id": higher.values(), "name": higher.values(), "rank": higher.keys()})
     tops["parent_id"] = ["", "Animalia", "Chordata"]
-    table = pd.concat([tops, table], ignore_index=True).assign(status="accepted").reindex(columns=list(COLUMNS))
-    linker = Linker(pa.Table.from_pandas(table.fillna(""), preserve_index=False))
+    table = (
+        pd.concat([tops, table], ignore_index=True)
+        .assign(status="accepted")
+        .reindex(columns=list(COLUMNS), fill_value="")
+    )
+    text = pa.schema([(column, pa.string()) for column in COLUMNS])
+    linker = Linker(pa.Table.from_pandas(table.fillna(""), text, preserve_index=False))
     linked = linker.link()
     english = pa.table({"id": pa.array(ids, pa.string()), "name": pa.array(rows["avilist_common_name"], pa.string())})
     english = english.filter(pc.not_equal(english["name"], ""))

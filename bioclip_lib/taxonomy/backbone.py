@@ -9,9 +9,9 @@ import functools
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,11 +30,11 @@ from .names import vernacular_key
 from .vernaculars import EPITHET, NAME, WORD, read_english, with_english
 
 _SMALL = 1 << 20  # bytes: a smaller checklist is read again in less time than it takes to tell
+_BLOCK = 512  # rows: the search for a key among millions begins in a list of every 512th
 _BINOMIAL = re.compile(r"[^\W\d_][^\W\d_]*(-[^\W\d_]+)?( x)?( [^\W\d_]{2,}(-[^\W\d_]+)*)+$")
 
 
-@dataclass(frozen=True)
-class Taxon:
+class Taxon(NamedTuple):
     """An accepted taxon, raised to its species where it lies below."""
 
     id: str
@@ -50,16 +50,21 @@ class Taxon:
         """What is equal for one taxon, though it may lack an id."""
         return self.id, self.scientific_name, self.ranks
 
+    def at_family(self) -> "Taxon":
+        """Return the taxon raised to its family, or the deepest rank that is known above it."""
+        known = [i for i in range(5) if self.ranks[i]] or [0]
+        name, taxon_id = self.ranks[known[-1]], self.rank_ids[known[-1]]
+        return self._replace(scientific_name=name, id=taxon_id, ranks=(*self.ranks[:5], "", ""), common_name="")
 
-@dataclass(frozen=True)
-class Usage:
+
+class Usage(NamedTuple):
     """One meaning of a name: its own `name`, `authorship` and `rank`, and the `taxon` that it is taken for."""
 
     name: str
     authorship: str
     rank: str
     taxon: Taxon
-    backbone: "Backbone" = field(repr=False, compare=False)
+    backbone: "Backbone"
     is_synonym: bool = False
     is_unavailable: bool = False  # the codes rule the name out for this taxon: a later homonym, an illegitimate name
     is_doubtful: bool = False  # an encyclopaedia's article alone gives it as a synonym
@@ -85,9 +90,18 @@ class _Strings:
 
     def position(self, key: str) -> int:
         """Return the first row whose text is not before a key, of sorted texts."""
-        data, offsets = self._data, self._offsets
         wanted = key.encode("utf-8", "surrogatepass")
-        return bisect.bisect_left(range(self._n), wanted, key=lambda i: bytes(data[offsets[i] : offsets[i + 1]]))
+        block = bisect.bisect_left(self._block_starts, wanted)
+        rows = range(max(0, block - 1) * _BLOCK, min(block * _BLOCK, self._n))
+        return rows.start + bisect.bisect_left(rows, wanted, key=self._bytes)
+
+    @functools.cached_property
+    def _block_starts(self) -> list[bytes]:
+        """The first text of each block of rows."""
+        return [self._bytes(row) for row in range(0, self._n, _BLOCK)]
+
+    def _bytes(self, row: int) -> bytes:
+        return bytes(self._data[self._offsets[row] : self._offsets[row + 1]])
 
     def rows(self, key: str) -> range:
         """Return the rows of a text, of sorted texts."""
@@ -223,15 +237,15 @@ class Backbone:
     def _taxon(self, row: int) -> Taxon:
         """Return an accepted row as a taxon."""
         line, display = self._lineage[row].tolist(), self._display[row]
-        names, ids = map(list, zip(*(self._place(i) for i in line), strict=True))
-        names.pop()
+        names, ids = map(list, zip(*map(self._place, line[:-1]), strict=True))
+        species = line[-1]
+        ids.append(self._place(species)[1] if species != row else self._id[row])
         names[0] = kingdom_of(names[0])
         own_rank = self.rank(row)
         if own_rank in HIGHER_RANKS:
             own = RANKS.index(own_rank)
             names[own:] = [display if own else names[0]] + [""] * (5 - own)
-        species = line[6]
-        genus, binomial, epithet = _parts(self._display[species] if species >= 0 else display, names)
+        genus, binomial, epithet = _parts(self._display[species] if 0 <= species != row else display, names)
         is_virus = species < 0 and names[0] == "Viruses" and own_rank != "species"
         if own_rank in HIGHER_RANKS or not epithet or is_virus:
             return Taxon(self._id[row], display, (*names, ""), tuple(ids), "", self._english[row], row)

@@ -1,21 +1,34 @@
 """Tables that are built once, and mapped into memory from a cache that may be deleted at will.
 
 The cache lies in ``$BIOCLIP_CACHE``, else in ``bioclip_lib`` in the user's cache directory. Its tables appear whole
-or not at all, whoever builds them at the same time.
+or not at all, whoever builds them at the same time; other code that builds them has a cache of its own.
 """
 
+import functools
 import os
 import shutil
 import tempfile
 import warnings
 from collections.abc import Callable
+from hashlib import blake2b
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
-FORMAT = 3  # of the tables: another number builds all caches anew
 _TABLES = ("usages", "words", "problems")
+_BUILDERS = ("authors", "avilist", "backbone", "canonical", "checklists", "lineages", "names", "ncbi", "vernaculars")
+_BUILDERS += ("../files/dialect", "../files/meta", "../files/tables")
+"""The modules whose code decides what stands in the tables."""
+
+
+@functools.cache
+def code_digest() -> str:
+    """Return the digest of the code that builds the tables."""
+    digest = blake2b(digest_size=6)
+    for name in _BUILDERS:
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return digest.hexdigest()
 
 
 def cache_folder() -> Path:
@@ -26,7 +39,7 @@ def cache_folder() -> Path:
 
 def cached(key: str, build: Callable[[], tuple[pa.Table, pa.Table, pd.DataFrame]]) -> tuple:
     """Return usages, words and problems from the cache; build them where they are not there, and keep them."""
-    folder = cache_folder() / f"{key}-{FORMAT}"
+    folder = cache_folder() / f"{key}-{code_digest()}"
     try:
         return _opened(folder)
     except (OSError, pa.ArrowInvalid, KeyError):

@@ -6,10 +6,9 @@ considered where somebody asks. Where several taxa are left, the row is "ambiguo
 
 import functools
 from collections.abc import Sequence
-from dataclasses import replace
 
 from .. import RANKS
-from .backbone import Backbone, Taxon, Usage
+from .backbone import Backbone, Usage
 from .evidence import Lookup, authorship_of, full_name, lookups, of_rank
 from .homonyms import LEGITIMACY, OLDER, Candidate, Context, Said, choose, compare, distinct_taxa, shared_ranks
 from .labels import NOT_SAID, Label
@@ -28,7 +27,7 @@ class Decision:
         self, label: Label, context: Context, asked: Sequence[tuple[Backbone, Said]], steps: list | None = None
     ):
         self._label, self._context, self._asked, self._steps = label, context, asked, steps
-        self._author = authorship_of(label)
+        self._author = authorship_of(label) if label.parts else ""
         self._refused: dict[str, str] = {}
 
     def row(self) -> dict[str, str]:
@@ -74,14 +73,16 @@ class Decision:
         if lookup.is_genus:
             refusal = self._refused.get(lookup.looked_up)
             what = f"is {refusal}" if refusal and refusal.startswith("outside") else refusal or "is not known"
-            return replace(lookup, reason=f"{lookup.looked_up} {what}: its genus")
+            return lookup._replace(reason=f"{lookup.looked_up} {what}: its genus")
+        if not self._context:
+            return lookup
         ranks = dict(zip(RANKS, usage.taxon.ranks, strict=True))
         older = [
             f"the record's {rank} is {self._context[rank]}, here {ranks[rank] or 'none'}"
             for rank in OLDER
             if self._context.get(rank, ranks[rank]) != ranks[rank] and ranks["species"]
         ]
-        return replace(lookup, reason="; ".join([*filter(None, [lookup.reason]), *older])) if older else lookup
+        return lookup._replace(reason="; ".join([*filter(None, [lookup.reason]), *older])) if older else lookup
 
     def _of_record(self) -> dict[str, str] | None:
         """Return the row of the deepest taxon that the record itself names and that is one taxon in a backbone."""
@@ -123,7 +124,7 @@ class Decision:
             known = ", ".join(f"{rank} {name}" for rank, name in self._context.items())
             return f"only taxa outside {known} have this name" if known else next(iter(self._refused.values()))
         if parsed.is_formula:
-            return "a hybrid whose parents are not of one genus that is known"
+            return "a hybrid whose parents are not both known, or share none of the seven ranks"
         if " " not in text and text.islower() and any(backbone.is_epithet(text) for backbone, _ in self._asked):
             return "an epithet alone is no name"
         return f"no taxon of {', '.join(backbone.name for backbone, _ in self._asked)} has this name"
@@ -131,7 +132,7 @@ class Decision:
 
 def _row(lookup: Lookup, backbone: Backbone, usage: Usage, decided_by: str) -> dict[str, str]:
     """Return the row of one taxon."""
-    taxon = _at_family(usage.taxon) if lookup.is_genus and usage.is_synonym else usage.taxon
+    taxon = usage.taxon.at_family() if lookup.is_genus and usage.is_synonym else usage.taxon
     ranks = dict(zip(RANKS, taxon.ranks, strict=True))
     rank = deepest_rank(ranks)
     if not rank:
@@ -166,13 +167,6 @@ def _named_in_ncbi(asked: Backbone, name: str, kingdom: str, rank: str) -> str:
         return ""
     found = [u for u in map(backbone.at, backbone.rows(name)) if u.rank == rank and u.taxon.ranks[0] == kingdom]
     return found[0].taxon.common_name if kingdom and len(found) == 1 else ""
-
-
-def _at_family(taxon: Taxon) -> Taxon:
-    """Return a taxon raised from its genus to the deepest rank above it."""
-    known = [i for i in range(5) if taxon.ranks[i]] or [0]
-    name, taxon_id = taxon.ranks[known[-1]], taxon.rank_ids[known[-1]]
-    return replace(taxon, scientific_name=name, id=taxon_id, ranks=(*taxon.ranks[:5], "", ""), common_name="")
 
 
 def _ambiguous_row(lookup: Lookup, backbone: Backbone, taxa: Sequence[Usage]) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 Takes a `labels.Label` and what its record says; yields `Lookup` objects. Each is asked of the backbones in their order,
 and the first that finds a taxon which the record allows decides (`decision`). A lookup finds all usages that fit; it
-decides nothing. Labels that say nothing ("unknown", "NA", "?") and hybrids of two genera yield none.
+decides nothing. Labels that say nothing ("unknown", "NA", "?") yield none.
 """
 
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
@@ -17,18 +18,29 @@ from . import morphotypes
 from .authors import YEAR, same_authors, without_concept
 from .backbone import Backbone, Usage
 from .canonical import PLACEHOLDER
-from .labels import NOT_SAID, PARENTHESES, Label, Part
-from .names import CULTIVAR, ParsedName, clean_label, folded, parse_names, stems, unsigned, variants, vernacular_words
+from .labels import NOT_SAID, Label, Part
+from .names import (
+    CULTIVAR,
+    PARENTHESES,
+    ParsedName,
+    clean_label,
+    folded,
+    parse_names,
+    stems,
+    unsigned,
+    variants,
+    vernacular_words,
+)
 from .vernaculars import ALIAS, TAIL
 
 _ABBREVIATED = re.compile(r"^([A-Z])[a-z]?\.\s*(?=[a-z-]{3})")
 _CROSSED = re.compile(r"^[xX](?=[a-z]{3})")
+_OPEN_ENGLISH = re.compile(r"(?:cf|aff)\.?\s+(.+)|(.+?)\s+(?:spp?|cf|aff|indet)\.?")
 _ENDING = 5  # letters by which an ending and a spelling may differ: minus, minor; caeruleus, coerulea
 Finder = Callable[[Backbone], Sequence[Usage]]
 
 
-@dataclass(frozen=True)
-class Lookup:
+class Lookup(NamedTuple):
     """One thing to look for: how it is found in a backbone, and what finding it means."""
 
     rule: str
@@ -44,9 +56,19 @@ class Lookup:
         """Return the usages, in one group; of "A and B" a group a side, none where a side has no usage."""
         if not self.sides:
             return [self.one(backbone)]
-        # of each side, what the first exact evidence that has any finds
-        groups = [next(filter(None, (look.one(backbone) for look in exact(side))), []) for side in self.sides]
+        groups = [_exactly(side, backbone) for side in self.sides]
         return groups if all(groups) else [[]]
+
+
+def _exactly(part: Part, backbone: Backbone) -> Sequence[Usage]:
+    """Return what the first exact evidence of a part that has any finds."""
+    return next(filter(None, (look.one(backbone) for look in exact(part))), [])
+
+
+def _inside(group: Part, part: Part, backbone: Backbone) -> list[Usage]:
+    """Return the taxa that a part names within those that a group names."""
+    rows = {usage.taxon.row for usage in _exactly(group, backbone)}
+    return [usage for usage in _exactly(part, backbone) if rows & usage.above] if rows else []
 
 
 def with_genus(name: str, genus: str) -> str:
@@ -66,8 +88,8 @@ def authorship_of(label: Label) -> str:
 def lookups(label: Label, said: Mapping[str, str]) -> Iterator[Lookup]:
     """Yield what to look for, the strongest evidence first; `said` are the ranks of the record."""
     if label.at_least[0]:
-        genus, reason = label.at_least
-        yield Lookup("open nomenclature", genus, functools.partial(of_rank, genus, "genus"), reason=reason)
+        genus, status, reason = label.at_least
+        yield Lookup("open nomenclature", genus, functools.partial(of_rank, genus, "genus"), status, reason)
     elif label.text.casefold() not in NOT_SAID:
         yield from _strong(label)
         yield from _weak(label, said)
@@ -75,7 +97,10 @@ def lookups(label: Label, said: Mapping[str, str]) -> Iterator[Lookup]:
 
 def _strong(label: Label) -> Iterator[Lookup]:
     """Look for names to the letter, in the whole label and then in its parts."""
-    if label.sides and not label.whole.parsed.is_formula:
+    if label.within:
+        find = functools.partial(_inside, *label.within)
+        yield Lookup("name within its group", label.within[1].text, find)
+    if label.sides and not label.whole.parsed.formula_genus:
         yield _english(label.whole)
         yield from (Lookup("two taxa", label.text, sides=sides) for sides in label.sides)
     for part in label.parts:
@@ -100,6 +125,10 @@ def exact(part: Part) -> Iterator[Lookup]:
         reason = "a hybrid formula: its genus" if parsed.is_formula else reason
         if genus:
             yield Lookup("open nomenclature", genus, functools.partial(_named, genus), reason=reason)
+    doubtful = _OPEN_ENGLISH.fullmatch(part.text)
+    if doubtful:  # "duck sp." is no more said to be an Anas than "ducks" of other genera are
+        name, reason = doubtful[1] or doubtful[2], "not identified further"
+        yield Lookup("common name", name, functools.partial(_family_in_english, name), reason=reason)
     if not parsed.canonical and not PLACEHOLDER.search(part.text):
         yield Lookup("accepted name", part.text, functools.partial(_named, part.text))
     yield from (_uninomial(part, reading) for reading in part.readings[:2] if reading.rank_hint == "genus")
@@ -186,6 +215,11 @@ def _in_english(text: str, backbone: Backbone) -> list[Usage]:
     leaves = {usage.taxon.row: usage for usage in usages if usage.taxon.row not in above}
     species = [usage for usage in leaves.values() if usage.taxon.ranks[6]]
     return species if len(leaves) == len(species) == 1 else usages
+
+
+def _family_in_english(text: str, backbone: Backbone) -> list[Usage]:
+    """Return the families, or what is above them, of the taxa with an English name."""
+    return [usage._replace(taxon=usage.taxon.at_family()) for usage in _in_english(text, backbone)]
 
 
 def _aliases(text: str, backbone: Backbone) -> list[Usage]:

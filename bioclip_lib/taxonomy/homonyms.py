@@ -7,7 +7,8 @@ that the backbone does not know is no evidence; a taxon that lies anywhere above
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from .. import RANKS
 from .authors import equal_authors, same_authors
@@ -22,20 +23,19 @@ LEGITIMACY = "legitimacy"
 """What decided where all other taxa bear a name as a later homonym or an illegitimate name."""
 
 Context = Mapping[str, str]
+_NOTHING: Mapping = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Said:
+class Said(NamedTuple):
     """A context in a backbone's own words."""
 
-    context: Context = field(default_factory=dict)
-    given: Context = field(default_factory=dict)  # the words that are taxa of that rank there
-    translated: Context = field(default_factory=dict)  # also the ranks above the deepest that means one taxon
-    rows: Mapping[str, frozenset[int]] = field(default_factory=dict)  # all taxa above genus that a word means
+    context: Context = _NOTHING
+    given: Context = _NOTHING  # the words that are taxa of that rank there
+    translated: Context = _NOTHING  # also the ranks above the deepest that means one taxon
+    rows: Mapping[str, frozenset[int]] = _NOTHING  # all taxa above genus that a word means
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A usage and what the context says of it."""
 
     usage: Usage

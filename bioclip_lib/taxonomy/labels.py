@@ -9,11 +9,12 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from .. import RANKS
 from .canonical import kingdom_of
-from .names import MAX_CHARS, ParsedName, capitalise, clean_label, parse_names
+from .names import MAX_CHARS, PARENTHESES, ParsedName, capitalise, clean_label, parse_names
 
 NOT_SAID = {"", "nan", "none", "null", "na", "n/a", "unknown", "unidentified", "unclassified", "unassigned", "-", "?"}
 NOT_SAID |= {"blank", "empty", "car", "vehicle", "person", "people"}  # of camera traps
@@ -21,7 +22,6 @@ NOT_SAID |= {"blank", "empty", "car", "vehicle", "person", "people"}  # of camer
 
 _WORD = re.compile(r"\w+")
 _PLAIN = re.compile(r"[A-Z][a-z]+ [a-z]{4,}")
-PARENTHESES = re.compile(r"\s*\([^()]*\)")
 _BRACKETS = re.compile(r"[(\[{]([^()\[\]{}]*)[)\]}]")
 _SYNSET = re.compile(r"^n\d{8}[\s_-]+")
 _NUMBER = re.compile(r"^\d+(?:[._ ]\s*|-(?=[A-Z]))(?=[^\W\d_])")
@@ -47,10 +47,14 @@ _WITHIN = re.compile(r"[(\[{][^()\[\]{}]*[)\]}]\s*[^\W\d_]")  # "Rattus (Mastomy
 _DENIED = re.compile(r"^\W*(?:not?|non|without|like|parasite|mosaic)\b")
 _EITHER = re.compile(r"\s+(?:and|or|vs\.?|versus|[&+])\s+|\s*/\s*|[,;]\s+(?=[A-Z][a-z]+ [a-z]{3,}$)")
 _CROSS = re.compile(r"\s+[xX×]\s+")
+_NOTHOSPECIES = re.compile(r"[A-Z].*[a-z]\s+[xX×]\s+[a-z]")  # "Mentha × piperita"
+_HYBRID = re.compile(r"\s*\(?\bhybrids?\)?$|^hybrids?\b:?\s*", re.I)
+_WITHIN_GROUP = re.compile(r"\s*[:;,]\s+|\s[-–—]\s|\s*[|>]\s*|\s*\((?=[^()]*\)$)")
+_GROUP_FIRST = re.compile(r"([A-Z][a-z]+)(?: [A-Z][a-z]+)* ([A-Z][a-z]+ [a-z-]{3,})")  # "Nymphalidae Vanessa atalanta"
+_LEADING_DOUBT = re.compile(r"^(?:([Cc]f|[Aa]ff|nr)\.?\s+|\?\s*)(?=([A-Z][a-z-]+) [a-z-]{3,})")
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A text that may be a name, and its readings: as it stands, without parentheses, in lower case."""
 
     text: str
@@ -67,16 +71,19 @@ class Part:
         return _WORD.findall(self.text.casefold())
 
 
-@dataclass(frozen=True)
-class Label:
-    """A label: its parts, the likeliest first; the sides of "A and B", in each way to read them; its own ranks."""
+class Label(NamedTuple):
+    """A label: its parts, the likeliest first; the sides of "A and B", in each way to read them; its own ranks.
+
+    `within` is a group and what may be a taxon of it ("Nymphalidae - Vanessa atalanta"), if it can be read so.
+    """
 
     verbatim: str
     text: str
     parts: tuple[Part, ...]
     sides: tuple[tuple[Part, ...], ...] = ()
     said: tuple[tuple[str, str], ...] = ()
-    at_least: tuple[str, str] = ("", "")  # the genus that a name below it leaves ("Carex subg. Vignea"), and why
+    at_least: tuple[str, ...] = ("", "", "")  # the genus of "Carex subg. Vignea" or "cf. Carex nigra", status, reason
+    within: tuple[Part, ...] = ()
 
     @property
     def whole(self) -> Part:
@@ -85,12 +92,8 @@ class Label:
 
 
 def plain_label(text: str) -> Label | None:
-    """Return the label of a plain binomial without its parsing, None of any other text."""
-    if not _PLAIN.fullmatch(text):
-        return None
-    genus, _, epithet = text.partition(" ")
-    parsed = ParsedName(text, text, genus, epithet, quality=1, rank_hint="species")
-    return Label(text, text, (Part(text, (parsed,)),))
+    """Return the label of a plain binomial, without parts; None of any other text."""
+    return Label(text, text, ()) if _PLAIN.fullmatch(text) else None
 
 
 @dataclass
@@ -99,13 +102,14 @@ class _Shape:
     others: list[str] = field(default_factory=list)
     sides: list[list[str]] = field(default_factory=list)
     said: dict[str, str] = field(default_factory=dict)
-    at_least: tuple[str, str] = ("", "")
+    at_least: tuple[str, ...] = ("", "", "")
+    within: tuple[str, ...] = ()
 
 
 def read_labels(labels: Sequence[str]) -> list[Label]:
     """Read labels; all names in them are parsed in one batch."""
     shapes = [_shape(label) for label in labels]
-    texts = dict.fromkeys(text for s in shapes for text in (s.text, *s.others, *itertools.chain(*s.sides)))
+    texts = dict.fromkeys(t for s in shapes for t in (s.text, *s.others, *s.within, *itertools.chain(*s.sides)))
     spellings = {text: _spellings(text) for text in texts}
     distinct = list(dict.fromkeys(spelling for group in spellings.values() for spelling in group))
     parsed = dict(zip(distinct, parse_names(distinct), strict=True))
@@ -121,6 +125,7 @@ def read_labels(labels: Sequence[str]) -> list[Label]:
             tuple(tuple(parts[text] for text in sides) for sides in s.sides),
             tuple(s.said.items()),
             s.at_least,
+            tuple(parts[text] for text in s.within),
         )
         for label, s in zip(labels, shapes, strict=True)
     ]
@@ -151,9 +156,20 @@ def _shape(label: str) -> _Shape:
         text = _JOINED.sub(" ", text)
     below = _INFRAGENERIC.match(text)
     if below:
-        return _Shape(text, at_least=(below[1], f"{below[2]}: below its genus"))
+        return _Shape(text, at_least=(below[1], "accepted", f"{below[2]}: below its genus"))
+    doubt = _LEADING_DOUBT.match(text)
+    if doubt:
+        return _Shape(text, at_least=(doubt[2], "unverified", f"{doubt[0].strip()} stands before the whole name"))
     text = _doubtful(text)
-    return _Shape(text, _others(text), _sides(text))
+    return _Shape(text, _others(text), _sides(text), within=_within(text))
+
+
+def _within(text: str) -> tuple[str, ...]:
+    """Return what stands before the first sign and after the last, if that may be a group and a taxon of it."""
+    spaced = _GROUP_FIRST.fullmatch(text)
+    group, *rest = spaced.groups() if spaced else _WITHIN_GROUP.split(text)
+    taxon = rest[-1].rstrip(")") if rest else ""
+    return (group, taxon) if group[:1].isupper() and taxon[:1].isupper() else ()
 
 
 def _doubtful(text: str) -> str:
@@ -182,9 +198,10 @@ def _others(text: str) -> list[str]:
 
 
 def _sides(text: str) -> list[list[str]]:
-    """Return the names that a label joins with "and", "or", "vs" or a stroke; none if it is one name."""
+    """Return the names that a label joins with "and", "or", "vs", a stroke or a cross; none if it is one name."""
+    text = _HYBRID.sub("", text)
     sides = [side.strip() for side in _EITHER.split(text)]
-    if len(sides) == 1 and _CROSS.search(text) and not re.search(r"[a-z]\s+[xX×]\s+[a-z]", text):
+    if len(sides) == 1 and _CROSS.search(text) and not _NOTHOSPECIES.match(text):
         sides = [side.strip() for side in _CROSS.split(text)]
     if len(sides) < 2 or not all(sides):
         return []

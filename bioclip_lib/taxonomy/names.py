@@ -36,6 +36,9 @@ _APOSTROPHE = re.compile(r"['’`´]")
 _QUOTES = frozenset("'\"‘’“”`´")
 _CANDIDATUS = re.compile(r"^(?:Ca\.\s*|['‘]Candidatus\s+)(?=[A-Z])")
 _NOT_WORD = re.compile(r"[\W_]+")
+PARENTHESES = re.compile(r"\s*\([^()]*\)")
+_BRITISH = {"grey": "gray", "colour": "color", "sulphur": "sulfur", "moustach": "mustach", "mould": "mold"}
+_IN_BRITISH = re.compile("|".join(_BRITISH))
 
 _COMPARATIVES = {"majus": "maior", "maius": "maior", "minus": "minor", "melius": "melior", "pejus": "peior"}
 _VARIANTS = (  # ICZN 58.1-58.14, of the letters of a stem
@@ -101,14 +104,14 @@ def capitalise(label: str) -> str:
 
 
 def vernacular_key(name: str) -> str:
-    """Return a common name without case, accents, hyphens, spaces, possessives, a final plural, and grey for gray."""
+    """Return a common name in American spelling, without case, accents, hyphens, spaces, possessives, a last plural."""
     return "".join(vernacular_words(name))
 
 
 def vernacular_words(name: str) -> list[str]:
     """Split a common name into normalised words, the last in the singular (see `vernacular_key`)."""
     text = _APOSTROPHE.sub("", without_accents(_POSSESSIVE.sub("", name).casefold()))
-    words = ["gray" if word == "grey" else word for word in _NOT_WORD.split(text) if word]
+    words = [word for word in _NOT_WORD.split(_IN_BRITISH.sub(lambda found: _BRITISH[found[0]], text)) if word]
     return [*words[:-1], singular(words[-1])] if words else []
 
 

@@ -25,9 +25,8 @@ from .backbone import Backbone
 from .cache import cached
 from .canonical import CanonicalNames
 from .checklists import COLUMNS
-from .labels import PARENTHESES
 from .lineages import Linker, nearest
-from .names import clean_label, vernacular_words
+from .names import PARENTHESES, clean_label, vernacular_words
 from .vernaculars import word_table
 
 _KINGDOMS = {"Animalia": "Metazoa", "Plantae": "Viridiplantae"}

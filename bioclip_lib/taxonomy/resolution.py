@@ -6,8 +6,7 @@ decides; where several are left, the name is "ambiguous" and keeps what all of t
 """
 
 import functools
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,7 @@ CONTEXT_COLUMNS = ("scientific_name", *RANKS)
 NCBI, AVILIST = "ncbi", "avilist"  # as items of data.backbones
 KEY = ("source", "verbatim_name", "context")
 STATUSES = ("accepted", "synonym", "corrected", "unverified", "ambiguous", "unresolved")
-"""How a name came out: "corrected" is an ending or a spelling, "unverified" the genus of an unknown epithet."""
+"""How a name came out: "corrected" is an ending or a spelling, "unverified" a genus that is in doubt."""
 
 _AT_ONCE = 20_000  # names: a row being made takes far more memory than a row of a table
 
@@ -144,11 +143,12 @@ def resolve(
     named = names["scientific_name"] if "scientific_name" in names else [""] * len(names)
     pairs = zip(told, named, names["verbatim_name"], strict=True)
     texts = ["" if is_complete(user) else name_of_user(user) or of_row or name for user, of_row, name in pairs]
-    resolved = _by_common_kingdom(texts, contexts, names["source"], backbones)
-    for i, user in enumerate(told):
-        if user:
-            resolved[i] = user_row(resolved[i], user, lambda t, i=i: resolve_pairs([t], [contexts[i]], backbones)[0])
-    table = pd.DataFrame(resolved, columns=list(COLUMNS[1:]), dtype=object)
+    table = _by_common_kingdom(texts, contexts, names["source"], backbones)
+    by_user = [i for i, user in enumerate(told) if user]
+    if by_user:
+        rows = zip(by_user, table.iloc[by_user].to_dict("records"), strict=True)
+        said_of = [user_row(row, told[i], lambda t, i=i: _decide([(t, contexts[i])], backbones)[0]) for i, row in rows]
+        table = pd.concat([table.drop(index=by_user), pd.DataFrame(said_of, by_user, table.columns)]).sort_index()
     unnamed = (table["common_name"] == "") & (table["rank"] == "species")
     table["common_name"] = table["common_name"].mask(unnamed, names["given_name"])
     return pd.concat([names[list(KEY)], table], axis=1)
@@ -182,53 +182,65 @@ def _said_contexts(names: pd.DataFrame, told: Sequence[Mapping[str, str]]) -> li
 
 
 def _by_common_kingdom(
-    texts: Sequence[str], contexts: Sequence[Context], sources: Iterable[str], backbones: Sequence[Backbone]
-) -> list[dict[str, str]]:
+    texts: Sequence[str], contexts: Sequence[Context], sources: pd.Series, backbones: Sequence[Backbone]
+) -> pd.DataFrame:
     """Resolve names; ambiguous ones again in the kingdom of their source's other names, if those are of one."""
-    rows = resolve_pairs(texts, contexts, backbones)
-    by_source: dict[str, dict[str, dict]] = {}
-    for source, text, row in zip(sources, texts, rows, strict=True):
-        by_source.setdefault(source, {})[text] = row
-    kingdoms = {source: _kingdom_of_most(of_source.values()) for source, of_source in by_source.items()}
-    of = [kingdoms[source] for source in sources]
-    unsure = [i for i, r in enumerate(rows) if of[i] and r["name_status"] == "ambiguous" and not r["kingdom"]]
-    narrowed = [{"kingdom": of[i], **contexts[i]} for i in unsure]
-    again = resolve_pairs([texts[i] for i in unsure], narrowed, backbones)
-    for i, row in zip(unsure, again, strict=True):
-        if row["kingdom"] == of[i] and row["name_status"] != "unresolved" and "of the record" not in row["rule"]:
-            rows[i] = {**row, "rule": f"{row['rule']}; {of[i]}, as the other names"}
-    return rows
+    table = resolve_pairs(texts, contexts, backbones)
+    is_ambiguous = table["name_status"] == "ambiguous"
+    unsure = table.index[is_ambiguous & (table["kingdom"] == "")]
+    if unsure.empty:
+        return table
+    once = ~pd.DataFrame({"source": sources, "text": texts}).duplicated(keep="last")
+    clear = table["kingdom"][once & ~is_ambiguous & table["rank"].isin(["genus", "species"])].groupby(sources)
+    of_source = {source: _kingdom_of_most(kingdoms) for source, kingdoms in clear}
+    kingdom = pd.Series([of_source.get(source, "") for source in sources[unsure]], unsure, dtype=object)
+    kingdom = kingdom[kingdom != ""]
+    unsure = kingdom.index
+    narrowed = [{"kingdom": kingdom[i], **contexts[i]} for i in unsure]
+    again = resolve_pairs([texts[i] for i in unsure], narrowed, backbones).set_index(unsure)
+    told = (again["kingdom"] == kingdom) & (again["name_status"] != "unresolved")
+    again = again[told & ~again["rule"].astype(str).str.contains("of the record")]
+    again["rule"] = [f"{rule}; {kingdom[i]}, as the other names" for i, rule in again["rule"].items()]
+    table.loc[again.index] = again
+    return table
 
 
-def _kingdom_of_most(rows: Iterable[Mapping[str, str]]) -> str:
+def _kingdom_of_most(kingdoms: pd.Series) -> str:
     """Return the kingdom of at least nine in ten of the genera and species that are clear, if those are ten or more."""
-    clear = [r for r in rows if r["rank"] in ("genus", "species") and r["name_status"] != "ambiguous"]
-    kingdoms = Counter(row["kingdom"] for row in clear)
-    kingdom, n = max(kingdoms.items(), key=lambda item: item[1], default=("", 0))
-    return kingdom if n >= 10 and n >= 0.9 * kingdoms.total() else ""
+    n = kingdoms.value_counts()
+    return n.index[0] if n.iloc[0] >= max(10, 0.9 * len(kingdoms)) else ""
 
 
-def resolve_pairs(
-    texts: Sequence[str], contexts: Sequence[Context], backbones: Sequence[Backbone]
-) -> list[dict[str, str]]:
-    """Resolve each name in its context; equal pairs are resolved once."""
-    # a plain binomial that a backbone has needs no parser, which takes most of the time
+def resolve_pairs(texts: Sequence[str], contexts: Sequence[Context], backbones: Sequence[Backbone]) -> pd.DataFrame:
+    """Resolve each name in its context, a row of `COLUMNS` each; equal pairs are resolved once."""
     texts = [with_genus(text, context.get("genus", "")) for text, context in zip(texts, contexts, strict=True)]
-    keys = [(text, tuple(context.items())) for text, context in zip(texts, contexts, strict=True)]
-    rows: dict[tuple, dict[str, str]] = {}
-    hear = functools.lru_cache(65_536)(lambda context: _heard(dict(context), backbones))
-    for text, context in dict.fromkeys(keys):
+    number: dict[tuple, int] = {}
+    pairs = zip(texts, (tuple(context.items()) for context in contexts), strict=True)
+    places = [number.setdefault(pair, len(number)) for pair in pairs]
+    distinct, parts = [(text, dict(context)) for text, context in number], []
+    shared: dict[str, str] = {}  # each text once: of 10^6 rows most words are those of others
+    for start in range(0, len(distinct), _AT_ONCE):
+        rows = _decide(distinct[start : start + _AT_ONCE], backbones)
+        values = [[shared.setdefault(text, text) for text in map(row.__getitem__, COLUMNS[1:])] for row in rows]
+        parts.append(pd.DataFrame(values, columns=list(COLUMNS[1:]), dtype=object))
+    table = pd.concat(parts) if parts else pd.DataFrame(columns=list(COLUMNS[1:]), dtype=object)
+    return table.iloc[places].reset_index(drop=True)
+
+
+def _decide(pairs: Sequence[tuple[str, Context]], backbones: Sequence[Backbone]) -> list[dict[str, str]]:
+    """Return the row of each name in its context."""
+    hear = functools.lru_cache(65_536)(lambda said: _heard(dict(said), backbones))
+    rows: list[dict[str, str] | None] = []
+    for text, context in pairs:  # a plain binomial that a backbone has needs no parser, which takes most of the time
         plain = plain_label(text)
-        rows[text, context] = plain and Decision(plain, dict(context), hear(context)).of_name()
-    rest = [key for key, row in rows.items() if row is None]
-    for start in range(0, len(rest), _AT_ONCE):
-        part = rest[start : start + _AT_ONCE]
-        labels = _labels(list(dict.fromkeys(text for text, _ in part)))
-        for text, context in part:
-            label, own = labels[text]
-            whole = tuple({**own, **dict(context)}.items())
-            rows[text, context] = Decision(label, dict(whole), hear(whole)).row()
-    return [rows[key] for key in keys]
+        rows.append(plain and Decision(plain, context, hear(tuple(context.items()))).of_name())
+    rest = [i for i, row in enumerate(rows) if row is None]
+    labels = _labels(list(dict.fromkeys(pairs[i][0] for i in rest)))
+    for i in rest:
+        label, own = labels[pairs[i][0]]
+        whole = {**own, **pairs[i][1]}
+        rows[i] = Decision(label, whole, hear(tuple(whole.items()))).row()
+    return rows
 
 
 def _heard(context: Context, backbones: Sequence[Backbone]) -> list[tuple[Backbone, Said]]:
@@ -239,7 +251,9 @@ def _heard(context: Context, backbones: Sequence[Backbone]) -> list[tuple[Backbo
 def _labels(texts: Sequence[str]) -> dict[str, tuple[Label, Context]]:
     """Read labels, each with the ranks that it gives itself."""
     labels = read_labels(texts)
-    said = read_contexts(pd.DataFrame([dict(label.said) for label in labels], columns=list(RANKS)))
+    said = [{}] * len(labels)
+    if any(label.said for label in labels):
+        said = read_contexts(pd.DataFrame([dict(label.said) for label in labels], columns=list(RANKS)))
     return {label.verbatim: (label, ranks) for label, ranks in zip(labels, said, strict=True)}
 
 
@@ -298,7 +312,7 @@ def read_contexts(records: pd.DataFrame) -> list[dict[str, str]]:
     for rank in (rank for rank in RANKS if rank in records.columns):
         values = ["" if pd.isna(value) else clean_label(value) for value in records[rank]]
         distinct = sorted({value for value in values if value.casefold() not in NOT_SAID})
-        names = _context_names(rank, distinct)
+        names = _context_names(rank, distinct) if distinct else {}
         columns[rank] = [names.get(value, "") for value in values]
     if columns.get("species") and columns.get("genus"):
         pairs = zip(columns["genus"], columns["species"], strict=True)

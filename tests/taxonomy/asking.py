@@ -12,9 +12,8 @@ from bioclip_lib.taxonomy.user import COLUMNS
 def resolve_records(records: pd.DataFrame, backbones) -> pd.DataFrame:
     """Resolve each record's name in its context alone."""
     names = ["" if pd.isna(name) else str(name) for name in records["verbatim_name"]]
-    rows = resolve_pairs(names, read_contexts(records), backbones)
-    table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=str).set_axis(records.index)
-    return table.assign(verbatim_name=names)
+    table = resolve_pairs(names, read_contexts(records), backbones)
+    return table.assign(verbatim_name=names)[list(COLUMNS)].set_axis(records.index)
 
 
 def resolve_names(names, overrides=None, context=None, backbones=None) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Names as they stand on real folders and tables, and the taxon that a taxonomist reads: what decides the resolver.
 
 The cases stand in ``cases/*.csv``, each under the rule it belongs to. An empty rank means that no taxon may come out;
-an empty status leaves the status open. ``pending.csv`` holds what was reported and is not read yet.
+an empty status leaves the status open.
 """
 
 import pandas as pd
@@ -21,16 +21,10 @@ from .acceptance import (
 )
 
 ROWS = read_cases()
-PENDING = pytest.mark.xfail(strict=True, reason="reported, and not read yet")
 
 
 def label(case: dict[str, str]) -> str:
     return f"{case['rule']}-{case['name']}-{case['context']}-{case['backbones']}"
-
-
-def marked(cases: list[dict[str, str]]) -> list:
-    """Return cases as parameters; those of ``pending.csv`` must fail, until they are read."""
-    return [pytest.param(c, marks=PENDING if c["file"] == "pending" else (), id=label(c)) for c in cases]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +73,7 @@ def expected_line(case: dict[str, str]) -> dict[str, str] | None:
     return ncbi_line(case["scientific_name"], case["rank"])
 
 
-@pytest.mark.parametrize("case", marked(ROWS))
+@pytest.mark.parametrize("case", ROWS, ids=label)
 def test_case(answers, case):
     row = answers(case)
     assert (row["rank"], row["scientific_name"]) == (case["rank"], case["scientific_name"]), row["reason"]
@@ -90,7 +84,10 @@ def test_case(answers, case):
     assert case["within"] in ("", *row[list(RANKS)])
 
 
-@pytest.mark.parametrize("case", marked([c for c in ROWS if c["rank"] and c["backbones"] in ("ncbi", "avilist")]))
+IN_SOURCE = [c for c in ROWS if c["rank"] and c["backbones"] in ("ncbi", "avilist")]
+
+
+@pytest.mark.parametrize("case", IN_SOURCE, ids=label)
 def test_all_seven_ranks_are_those_of_the_source(answers, case):
     row = answers(case)
     assert {rank: row[rank] for rank in RANKS} == expected_line(case)

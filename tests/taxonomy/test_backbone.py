@@ -1,5 +1,6 @@
 """Backbones: mapped tables that are built once, English names, what a table of birds gives, and the quirks of NCBI."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from bioclip_lib import RANKS, taxonomy
 from bioclip_lib.config import DataConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.taxonomy import backbone
+from bioclip_lib.taxonomy import cache as tables_cache
 from bioclip_lib.taxonomy.cache import cache_folder
 from bioclip_lib.taxonomy.labels import plain_label, read_labels
 from bioclip_lib.taxonomy.ncbi import ncbi
@@ -79,11 +81,29 @@ def test_a_process_that_names_one_bird_needs_little_memory():
 
 def test_a_plain_binomial_is_read_without_the_parser_as_with_it():
     names = ["Parus major", "Quercus robur", "Rana pipiens", "Citrus limon", "Escherichia coli", "Homo sapiens"]
-    for name, parsed in zip(names, read_labels(names), strict=True):
+    for name, label in zip(names, read_labels(names), strict=True):
         plain = plain_label(name)
-        for field in ("canonical", "genus", "epithet", "infraspecific", "authorship", "rank_hint", "open_nomenclature"):
-            assert getattr(plain.whole.parsed, field) == getattr(parsed.whole.parsed, field)
+        assert (plain.text, plain.at_least, plain.said) == (label.text, label.at_least, label.said)
+        assert (label.whole.parsed.canonical, label.whole.parsed.authorship) == (name, "")
     assert not any(map(plain_label, ["parus major", "Parus major L.", "Parus", "Parus sp", "PARUS MAJOR", ""]))
+
+
+def test_other_code_that_builds_the_tables_has_a_cache_of_its_own(cache, tmp_path, monkeypatch):
+    backbone.open_checklist(tmp_path / "taxa.tsv")
+    monkeypatch.setattr(tables_cache, "code_digest", lambda: "changed")
+    backbone.open_checklist(tmp_path / "taxa.tsv")
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_the_digest_of_a_cache_covers_all_code_of_the_package_that_builds_it():
+    folder, seen, waiting = Path(tables_cache.__file__).parent, set(), ["ncbi", "avilist", "backbone"]
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        for node in ast.walk(ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module not in seen:
+                waiting.append(node.module)
+    assert seen - {"cache"} == {name for name in tables_cache._BUILDERS if not name.startswith("..")}
 
 
 def test_informal_taxa_of_ncbi_are_no_species():
