@@ -338,17 +338,20 @@ def compare_few_shot(queries: pd.DataFrame, column: str, reference: str) -> pd.D
     """
     kept = "method" if column == "model" else "model"
     question = ["part", "k", kept]
-    index = ["dataset", *question, "fold", "image_id", "class_key"]
-    wide = queries.assign(correct=queries["correct"].astype(float)).pivot(index=index, columns=column, values="correct")
-    if len(wide.columns) and reference not in wide.columns:
-        raise InputError(f"no answers of {reference}; there are those of {', '.join(map(str, wide.columns))}")
-    rows = []
-    for keys, group in wide.groupby(["dataset", *question]):
-        for baseline in wide.columns.drop(reference, errors="ignore"):
-            if group[[reference, baseline]].isna().any(axis=None):  # not asked here
-                continue
-            image_ids, classes = (group.index.get_level_values(name) for name in ("image_id", "class_key"))
-            found = compare(group[reference].to_numpy(), group[baseline].to_numpy(), classes.to_numpy())
-            asked = {**dict(zip(["dataset", *question], keys, strict=True)), "baseline": baseline}
-            rows.append({**asked, **found, "n": image_ids.nunique()})
+    names = sorted(queries[column].unique())
+    if names and reference not in names:
+        raise InputError(f"no answers of {reference}; there are those of {', '.join(map(str, names))}")
+    image, label = pd.factorize(queries["image_id"])[0], pd.factorize(queries["class_key"])[0]
+    asked = queries["fold"].to_numpy() * (image.max(initial=0) + 1) + image
+    right, rows = queries["correct"].to_numpy(float), []
+    places = queries.groupby(["dataset", *question, column]).indices
+    for (*keys, baseline), theirs in sorted(places.items()):
+        ours = places.get((*keys, reference))
+        if baseline == reference or ours is None:
+            continue
+        ours, theirs = (place[np.argsort(asked[place], kind="stable")] for place in (ours, theirs))
+        if np.array_equal(asked[ours], asked[theirs]):  # else not asked here
+            found = compare(right[ours], right[theirs], label[ours])
+            question_asked = dict(zip(["dataset", *question], keys, strict=True))
+            rows.append({**question_asked, "baseline": baseline, **found, "n": len(np.unique(image[ours]))})
     return with_holm(pd.DataFrame(rows, columns=["dataset", *question, "baseline", *COMPARED, "n"]), question)
