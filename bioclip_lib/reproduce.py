@@ -1,34 +1,34 @@
 """Run the numbered notebooks headlessly, in order: ``python -m bioclip_lib.reproduce --profile mini``.
 
 Takes a profile and settings; leaves a run directory (see `run.Run`) with the executed notebooks, tables and figures.
-A notebook that is already executed with the same sources, settings and photographs is not executed again, so an
-interrupted run goes on where it stopped. Unknown profiles, settings and notebook parameters are refused before
-anything is written.
+A notebook is executed again where what it is made of has changed, or what it made is not there or damaged
+(`run.stages`); an interrupted run goes on where it stopped. One command at a time writes a run. Unknown profiles,
+settings and notebook parameters are refused before anything is written.
 """
 
 import argparse
 import ast
-import dataclasses
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import FrameType
 
-import nbformat
 import pandas as pd
-import papermill
+import psutil
 
-from . import report, settings
-from .catalog import table as catalog
+from . import settings
 from .config import PROFILES, RUN_VARIABLE, Config, flat, load_config
 from .errors import InputError
-from .evaluation import metrics
 from .files import archives
 from .files.crops import split_crop
-from .run import REPOSITORY, Run, open_run, remove, write_json
+from .run import REPOSITORY, Run, full_disk_named, locked, open_run, remove, stages
+from .run.folder import check_run, run_at
 from .sources import look, read
 from .workers import BARS, Line
 
@@ -51,6 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--list-settings", action="store_true", help="print every setting: value, meaning, limits")
     parser.add_argument("--lab", action="store_true", help="open JupyterLab, its notebooks on this run")
     parser.add_argument("--look", action="store_true", help="say how the photographs would be read, and stop")
+    said = "say what of the run is missing, damaged or out of date, and stop; --check=all reads every file"
+    parser.add_argument("--check", nargs="?", const="quick", choices=("quick", "all"), help=said)
     args = parser.parse_args(argv)
     try:
         begun = args.run and Run(args.run).config_json.is_file()
@@ -64,12 +66,14 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if args.lab:
             return lab(config, args.run)
+        if args.check:
+            return check(config, args.run, by_digest=args.check == "all")
         return reproduce(config, args.run)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+    except KeyboardInterrupt as asked:
+        print(f"{asked or 'stopped'}; the same command goes on from here", file=sys.stderr)
         return 130
 
 
@@ -115,41 +119,73 @@ def reproduce(config: Config, run_dir: str | Path = "") -> int:
         For photographs, settings or a run directory that cannot be used, found here or in a notebook.
     """
     settings.check_settings(config)
-    model_digest = digest_of_training(config)
-    questions = json.dumps(dataclasses.asdict(config.evaluate)) + digest_of_files(settings.evaluation_files(config))
-    run = open_run(run_dir, config)
-    if not os.access(run.root, os.W_OK):
-        raise InputError(f"{run.root} cannot be written (permission denied); pass another RUN=")
-    parameters = {"profile": config.profile, "run_dir": str(run.root), "overrides": changed_settings(config)}
-    notebooks = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-    for notebook in notebooks:
-        check_parameters(notebook, parameters)
-    state_json, t0 = run.notebooks / "state.json", time.time()
-    state = json.loads(state_json.read_text()) if state_json.is_file() else {}
-    if state.get("evaluate", questions) != questions:
-        remove(run.metrics_csv)  # the answers to others
-    state["evaluate"] = questions
-    digest = hashlib.sha256((source_digest() + model_digest).encode())
-    for number, notebook in enumerate(notebooks, 1):
-        digest.update(notebook.read_bytes())  # a notebook is stale when any notebook before it has changed
-        if notebook.stem.startswith(FIRST_EVALUATION):
-            digest.update(questions.encode())
-        label = f"[{number}/{len(notebooks)}] {notebook.stem}"
-        if state.get(notebook.stem) == digest.hexdigest() and (run.notebooks / notebook.name).is_file():
+    run = run_at(run_dir, config)
+    made = stages_of(config)
+    check_run(run, as_written(config))
+    with locked(run.root):
+        run = open_run(run.root, config)
+        parameters = {"profile": config.profile, "run_dir": str(run.root), "overrides": changed_settings(config)}
+        return execute_stale(run, made, parameters)
+
+
+def stages_of(config: Config) -> list[stages.Stage]:
+    """Return the stages of a configuration, in order: each notebook under what decides it."""
+    data, asked = digest_of_training(config), digest_of_files(settings.evaluation_files(config))
+    written, found = as_written(config), []
+    for notebook in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
+        check_parameters(notebook, {"profile": "", "run_dir": "", "overrides": {}})
+        asks = notebook.stem >= FIRST_EVALUATION
+        of_stage = written if asks else {**written, "evaluate": {}}
+        found.append(stages.stage_of(notebook, of_stage, data + asked * asks))
+    return found
+
+
+def execute_stale(run: Run, made: list[stages.Stage], parameters: dict) -> int:
+    """Execute the notebooks of the stages that are not up to date; return 0, or 1 if one failed."""
+    from . import report
+    from .evaluation import metrics
+
+    t0, damaged = time.time(), stages.damage(run.root)
+    for name, what in damaged.items():
+        print(f"{name} is {what}: it is made again")
+    stages.give_up(run.root, damaged)
+    for number, stage in enumerate(made, 1):
+        label = f"[{number}/{len(made)}] {stage.name}"
+        if not stages.stale(run.root, stage):
             print(f"{label}: up to date")
             continue
-        if not execute(notebook, run, parameters, label):
+        begun = stages.begin(run.root)
+        metrics.remove_rows_of(run.metrics_csv, stage.name)
+        if not execute(NOTEBOOKS / f"{stage.name}.ipynb", run, parameters, label):
             return 1
-        state[notebook.stem] = digest.hexdigest()
-        write_json(state_json, state)
+        stages.finish(run.root, stage, begun)
     print(f"\n{report.results_table(metrics.read_metrics(run.metrics_csv))}\n")
     print("\n".join(report.write_page(run)))
     print(f"{time.time() - t0:.0f} s")
     return 0
 
 
+def check(config: Config, run_dir: str | Path = "", by_digest: bool = False) -> int:
+    """Say what of a run is missing, damaged or stale, and the one command that mends it; return 0, or 1 if anything is.
+
+    Sizes and times are compared and, where they differ, digests; of all files with `by_digest`.
+    """
+    run = run_at(run_dir, config)
+    check_run(run, as_written(config))
+    damaged = stages.damage(run.root, by_digest)
+    found = {stage.name: stages.stale(run.root, stage, damaged) for stage in stages_of(config)}
+    for name, why in found.items():
+        print(f"{name}: {'; '.join(why) or 'up to date'}")
+    if any(found.values()):
+        print("\nthe same command without --check makes again what is not, and nothing else")
+    return int(any(found.values()))
+
+
 def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
     """Execute one notebook into the run; return whether it succeeded. The copy of a failed one stays for a look."""
+    import papermill  # these take seconds, and --check has two
+    from nbclient.exceptions import DeadKernelError
+
     t0 = time.time()
     executed, failed = run.notebooks / notebook.name, run.notebooks / f"{notebook.stem}.failed.ipynb"
     run.notebooks.mkdir(exist_ok=True)
@@ -164,13 +200,10 @@ def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
     options = {"progress_bar": False, "stderr_file": line, "on_cell_start": show, "coalesce_streams": True}
     os.environ[BARS] = "1"
     try:
-        papermill.execute_notebook(notebook, failed, parameters, cwd=NOTEBOOKS, **options, **KERNEL)
-    except papermill.PapermillExecutionError as error:
-        if error.ename == "InputError":
-            remove(failed)
-            print(f"{label}: stopped")
-            raise InputError(error.evalue) from None
-        print(f"{label}: failed in cell {error.exec_count}: {error.ename}: {error.evalue}\nopen {failed} to see it")
+        with full_disk_named(failed), Stop() as stop:
+            papermill.execute_notebook(notebook, failed, parameters, cwd=NOTEBOOKS, **options, **KERNEL)
+    except (papermill.PapermillExecutionError, DeadKernelError) as error:
+        _explain(error, failed, label, stop.asked)
         return False
     except BaseException:
         remove(failed)
@@ -178,17 +211,61 @@ def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
     os.replace(failed, executed)
     line.show("")
     print(f"{label}: {time.time() - t0:.0f} s", flush=True)
+    if stop.asked:
+        raise Stopped(f"stopped; {notebook.stem} is finished")
     return True
+
+
+def _explain(error: Exception, failed: Path, label: str, asked: bool) -> None:
+    """Say why a notebook did not end; raise what was asked for, and a mistake in the input."""
+    if asked or getattr(error, "ename", "") == "InputError":
+        remove(failed)
+        print(f"{label}: stopped")
+        said = getattr(error, "evalue", "") or "stopped; nothing that was finished is lost"
+        raise (Stopped if asked else InputError)(said) from None
+    if not hasattr(error, "ename"):
+        print(f"{label}: its kernel died, maybe for lack of memory; run again to go on from here")
+        return
+    print(f"{label}: failed in cell {error.exec_count}: {error.ename}: {error.evalue}\nopen {failed} to see it")
 
 
 def section_titles(notebook: Path) -> list[str]:
     """Return the heading under which each cell of a notebook stands."""
     title, titles = "", []
-    for cell in nbformat.read(notebook, as_version=4).cells:
-        lines = cell.source.splitlines() if cell.cell_type == "markdown" else []
+    for kind, source, _ in stages.cells_of(notebook):
+        lines = source.splitlines() if kind == "markdown" else []
         title = next((text.lstrip("# ") for text in lines[::-1] if text.startswith("#")), title)
         titles.append(title)
     return titles
+
+
+class Stopped(KeyboardInterrupt):
+    """SIGTERM or an interrupt asked the command to stop, and it has; says what was saved."""
+
+
+class Stop:
+    """A context in which a request to stop (SIGTERM, an interrupt) goes to the kernel, which ends at a safe place.
+
+    In training that is after the step, with a checkpoint; elsewhere at once. A second request is taken as before.
+    """
+
+    asked = False
+
+    def __enter__(self) -> "Stop":
+        in_main = threading.current_thread() is threading.main_thread()
+        self._before = {n: signal.signal(n, self._forward) for n in (signal.SIGTERM, signal.SIGINT)} if in_main else {}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _forward(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        for kernel in psutil.Process().children():
+            kernel.terminate()
 
 
 def check_parameters(notebook: Path, parameters: dict) -> None:
@@ -201,9 +278,9 @@ def check_parameters(notebook: Path, parameters: dict) -> None:
 
 def declared_parameters(notebook: Path) -> set[str]:
     """Return the names that the notebook's cell tagged ``parameters`` assigns."""
-    for cell in nbformat.read(notebook, as_version=4).cells:
-        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
-            return {t.id for node in ast.parse(cell.source).body if isinstance(node, ast.Assign) for t in node.targets}
+    for kind, source, tags in stages.cells_of(notebook):
+        if kind == "code" and "parameters" in tags:
+            return {t.id for node in ast.parse(source).body if isinstance(node, ast.Assign) for t in node.targets}
     return set()
 
 
@@ -212,14 +289,6 @@ def changed_settings(config: Config) -> dict:
     asked, profile = (flat(each.to_dict()) for each in (config, load_config(config.profile)))
     changed = {key: value for key, value in asked.items() if value != profile[key]}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in changed.items()}
-
-
-def source_digest() -> str:
-    """Return the SHA-256 of the library's sources."""
-    sha = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        sha.update(path.relative_to(Path(__file__).parent).as_posix().encode() + path.read_bytes())
-    return sha.hexdigest()
 
 
 def digest_of_table(table: pd.DataFrame) -> str:
@@ -246,10 +315,17 @@ def digest_of_photos(config: Config) -> str:
 
 def digest_of_training(config: Config) -> str:
     """Return a digest of all that decides the catalog and the model: settings, and the content that they name."""
+    from .catalog import table as catalog
+
     paths = [path for path in (config.data.extends, config.data.benchmark) if path]
     catalogs = str([(path, digest_of_table(catalog.read_catalog(path))) for path in paths])
     content = digest_of_photos(config) + catalogs + digest_of_files(settings.training_files(config))
-    return json.dumps({**config.to_dict(), "evaluate": ""}) + content
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def as_written(config: Config) -> dict:
+    """Return a configuration as config.json holds it."""
+    return json.loads(json.dumps(config.to_dict()))
 
 
 def digest_of_files(files: list[str | Path]) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bioclip_lib import config
 from bioclip_lib.config import PROFILES, Config, flat, load_config, setting_names
 from bioclip_lib.errors import InputError
-from bioclip_lib.run import atomic, open_run, write_json
+from bioclip_lib.run import open_run
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -233,29 +233,6 @@ def test_a_directory_of_something_else_is_refused(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_an_unreadable_configuration_is_one_message(tmp_path):
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InputError, match="not readable JSON"):
-        open_run(tmp_path, load_config("smoke"))
-
-
-def test_atomic_leaves_the_old_file_when_writing_fails(tmp_path):
-    write_json(tmp_path / "a.json", {"old": 1})
-    with pytest.raises(OSError, match="disk"), atomic(tmp_path / "a.json") as tmp:
-        tmp.write_text("half")
-        raise OSError("disk full")
-    assert json.loads((tmp_path / "a.json").read_text()) == {"old": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
-
-
-def test_atomic_replaces_a_directory(tmp_path):
-    for content in ("one", "two"):
-        with atomic(tmp_path / "d") as tmp:
-            tmp.mkdir()
-            (tmp / content).write_text(content)
-    assert [p.name for p in (tmp_path / "d").iterdir()] == ["two"]
-
-
 def test_notebooks_open_on_the_run_that_the_environment_names(tmp_path, monkeypatch):
     assert load_config("") == load_config("mini")
     begun = load_config("photos", {"data.photos": "a", "train.epochs": 3})
@@ -264,7 +241,7 @@ def test_notebooks_open_on_the_run_that_the_environment_names(tmp_path, monkeypa
     assert load_config("") == begun and open_run("", begun).root == run.root
     assert load_config("", {"train.steps": 9}).train.epochs == 0
     other = load_config("smoke")
-    monkeypatch.setattr("bioclip_lib.run.REPOSITORY", tmp_path)
+    monkeypatch.setattr("bioclip_lib.run.folder.REPOSITORY", tmp_path)
     assert open_run("", other).root == tmp_path / "runs" / "smoke"
 
 

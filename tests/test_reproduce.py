@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,13 +16,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bioclip_lib import reproduce
+from bioclip_lib import report, reproduce
 from bioclip_lib.catalog import splits
 from bioclip_lib.catalog import table as catalog
 from bioclip_lib.config import SplitConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import metrics
-from bioclip_lib.run import REPOSITORY, Run
+from bioclip_lib.run import REPOSITORY, Run, atomic, locked, manifest, remove, stages
 
 
 def command(*arguments):
@@ -86,10 +87,13 @@ def test_the_catalog_of_the_run_keeps_its_contract(smoke):
 
 
 def test_a_second_call_does_nothing_again(smoke):
-    before = {p: p.stat().st_mtime_ns for p in smoke.root.rglob("*") if p.is_file()}
+    before = {p: p.stat().st_mtime_ns for p in smoke.root.rglob("*") if p.is_file() and p.name != ".lock"}
     done = main("--profile", "smoke", "--run", smoke.root)
     assert done.returncode == 0 and done.stdout.count("up to date") == len(list(smoke.notebooks.glob("*.ipynb")))
-    assert {p: p.stat().st_mtime_ns for p in smoke.root.rglob("*") if p.is_file()} == before
+    assert {p: p.stat().st_mtime_ns for p in smoke.root.rglob("*") if p.is_file() and p.name != ".lock"} == before
+    for thorough in ([], ["all"]):
+        done = main("--profile", "smoke", "--run", smoke.root, "--check", *thorough)
+        assert done.returncode == 0 and done.stdout.count("up to date") == len(list(smoke.notebooks.glob("*.ipynb")))
 
 
 def test_what_was_embedded_once_is_never_computed_again(smoke, run_cells, tmp_path):
@@ -117,24 +121,116 @@ def test_another_configuration_does_not_touch_the_run(smoke):
     assert done.returncode == 2 and "train.steps: 60 there, 61 wanted" in done.stderr
 
 
-def test_other_questions_are_asked_of_the_same_model(smoke, tmp_path, monkeypatch):
+@pytest.fixture
+def copy(smoke, tmp_path, monkeypatch):
+    """A copy of the run, in which a notebook is not executed: what it made is copied from the run that stays whole."""
     run, executed = Run(shutil.copytree(smoke.root, tmp_path / "run")), []
+    makers = {stage: fact["files"] for stage, fact in manifest.read_manifest(smoke.root).stages.items()}
 
     def execute(notebook, run, parameters, label):
         executed.append(notebook.stem)
-        assert (parameters["overrides"] == {"evaluate.shots": [2]} and not run.metrics_csv.is_file()) or executed[1:]
-        shutil.copy(smoke.metrics_csv, run.metrics_csv)
+        for name in makers[notebook.stem]:
+            (run.root / name).parent.mkdir(parents=True, exist_ok=True)
+            if name == "metrics.csv":
+                rows = metrics.read_metrics(smoke.metrics_csv).query(f"notebook == '{notebook.stem}'")
+                metrics.append_metrics(run.metrics_csv, rows)
+            else:
+                with atomic(run.root / name) as tmp:
+                    shutil.copy(smoke.root / name, tmp)
         return True
 
     monkeypatch.setattr(reproduce, "execute", execute)
+    return SimpleNamespace(run=run, executed=executed, makers=makers, asked=load_config("smoke"))
+
+
+def stems(first=""):
+    return [p.stem for p in sorted((REPOSITORY / "notebooks").glob("*.ipynb")) if p.stem >= first]
+
+
+def test_other_questions_are_asked_of_the_same_model(copy):
     asked = load_config("smoke", {"evaluate.shots": (2,)})
-    assert reproduce.reproduce(load_config("smoke"), run.root) == 0 and not executed
+    assert reproduce.reproduce(copy.asked, copy.run.root) == 0 and not copy.executed
     for _ in range(2):
-        assert reproduce.reproduce(asked, run.root) == 0
-        assert executed == [p.stem for p in sorted((REPOSITORY / "notebooks").glob("*.ipynb")) if p.stem >= "04"]
-    assert json.loads(run.config_json.read_text())["evaluate"]["shots"] == [2]
+        assert reproduce.reproduce(asked, copy.run.root) == 0
+        assert copy.executed == stems("04")
+    assert json.loads(copy.run.config_json.read_text())["evaluate"]["shots"] == [2]
     with pytest.raises(InputError, match=r"train\.steps: 60 there, 61 wanted"):
-        reproduce.reproduce(load_config("smoke", {"evaluate.shots": (2,), "train.steps": 61}), run.root)
+        reproduce.reproduce(load_config("smoke", {"evaluate.shots": (2,), "train.steps": 61}), copy.run.root)
+
+
+@pytest.mark.parametrize(
+    ("lost", "makers"),
+    [
+        ("catalog.parquet", ["01_dataset_construction"]),
+        ("shards", ["01_dataset_construction"]),
+        ("shards/index.json", ["01_dataset_construction"]),
+        ("attribution.csv", ["01_dataset_construction"]),
+        ("checkpoints", ["03_training"]),
+        ("model", ["03_training"]),
+        ("model/open_clip_model.safetensors", ["03_training"]),
+        ("embeddings/trained.parquet", ["04_zero_shot"]),
+        ("tables/few_shot.csv", ["05_few_shot"]),
+        ("figures/mantel.pdf", ["08_hierarchy_probes"]),
+        ("control/model", ["08_hierarchy_probes"]),
+        ("metrics.csv", ["04_zero_shot", "05_few_shot", "08_hierarchy_probes"]),
+        ("manifest.jsonl", stems()),
+    ],
+)
+def test_what_is_deleted_is_named_and_made_again_by_its_makers_alone(copy, lost, makers):
+    remove(copy.run.root / lost)
+    done = main("--profile", "smoke", "--run", copy.run.root, "--check")
+    assert done.returncode == 1 and done.stdout.count("up to date") == len(stems()) - len(makers), done.stdout
+    assert lost == "manifest.jsonl" or done.stdout.count("is missing") >= len(makers)
+    assert reproduce.reproduce(copy.asked, copy.run.root) == 0
+    assert set(copy.executed) == {*makers}
+    assert reproduce.check(copy.asked, copy.run.root, by_digest=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "makers"),
+    [
+        ("catalog.parquet", ["01_dataset_construction"]),
+        ("model/open_clip_model.safetensors", ["03_training"]),
+        ("metrics.csv", ["04_zero_shot", "05_few_shot", "08_hierarchy_probes"]),
+        ("notebooks/02_captions.ipynb", ["02_captions"]),
+    ],
+)
+def test_what_is_damaged_is_named_and_made_again(copy, name, makers):
+    path = copy.run.root / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    done = main("--profile", "smoke", "--run", copy.run.root, "--check")
+    assert done.returncode == 1 and f"{name} is damaged or changed" in done.stdout
+    assert reproduce.reproduce(copy.asked, copy.run.root) == 0 and set(copy.executed) == {*makers}
+    assert reproduce.check(copy.asked, copy.run.root, by_digest=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("package", "stale"),
+    [("structure", "07"), ("evaluation", "04"), ("figures", "00"), ("report", "04"), ("reproduce", "99")],
+)
+def test_other_code_makes_the_stages_stale_that_import_it(copy, monkeypatch, package, stale):
+    digests = stages.code_digests
+
+    def changed(modules):
+        found = digests(modules)
+        return found | ({package: "other"} if package in found else {})
+
+    monkeypatch.setattr(stages, "code_digests", changed)
+    done = main("--profile", "smoke", "--run", copy.run.root, "--check")
+    assert done.stdout.count(f"other code ({package})") >= len(
+        [stem for stem in stems() if stem >= stale and stem < "10"]
+    )
+    assert reproduce.reproduce(copy.asked, copy.run.root) == 0
+    assert not [stem for stem in copy.executed if stem < stale]
+
+
+def test_a_second_command_on_a_run_hears_who_is_at_work(copy):
+    with locked(copy.run.root), pytest.MonkeyPatch.context() as patch:
+        patch.delenv("BIOCLIP_LOCKED")
+        done = main("--profile", "smoke", "--run", copy.run.root)
+    assert done.returncode == 2 and f"is being written (process {os.getpid()} on" in done.stderr
 
 
 def test_stock_open_clip_loads_the_model(smoke):
@@ -230,7 +326,7 @@ def test_photographs_that_cannot_be_used_are_one_message(tmp_path, capsys, const
     captured = capsys.readouterr()
     assert status == 2 and message in captured.err and "Traceback" not in captured.err, captured.err
     left = {p.name for p in (tmp_path / "run").rglob("*") if p.is_file()}
-    assert left <= {"config.json", "environment.json", "names.csv"}, left
+    assert left <= {"config.json", "environment.json", "names.csv", "manifest.jsonl", ".lock"}, left
 
 
 def test_parameters_that_a_notebook_does_not_declare_are_refused(tmp_path):
@@ -260,7 +356,7 @@ def test_a_notebook_that_fails_is_kept_and_the_next_call_goes_on_from_it(tmp_pat
     metrics.append_metrics(run.metrics_csv, metrics_row())
     cells = [parameters, nbformat.v4.new_code_cell("2")]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), notebooks / "01_b.ipynb")
-    monkeypatch.setattr(reproduce.report, "write_page", lambda run: ["open the page"])  # there is no catalog
+    monkeypatch.setattr(report, "write_page", lambda run: ["open the page"])  # there is no catalog
     assert reproduce.main(arguments) == 0
     assert "[1/2] 00_a: up to date" in capsys.readouterr().out
 
@@ -341,3 +437,4 @@ def test_an_executed_notebook_that_is_gone_is_made_again(smoke):
     done = main("--profile", "smoke", "--run", smoke.root)
     assert done.returncode == 0 and done.stdout.count("up to date") == 8
     assert (smoke.notebooks / "10_paper_figures.ipynb").is_file()
+    assert main("--profile", "smoke", "--run", smoke.root, "--check=all").returncode == 0

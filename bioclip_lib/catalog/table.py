@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from .. import RANKS
 from ..errors import InputError
-from ..run import atomic
+from ..run import atomic, is_whole
 from ..taxonomy.names import clean_label
 from ..taxonomy.resolution import STATUSES
 from .splits import SPLITS, usable
@@ -24,6 +25,7 @@ COLUMNS = (
     *("split", "group", "class_key", "excluded"),
 )
 NUMBERS = ("width", "height")
+_GROUP_ROWS = 2**14  # what a damage in one place takes with it
 _ADDED = ("group", "class_key", "confidence")  # columns that catalogs of earlier versions lack
 
 
@@ -135,7 +137,7 @@ def write_catalog(catalog: pd.DataFrame, path: str | Path) -> None:
     """Check a catalog and write it as Parquet, atomically, in the order of its rows."""
     check_catalog(catalog)
     with atomic(path) as tmp:
-        catalog.to_parquet(tmp, index=False)
+        catalog.to_parquet(tmp, index=False, row_group_size=_GROUP_ROWS, write_page_checksum=True)
 
 
 def read_catalog(path: str | Path) -> pd.DataFrame:
@@ -160,12 +162,33 @@ def read_catalog(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path} does not exist; run 01_dataset_construction first")
     try:
-        catalog = pd.read_parquet(path)
+        if not is_whole(path):
+            raise ValueError("damaged or changed since it was written")
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            catalog = file.read().to_pandas()
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a catalog ({error}); rebuild it with 01_dataset_construction") from None
+        lost = _lost_rows(path) or str(error).splitlines()[0]
+        raise InputError(f"{path} is no whole catalog ({lost}); rebuild it with 01_dataset_construction") from None
     lacking = set(COLUMNS) - set(catalog.columns)
     if lacking and lacking <= set(_ADDED):
         added = {"group": "", "class_key": name_classes(catalog), "confidence": ""}
         catalog = catalog.assign(**{name: added[name] for name in lacking})[list(COLUMNS)]
     check_catalog(catalog)
     return catalog
+
+
+def _lost_rows(path: Path) -> str:
+    """Say which rows of a damaged catalog cannot be read; '' where that is not known."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            first, lost = 0, []
+            for group in range(file.num_row_groups):
+                n = file.metadata.row_group(group).num_rows
+                try:
+                    file.read_row_group(group)
+                except (OSError, ValueError):
+                    lost.append(f"{first} to {first + n - 1}")
+                first += n
+            return f"rows {', '.join(lost)} of {first} are lost" if lost else ""
+    except (OSError, ValueError):
+        return ""

@@ -5,10 +5,11 @@ An unknown profile, key or type, and a value out of its limits, is an `InputErro
 `sections` holds the settings, `limits` how their limits are kept, `profiles` the profiles and how one is loaded.
 """
 
-from .profiles import PROFILES, RUN_VARIABLE, flat, load_config, setting_names
+from .profiles import PROFILES, RUN_VARIABLE, deciding, flat, load_config, setting_names
 from .sections import (
     BARE_NAMES,
     CAPTIONS,
+    FREE_SETTINGS,
     OBJECTIVES,
     Config,
     DataConfig,
@@ -23,6 +24,7 @@ from .sections import (
 __all__ = [
     "BARE_NAMES",
     "CAPTIONS",
+    "FREE_SETTINGS",
     "OBJECTIVES",
     "PROFILES",
     "RUN_VARIABLE",
@@ -34,6 +36,7 @@ __all__ = [
     "SplitConfig",
     "SyntheticConfig",
     "TrainConfig",
+    "deciding",
     "flat",
     "load_config",
     "setting_names",

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..errors import InputError
-from .sections import Config
+from .sections import FREE_SETTINGS, Config
 
 _LENGTHS = {"train.steps": 0, "train.epochs": 0.0}  # of a training; one is given, the other off
 RUN_VARIABLE = "BIOCLIP_RUN"  # the run that notebooks open
 _PHOTOGRAPHS_224: dict[str, Any] = {"data.source": "photos", "shards.image_size_px": 224, "train.stream": True}
+_PHOTOGRAPHS_224 |= {"train.other_code": "refuse"}  # days of work are not thrown away unasked
 
 PROFILES: dict[str, dict[str, Any]] = {
     # Tests and CI: everything tiny, all notebooks in under 4 minutes on 2 cores. Its numbers mean nothing.
@@ -41,7 +42,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "train.freeze_image_tower": True,
         "model.text_layers": 1,
         "train.steps": 0, "train.epochs": 18.0, "train.batch_size": 128, "train.lr": 1e-3, "train.warmup_steps": 20,
-        "train.higher_rank_share": 0.5, "train.token_dropout": 0.3,
+        "train.higher_rank_share": 0.5, "train.token_dropout": 0.3, "train.other_code": "refuse",
     },
     # One's own set of about 10^6 images (data.photos), from CLIP's weights, on one GPU with 40 GB or more.
     # Cost: meant to end within a day; estimated from FLOPs, not measured (speed/README.md). Result: not known.
@@ -136,10 +137,14 @@ def _of_run(run_dir: str, overrides: dict[str, Any]) -> tuple[str, dict[str, Any
     path = Path(run_dir, "config.json")
     if not run_dir or not path.is_file():
         return "mini", overrides
-    found = flat(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        found = flat(json.loads(path.read_text(encoding="utf-8")))
+        profile = found.pop("profile")
+    except (ValueError, KeyError, AttributeError):
+        raise InputError(f"{path} is damaged; give the profile and the settings that the run was made with") from None
     if _LENGTHS.keys() & overrides.keys():
         found = {key: value for key, value in found.items() if key not in _LENGTHS}
-    return found.pop("profile"), found | overrides
+    return profile, found | overrides
 
 
 def _replaced(node: Any, changes: dict[str, Any], prefix: str = "") -> Any:
@@ -189,6 +194,11 @@ def flat(settings: dict, prefix: str = "") -> dict[str, Any]:
     for key, value in settings.items():
         items |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return items
+
+
+def deciding(settings: dict) -> dict[str, Any]:
+    """Return nested settings under their dotted names, but for those that change no result (`FREE_SETTINGS`)."""
+    return {key: value for key, value in flat(settings).items() if key not in FREE_SETTINGS}
 
 
 def setting_names() -> list[str]:

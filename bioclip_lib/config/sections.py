@@ -18,6 +18,9 @@ CAPTIONS = ("com", "sci", "taxon", "taxonTag", "sci_com", "taxon_com", "taxonTag
 BARE_NAMES = ("scientific_name", "taxonomic_name", "common_name")
 CONTROLS = ("shuffled", "shuffled_in_kingdoms", "ranks_dealt", "names_dealt")
 _SEEDS = "[0, 4_294_967_296)"
+FREE_SETTINGS = (  # they change no result, and may change in a run that is there
+    *("train.checkpoint_every_steps", "train.keep_checkpoints", "train.decode_workers", "train.other_code"),
+)
 
 
 @section("data.synthetic")
@@ -164,6 +167,11 @@ class TrainConfig(Section):
     freeze_image_tower: bool = setting(False, "the tower's features are computed once, only its projection is trained")
     checkpoint_every_steps: int = setting(200, "an interrupted run goes on from the newest", "[1, 1e9]")
     keep_checkpoints: int = setting(2, "older ones are deleted", "[1, 1e6]")
+    other_code: str = setting(
+        "restart",
+        "a checkpoint that other code of training, or other versions, made: refused, trained anew, or gone on from",
+        ("refuse", "restart", "resume"),
+    )
     val_every_steps: int = setting(100, "steps between two validations", "[1, 1e9]")
     seed: int = setting(0, "of the initial weights, and of all that is drawn at a step", _SEEDS)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from ..run import atomic
+from ..run import atomic, is_whole
 
 LABELS = ("run", "profile", "notebook", "dataset", "model", "task", "metric")
 COLUMNS = (*LABELS, "value", "ci_low", "ci_high", "n", "seeds", "chance", "seconds")
@@ -49,6 +49,17 @@ def append_metrics(path: str | Path, rows: pd.DataFrame, **labels: str) -> None:
         table.to_csv(tmp, index=False, float_format="%.6g")
 
 
+def remove_rows_of(path: str | Path, notebook: str) -> None:
+    """Remove the rows of a notebook, if there are any: it is executed again, and may ask less than before."""
+    path = Path(path)
+    if path.is_file():
+        table = read_metrics(path)
+        kept = table[table["notebook"] != notebook]
+        if len(kept) < len(table):
+            with atomic(path) as tmp:
+                kept.to_csv(tmp, index=False, float_format="%.6g")
+
+
 def _checked(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows in the form of metrics.csv; ValueError for a number that must not be written."""
     if "seconds" not in rows:
@@ -81,6 +92,10 @@ def read_metrics(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path} does not exist; run the notebooks 04_zero_shot to 08_hierarchy_probes first")
     numbers = [column for column in COLUMNS if column not in LABELS]
+    if not is_whole(path):
+        raise InputError(
+            f"{path} is damaged, or was changed since it was written; delete it and run the notebooks again"
+        )
     try:
         table = pd.read_csv(
             path,

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import torch
 
 from ..errors import InputError
-from ..run import Run, atomic
+from ..run import Run, atomic, is_whole
 from ..shards.read import load_images, read_image_ids, read_index
 from .encode import height_width, trunk_features
 from .load import model_digest, preprocess_digest
@@ -38,13 +38,15 @@ def write_features(
     )
     table = table.replace_schema_metadata({"model_digest": model_digest, "preprocess_digest": preprocess_digest})
     with atomic(path) as tmp:
-        pq.write_table(table, tmp)
+        pq.write_table(table, tmp, write_page_checksum=True)
 
 
 def read_features(path: str | Path) -> tuple[list[str], np.ndarray, dict[str, str]]:
     """Read a feature table: the ids, the features (n, D) float32, and the two digests."""
     try:
-        table = pq.read_table(path, columns=["image_id", "features"])
+        if not is_whole(path):
+            raise ValueError("damaged or changed since it was written")
+        table = pq.read_table(path, columns=["image_id", "features"], page_checksum_verification=True)
         values = table["features"].combine_chunks()
         features = values.flatten().to_numpy().reshape(len(table), values.type.list_size)
         meta = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}

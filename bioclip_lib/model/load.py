@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 
 from ..config import ModelConfig
 from ..errors import InputError
-from ..run import atomic
-from .pretrained import create_pretrained, loading_error, split_address
+from ..run import atomic, file_sha256
+from .pretrained import CHECK_SUMS, create_pretrained, loading_error, split_address
 from .towers import LITE0, feature_precision, load_lite0_trunk, model_config_dict, place, preprocess_config_dict
 
 _TIMM = "timm:"
@@ -160,7 +160,8 @@ def export_model(model: CLIP, config: ModelConfig, folder: str | Path) -> Path:
     Returns
     -------
     Path
-        The folder, for ``open_clip.create_model_and_transforms(f"local-dir:{folder}")`` anywhere.
+        The folder, for ``open_clip.create_model_and_transforms(f"local-dir:{folder}")`` anywhere. Its ``SHA256SUMS``
+        is compared whenever it is loaded here; ``sha256sum --check`` does the same.
     """
     folder = Path(folder)
     content = {"model_cfg": model_config_dict(config), "preprocess_cfg": model.visual.preprocess_cfg}
@@ -171,6 +172,8 @@ def export_model(model: CLIP, config: ModelConfig, folder: str | Path) -> Path:
         tmp.mkdir()
         (tmp / "open_clip_config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         save_file(state, tmp / _WEIGHTS, metadata={"format": "pt"})
+        sums = "".join(f"{file_sha256(path)}  {path.name}\n" for path in sorted(tmp.iterdir()))
+        (tmp / CHECK_SUMS).write_text(sums, encoding="utf-8")
     return folder
 
 

@@ -15,7 +15,11 @@ from open_clip.model import CLIP, CustomTextCLIP
 
 from ..config import ModelConfig
 from ..errors import InputError
+from ..run import file_sha256
 
+CHECK_SUMS = "SHA256SUMS"
+_TOKENIZER_OPTIONS = {"clean", "strip_sep_token", "language", "reduction_mask"}  # others reach other libraries
+_MAX_NUMBER, _MAX_PARAMETERS = 10_000_000, 20_000_000_000
 VOCABULARY_SIZE = 49_408
 _FORMS = '"local-dir:<folder>", "hf-hub:<owner>/<name>" or "<open_clip name>:<pretrained tag>"'
 _SCHEMAS = ("local-dir", "hf-hub")
@@ -24,13 +28,52 @@ _SCHEMAS = ("local-dir", "hf-hub")
 def create_pretrained(address: str) -> torch.nn.Module:
     """Create a model with its weights, float32 on the CPU, by any address of open_clip's."""
     name, tag = split_address(address)
+    if name.startswith("local-dir:"):
+        _check_sums(Path(name.removeprefix("local-dir:")))
     # open_clip itself only warns where a hub model's weights cannot be fetched, and goes on with random ones; and where
     # weights were trained with QuickGELU, as OpenAI's, and the architecture of that name has GELU
     try:
-        quick = bool(_config(name, tag).get("quick_gelu"))
+        content = _config(name, tag)
+        check_declared(content, address)
+        quick = bool(content.get("quick_gelu"))
         return open_clip.create_model(name, tag, require_pretrained=True, force_quick_gelu=quick)
+    except InputError:
+        raise
     except Exception as error:  # hub, JSON, shape, unpickling: each library has its own exceptions
         raise loading_error(address, error) from error
+
+
+def _check_sums(folder: Path) -> None:
+    """Refuse a model's folder whose files are not those that were exported, as far as its ``SHA256SUMS`` tells."""
+    if not (folder / CHECK_SUMS).is_file():
+        return
+    for line in (folder / CHECK_SUMS).read_text(encoding="utf-8", errors="replace").splitlines():
+        digest, _, name = line.partition("  ")
+        path = folder / Path(name).name
+        if not path.is_file() or file_sha256(path) != digest:
+            raise InputError(
+                f"{path} is damaged or changed since it was exported; export it again (03_training), or remove "
+                f"{CHECK_SUMS} beside it if the change is yours"
+            )
+
+
+def check_declared(content: dict, address: str) -> None:
+    """Refuse a configuration that declares a model beyond all sizes, or options of a tokenizer that are not its own."""
+    options = set((content.get("text_cfg") or {}).get("tokenizer_kwargs") or {})
+    if odd := sorted(options - _TOKENIZER_OPTIONS):
+        raise InputError(
+            f"{address} passes {', '.join(odd)} on to a tokenizer's library; remove that from its open_clip_config.json"
+        )
+    towers = [content, *(value for value in content.values() if isinstance(value, dict))]
+    n_parameters, largest = 0, 0
+    for tower in towers:
+        numbers = [n for value in tower.values() for n in (value if isinstance(value, list) else [value])]
+        largest = max([largest, *(n for n in numbers if isinstance(n, int | float))])
+        layers, width = tower.get("layers", 0), tower.get("width", 0)
+        layers = sum(layers) if isinstance(layers, list) else layers
+        n_parameters += 12 * layers * width**2 + tower.get("vocab_size", 0) * width
+    if largest > _MAX_NUMBER or n_parameters > _MAX_PARAMETERS:
+        raise InputError(f"{address} declares {n_parameters:,} parameters; check its open_clip_config.json")
 
 
 def loading_error(address: str, error: Exception) -> InputError:
@@ -43,7 +86,10 @@ def named_config(config: ModelConfig) -> dict:
     name, tag = split_address(_address(config))
     try:
         found = _config(name, tag)
+        check_declared(found, config.name)
         text = found["text_cfg"]
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{config.name} has no readable configuration ({_reason(error)}); {_advice(name)}") from error
     own_tokens = "hf_tokenizer_name" in text or text.get("vocab_size", VOCABULARY_SIZE) != VOCABULARY_SIZE

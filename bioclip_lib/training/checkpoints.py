@@ -1,19 +1,23 @@
 """Checkpoints of training: written whole, loaded without unpickling code, checked against the settings of the run.
 
-Takes and returns plain dicts of tensors, numbers, strings and lists. Refuses a checkpoint of other settings.
+Takes and returns plain dicts of tensors, numbers, strings and lists. Refuses a checkpoint of other settings and, unless
+it is told what to do with one, of other code. A damaged one is passed over.
 """
 
-import pickle
+import functools
 import re
 import warnings
+import zipfile
 from pathlib import Path
 
 import torch
 
 from ..errors import InputError
-from ..run import atomic, differences
+from ..run import atomic, differences, is_whole
+from ..run.stages import code_without_comments, versions
 
 _NAME = re.compile(r"step-(\d{6,})\.pt")
+_VERSIONS = ("torch", "open_clip_torch", "timm", "numpy")
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -22,12 +26,19 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
+@functools.cache
+def made_by() -> dict[str, str]:
+    """Return what makes the weights beside settings and data: the code of model and training, and versions."""
+    return {"code": code_without_comments(("model", "training")), **versions(_VERSIONS)}
+
+
 def write_checkpoint(folder: Path, step: int, settings: dict, state: dict, keep: int) -> Path:
     """Write ``step-%06d.pt`` after a number of steps, with what decides the result; keep the newest `keep`."""
     path = folder / f"step-{step:06d}.pt"
+    content = {"step": step, "settings": settings, "made_by": made_by(), "state": state}
     with atomic(path) as tmp, open(tmp, "wb") as file:
         try:
-            torch.save({"step": step, "settings": settings, "state": state}, file)
+            torch.save(content, file)
         except RuntimeError as error:  # torch's writer hides that the disk is full
             raise error.__context__ if isinstance(error.__context__, OSError) else error from None
     for old in list_checkpoints(folder)[: -max(1, keep)]:
@@ -35,25 +46,49 @@ def write_checkpoint(folder: Path, step: int, settings: dict, state: dict, keep:
     return path
 
 
-def read_checkpoint(folder: Path, settings: dict) -> tuple[int, dict] | None:
-    """Read the newest checkpoint that is whole: the steps done, and the state on the CPU; None where there is none."""
+def read_checkpoint(folder: Path, settings: dict, other_code: str = "refuse") -> tuple[int, dict] | None:
+    """Read the newest checkpoint that is whole: the steps done, and the state on the CPU; None where there is none.
+
+    One that other code or versions made is refused, deleted with all others ("restart"), or returned ("resume").
+    """
     for path in reversed(list_checkpoints(folder)):
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            step, found, state = content["step"], content["settings"], content["state"]
-        except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError):
+        content = _content(path)
+        if content is None:
             warnings.warn(f"{path} is damaged; going on from the checkpoint before it", stacklevel=2)
             continue
-        if found != settings:
-            lines = "; ".join(differences(found, settings)[:4])
+        if content["settings"] != settings:
+            lines = "; ".join(differences(content["settings"], settings)[:4])
             raise InputError(
                 f"{path} belongs to another training ({lines}); start over with resume=False, or use another run"
             )
-        return step, state
+        lines = "; ".join(differences(content.get("made_by", {}), made_by()))
+        if lines and other_code == "refuse":
+            raise InputError(
+                f"{path} was made by other code ({lines}); set train.other_code=restart to train anew, or "
+                "train.other_code=resume to go on from it"
+            )
+        if lines:
+            warnings.warn(f"{path} was made by other code ({lines}): {other_code}", stacklevel=2)
+        if lines and other_code == "restart":
+            delete_checkpoints(folder)
+            return None
+        return content["step"], content["state"]
     return None
+
+
+def _content(path: Path) -> dict | None:
+    """Return what a checkpoint holds; None where it is damaged: its parts have check sums, which torch leaves out."""
+    try:
+        with zipfile.ZipFile(path) as parts:
+            if parts.testzip() is not None or not is_whole(path):
+                return None
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        return content if isinstance(content["step"], int) and {"settings", "state"} <= set(content) else None
+    except Exception:  # whatever a damaged file makes of its readers
+        return None
 
 
 def delete_checkpoints(folder: Path) -> None:
     """Delete the checkpoints of a folder: what starts over must not be resumed from them."""
     for path in list_checkpoints(folder):
-        path.unlink()
+        path.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..config import Config, TrainConfig
+from ..config import FREE_SETTINGS, Config, TrainConfig
 from ..errors import InputError
 from ..model.load import model_digest
 from ..model.text import compact_vocabulary
@@ -41,7 +41,7 @@ from .trainer import Trainer
 # settings with the same gradient, but for rounding; and with the same weights
 _SPEED_SETTINGS = ("micro_batch_size", "grad_checkpointing", "compile", "processes", "shard")
 CHECKPOINT_EVERY_S = 60
-_PACE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "val_every_steps", "decode_workers")
+_PACE_SETTINGS = ("val_every_steps", *(name.removeprefix("train.") for name in FREE_SETTINGS))
 
 
 def fit(  # noqa: PLR0913 (what is trained, on what, where, how it goes on, and how it is watched)
@@ -161,7 +161,7 @@ class StopRequest:
 
 def _load_newest(trainer: Trainer, run: Run, settings: dict) -> None:
     """Go back to the newest whole checkpoint, if there is one; what was read of it is not kept."""
-    if checkpoint := read_checkpoint(run.checkpoints, settings):
+    if checkpoint := read_checkpoint(run.checkpoints, settings, trainer.cfg.other_code):
         trainer.load_state(*checkpoint)
 
 

@@ -33,6 +33,7 @@ def start(tmp_path_factory):
     content["model_cfg"]["quick_gelu"] = True
     content["preprocess_cfg"]["mean"] = [0.4, 0.5, 0.6]
     (folder / "open_clip_config.json").write_text(json.dumps(content))
+    (folder / "SHA256SUMS").unlink()  # the change is meant
     return folder
 
 
@@ -108,6 +109,7 @@ def test_weights_of_another_architecture_are_named(start, tmp_path):
     config = load_config("smoke", {**TINY, "model.embed_dim": 8}).model
     export_model(build_model(config), config, tmp_path / "model")
     (tmp_path / "model" / "open_clip_config.json").write_text((start / "open_clip_config.json").read_text())
+    (tmp_path / "model" / "SHA256SUMS").unlink()
     with pytest.raises(InputError, match=r"weights are of another architecture: size mismatch for text_projection"):
         build_model(named(tmp_path / "model"))
 

@@ -1,8 +1,10 @@
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -208,7 +210,38 @@ def test_loaded_model_is_the_exported_one(tiny, exported):
     assert loaded.digest == model_digest(tiny)
     assert not loaded.model.training
     assert loaded.tokenizer(["x"]).shape == (1, TINY.context_length)
-    assert sorted(path.name for path in exported.iterdir()) == ["open_clip_config.json", "open_clip_model.safetensors"]
+    files = ["SHA256SUMS", "open_clip_config.json", "open_clip_model.safetensors"]
+    assert sorted(path.name for path in exported.iterdir()) == files
+
+
+def test_a_bit_that_flips_in_an_exported_model_is_noticed(exported, tmp_path):
+    folder = Path(shutil.copytree(exported, tmp_path / "model"))
+    for path in sorted(folder.glob("open_clip*")):
+        whole = path.read_bytes()
+        for place in np.random.default_rng(0).integers(0, len(whole), 5):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 8]) + whole[place + 1 :])
+            with pytest.raises(InputError, match=f"{path.name} is damaged or changed"):
+                load_model(f"local-dir:{folder}")
+        path.write_bytes(whole)
+    load_model(f"local-dir:{folder}")
+
+
+@pytest.mark.parametrize(
+    ("tower", "change", "message"),
+    [
+        ("text_cfg", {"tokenizer_kwargs": {"trust_remote_code": True}}, "trust_remote_code on to a tokenizer"),
+        ("text_cfg", {"width": 10_000_000_000}, "declares"),
+        ("vision_cfg", {"layers": 1000, "width": 100_000}, r"declares 120,\d{3},\d{3},\d{3},\d{3} parameters"),
+    ],
+)
+def test_a_folder_may_not_declare_what_harms(exported, tmp_path, tower, change, message):
+    folder = Path(shutil.copytree(exported, tmp_path / "model"))
+    content = json.loads((folder / "open_clip_config.json").read_text())
+    content["model_cfg"][tower] |= change
+    (folder / "open_clip_config.json").write_text(json.dumps(content))
+    (folder / "SHA256SUMS").unlink()
+    with pytest.raises(InputError, match=message):
+        load_model(f"local-dir:{folder}")
 
 
 def test_export_replaces_the_folder_and_stays_whole_when_it_fails(tiny, tmp_path, monkeypatch):
