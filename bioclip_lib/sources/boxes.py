@@ -15,6 +15,7 @@ from .match import unique_ids
 
 BOX_COLUMN, CONFIDENCE_COLUMN = "box", "confidence"
 SEVERAL = "several taxa on one image"
+NOTHING = ("empty", "blank", "nothing", "none", "no animal", "human", "person", "vehicle", "car", "unknown")
 DOUBTFUL = "a model is not sure of it"
 
 

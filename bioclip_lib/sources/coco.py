@@ -14,14 +14,13 @@ from .. import RANKS
 from ..errors import InputError
 from ..files.crops import NO_BOX, box_of
 from .addresses import match_addresses
-from .boxes import BOX_COLUMN, SEVERAL, numbered
+from .boxes import BOX_COLUMN, NOTHING, SEVERAL, numbered
 from .columns import GROUP_COLUMN, SPLIT_COLUMN, split_word
 from .detections import is_detections
 from .match import check_some_image, find_images, missing_reason, placed
 
 _SNIFFED_BYTES = 4096
 _KEYS = ("images", "annotations", "categories", "info", "licenses", "type")
-_NOTHING = ("empty", "blank", "nothing", "none", "no animal", "human", "person", "vehicle", "car", "unknown")
 _GROUPS = ("seq_id", "sequence_id", "video_id", "individual_id", "specimen_id", "observation_id", "group")
 _ACTION = "put the images that its JSON names below that folder"
 
@@ -123,7 +122,7 @@ def _problems(names: pd.Series) -> pd.Series:
     """Return why images of these names are none of a taxon."""
     plain = names.str.lower().str.strip()
     problem = pd.Series("", index=names.index, dtype=object).mask(plain == "", "no annotation")
-    return problem.mask(plain.isin(_NOTHING), "image of no taxon (" + plain + ")")
+    return problem.mask(plain.isin(NOTHING), "image of no taxon (" + plain + ")")
 
 
 def _text(table: pd.DataFrame, column: str, meaning: pd.Series | None = None) -> pd.Series:

@@ -19,7 +19,7 @@ from ..files.meta import META, described
 from ..files.tables import as_frame, list_files, read_table
 from .addresses import NOT_FOUND, match_addresses
 from .columns import GROUP_COLUMN
-from .match import by_value, check_some_image, find_images, first_said, lineage, missing_reason, placed
+from .match import by_value, check_some_image, first_said, images_of, lineage, missing_reason, placed
 
 _IMAGE_TYPES = ("", "stillimage", "image", "photo", "still image")
 _CORES = ("occurrence", "taxon", "event", "darwincore", "simpledarwinrecord", "darwinrecord")
@@ -68,7 +68,7 @@ def read_dwca(path: str | Path) -> pd.DataFrame:
     core, media = _tables(path)
     source = path.name if path.is_dir() else path.name.partition(".")[0]
     rows = _joined(core, _media_of(core, media), source).rename(columns={"url": "address", "id": "record"})
-    files, damaged = _images_of(path)
+    files, damaged = images_of(path)
     place = match_addresses(rows["address"], rows["record"], files["path"])
     no_image = rows["problem"].isin((NO_IMAGE, AGAIN)).to_numpy()
     missing = missing_reason(damaged, what="image not downloaded")
@@ -83,16 +83,6 @@ def _looked_for(rows: pd.DataFrame) -> str:
         return ""
     tail = [part for part in first["address"].iloc[0].partition("?")[0].split("/") if part]
     return f"looked for {'/'.join(tail[-2:])!r}, its id or {first['record'].iloc[0]}_1.jpg; "
-
-
-def _images_of(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Find the images in an archive, and of a packed one those in the folder of its name beside it."""
-    files, damaged = find_images(path)
-    beside = path.with_name(path.name.partition(".")[0]) if path.is_file() else path
-    if path.is_file() and beside.is_dir():
-        more, also = find_images(beside)
-        return pd.concat([files, more], ignore_index=True), {**damaged, **also}
-    return files, damaged
 
 
 def _tables(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -31,6 +31,7 @@ from .columns import (
     verbatim_names,
 )
 from .match import find_images, ordered, unique_ids
+from .timelapse import is_timelapse, of_timelapse
 
 MEANING_COLUMNS = ("scientific_name", "common_name", *RANKS)
 NAMES_COLUMNS = ("class_name", *MEANING_COLUMNS)
@@ -113,7 +114,8 @@ def _raw_of(path: Path, table: pd.DataFrame, source: str) -> pd.DataFrame:
     sources = table.get("source", pd.Series(source, index=table.index)).replace("", source)
     raw = pd.DataFrame({"source": sources, "source_id": _numbered(sources, ids)})
     raw = raw.assign(location=location, verbatim_name=names, problem=problem)
-    return pd.concat([raw, said_of_names(table, names), beside_the_name(table)], axis=1)
+    raw = pd.concat([raw, said_of_names(table, names), beside_the_name(table)], axis=1)
+    return of_timelapse(table, raw) if is_timelapse(table) else raw
 
 
 def addresses_in(path: Path) -> pd.DataFrame:

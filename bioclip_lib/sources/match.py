@@ -57,6 +57,16 @@ def find_images(root: Path, follow_links: bool = False) -> tuple[pd.DataFrame, d
     return pd.DataFrame([escaped(row, 2) for row in rows], columns=["path", "location", "problem"]), damaged
 
 
+def images_of(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Find the images in a folder or archive, and of a packed one those in the folder of its name beside it."""
+    files, damaged = find_images(path)
+    beside = path.with_name(path.name.partition(".")[0]) if path.is_file() else path
+    if path.is_file() and beside.is_dir():
+        more, also = find_images(beside)
+        return pd.concat([files, more], ignore_index=True), {**damaged, **also}
+    return files, damaged
+
+
 def _archive_rows(path: str) -> tuple[list[tuple[str, str, str]], str]:
     """Return the rows of the images in an archive, and its damage."""
     try:

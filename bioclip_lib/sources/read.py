@@ -33,6 +33,8 @@ from .eol import FILE_NAME, find_manifests, read_eol
 from .folders import NoClassFolderError, count_taxa, read_image_folder
 from .hub import HUB_NAME, is_saved, parquet_files, read_dataset
 from .inat21 import is_inat21, read_inat21
+from .inat_open import is_inat_open, read_inat_open
+from .insights import is_insights, read_insights
 from .layout import is_code, is_plain, listed
 from .listings import (
     NAMES_COLUMNS,
@@ -45,7 +47,10 @@ from .listings import (
     read_tables,
     tables_beside,
 )
+from .plantnet import find_plantnet, read_plantnet
 from .treeoflife import find_catalog, read_treeoflife
+from .treeoflife200 import find_catalog as find_catalog_200
+from .treeoflife200 import read_treeoflife200, read_web_data_set, web_tars
 
 LAYOUTS = (
     "the folder of TreeOfLife-10M (metadata/catalog.csv), EOL media (a media manifest), iNat21 (train.json), BIOSCAN "
@@ -120,6 +125,8 @@ def _of_file(path: Path, data: DataConfig) -> Reading:
     name = path.name.lower()
     if is_dwca(path):
         return Reading("Darwin Core Archive", (), partial(read_dwca, path))
+    if name.endswith(ARCHIVE_SUFFIXES) and is_insights(path):
+        return Reading("Wildlife Insights", (), partial(read_insights, path))
     if name.endswith(ARCHIVE_SUFFIXES):
         with contextlib.suppress(ArchiveError):
             if not data.layout and (tables := listings_beside(path.resolve())):
@@ -154,11 +161,16 @@ def _of_images(path: Path, data: DataConfig) -> Reading:
         ("BIOSCAN", find_metadata, read_bioscan),
         ("media of EOL", _is_eol, read_eol),
         ("iNat21", is_inat21, read_inat21),
+        ("TreeOfLife-200M", find_catalog_200, read_treeoflife200),
+        ("Pl@ntNet-300K", find_plantnet, read_plantnet),
+        ("iNaturalist's open data", is_inat_open, read_inat_open),
+        ("Wildlife Insights", is_insights, read_insights),
         ("Camtrap DP", is_camtrap, read_camtrap),
         ("annotations of COCO", annotation_files, read_coco),
         ("CUB-200-2011 or NABirds", is_cub, read_cub),
         ("data set of the library datasets", is_saved, read_dataset),
         ("Parquet with images", parquet_files, read_dataset),
+        ("web data set", web_tars, read_web_data_set),
     )
     for layout, is_layout, reader in layouts:
         if is_layout(path):
