@@ -206,6 +206,7 @@ def survey(
     rows = rows.astype(dict.fromkeys(labels, object))  # rows of one word share it
     rows["image_id"] = pd.Series(pd.array(_hex(rows["image_id"].to_numpy()), _ARROW_STRING), rows.index)
     rows = rows.assign(sha256=numbers[: len(rows)], class_key=names.rows["class_key"].to_numpy()[rows["name"]])
+    rows["unnamed"] = (names.rows["rank"] == "").to_numpy()[rows["name"]]
     rows["split"], place = published_splits(rows), len(rows)
     named = names.rows.iloc[np.unique(rows.loc[usable(rows), "name"])].assign(excluded="")
     found = []
@@ -295,7 +296,7 @@ def decide(
         leaks = find_leaks(rows, benchmark)
         rows = remove_leaks(rows, leaks)
     check_input(rows, data, split, named)
-    rows = rows.drop(columns=["source_id", "phash", "license", *NUMBERS])  # what decided so far
+    rows = rows.drop(columns=["source_id", "phash", "license", "unnamed", *NUMBERS])  # what decided so far
     rows = assign_splits(rows, split, earlier)
     refuse(broken_decisions(rows))
     return rows, leaks, near.index, details

@@ -86,7 +86,7 @@ def _inspect(row: tuple[str, str]) -> tuple[str, str, int, int, str]:
 def mark_exact_duplicates(catalog: pd.DataFrame) -> pd.DataFrame:
     """Return a copy that keeps one of the images of one class whose files are the same: the first by ``image_id``.
 
-    A file under two classes is excluded everywhere: one of its names is wrong. What an earlier catalog decided
+    A file under two taxa is excluded everywhere: one of its names is wrong. What an earlier catalog decided
     (``earlier_row``) comes first, here as among near duplicates, and stays as it is.
     """
     marked = usable(catalog) | (catalog["excluded"] == "duplicate" + _CONFLICT)
@@ -198,14 +198,18 @@ def hashed_images(catalog: pd.DataFrame, rows: pd.Series) -> pd.DataFrame:
 def _keep_first(catalog: pd.DataFrame, ranked: pd.DataFrame, what: str) -> pd.DataFrame:
     """Exclude, as `what`, all but the first of the ranked rows (``image_id, same``, best first) that are the ``same``.
 
-    Where they are of two classes all are excluded.
+    Where they are of two classes all are excluded; a class that names no taxon (``unnamed``, as "to sort") loses.
     """
     ranked = ranked[ranked["same"].duplicated(keep=False)].astype({"image_id": object})
     new = catalog.loc[ranked.index, "earlier_row"] < 0 if "earlier_row" in catalog else True
-    ranked = ranked.assign(new=new, class_key=catalog.loc[ranked.index, "class_key"])
-    ranked = ranked.sort_values("new", kind="stable")
+    unnamed = (catalog["unnamed"] if "unnamed" in catalog else catalog["rank"] == "")[ranked.index]
+    ranked = ranked.assign(new=new, unnamed=unnamed, class_key=catalog.loc[ranked.index, "class_key"])
+    ranked = ranked.sort_values(["new", "unnamed"], kind="stable").assign(
+        taxon=lambda rows: rows["class_key"].where(~rows["unnamed"])
+    )
     same = ranked.groupby("same")
-    first, n_classes = same["image_id"].transform("first"), same["class_key"].transform("nunique")
+    first, n_classes = same["image_id"].transform("first"), same["taxon"].transform("nunique")
+    n_classes = n_classes.where(n_classes > 0, same["class_key"].transform("nunique"))
     reason = (what + " of " + first).where(first != ranked["image_id"], "")
     reason = reason.mask(n_classes > 1, what + _CONFLICT)[ranked["new"]]
     excluded = catalog["excluded"].copy()

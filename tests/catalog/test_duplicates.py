@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bioclip_lib.catalog.assembly import join
+from bioclip_lib.catalog.assembly import build, join
 from bioclip_lib.catalog.duplicates import (
     find_near_conflicts,
     inspect_images,
@@ -20,10 +20,12 @@ from bioclip_lib.catalog.duplicates import (
 )
 from bioclip_lib.catalog.looks import from_hex, perceptual_hashes, to_hex
 from bioclip_lib.catalog.table import drop_summary, name_classes
+from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.files.gzips import GzipReader
 from bioclip_lib.sources.folders import read_image_folder
 from bioclip_lib.workers import map_threads
+from tests.conftest import LINEAGES
 
 
 def test_inspection_of_good_files(image_folder):
@@ -100,6 +102,24 @@ def test_of_equal_files_of_one_class_the_first_is_kept(tmp_path, write_image, re
     kept = birds["image_id"].iloc[0]
     assert birds["excluded"].tolist() == ["", f"duplicate of {kept}", f"duplicate of {kept}"]
     assert catalog.loc[catalog["verbatim_name"] == "Acer rubrum", "excluded"].tolist() == [""]
+
+
+@pytest.mark.parametrize(("others", "lost"), [(["to sort"], ["to sort"]), (["to sort", "Acer rubrum"], "all")])
+def test_a_copy_in_a_folder_that_names_no_taxon_loses(tmp_path, write_image, resolve, others, lost):
+    first = write_image(tmp_path / "s" / "Parus major" / "1.jpg")
+    for i, name in enumerate([*LINEAGES, "to sort", "misc"]):
+        for j in range(2):  # and others
+            write_image(tmp_path / "s" / name / f"{j}_other.jpg", seed=10 * i + j + 1)
+    for name in others:
+        shutil.copy(first, tmp_path / "s" / name / "copy.jpg")
+    raw = read_image_folder(tmp_path / "s")
+    config = load_config("photos", {"data.photos": str(tmp_path / "s"), "split.min_images": 1})
+    table = build(raw, resolve(raw).assign(reason=""), inspect_images(raw), config).table.set_index("source_id")
+    dropped = table.loc[table["excluded"] != "", "excluded"]
+    if lost == "all":  # two taxa: one of the names is wrong
+        assert len(dropped) == 3 and set(dropped) == {"duplicate with conflicting names"}
+    else:
+        assert dropped.to_dict() == {"to sort/copy.jpg": f"duplicate of {table.loc['Parus major/1.jpg', 'image_id']}"}
 
 
 def test_a_file_under_two_names_is_excluded_everywhere(catalog):
