@@ -61,8 +61,9 @@ name: $(READY)  ## name the species on PHOTOS= with the model of RUN=, into OUT=
 settings: $(READY)  ## print every setting, with value, meaning and limits
 	@$(BIN)python -m bioclip_lib.reproduce --profile "$$PROFILE" --list-settings
 
-figures: $(READY)
-	@$(BIN)python -m bioclip_lib.report $(if $(RUN),"$$RUN") --readme
+figures: $(READY)  ## draw all figures of RUN= again from its tables; WIDTH=85 (mm), STYLE=my.mplstyle, TO=folder
+	@$(BIN)python -m bioclip_lib.figures $(if $(RUN),--run "$$RUN") $(if $(STYLE),--style "$(STYLE)") \
+	  $(if $(WIDTH),--width "$(WIDTH)") $(if $(TO),--to "$(TO)")
 
 readme: $(READY)  ## show RUN= in README.md, data/ and figures/
 	@$(BIN)python -m bioclip_lib.report $(if $(RUN),"$$RUN") --readme

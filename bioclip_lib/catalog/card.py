@@ -4,12 +4,12 @@ Takes a catalog; writes a card in the Hugging Face form (Markdown with a YAML he
 usable image, and nothing else. Names and licences come from strangers: Markdown in them is escaped.
 """
 
-import re
 from pathlib import Path
 
 import pandas as pd
 
 from .. import RANKS
+from ..files.markdown import escape, markdown_table
 from ..run import atomic
 from .licences import NOT_STATED, keys_of
 from .splits import SPLITS, usable
@@ -41,6 +41,22 @@ def count_ranks(catalog: pd.DataFrame) -> pd.DataFrame:
         rows.append((rank, n_taxa, len(known), int((kept["rank"] == rank).sum())))
     none = int((kept["rank"] == "").sum())
     return pd.DataFrame([*rows, ("none", 0, none, none)], columns=["rank", "n_taxa", "n_images", "n_deepest"])
+
+
+def count_classes(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Count the usable images of each class and split, for figures of the data.
+
+    Parameters
+    ----------
+    catalog : pd.DataFrame
+
+    Returns
+    -------
+    pd.DataFrame
+        ``source, class_key, split``, kingdom to family, ``n_images``.
+    """
+    keys = ["source", "class_key", "split", *RANKS[:5]]
+    return catalog[usable(catalog)].groupby(keys, sort=True).size().rename("n_images").reset_index()
 
 
 def count_sources(catalog: pd.DataFrame) -> pd.DataFrame:
@@ -89,7 +105,7 @@ def make_card(catalog: pd.DataFrame, title: str, figure: str = "") -> str:
     backbones = catalog.loc[kept, "backbone"].replace("", "none").value_counts()
     parts = [
         _head(catalog, title),
-        f"# {_escape(title)}\n",
+        f"# {escape(title)}\n",
         f"{kept.sum():,} usable images of {len(catalog):,}, {catalog['class_key'][kept].nunique():,} classes, from "
         f"{catalog['source'].nunique():,} sources. One row of `catalog.parquet` is one image that came in; a row "
         "that was dropped keeps its reason in `excluded`.\n",
@@ -159,11 +175,4 @@ def _section(title: str, table: pd.DataFrame) -> str:
     """Return a heading and a table; a line that says so where it is empty."""
     if table.empty:
         return f"## {title}\n\nNone.\n"
-    rows = [list(table.columns), ["---:" if pd.api.types.is_numeric_dtype(t) else "---" for t in table.dtypes]]
-    rows += [[f"{v:,}" if isinstance(v, int) else _escape(str(v)) for v in row] for row in table.astype(object).values]
-    return f"## {title}\n\n" + "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows) + "\n"
-
-
-def _escape(text: str) -> str:
-    """Keep a stranger's text on one line and out of Markdown and HTML."""
-    return re.sub(r"([\\`*_{}\[\]<>|#!~$&])", r"\\\1", " ".join(text.split()))
+    return f"## {title}\n\n{markdown_table(table)}\n"

@@ -1,19 +1,27 @@
 """A table in, a Figure out: functions that never show, save or change matplotlib's settings.
 
-`data` draws images, catalogs, captions and training, `treemap` the tree of taxa, `scores` what was measured, `maps` the
-embedding; `style` has the look, one colour a meaning, and `save_figure`, which writes a figure with how it was made;
-`live` draws while a model trains.
+`draw` draws a figure of a run from the tables that the run keeps, and writes it; `draw_all` all of them (``make
+figures``). `data` draws images, catalogs, captions and training, `treemap` the tree of taxa, `scores` what was
+measured, `maps` the embedding; `style` has the look, one colour a meaning, `words` the names of codes, `captions` what
+is told beside a figure; `live` draws while a model trains.
 """
 
-from .data import plot_contact_sheet, plot_shared_words, plot_taxon_counts, plot_training
+from .data import contact_sheet_table, plot_contact_sheet, plot_shared_words, plot_taxon_counts, plot_training
+from .gallery import draw, draw_all, makers
 from .live import live_figure
 from .maps import plot_distance_by_rank, plot_mantel, plot_map
 from .scores import plot_few_shot, plot_mistakes, plot_rank_accuracy, plot_results_overview, plot_zero_shot
-from .style import save_figure, saver
+from .style import look
+from .tables import write_table
 from .treemap import plot_taxon_treemap
 
 __all__ = [
+    "contact_sheet_table",
+    "draw",
+    "draw_all",
     "live_figure",
+    "look",
+    "makers",
     "plot_contact_sheet",
     "plot_distance_by_rank",
     "plot_few_shot",
@@ -27,6 +35,5 @@ __all__ = [
     "plot_taxon_treemap",
     "plot_training",
     "plot_zero_shot",
-    "save_figure",
-    "saver",
+    "write_table",
 ]

@@ -3,7 +3,8 @@
 Takes tables of scores, as metrics.csv holds them; returns Figures. Computes no score.
 """
 
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -12,209 +13,225 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from .. import RANKS, TEXT_TYPES
+from .. import RANKS
 from .style import (
-    MODEL_COLOURS,
-    PAGE_IN,
-    PART_COLOURS,
-    colours_of,
-    in_order,
+    COLUMN_IN,
+    GREY,
+    legend_above,
+    model_colours,
+    models_in_order,
+    page_in,
     panels,
     say_empty,
     shorten,
     styled,
-    task_label,
 )
+from .words import APART, PARTS, TEXT_TYPES, in_words, task_label
 
+METRICS = ("macro_top1", "top1")  # the first of these that a table has is drawn
+AXES = {
+    "macro_top1": "top-1 accuracy, mean over species",
+    "top1": "top-1 accuracy, mean over images",
+    "spearman": "hierarchy: Spearman's ρ",
+}
+MIN_MISTAKES = 20  # of fewer, shares say nothing
 _CHANCE = {"color": "black", "linestyle": ":", "linewidth": 0.9}
-_LEGEND_IN = 0.25  # height that a legend above the panels takes
 
 
-def _legend(fig: Figure, handles: dict[str, object], chance: bool = True) -> None:
-    """Put one legend above the panels; the dotted line of chance is its last entry."""
-    handles = {**handles, **({"chance": Line2D([], [], **_CHANCE)} if chance else {})}
-    labels = [shorten(label, 40) for label in handles]
-    fig.legend(list(handles.values()), labels, loc="outside upper center", ncols=6 if sum(map(len, labels)) < 80 else 3)
+def main_metric(scores: pd.DataFrame) -> str:
+    """Return the accuracy that figures show of a table."""
+    return next((metric for metric in METRICS if (scores["metric"] == metric).any()), METRICS[-1])
 
 
-def _handles(axs: Iterable[Axes], first: Iterable[str]) -> dict[str, object]:
-    """Return what the panels drew by its label, each label once."""
-    found = {label: handle for ax in axs for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    return {label: found[label] for label in in_order(found, first)}
+def few_shot_rows(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return SimpleShot's rows with ``part`` and ``line``; cumulative folds repeat the original's protocol."""
+    rows = in_words(scores[scores["metric"] == main_metric(scores)])
+    rows = rows[rows["task"].str.fullmatch(r"few_shot/\d+(/unseen)?")]
+    task = rows["task"].str.split("/")
+    return rows.assign(part=task.str[2].fillna(""), line=task.str[1].astype(int))
 
 
-def _draw_scores(ax: Axes, rows: pd.DataFrame, x: dict, colours: dict[str, str], line: str) -> None:
-    """Draw value and interval of each model at x[row["x"]], models side by side, and chance dotted."""
-    for chance in rows["chance"].unique():
-        ax.axhline(chance, **_CHANCE)
-    models = in_order(rows["model"], MODEL_COLOURS)
-    spread = 0.3 if line else 0.6
-    for i, name in enumerate(models):
-        mine = rows[rows["model"] == name]
-        mine = mine.iloc[np.argsort([x[value] for value in mine["x"]], kind="stable")]
-        places = np.array([x[value] for value in mine["x"]]) + spread * ((i + 0.5) / len(models) - 0.5)
-        error = np.abs([mine["value"] - mine["ci_low"], mine["ci_high"] - mine["value"]])
-        ax.errorbar(places, mine["value"], yerr=error, fmt="o" + line, color=colours[name], label=name)
-    ax.set_xticks(list(x.values()), list(x))
-    ax.set_xlim(-0.5, len(x) - 0.5)
-    ax.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
-    ax.grid(axis="x", visible=False)
-
-
-def _plot_scores(rows: pd.DataFrame, x: dict, line: str) -> tuple[Figure, list[Axes]]:
-    """Draw a panel a data set and part on one scale; rows hold ``x`` and ``part`` beside the columns of metrics.csv."""
-    groups = list(rows.groupby(["dataset", "part"]))
-    n_columns = 2 if len(groups) == 2 else 4
-    fig, axs = panels(len(groups), 1.75, n_columns=n_columns, sharey=True)
-    fig.set_figheight(fig.get_figheight() + _LEGEND_IN)
-    colours = colours_of(list(rows["model"].unique()), MODEL_COLOURS)
-    for ax, ((dataset, part), mine) in zip(axs, groups, strict=True):
-        _draw_scores(ax, mine, x, colours, line)
-        ax.set_title(f"{shorten(dataset, 26)}\n{part}: {mine['n'].max():,} images")
-        ax.tick_params(labelleft=True)
-    top = min(1.02, 1.08 * rows["ci_high"].max())
-    axs[0].set_ylim(-0.03 * top, top)
-    axs[0].yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    for ax in axs[::n_columns]:
-        ax.set_ylabel("top-1 accuracy")
-    _legend(fig, _handles(axs, MODEL_COLOURS))
-    return fig, axs
+def zero_shot_rows(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of naming with ``part`` and, as ``line``, the text type; a task that names none is the one left."""
+    rows = in_words(scores[scores["metric"] == main_metric(scores)])
+    rows = rows[rows["task"].str.startswith("zero_shot/")]
+    task = rows["task"].str.split("/")
+    rows = rows.assign(part=task.str[1], line=task.str[2].fillna("as asked"))
+    unnamed = set(TEXT_TYPES) - set(rows["line"])
+    return rows.assign(line=rows["line"].replace("as asked", unnamed.pop())) if len(unnamed) == 1 else rows
 
 
 @styled
 def plot_zero_shot(scores: pd.DataFrame) -> Figure:
-    """Draw top-1 accuracy by text type, a panel a data set and part, of `evaluation.score_zero_shot`."""
-    rows = scores[(scores["metric"] == "top1") & scores["task"].str.startswith("zero_shot/")]
+    """Draw accuracy by text type, a panel a data set and part, of `evaluation.score_zero_shot`."""
+    rows = zero_shot_rows(scores)
     if rows.empty:
-        return say_empty(panels(1, 1.5)[0], "no zero-shot scores")
-    task = rows["task"].str.split("/")
-    rows = rows.assign(part=task.str[1], x=task.str[2].fillna("reported"))
-    unnamed = set(TEXT_TYPES) - set(rows["x"])
-    if len(unnamed) == 1:
-        rows["x"] = rows["x"].replace("reported", unnamed.pop())
-    fig, axs = _plot_scores(rows, {name: i for i, name in enumerate(in_order(rows["x"], TEXT_TYPES))}, "")
-    for ax in axs:
-        ax.tick_params(axis="x", rotation=35)
-    return fig
+        return say_empty("no zero-shot scores")
+    types = [name for name in (*TEXT_TYPES, "as asked") if (rows["line"] == name).any()]
+    return _plot_scores(rows, {name: TEXT_TYPES.get(name, name) for name in types})
 
 
 @styled
 def plot_few_shot(scores: pd.DataFrame) -> Figure:
-    """Draw top-1 accuracy of SimpleShot against shots, a line a model, all species and unseen ones, with chance.
-
-    Scores are of `evaluation.score_few_shot`, or metrics.csv. Cumulative folds are left out: they repeat the original's
-    protocol, not another measurement.
-    """
-    main = scores["task"].str.fullmatch(r"few_shot/\d+(/unseen)?")
-    rows = scores[(scores["metric"] == "top1") & main]
+    """Draw accuracy of SimpleShot by shots, a panel a data set and part, of `evaluation.score_few_shot`."""
+    rows = few_shot_rows(scores)
     if rows.empty:
-        return say_empty(panels(1, 1.5)[0], "no few-shot scores")
-    task = rows["task"].str.split("/")
-    rows = rows.assign(x=task.str[1].astype(int), part=task.str[2].fillna("all"))
-    fig, axs = _plot_scores(rows, {k: i for i, k in enumerate(sorted(rows["x"].unique()))}, "-")
-    for ax in axs:
-        ax.set_xlabel("shots")
+        return say_empty("no few-shot scores")
+    return _plot_scores(rows, {k: f"{k} shot{'s' * (k != 1)}" for k in sorted(set(map(int, rows["line"])))})
+
+
+def _plot_scores(rows: pd.DataFrame, lines: dict[Hashable, str]) -> Figure:
+    """Draw a panel a data set and part, a line a text type or number of shots, its models below each other."""
+    groups, models = list(rows.groupby(["dataset", "part"])), models_in_order(rows["model"])
+    fig, axs = panels(len(groups), _height(len(lines), len(models)) + 0.55, panel_in=2.4, sharex=True, sharey=True)
+    for ax, ((dataset, part), mine) in zip(axs, groups, strict=True):
+        _draw_dots(ax, mine, list(lines), models)
+        ax.set_title(f"{shorten(dataset, 30)}\n{PARTS.get(part, part)}, {mine['n'].max():,} images")
+        ax.set(xlim=(0, 1), xlabel=AXES[mine["metric"].iloc[0]])
+        ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+        ax.tick_params(labelbottom=True)
+    axs[0].set_yticks(range(len(lines)), list(lines.values()))
+    legend_above(fig, _handles(axs, models))
     return fig
+
+
+def _height(n_lines: int, n_models: int) -> float:
+    """Return the height of so many lines of dots, in inches."""
+    return n_lines * (0.09 + 0.075 * n_models)
+
+
+def _handles(axs: Iterable[Axes], models: Iterable[str], chance: bool = True) -> dict[str, object]:
+    """Return what the panels drew by its label, each label once, and the dotted line of chance."""
+    found = {label: handle for ax in axs for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    order = [*[name for name in models if name in found], *[label for label in found if label not in set(models)]]
+    return {label: found[label] for label in order} | ({"chance": Line2D([], [], **_CHANCE)} if chance else {})
+
+
+def _draw_dots(ax: Axes, rows: pd.DataFrame, lines: list[Hashable], models: list[str]) -> None:
+    """Draw value and interval of each model at the line of each row, and chance dotted; lines are bands."""
+    colours, place = model_colours(models), {line: i for i, line in enumerate(lines)}
+    for i in range(1, len(lines), 2):
+        ax.axhspan(i - 0.5, i + 0.5, color="#f4f4f4", linewidth=0, zorder=0)
+    for line, found in rows.groupby("line"):
+        y = place[line]
+        ax.vlines(found["chance"].unique(), y - 0.48, y + 0.48, **_CHANCE)
+    for i, name in enumerate(models):
+        mine = rows[rows["model"] == name]
+        if len(mine):
+            y = mine["line"].map(place) + 0.8 * ((i + 0.5) / len(models) - 0.5)
+            error = np.abs([mine["value"] - mine["ci_low"], mine["ci_high"] - mine["value"]])
+            bar = {"color": colours[name], "label": name, "clip_on": False, "zorder": 3}
+            for artist in ax.errorbar(mine["value"], y, xerr=error, fmt="o", markersize=3, **bar).get_children():
+                artist.set_clip_on(False)  # a whisker that ends at 100 % keeps its end
+    ax.set_ylim(len(lines) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", visible=False)
 
 
 @styled
 def plot_rank_accuracy(table: pd.DataFrame, model: str = "trained") -> Figure:
-    """Draw accuracy at each rank, of `evaluation.rank_accuracy`, with intervals as bands and chance dotted."""
-    table = table[table["model"] == model]
-    groups = list(table.groupby("dataset"))
-    fig, axs = panels(len(groups), 1.9, sharey=True)
+    """Draw accuracy at each rank that tells candidates apart, of `evaluation.rank_accuracy`, intervals and chance."""
+    table = in_words(table[(table["model"] == model) & (table["chance"] < 1)])
     if table.empty:
-        return say_empty(fig, f"no predictions of {model}")
-    fig.set_figheight(fig.get_figheight() + _LEGEND_IN)
+        return say_empty(f"no predictions of {shorten(model, 30)}")
+    groups, colour = list(table.groupby("dataset")), model_colours([model])[model]
+    fig, axs = panels(len(groups), 1.9, panel_in=2.4, sharey=True)
     for ax, (dataset, mine) in zip(axs, groups, strict=True):
+        ranks = [rank for rank in RANKS if (mine["rank"] == rank).any()]
         for part, rows in mine.groupby("part"):
-            x, colour = [RANKS.index(rank) for rank in rows["rank"]], PART_COLOURS[part]
-            ax.plot(x, rows["value"], "o-", color=colour, label=f"{part} species")
-            ax.fill_between(x, rows["ci_low"], rows["ci_high"], color=colour, alpha=0.18, linewidth=0)
-            ax.plot(x, rows["chance"], color=colour, linestyle=":", linewidth=1)
-        ax.set_xticks(range(len(RANKS)), RANKS, rotation=40)
-        ax.set(title=f"{shorten(dataset, 22)}, {shorten(model, 20)}", ylim=(-0.02, 1.03))
+            x, seen = rows["rank"].map(ranks.index), part == "seen"
+            style = {
+                "color": colour,
+                "linestyle": "-" if seen else "--",
+                "markerfacecolor": colour if seen else "white",
+            }
+            ax.plot(x, rows["value"], marker="o", label=PARTS[part], clip_on=False, zorder=3, **style)
+            ax.fill_between(x, rows["ci_low"], rows["ci_high"], color=colour, alpha=0.25 if seen else 0.1, linewidth=0)
+            ax.plot(
+                x, rows["chance"], **{**_CHANCE, "color": "black" if seen else GREY}, label=f"chance, {PARTS[part]}"
+            )
+        ax.set_xticks(range(len(ranks)), ranks)
+        ax.set(title=f"{shorten(dataset, 30)}, {shorten(model, 24)}", ylim=(0, 1), xlim=(-0.3, len(ranks) - 0.7))
         ax.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
-        ax.tick_params(labelleft=True)
-    axs[0].set_ylabel("accuracy at this rank")
-    _legend(fig, _handles(axs, ()))
+    axs[0].set_ylabel("right at this rank")
+    legend_above(fig, _handles(axs, (), chance=False))
     return fig
 
 
 @styled
 def plot_mistakes(table: pd.DataFrame, model: str = "trained") -> Figure:
-    """Draw tree distances of mistakes, of `evaluation.mistake_distances`, beside those of random wrong candidates."""
-    table = table[(table["model"] == model) & (table["n"] > 0)]
-    groups = list(table.groupby(["dataset", "part"]))
-    n_columns = 2 if len(groups) == 2 else 4
-    fig, axs = panels(len(groups), 1.75, n_columns=n_columns, sharey=True)
+    """Draw how far mistakes fall, of `evaluation.mistake_distances`, beside those of random wrong candidates."""
+    possible = (table["share"] > 0) | (table["chance"] > 0)
+    table = in_words(table[(table["model"] == model) & (table["n"] > 0) & possible])
     if table.empty:
-        return say_empty(fig, f"no mistakes of {model} between species")
-    fig.set_figheight(fig.get_figheight() + _LEGEND_IN)
+        return say_empty(f"no mistakes of {shorten(model, 30)} between species")
+    groups, colour = list(table.groupby(["dataset", "part"])), model_colours([model])[model]
+    distances = sorted(table["distance"].unique())
+    fig, axs = panels(len(groups), 0.17 * len(distances) + 0.75, panel_in=2.4, sharex=True, sharey=True)
     for ax, ((dataset, part), rows) in zip(axs, groups, strict=True):
-        x = rows["distance"]
-        ax.bar(x, rows["share"], color=PART_COLOURS[part], width=0.72, label=f"mistakes, {part}")
-        ax.hlines(rows["chance"], x - 0.45, x + 0.45, color="black", linewidth=1.4, label="random mistakes")
-        n = rows["n"].iloc[0]
-        ax.set_title(f"{shorten(dataset, 26)}\n{part}: {n:,} mistake{'' if n == 1 else 's'}")
-        ax.set(xlabel="tree distance of the mistake", xticks=range(1, 8))
-        ax.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
-        ax.grid(axis="x", visible=False)
-        ax.tick_params(labelleft=True)
-    for ax in axs[::n_columns]:
-        ax.set_ylabel("share of mistakes")
-    _legend(fig, _handles(axs, ()), chance=False)
+        n, y = int(rows["n"].iloc[0]), rows["distance"].map(distances.index)
+        if n < MIN_MISTAKES:
+            ax.text(0.5, 0.5, "too few for shares", ha="center", transform=ax.transAxes)
+        else:
+            face = colour if part == "seen" else "white"
+            ax.barh(y, rows["share"], height=0.7, color=face, edgecolor=colour, label=f"mistakes, {PARTS[part]}")
+            ax.vlines(rows["chance"], y - 0.45, y + 0.45, color="black", linewidth=1.4, label="random mistakes")
+        ax.set_title(f"{shorten(dataset, 30)}\n{PARTS[part]}, {n:,} mistake{'' if n == 1 else 's'}")
+        ax.set(xlabel="share of mistakes", ylim=(-0.6, len(distances) - 0.4))
+        ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+        ax.tick_params(labelbottom=True)
+        ax.grid(axis="y", visible=False)
+    axs[0].set_xlim(0, None)
+    axs[0].set_yticks(range(len(distances)), [APART[int(d) - 1] for d in distances])
+    legend_above(fig, _handles(axs, (), chance=False))
     return fig
 
 
 @styled
 def plot_results_overview(results: pd.DataFrame) -> Figure:
     """Draw the main tasks of metrics.csv: accuracy, and the hierarchy's rank correlation; with intervals and chance."""
-    main = results["task"].str.fullmatch(r"zero_shot(/(un)?seen)?|few_shot/\d+|hierarchy/(un)?seen")
-    rows = results[main & results["metric"].isin(["top1", "spearman"])]
-    kinds = {"top1": "top-1 accuracy", "spearman": "Spearman's ρ"}
-    kinds = {metric: label for metric, label in kinds.items() if (rows["metric"] == metric).any()}
-    fig, axs = panels(len(kinds), 1.0, n_columns=2, width_ratios=[1.7, 1][: len(kinds) or 1])
+    main = results["task"].str.fullmatch(r"zero_shot(/(un)?seen)?|few_shot/\d+(/unseen)?|hierarchy/(un)?seen")
+    metrics = [main_metric(results[main]), "spearman"]
+    rows = in_words(results[main & results["metric"].isin(metrics)])
+    metrics = [metric for metric in metrics if (rows["metric"] == metric).any()]
     if rows.empty:
-        return say_empty(fig, "no scores of the main tasks")
-    lines = {metric: _lines_of_overview(rows[rows["metric"] == metric]) for metric in kinds}
-    n_lines, models = max(map(len, lines.values())), in_order(rows["model"], MODEL_COLOURS)
-    fig.set_size_inches(PAGE_IN, (0.09 + 0.045 * len(models)) * n_lines + 0.75)
-    colours = colours_of(models, MODEL_COLOURS)
-    for ax, (metric, label) in zip(axs, kinds.items(), strict=True):
-        y = lines[metric]
-        _draw_overview(ax, rows[rows["metric"] == metric], y, models, colours)
-        ax.set_yticks(list(y.values()), [task_label(task) if task else shorten(dataset, 26) for dataset, task in y])
-        ax.set(xlabel=label, ylim=(n_lines - 0.4, -0.6))
-        for (_, task), text in zip(y, ax.get_yticklabels(), strict=True):
+        return say_empty("no scores of the main tasks")
+    rows = rows.assign(line=list(zip(rows["dataset"], rows["task"], strict=True)))
+    lines = {metric: _lines_of_overview(rows[rows["metric"] == metric]) for metric in metrics}
+    models = models_in_order(rows["model"])
+    heights = [_height(len(of), len(models)) + 0.45 for of in lines.values()]
+    beside = page_in() > 1.5 * COLUMN_IN
+    ratios = {"width_ratios": [1.5, 1][: len(metrics)]} if beside else {"height_ratios": heights}
+    fig, axs = panels(len(metrics), 1, panel_in=2.4 if beside else page_in(), **ratios)
+    fig.set_figheight(max(heights) if beside else sum(heights))
+    for ax, metric in zip(axs, metrics, strict=True):
+        mine = rows[(rows["metric"] == metric) & rows["value"].notna()]
+        _draw_dots(ax, mine, lines[metric], models)
+        labels = [task_label(task) if task else shorten(dataset, 34) for dataset, task in lines[metric]]
+        ax.set_yticks(range(len(labels)), [text.removeprefix("hierarchy, ") for text in labels])
+        ax.set_xlabel(textwrap.fill(AXES[metric], 20))
+        _limits(ax, mine, metric)
+        for (_, task), text in zip(lines[metric], ax.get_yticklabels(), strict=True):
             text.set_fontweight("normal" if task else "bold")
-    if "top1" in kinds:
-        axs[0].set_xlim(-0.015, 1.02)
-        axs[0].xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
-    _legend(fig, _handles(axs, MODEL_COLOURS))
+    legend_above(fig, _handles(axs, models))
     return fig
 
 
-def _lines_of_overview(rows: pd.DataFrame) -> dict[tuple, int]:
-    """Return the line of each (dataset, task) among the rows of one metric; a data set's own line has the task ''."""
+def _limits(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
+    """Take an axis of shares from 0 to 100 %, one of correlations as far as their intervals."""
+    if metric != "spearman":
+        ax.set_xlim(0, 1)
+        ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+    else:
+        ax.set_xlim(min(0, rows["ci_low"].min()) - 0.02, max(0, rows["ci_high"].max()) + 0.02)
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+
+
+def _lines_of_overview(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the (dataset, task) of each line among the rows of one metric; a data set's own line has the task ''."""
     order = {"zero_shot": 0, "few_shot": 1, "hierarchy": 0}
-    y = {}
+    lines = []
     for dataset, mine in rows.groupby("dataset"):
-        tasks = sorted(mine["task"].unique(), key=lambda task: (order[task.split("/")[0]], len(task), task))
-        for task in ["", *tasks]:
-            y[dataset, task] = len(y)
-    return y
-
-
-def _draw_overview(ax: Axes, rows: pd.DataFrame, y: dict[tuple, int], models: list[str], colours: dict) -> None:
-    """Draw value and interval of each model on the line of its task, and chance dotted."""
-    for key, found in rows.groupby(["dataset", "task"]):
-        ax.vlines(found["chance"].unique(), y[key] - 0.45, y[key] + 0.45, **_CHANCE)
-    for i, name in enumerate(models):
-        mine = rows[rows["model"] == name]
-        lines = np.array([y[key] for key in zip(mine["dataset"], mine["task"], strict=True)])
-        error = np.abs([mine["value"] - mine["ci_low"], mine["ci_high"] - mine["value"]])
-        places = lines + 0.8 * ((i + 0.5) / len(models) - 0.5)
-        ax.errorbar(mine["value"], places, xerr=error, fmt="o", markersize=2.5, color=colours[name], label=name)
-    ax.tick_params(axis="y", length=0)
-    ax.grid(axis="y", visible=False)
+        tasks = sorted(mine["task"].unique(), key=lambda t: (order[t.split("/")[0]], t.count("/"), len(t), t))
+        lines += [(dataset, task) for task in ["", *tasks]]
+    return lines

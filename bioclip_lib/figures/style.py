@@ -1,16 +1,11 @@
-"""The look of figures: one style sheet, one colour a model, a kingdom, a part; and how a figure is saved.
+"""The look of figures: one style sheet, one colour a meaning, a journal's widths. Nothing here knows a score."""
 
-Takes drawing functions and names; returns figures and colours. `save_figure` writes PDF, PNG and the JSON that says how
-the figure was made. Nothing here knows a score, and no global setting of matplotlib is touched.
-"""
-
-import datetime
+import contextlib
 import functools
 import hashlib
 import io
-import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 
 import matplotlib.style
@@ -20,22 +15,39 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..errors import InputError
-from ..run import Run, atomic, file_sha256, git_commit, write_json
+from .words import MODELS, START
 
 STYLE = Path(__file__).parent / "bioclip.mplstyle"
 COLUMN_IN, PAGE_IN = 85 / 25.4, 180 / 25.4  # a journal's column and page
-# Okabe & Ito's colours, told apart under the common forms of colour blindness, and three darker ones.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A5195", "#8C6D31", "#444444", "#F0E442")
-MODEL_COLOURS = {"trained": "#0072B2", "frozen": "#E69F00", "pixels": "#CC79A7", "random_init": "#888888"}
-KINGDOM_COLOURS = {
-    **{"Animalia": "#D55E00", "Plantae": "#009E73", "Fungi": "#CC79A7", "Chromista": "#0072B2", "Protozoa": "#E69F00"},
-    **{"Bacteria": "#56B4E9", "Archaea": "#7A5195", "Viruses": "#444444"},
-    # invented kingdoms look like their models
-    **{"Fictanimalia": "#D55E00", "Fictoplantae": "#009E73", "Fictofungi": "#CC79A7", "Fictochromista": "#0072B2"},
-}
-PART_COLOURS = {"seen": "#0072B2", "unseen": "#D55E00"}
-OTHERS = "#d4d4d4"
+SMALLEST_PT = 6  # of any type
+GREY, OTHERS = "#9a9a9a", "#d4d4d4"  # bars and nulls; what has no colour of its own
+_KINGDOMS = ("Animalia", "Plantae", "Fungi", "Chromista", "Protozoa", "Bacteria", "Archaea", "Viruses")
+_INVENTED = {"Fictanimalia": 0, "Fictoplantae": 1, "Fictofungi": 2, "Fictochromista": 3}  # look like their models
+_N_MODELS = 10  # colours before those of taxa
 _SMOKE = "smoke numbers: not a result"
+# names are text, dollar signs too; fonts are embedded; the same figure is the same file
+_FIXED = {"text.parse_math": False, "text.usetex": False, "pdf.fonttype": 42, "svg.hashsalt": "bioclip"}
+_LOOK: ContextVar[tuple] = ContextVar("look", default=(STYLE, _FIXED))
+
+
+@contextlib.contextmanager
+def look(style: str | Path = "", width_mm: float | None = None) -> Iterator[None]:
+    """Draw with a style file of matplotlib over the project's own, no wider than `width_mm`."""
+    if style and not Path(style).is_file():
+        raise InputError(f"{style} is no style file; pass STYLE=path/to/my.mplstyle, or leave it out")
+    if width_mm is not None and not 50 <= width_mm <= 400:
+        raise InputError(f"a figure {width_mm:g} mm wide cannot be read; pass WIDTH=85, WIDTH=180, or 50 to 400")
+    width = {} if width_mm is None else {"figure.figsize": (width_mm / 25.4, 4)}
+    token = _LOOK.set((STYLE, *([Path(style)] if style else []), width, _FIXED))
+    try:
+        yield
+    finally:
+        _LOOK.reset(token)
+
+
+def in_look() -> contextlib.AbstractContextManager:
+    """Return a context in which matplotlib's settings are those of the look."""
+    return matplotlib.style.context(list(_LOOK.get()))
 
 
 class NotebookFigure(Figure):
@@ -43,17 +55,17 @@ class NotebookFigure(Figure):
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
-        with matplotlib.style.context(STYLE):
-            self.savefig(buffer, format="png", dpi=self.dpi)
+        with in_look():
+            self.savefig(buffer, format="png", dpi=1.3 * self.dpi)
         return buffer.getvalue()
 
 
 def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw under the style sheet; scores of the profile smoke are marked as no result."""
+    """Draw under the look; scores of the profile smoke are marked as no result."""
 
     @functools.wraps(function)
     def draw(*args, **kwargs) -> Figure:
-        with matplotlib.style.context(STYLE):
+        with in_look():
             fig = function(*args, **kwargs)
             tables = [arg for arg in args if isinstance(arg, pd.DataFrame) and "profile" in arg]
             if any((table["profile"] == "smoke").any() for table in tables):
@@ -64,14 +76,24 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
     return draw
 
 
-def panels(n: int, height_in: float, n_columns: int = 4, **options) -> tuple[Figure, list[Axes]]:
-    """Start a figure of n panels (0 gives one), one or two to a column's width each, more to a page's; return both."""
-    n = max(1, n)
-    n_columns = min(n, n_columns)
-    n_rows = -(-n // n_columns)
-    width_in = PAGE_IN if n_columns > 2 else COLUMN_IN * 1.25 * n_columns**0.5
-    fig = NotebookFigure(figsize=(min(width_in, PAGE_IN), height_in * n_rows))
+def page_in() -> float:
+    """Return the widest that a figure may be, in inches."""
+    return matplotlib.rcParams["figure.figsize"][0]
+
+
+def new_figure(width_in: float, height_in: float) -> Figure:
+    """Start a figure, no wider than the page."""
+    fig = NotebookFigure(figsize=(min(width_in, page_in()), height_in))
     FigureCanvasAgg(fig)
+    return fig
+
+
+def panels(n: int, height_in: float, panel_in: float = 1.6, **options) -> tuple[Figure, list[Axes]]:
+    """Start a figure of n panels (0 gives one) no narrower than `panel_in`: one to a column, more to a page."""
+    n = max(1, n)
+    n_columns = max(1, min(n, int(page_in() / panel_in)))
+    n_rows = -(-n // n_columns)
+    fig = new_figure(COLUMN_IN if n_columns == 1 else page_in(), height_in * n_rows)
     axs = list(fig.subplots(n_rows, n_columns, squeeze=False, **options).flat)
     for ax in axs[n:]:
         ax.remove()
@@ -82,17 +104,25 @@ def one_panel(ax: Axes | None, width_in: float, height_in: float) -> tuple[Figur
     """Return the given axes and their figure, or start a figure of this size."""
     if ax is not None:
         return ax.figure, ax
-    fig = NotebookFigure(figsize=(width_in, height_in))
-    FigureCanvasAgg(fig)
+    fig = new_figure(width_in, height_in)
     return fig, fig.subplots()
 
 
-def say_empty(fig: Figure, message: str) -> Figure:
+def say_empty(message: str, fig: Figure | None = None) -> Figure:
     """Say in a figure why it shows nothing."""
+    fig = fig or panels(1, 1.2)[0]
     for ax in fig.axes:
         ax.axis("off")
     fig.axes[0].text(0.5, 0.5, message, ha="center", va="center", transform=fig.axes[0].transAxes, wrap=True)
     return fig
+
+
+def legend_above(fig: Figure, handles: dict[str, object]) -> None:
+    """Put one legend above the panels, in as many columns as fit, and give the figure its height."""
+    labels = [shorten(label, 44) for label in handles]
+    n_columns = max(1, int(72 * fig.get_figwidth() / (3.6 * max(map(len, labels), default=1) + 24)))
+    fig.set_figheight(fig.get_figheight() + 0.06 + 0.15 * -(-len(labels) // n_columns))
+    fig.legend(list(handles.values()), labels, loc="outside upper center", ncols=n_columns)
 
 
 def mark_smoke(fig: Figure) -> None:
@@ -103,11 +133,17 @@ def mark_smoke(fig: Figure) -> None:
     engine = fig.get_layout_engine()
     if engine is not None:
         engine.set(rect=(0, strip, 1, 1 - strip))
-    fig.text(0.995, 0.1 * strip, _SMOKE, ha="right", va="bottom", fontsize=5.5, color="#b00000", gid="smoke")
+    fig.text(0.995, 0.1 * strip, _SMOKE, ha="right", va="bottom", fontsize=SMALLEST_PT, color="#b00000", gid="smoke")
+
+
+def clean(name: str) -> str:
+    """Keep a name on one line and free of what cannot be printed."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(name)).split())
 
 
 def shorten(name: str, n_characters: int) -> str:
-    """Cut a name to a number of characters, an ellipsis at its end; the address of a model keeps its end."""
+    """Clean a name and cut it to a number of characters, an ellipsis at its end; a model's address keeps its end."""
+    name = clean(name)
     if len(name) <= n_characters:
         return name
     scheme, colon, path = name.partition(":")
@@ -119,127 +155,54 @@ def shorten(name: str, n_characters: int) -> str:
 
 def in_order(names: Iterable[str], first: Iterable[str]) -> list[str]:
     """Return the names that occur: those of `first` in its order, then all others sorted."""
-    found, first = set(names), list(first)
+    found, first = set(names), list(dict.fromkeys(first))
     return [name for name in first if name in found] + sorted(found - set(first))
 
 
-def colours_of(names: Sequence[str], fixed: Mapping[str, str]) -> dict[str, str]:
-    """Give each name its own colour: its fixed one, or one by its hash, or the next that is free and nobody's."""
-    chosen = {name: fixed[name] for name in set(names) & set(fixed)}
-    for name in sorted(set(names) - set(fixed)):
-        start = int(hashlib.sha256(name.encode()).hexdigest(), 16) % len(PALETTE)
-        around = PALETTE[start:] + PALETTE[:start]
-        free = [colour for colour in around if colour not in chosen.values()] or list(around)
-        chosen[name] = next((colour for colour in free if colour not in fixed.values()), free[0])
+def models_in_order(names: Iterable[str]) -> list[str]:
+    """Return models, by code or word, as all figures show them."""
+    return in_order(names, [*MODELS, *MODELS.values(), START])
+
+
+def model_colours(names: Iterable[str]) -> dict[str, str]:
+    """Give each model, by code or word, its one colour."""
+    places = {**{word: i for i, word in enumerate(MODELS)}, **{word: i for i, word in enumerate(MODELS.values())}}
+    places[START] = places["untrained"]
+    return _colours(names, places, _cycle()[:_N_MODELS])
+
+
+def taxon_colours(names: Iterable[str]) -> dict[str, str]:
+    """Give each kingdom its one colour, and other taxa, in this order, those that are left."""
+    names = list(names)
+    places = {**{name: i for i, name in enumerate(_KINGDOMS)}, **_INVENTED}
+    colours = _cycle()[_N_MODELS:]
+    if set(names) & set(places):
+        return _colours(names, places, colours)
+    return {name: colours[i % len(colours)] for i, name in enumerate(names)}
+
+
+def tint(colour: str, share: float) -> tuple[float, float, float]:
+    """Mix a colour with a share of white, or, below 0, of black."""
+    return tuple(share + (1 - share) * x if share >= 0 else (1 + share) * x for x in matplotlib.colors.to_rgb(colour))
+
+
+def _cycle() -> list[str]:
+    """Return the colours of the look; where its style file gives fewer, the project's own follow."""
+    given = matplotlib.rcParams["axes.prop_cycle"].by_key().get("color", [])
+    return [*given, *_own_cycle()[len(given) :]]
+
+
+@functools.cache
+def _own_cycle() -> list[str]:
+    return matplotlib.rc_params_from_file(STYLE, use_default_template=False)["axes.prop_cycle"].by_key()["color"]
+
+
+def _colours(names: Iterable[str], places: dict[str, int], colours: Sequence[str]) -> dict[str, str]:
+    """Give each name the colour of its place, or one by its hash, or the next that is free and nobody's."""
+    chosen = {name: colours[places[name]] for name in set(names) & set(places)}
+    spare = colours[max(places.values()) + 1 :] or colours
+    for name in sorted(set(names) - set(places)):
+        start = int(hashlib.sha256(name.encode()).hexdigest(), 16) % len(spare)
+        around = [*spare[start:], *spare[:start], *colours]
+        chosen[name] = next((colour for colour in around if colour not in chosen.values()), around[0])
     return chosen
-
-
-def model_colour(name: str) -> str:
-    """Return the one colour of a model."""
-    return colours_of([name], MODEL_COLOURS)[name]
-
-
-def task_label(task: str) -> str:
-    """Put a task of metrics.csv in words."""
-    kind, _, rest = task.partition("/")
-    words = [part + " species" if part in PART_COLOURS else part for part in rest.split("/") if part]
-    if kind == "few_shot" and words:
-        return ", ".join([f"{words[0]} shot{'' if words[0] == '1' else 's'}", *words[1:]])
-    return ", ".join([kind.replace("zero_shot", "zero-shot"), *words])
-
-
-def save_figure(fig: Figure, name: str, run: Run, provenance: dict) -> list[Path]:
-    """Write a figure as PDF and PNG, and how it was made as JSON.
-
-    Parameters
-    ----------
-    fig : Figure
-        Under the profile smoke it gets a note that its numbers are no result.
-    name : str
-        Letters, digits, ``_`` and ``-``.
-    run : Run
-    provenance : dict
-        ``notebook``; ``inputs``, a list of paths whose SHA-256 is recorded; anything else that is JSON.
-
-    Returns
-    -------
-    list of Path
-        The PDF, the PNG and the JSON.
-
-    Raises
-    ------
-    InputError
-        If an input does not exist.
-    ValueError
-        If the name is none, or the provenance does not name a notebook.
-
-    Notes
-    -----
-    The JSON is removed first and written last: where it lies, the figure beside it is the one it speaks of. It holds
-    the run's resolved configuration as ``parameters``.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", name):
-        raise ValueError(f"a figure's name has letters, digits, _ and - only, not {name!r}")
-    if not provenance.get("notebook"):
-        raise ValueError(f"the provenance of figure {name} names no notebook")
-    parameters = json.loads(run.config_json.read_text(encoding="utf-8")) if run.config_json.is_file() else {}
-    profile = parameters.get("profile", "")
-    made_by = {
-        **provenance,
-        **{"figure": name, "run": run.name, "profile": profile, "parameters": parameters, "git_commit": git_commit()},
-        "inputs": {_relative(path, run): _digest_of_input(path) for path in provenance.get("inputs", [])},
-        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-    if profile == "smoke":
-        mark_smoke(fig)
-    pdf, png, made_json = (run.figures / f"{name}.{suffix}" for suffix in ("pdf", "png", "json"))
-    made_json.unlink(missing_ok=True)
-    with matplotlib.style.context(STYLE):
-        for path, metadata in (
-            (pdf, {"CreationDate": None}),
-            (png, None),
-        ):  # without a date the same figure is the same
-            with atomic(path) as tmp:
-                fig.savefig(tmp, format=path.suffix[1:], metadata=metadata)
-    write_json(made_json, made_by)
-    return [pdf, png, made_json]
-
-
-def saver(run: Run, notebook: str) -> Callable[..., Figure]:
-    """Return a function that saves the figures of a notebook.
-
-    Parameters
-    ----------
-    run : Run
-    notebook : str
-        Its name, as ``04_zero_shot``.
-
-    Returns
-    -------
-    callable
-        ``save(fig, name, *inputs)`` writes a figure by `save_figure` and returns it, so that a cell that ends with it
-        shows it. Inputs are files of the run, such as ``"tables/zero_shot.csv"``, from which the figure can be drawn
-        again.
-    """
-
-    def save(fig: Figure, name: str, *inputs: str) -> Figure:
-        save_figure(fig, name, run, {"notebook": notebook, "inputs": [run.root / path for path in inputs]})
-        return fig
-
-    return save
-
-
-def _relative(path: str | Path, run: Run) -> str:
-    """Name an input by its path within the run, or by its file name."""
-    path = Path(path).resolve()
-    return path.relative_to(run.root).as_posix() if path.is_relative_to(run.root) else path.name
-
-
-def _digest_of_input(path: str | Path) -> str:
-    """Return the SHA-256 of a file's content; InputError where there is none."""
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        raise InputError(
-            f"{path} is an input of the figure but cannot be read ({error.strerror}); write it first"
-        ) from None

@@ -1,30 +1,45 @@
 """Taxa as nested rectangles whose areas are their numbers of images: kingdom, phylum, class, order.
 
-Takes a catalog; returns a Figure. `lay_out` places the rectangles, without drawing.
+Takes counts of images by taxon; returns a Figure. `lay_out` places the rectangles, without drawing.
 """
 
-import matplotlib.colors
+import textwrap
+
 import numpy as np
 import pandas as pd
 import squarify
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from .. import RANKS
-from .style import KINGDOM_COLOURS, OTHERS, PAGE_IN, colours_of, one_panel, say_empty, shorten, styled
+from .style import (
+    OTHERS,
+    PAGE_IN,
+    SMALLEST_PT,
+    legend_above,
+    one_panel,
+    page_in,
+    say_empty,
+    shorten,
+    styled,
+    taxon_colours,
+    tint,
+)
 
 DRAWN = RANKS[:4]
 UNKNOWN = "not known"
 _EDGES = {"kingdom": 3.0, "phylum": 1.8, "class": 1.0, "order": 0.4}  # line widths
-_FONTS = {"phylum": ("bold", (8.5, 7.5, 6.5, 5.5)), "class": ("bold", (7, 6, 5)), "order": ("normal", (6.5, 5.75, 5))}
+_FONTS = {"phylum": ("bold", (8.5, 7.5, 6.5, 6)), "class": ("bold", (7, 6)), "order": ("normal", (6.5, 6))}
 _PAD, _SLACK = 3.0, 1.06  # points around a label; what another resolution may add to its size
+_TINT = 0.5  # white in a tile, so that black type can be read on it
+_MAX_KEYS = 60  # names below the map of what is too small to hold one
 
 
-def lay_out(catalog: pd.DataFrame, width: float, height: float) -> pd.DataFrame:
-    """Place the taxa of a catalog's usable images: a row a taxon of each rank of `DRAWN`, parents first."""
-    kept = catalog[catalog["excluded"] == ""]
+def lay_out(counts: pd.DataFrame, width: float, height: float) -> pd.DataFrame:
+    """Place the taxa of a table of ranks and ``n_images``: a row a taxon of each rank of `DRAWN`, parents first."""
     rows = []
 
     def divide(images: pd.DataFrame, depth: int, box: dict[str, float]) -> None:
@@ -32,121 +47,152 @@ def lay_out(catalog: pd.DataFrame, width: float, height: float) -> pd.DataFrame:
         counts = counts.sort_values(["n", DRAWN[depth]], ascending=[False, True])
         sizes = squarify.normalize_sizes(counts["n"].tolist(), box["dx"], box["dy"])
         boxes = squarify.squarify(sizes, **box)  # as square as may be (Bruls, Huizing & van Wijk 2000)
-        for place, (name, n, part) in enumerate(zip(counts[DRAWN[depth]], counts["n"], boxes, strict=True)):
+        for name, n, part in zip(counts[DRAWN[depth]], counts["n"], boxes, strict=True):
             below = images[images[DRAWN[depth]] == name]
-            place_of = {"x": part["x"], "y": part["y"], "width": part["dx"], "height": part["dy"], "place": place}
+            place_of = {"x": part["x"], "y": part["y"], "width": part["dx"], "height": part["dy"]}
             keys = {"rank": DRAWN[depth], "name": name, "kingdom": below[DRAWN[0]].iloc[0], "n_images": n}
             rows.append({**keys, **place_of})
             if depth + 1 < len(DRAWN):
                 divide(below, depth + 1, part)
 
-    if len(kept):
-        counts = kept.groupby(list(DRAWN)).size().rename("n").reset_index()
-        divide(counts, 0, {"x": 0.0, "y": 0.0, "dx": width, "dy": height})
-    columns = ["rank", "name", "kingdom", "n_images", "x", "y", "width", "height", "place"]
+    if len(counts):
+        of_orders = counts.groupby(list(DRAWN))["n_images"].sum().rename("n").reset_index()
+        divide(of_orders, 0, {"x": 0.0, "y": 0.0, "dx": width, "dy": height})
+    columns = ["rank", "name", "kingdom", "n_images", "x", "y", "width", "height"]
     return pd.DataFrame(rows, columns=columns)
 
 
 @styled
-def plot_taxon_treemap(catalog: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
-    """Draw a catalog's usable images by taxon as nested rectangles, an area in proportion, a colour a kingdom.
+def plot_taxon_treemap(counts: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
+    """Draw usable images by taxon (`count_classes`) as nested rectangles, an area in proportion, a colour a kingdom.
 
-    Ranks that all images share stand in the title; of the others a name is written where there is room for it.
+    Ranks that all images share stand in the title; what is too small for its name has a number and stands below.
     """
-    fig, ax = one_panel(ax, PAGE_IN, 0.55 * PAGE_IN)
-    kept = catalog[catalog["excluded"] == ""]
-    if kept.empty:
-        return say_empty(fig, "no usable image")
-    shared = _shared_ranks(kept)
-    ax.set_title(_title(kept, shared), loc="left")
+    if counts.empty:
+        return say_empty("no usable image")
+    fig, ax = one_panel(ax, PAGE_IN, 0.62 * page_in())
+    shared = _shared_ranks(counts)
+    ax.set_title(_title(counts, shared), loc="left")
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     ax.spines[:].set_visible(False)
-    kingdoms = kept["kingdom"].value_counts()
-    colours = {"": OTHERS, **colours_of([name for name in kingdoms.index if name], KINGDOM_COLOURS)}
+    kingdoms = counts.groupby("kingdom")["n_images"].sum().sort_values(ascending=False)
+    colours = {"": OTHERS, **taxon_colours([name for name in kingdoms.index if name])}
     if len(kingdoms) > 1:
-        labels = [f"{shorten(name or UNKNOWN, 24)} ({n:,})" for name, n in kingdoms.items()]
-        handles = [
-            Patch(color=_tint(colours[name], 0.45), label=text)
-            for name, text in zip(kingdoms.index, labels, strict=True)
-        ]
-        fig.legend(handles=handles, loc="outside lower left", ncols=4, handlelength=0.9)
-    fig.draw_without_rendering()  # the layout decides the shape that is divided
-    size = ax.get_window_extent().size * 72 / fig.dpi  # points
-    ax.set(xlim=(0, size[0]), ylim=(size[1], 0))
-    tiles = lay_out(kept, *size)
-    _draw_tiles(ax, tiles, colours)
-    _write_names(ax, tiles[~tiles["rank"].isin([*shared, "kingdom"])])
+        labels = {f"{shorten(name or UNKNOWN, 24)} ({n:,})": tint(colours[name], _TINT) for name, n in kingdoms.items()}
+        legend_above(fig, {label: Patch(color=colour) for label, colour in labels.items()})
+    for key in ("", "\n\n"):  # again, with room for a key, where a name has no place
+        ax.set_xlabel(key, fontsize=SMALLEST_PT, x=0, ha="left", linespacing=1.15)
+        names = _draw(ax, counts, colours, [*shared, "kingdom"])
+        if not names:
+            break
+    _write_key(ax, names)
     return fig
 
 
-def _shared_ranks(kept: pd.DataFrame) -> list[str]:
+def _draw(ax: Axes, counts: pd.DataFrame, colours: dict[str, str], unnamed: list[str]) -> list[str]:
+    """Draw tiles and names into the axes that the layout leaves; return the key of those that have a number."""
+    for artist in (*ax.patches, *ax.texts):
+        artist.remove()
+    ax.figure.draw_without_rendering()  # the layout decides the shape that is divided
+    size = ax.get_window_extent().size * 72 / ax.figure.dpi  # points
+    ax.set(xlim=(0, size[0]), ylim=(size[1], 0))
+    tiles = lay_out(counts, *size)
+    _draw_tiles(ax, tiles, colours)
+    return _write_names(ax, tiles[~tiles["rank"].isin(unnamed)])
+
+
+def _shared_ranks(counts: pd.DataFrame) -> list[str]:
     """Return the ranks, from the kingdom on, in which all images are of one taxon."""
     shared = []
     for rank in DRAWN:
-        if kept[rank].nunique() > 1 or not kept[rank].iloc[0]:
+        if counts[rank].nunique() > 1 or not counts[rank].iloc[0]:
             break
         shared.append(rank)
     return shared
 
 
-def _title(kept: pd.DataFrame, shared: list[str]) -> str:
+def _title(counts: pd.DataFrame, shared: list[str]) -> str:
     """Say what is drawn, and what all images share."""
-    lineage = " › ".join(shorten(name, 24) for name in kept[shared].iloc[0]) if shared else ""
-    n_orders = len(kept.loc[kept["order"] != "", list(DRAWN)].drop_duplicates())
-    counts = f"{len(kept):,} image{'s' * (len(kept) > 1)} of {n_orders:,} order{'s' * (n_orders != 1)}"
-    return f"{lineage}: {counts}" if lineage else counts[0].upper() + counts[1:]
+    lineage = " › ".join(shorten(name, 24) for name in counts[shared].iloc[0]) if shared else ""
+    n_images, n_orders = (
+        int(counts["n_images"].sum()),
+        len(counts.loc[counts["order"] != "", list(DRAWN)].drop_duplicates()),
+    )
+    said = f"{n_images:,} image{'s' * (n_images > 1)} of {n_orders:,} order{'s' * (n_orders != 1)}"
+    return f"{lineage}: {said}" if lineage else said[0].upper() + said[1:]
 
 
 def _draw_tiles(ax: Axes, tiles: pd.DataFrame, colours: dict[str, str]) -> None:
-    """Draw the orders in tints of their kingdom's colour, then the borders, those of high ranks last and widest."""
-    shade = 0.0
-    for tile in tiles.itertuples():
-        if tile.rank == "class":
-            shade = 0.45 + 0.11 * (tile.place % 3)
-        if tile.rank == "order":
-            colour = _tint(colours[tile.kingdom], shade + (0.06 * (tile.place % 2)))
-            box = Rectangle((tile.x, tile.y), tile.width, tile.height, facecolor=colour, gid="order")
-            ax.add_patch(box)
+    """Draw the orders in their kingdom's colour, then the borders, those of high ranks last and widest."""
+    for tile in tiles[tiles["rank"] == "order"].itertuples():
+        face = tint(colours[tile.kingdom], _TINT)
+        ax.add_patch(Rectangle((tile.x, tile.y), tile.width, tile.height, facecolor=face, gid="order"))
     for rank in reversed(DRAWN):
         for tile in tiles[tiles["rank"] == rank].itertuples():
             edge = {"facecolor": "none", "edgecolor": "white", "linewidth": _EDGES[rank], "gid": f"edge of {rank}"}
             ax.add_patch(Rectangle((tile.x, tile.y), tile.width, tile.height, **edge))
 
 
-def _tint(colour: str, share: float) -> tuple[float, float, float]:
-    """Mix a colour with a share of white."""
-    return tuple(share + (1 - share) * channel for channel in matplotlib.colors.to_rgb(colour))
+def _write_names(ax: Axes, tiles: pd.DataFrame) -> list[str]:
+    """Write the names that fit, higher ranks and larger taxa first, each below those that stand in its corner.
 
-
-def _write_names(ax: Axes, tiles: pd.DataFrame) -> None:
-    """Write the names that fit, higher ranks and larger taxa first, each below those that stand in its corner."""
+    A name crosses no border: that of a phylum stands in the corner of its first order. Returns the key of orders that
+    have a number instead.
+    """
     taken: list[Bbox] = []
-    orders = tiles[tiles["rank"] == "order"]
+    orders, left_out = tiles[tiles["rank"] == "order"], []
     tiles = tiles.assign(depth=tiles["rank"].map(DRAWN.index))
     for tile in tiles.sort_values(["depth", "n_images"], ascending=[True, False], kind="stable").itertuples():
         weight, sizes = _FONTS[tile.rank]
-        if not tile.name or min(tile.width, tile.height) < sizes[-1]:
+        name = shorten(tile.name, 40)
+        if not name:
             continue
-        if tile.rank == "order":
-            words = (f"{tile.name}\n{tile.n_images:,}", tile.name)
-            tries = [(text, size, angle, tile.width) for angle in (0, 90) for text in words for size in sizes]
-        else:  # rather small than across the borders inside
-            corner = orders.loc[np.isclose(orders["x"], tile.x) & np.isclose(orders["y"], tile.y), "width"].iloc[0]
-            tries = [(tile.name, size, 0, corner) for size in sizes]
-            tries += [(tile.name, size, 0, tile.width) for size in sizes[-2:]]
+        corner = orders.loc[np.isclose(orders["x"], tile.x) & np.isclose(orders["y"], tile.y)].iloc[0]
+        words = (f"{name}\n{tile.n_images:,}", name) if tile.rank == "order" else (name,)
+        tries = [(text, size, angle) for angle in (0, 90) for text in words for size in sizes]
         text = ax.text(0, 0, "", va="top", ha="left", weight=weight, color="#202020", linespacing=1.05, gid=tile.rank)
-        for words, size, angle, width in tries:
-            text.set(text=words, fontsize=size, rotation=angle)
-            room = Bbox.from_bounds(tile.x + _PAD, tile.y + _PAD, width - 1.5 * _PAD, tile.height - 1.5 * _PAD)
-            box = _place(text.get_window_extent().size * 72 / text.figure.dpi * _SLACK, room, taken)
-            if box is not None:
-                break
+        room = Bbox.from_bounds(
+            tile.x + _PAD, tile.y + _PAD, corner["width"] - 1.5 * _PAD, corner["height"] - 1.5 * _PAD
+        )
+        if not _set_first(text, tries, room, taken):
+            text.remove()
+            left_out.append(tile)
+    return _number([tile for tile in left_out if tile.rank == "order"][:_MAX_KEYS], ax, taken)
+
+
+def _number(left_out: list, ax: Axes, taken: list[Bbox]) -> list[str]:
+    """Write numbers into orders that cannot hold their name, as far as these fit; return what they stand for."""
+    key = []
+    for tile in left_out:
+        text = ax.text(0, 0, "", va="top", ha="left", color="#202020", gid="number")
+        room = Bbox.from_bounds(tile.x + 0.5, tile.y + 0.5, tile.width - 0.5, tile.height - 0.5)
+        if _set_first(text, [(str(len(key) + 1), SMALLEST_PT, 0)], room, taken):
+            key.append(f"{len(key) + 1} {shorten(tile.name, 24)} {tile.n_images:,}")
         else:
             text.remove()
-            continue
-        text.set_position((box.x0, box.y0))
-        taken.append(box)
+    return key
+
+
+def _set_first(text: Text, tries: list[tuple[str, float, int]], room: Bbox, taken: list[Bbox]) -> bool:
+    """Set the first of some words that has a place in a room, and take it; False if none has."""
+    for words, size, angle in tries:
+        text.set(text=words, fontsize=size, rotation=angle)
+        box = _place(text.get_window_extent().size * 72 / text.figure.dpi * _SLACK, room, taken)
+        if box is not None:
+            text.set_position((box.x0, box.y0))
+            taken.append(box)
+            return True
+    return False
+
+
+def _write_key(ax: Axes, key: list[str]) -> None:
+    """Write below the map what its numbers mean, as far as three lines hold it."""
+    n_characters = int(ax.get_xlim()[1] / (0.55 * SMALLEST_PT))
+    lines = textwrap.wrap("   ".join(name.replace(" ", "\u00a0") for name in key), n_characters)
+    if len(lines) > 3:
+        lines = [*lines[:2], lines[2][: n_characters - 12].rpartition(" ")[0] + " and others"]
+    ax.set_xlabel("\n".join([*lines, "", ""][:3]) if lines else "")
 
 
 def _place(size: np.ndarray, room: Bbox, taken: list[Bbox]) -> Bbox | None:

@@ -6,7 +6,8 @@ import pandas as pd
 from IPython.display import Markdown
 
 from ..errors import InputError
-from ..figures.style import MODEL_COLOURS, in_order, task_label
+from ..figures.style import models_in_order
+from ..figures.words import MODELS, START, task_label
 from ..run import Run
 
 
@@ -26,8 +27,9 @@ def results_table(results: pd.DataFrame) -> str:
     runs = sorted(results["run"].unique())
     if len(runs) > 1:
         raise InputError(f"one table holds the runs {', '.join(runs)}; take the rows of one")
-    models = in_order(results["model"], MODEL_COLOURS)
-    lines = [_line("data set", "task", *models, "chance", "n"), "| --- | --- |" + " ---: |" * (len(models) + 2)]
+    models = models_in_order(results["model"])
+    words = {**MODELS, "random_init": START} if "frozen" in models else MODELS
+    lines = [_line("data set", "task", *(words.get(name, name) for name in models), "chance", "n"), "| --- | --- |" + " ---: |" * (len(models) + 2)]
     for dataset, rows in results.groupby("dataset"):
         lines += _accuracy_lines(dataset, rows[rows["metric"] == "top1"], models)
         lines += _hierarchy_lines(dataset, rows[rows["task"].str.startswith("hierarchy/")], models)

@@ -39,7 +39,7 @@ def results(**changes):
 
 
 TABLE = """\
-| data set | task | trained | pixels | hub:x\\|y | chance | n |
+| data set | task | trained | colours only | hub:x\\|y | chance | n |
 | --- | --- | ---: | ---: | ---: | ---: | ---: |
 | aphids | hierarchy, seen species, Spearman's rho | -0.10 [-0.40, 0.20] |  |  | 0 | 30 species |
 | birds | zero-shot, seen species, top-1 % | 67.9 [65.4, 70.0] |  | 50.0 [40.0, 60.0] | 5.0 | 1,234 |

@@ -1,0 +1,170 @@
+"""The caption of each figure: what is drawn, n, interval, test and method; written beside it.
+
+Takes the tables that the figure is drawn from, models in words.
+"""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from .scores import AXES, few_shot_rows, main_metric, zero_shot_rows
+from .words import PARTS, task_label
+
+INTERVAL = (
+    "Whiskers and bands: 95 % intervals for another set of species (jackknife over classes, Student's t on the logit)"
+)
+CHANCE = "Dotted: chance, a candidate drawn at random"
+
+
+def _counts(rows: pd.DataFrame, unit: str = "images") -> str:
+    """List n of each data set and part: its range, where tasks or models differ."""
+    said = []
+    for keys, mine in rows.groupby([c for c in ("dataset", "part") if c in rows]):
+        low, high = int(mine["n"].min()), int(mine["n"].max())
+        name = ", ".join(PARTS.get(key, key) for key in keys)
+        said.append(f"{name}: {low:,}{f' to {high:,}' * (high > low)} {unit}")
+    return "; ".join(said)
+
+
+def _seeds(rows: pd.DataFrame) -> str:
+    return ", ".join(f"{n:,}" for n in sorted(rows["seeds"].unique()))
+
+
+def _models(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
+def of_contact_sheet(sheet: pd.DataFrame) -> str:
+    """Tell the caption of `contact_sheet`."""
+    return (
+        f"{len(sheet):,} images of {sheet['title'].nunique():,} classes in the order of their taxonomy, so that "
+        "relatives stand beside each other; family and order below the name."
+    )
+
+
+def of_taxon_counts(counts: pd.DataFrame) -> str:
+    """Tell the caption of `taxon_counts`."""
+    return (
+        "Usable images of each class, from the largest to the smallest, and of each split (n = "
+        f"{counts['n_images'].sum():,} images of {counts['class_key'].nunique():,} classes, "
+        f"{counts['source'].nunique():,} data set{'s' * (counts['source'].nunique() != 1)}). Counts, no estimate. "
+        "Held-out species are in no training image."
+    )
+
+
+def of_taxon_treemap(counts: pd.DataFrame) -> str:
+    """Tell the caption of `taxon_treemap`."""
+    return (
+        f"Usable images by kingdom, phylum, class and order (n = {counts['n_images'].sum():,}). An area is in "
+        "proportion to its number of images (squarified treemap, Bruls et al. 2000); a colour is a kingdom. Orders "
+        "too small for their name have a number, which is told below; phyla and classes without room have no name."
+    )
+
+
+def of_caption_words(words: pd.DataFrame) -> str:
+    """Tell the caption of `caption_words`."""
+    return (
+        "Mean number of words that the captions of two species share, beyond those of the template, by text type and "
+        f"by the deepest rank that the two share (n = {words['pairs'].sum():,} pairs of species). All pairs, no "
+        "estimate."
+    )
+
+
+def of_training(log: pd.DataFrame, counts: pd.DataFrame) -> str:
+    """Tell the caption of `training`."""
+    n = counts.loc[counts["split"] == "val", "class_key"].nunique()
+    return (
+        f"A training of {int(log['step'].max()):,} steps: contrastive loss (pale: each step; line: mean over a "
+        f"window), zero-shot top-1 on the validation images of {n:,} classes (chance {100 / max(1, n):.1f} %), "
+        "learning rate, and images a second. One run, no interval."
+    )
+
+
+def of_zero_shot(scores: pd.DataFrame) -> str:
+    """Tell the caption of `zero_shot`."""
+    rows = zero_shot_rows(scores)
+    return (
+        f"Zero-shot {AXES[main_metric(scores)]}, by the text type that the names are asked in ({_counts(rows)}; "
+        f"{_seeds(rows)} training seed). {INTERVAL}. {CHANCE}. Models: {_models(rows['model'])}."
+    )
+
+
+def of_few_shot(scores: pd.DataFrame) -> str:
+    """Tell the caption of `few_shot`."""
+    rows = few_shot_rows(scores)
+    return (
+        f"{AXES[main_metric(scores)].capitalize()}, of SimpleShot (nearest mean of 1 or more labelled images a "
+        f"species, features centred and of unit length), mean of {_seeds(rows)} drawn folds ({_counts(rows)}). "
+        f"{INTERVAL}. {CHANCE}. Whether two models differ, the paired tests tell. Models: {_models(rows['model'])}."
+    )
+
+
+def of_rank_accuracy(table: pd.DataFrame) -> str:
+    """Tell the caption of `rank_accuracy`."""
+    mine = table[table["model"] == "trained"]
+    same = [rank for rank in dict.fromkeys(mine["rank"]) if (mine.loc[mine["rank"] == rank, "chance"] >= 1).all()]
+    left_out = f" Left out, since all candidates are of one taxon there: {', '.join(same)}." if same else ""
+    return (
+        f"Share of images whose predicted species is right at a rank, of the trained model ({_counts(mine)}). "
+        f"{INTERVAL}. {CHANCE}.{left_out}"
+    )
+
+
+def of_mistakes(table: pd.DataFrame) -> str:
+    """Tell the caption of `mistakes`."""
+    mine = table[(table["model"] == "trained") & (table["n"] > 0)]
+    return (
+        f"How far the trained model's mistakes fall in the tree ({_counts(mine, 'mistakes')}). Black: wrong "
+        "candidates drawn at random. Distances that no candidate has are left out, and shares of fewer than 20 "
+        "mistakes. No interval: mistakes of one species are not independent; `mistake_distance` in metrics.csv has "
+        "one."
+    )
+
+
+def of_map(placed: pd.DataFrame) -> str:
+    """Tell the caption of a map."""
+    return (
+        f"UMAP (McInnes et al. 2018; 15 neighbours by cosine, fixed seed) of n = {len(placed):,} test images and "
+        "images of held-out species. The largest groups of the first rank that tells images apart have a colour; at "
+        "ranks below, the largest of their parts have shades of it, further parts are pale, all else is grey. Ranks "
+        "of one taxon are left out. A map distorts distances and proves nothing; tables/map_quality.csv tells how "
+        "far its neighbours can be trusted."
+    )
+
+
+def of_mantel(nulls: pd.DataFrame) -> str:
+    """Tell the caption of `mantel`."""
+    n = ", ".join(f"{n:,}" for n in sorted(nulls["n_permutations"].unique()))
+    return (
+        "Spearman's rank correlation between distances of species in the embedding (cosine, of centroids) and in the "
+        f"tree: observed (line) and after {n} permutations of species (grey). p: one-sided Mantel test, any "
+        "structure; p ≤: no permutation reached the observed value. tables/hierarchy.csv has the intervals, and p "
+        "inside kingdoms and orders."
+    )
+
+
+def of_distance_by_rank(pairs: pd.DataFrame) -> str:
+    """Tell the caption of `distance_by_rank`."""
+    n = pairs.drop_duplicates(["dataset", "task", "rank"]).groupby(["dataset", "task"], sort=False)["n_pairs"].sum()
+    counts = "; ".join(f"{dataset}, {task_label(task)}: {k:,} pairs" for (dataset, task), k in n.items())
+    return (
+        f"Cosine distance of two species' centroids by the deepest rank that they share ({counts}). Letter values "
+        "(Hofmann et al. 2017): the line is the median, the widest box the quartiles; fewer than 20 pairs are dots. "
+        "Of many pairs a random 2,000 a rank are drawn. Pairs share species: boxes are no test; the nested tests in "
+        "tables/hierarchy.csv are."
+    )
+
+
+def of_overview(results: pd.DataFrame) -> str:
+    """Tell the caption of `overview`."""
+    rows = results[results["metric"].isin([main_metric(results), "spearman"])]
+    counts = rows.groupby(["dataset", "task"])["n"].max()
+    main = counts[
+        counts.index.get_level_values("task").str.fullmatch(r"(zero_shot|few_shot|hierarchy)(/(un)?seen|/\d+)*")
+    ]
+    said = "; ".join(f"{dataset}, {task_label(task)}: {n:,}" for (dataset, task), n in main.items())
+    return (
+        f"All main results: {AXES[main_metric(results)]}, and Spearman's ρ between distances in the embedding and in "
+        f"the tree. n, images or, for the hierarchy, species: {said}. {INTERVAL}; of ρ for another tree (jackknife "
+        f"over clades). {CHANCE}, 0 for ρ. Models: " + _models(rows["model"]) + "."
+    )

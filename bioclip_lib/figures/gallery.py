@@ -1,0 +1,190 @@
+"""Every figure from the tables that a run keeps: one maker a figure, for the notebooks and for ``make figures``.
+
+``python -m bioclip_lib.figures --run runs/mini`` draws all of them again, without images, model or shards: as PDF, SVG
+and PNG, with a caption and a JSON that says how each was made; result tables as LaTeX, Markdown and rounded CSV.
+"""
+
+import argparse
+import datetime
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from .. import RANKS
+from ..errors import InputError
+from ..run import REPOSITORY, Run, atomic, file_sha256, git_commit, write_json
+from . import captions, data, maps, scores, treemap
+from .style import in_look, look, mark_smoke
+from .tables import write_tables
+from .words import in_words, model_words
+
+FORMATS = ("pdf", "svg", "png")
+COUNTS, MAP = "tables/class_counts.csv", "tables/map.csv"
+_TEXT = ("dataset", "source", "model", "part", "task", "metric", "class_key", "split", "image_id", "rank", *RANKS)
+_MODELS_ON_MAPS = ("trained", "frozen", "pixels")  # others are numbered
+
+
+@dataclass(frozen=True)
+class Maker:
+    """How a figure comes from tables of a run: which notebook writes them, who draws, who tells the caption."""
+
+    notebook: str
+    tables: tuple[str, ...]
+    draw: Callable[..., Figure]
+    tell: Callable[..., str]
+
+
+def _training(log: pd.DataFrame, counts: pd.DataFrame) -> Figure:
+    """Draw the log; by chance the probe on validation images names one of their classes."""
+    n_classes = counts.loc[counts["split"] == "val", "class_key"].nunique()
+    return data.plot_training(log, chance=1 / n_classes if n_classes else None)
+
+
+def _words(by_rank: pd.DataFrame) -> Figure:
+    return data.plot_shared_words(by_rank.set_index("rank"))
+
+
+MAKERS = {
+    "contact_sheet": Maker(
+        "00_quickstart", ("tables/contact_sheet.parquet",), data.plot_contact_sheet, captions.of_contact_sheet
+    ),
+    "taxon_counts": Maker("01_dataset_construction", (COUNTS,), data.plot_taxon_counts, captions.of_taxon_counts),
+    "taxon_treemap": Maker("01_dataset_construction", (COUNTS,), treemap.plot_taxon_treemap, captions.of_taxon_treemap),
+    "caption_words": Maker("02_captions", ("tables/caption_words.csv",), _words, captions.of_caption_words),
+    "training": Maker("03_training", ("tables/train_log.csv", COUNTS), _training, captions.of_training),
+    "zero_shot": Maker("04_zero_shot", ("tables/zero_shot.csv",), scores.plot_zero_shot, captions.of_zero_shot),
+    "rank_accuracy": Maker(
+        "04_zero_shot", ("tables/rank_accuracy.csv",), scores.plot_rank_accuracy, captions.of_rank_accuracy
+    ),
+    "mistakes": Maker("04_zero_shot", ("tables/mistakes.csv",), scores.plot_mistakes, captions.of_mistakes),
+    "few_shot": Maker("05_few_shot", ("tables/few_shot.csv",), scores.plot_few_shot, captions.of_few_shot),
+    "mantel": Maker("08_hierarchy_probes", ("tables/hierarchy_null.csv",), maps.plot_mantel, captions.of_mantel),
+    "distance_by_rank": Maker(
+        "08_hierarchy_probes",
+        ("tables/hierarchy_pairs.parquet",),
+        maps.plot_distance_by_rank,
+        captions.of_distance_by_rank,
+    ),
+    "overview": Maker("10_paper_figures", ("metrics.csv",), scores.plot_results_overview, captions.of_overview),
+}
+
+
+def makers(run: Run) -> dict[str, Maker]:
+    """Return the makers of a run's figures by name: `MAKERS`, and one a model that is on a map."""
+    found, words, n = dict(MAKERS), model_words(run), 0
+    columns = pd.read_csv(run.root / MAP, nrows=0).columns if (run.root / MAP).is_file() else ()
+    for model in (column.removesuffix("_x") for column in columns if column.endswith("_x")):
+        n += model not in _MODELS_ON_MAPS
+        name = f"umap_{model}" if model in _MODELS_ON_MAPS else f"umap_model_{n}"
+        plot = partial(maps.plot_map, model=model, called=words.get(model, model))
+        found[name] = Maker("07_embedding_maps", (MAP,), plot, captions.of_map)
+    return found
+
+
+def draw(run: Run, name: str, folder: str | Path = "") -> Figure:
+    """Draw a figure from the tables of a run, write it, and return it, so that a cell that ends with it shows it.
+
+    Parameters
+    ----------
+    run : Run
+    name : str
+        A name of `makers`.
+    folder : str or Path
+        Where it is written; the run's own ``figures`` if empty.
+
+    Returns
+    -------
+    Figure
+        Written as PDF (fonts embedded), SVG and PNG, with its caption as text, and a JSON with commit, notebook, the
+        run's configuration and the digests of the tables. The JSON is removed first and written last: where it lies,
+        the files beside it are those it speaks of. Under the profile smoke a note says that numbers are no result.
+
+    Raises
+    ------
+    InputError
+        If a table is missing; the message names the notebook that writes it.
+    """
+    known = makers(run)
+    if name not in known:
+        raise InputError(f"there is no figure {name!r}; choose one of {', '.join(known)}")
+    maker = known[name]
+    tables = [in_words(read_table(run, path, maker), model_words(run)) for path in maker.tables]
+    fig = maker.draw(*tables)
+    parameters = json.loads(run.config_json.read_text(encoding="utf-8")) if run.config_json.is_file() else {}
+    if parameters.get("profile") == "smoke":
+        mark_smoke(fig)
+    made_by = {
+        **{"figure": name, "notebook": maker.notebook, "run": run.name, "profile": parameters.get("profile", "")},
+        **{"inputs": {path: file_sha256(run.root / path) for path in maker.tables}, "parameters": parameters},
+        **{"git_commit": git_commit(), "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")},
+    }
+    save_figure(fig, Path(folder or run.figures) / name, maker.tell(*tables), made_by)
+    return fig
+
+
+def read_table(run: Run, path: str, maker: Maker) -> pd.DataFrame:
+    """Read a table of a run; text stays text, an empty cell of numbers is missing."""
+    if not (run.root / path).is_file():
+        raise InputError(f"{run.root / path} is not there; run notebook {maker.notebook} of this run again")
+    if path.endswith(".parquet"):
+        return pd.read_parquet(run.root / path)
+    table = pd.read_csv(run.root / path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=[""])
+    text = table.select_dtypes(exclude="number").columns
+    return table.assign(**{column: table[column].fillna("") for column in text})
+
+
+def save_figure(fig: Figure, path: Path, caption: str, made_by: dict) -> None:
+    """Write a figure, its caption and how it was made; without a date the same figure is the same file."""
+    made_json = path.with_name(f"{path.name}.json")
+    made_json.unlink(missing_ok=True)
+    dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": None}
+    with in_look():
+        for suffix in FORMATS:
+            with atomic(path.with_name(f"{path.name}.{suffix}")) as tmp:
+                fig.savefig(tmp, format=suffix, metadata=dates[suffix])
+    with atomic(path.with_name(f"{path.name}.txt")) as tmp:
+        tmp.write_text(caption + "\n", encoding="utf-8")
+    write_json(made_json, made_by)
+
+
+def draw_all(run: Run, folder: str | Path = "") -> tuple[list[str], list[str]]:
+    """Draw every figure whose tables a run keeps, and write its result tables; return names, and what is missing."""
+    drawn, missing = [], []
+    for name, maker in makers(run).items():
+        absent = [path for path in maker.tables if not (run.root / path).is_file()]
+        if absent:
+            missing.append(f"{name}: {', '.join(absent)} is written by notebook {maker.notebook}")
+        else:
+            draw(run, name, folder)
+            drawn.append(name)
+    write_tables(run, Path(folder or run.figures))
+    return drawn, missing
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    parser = argparse.ArgumentParser("python -m bioclip_lib.figures", description="Draw a run's figures again.")
+    parser.add_argument("--run", default=str(REPOSITORY / "runs" / "mini"), help="run directory (default: runs/mini)")
+    parser.add_argument("--style", default="", help="a style file of matplotlib, over the project's own")
+    parser.add_argument("--width", type=float, help="millimetres that a figure may take, as 85 or 180 (default: 180)")
+    parser.add_argument("--to", default="", help="folder to write to (default: figures/ of the run)")
+    args = parser.parse_args(argv)
+    try:
+        run = Run(args.run)
+        if not run.tables.is_dir():
+            raise InputError(f"{run.root} holds no tables of a run; pass RUN=path/to/run, or run make reproduce first")
+        with look(args.style, args.width):
+            drawn, missing = draw_all(run, args.to)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{len(drawn)} figures as {', '.join(FORMATS)} in {args.to or run.figures}")
+    for line in missing:
+        print(f"not drawn: {line}")
+    return 0

@@ -1,0 +1,117 @@
+"""Tables as a run keeps them, small, with names that are long, marked up or formulas."""
+
+import numpy as np
+import pandas as pd
+
+from bioclip_lib import RANKS, TEXT_TYPES, figures
+
+MODELS = {"trained": 0.6, "frozen": 0.5, "pixels": 0.3, "random_init": 0.05, "hf-hub:imageomics/bioclip": 0.7}
+DATASETS = ("birds100", "a_data_set_with_quite_a_long_name_$x_1$", "pollen73")
+
+
+def score_rows(datasets=DATASETS, models=MODELS, profile="photos"):
+    tasks = [f"zero_shot/{p}{t}" for p in ("seen", "unseen") for t in ("", "/com", "/sci", "/taxon", "/sci_com")]
+    tasks += [f"few_shot/{k}{part}" for k in (1, 5) for part in ("", "/unseen", "/cumulative")]
+    rows = []
+    for i, (dataset, task, model) in enumerate((d, t, m) for d in datasets for t in tasks for m in models):
+        value = MODELS[model] * (0.8 if "unseen" in task else 1) + 0.0001 * i
+        rows.append((dataset, task, model, "top1", value, value - 0.04, min(1, value + 0.05), 0.05, profile))
+    for dataset, model in ((d, m) for d in datasets for m in models):
+        rows.append((dataset, "hierarchy/unseen", model, "spearman", MODELS[model] / 2, -0.1, 0.9, 0.0, profile))
+    columns = ["dataset", "task", "model", "metric", "value", "ci_low", "ci_high", "chance", "profile"]
+    return pd.DataFrame(rows, columns=columns).assign(run="r", n=100, seeds=1)
+
+
+def class_counts(n_taxa=12):
+    rows = []
+    for dataset in DATASETS:
+        for i in range(n_taxa):
+            for split, n in {"train": 2 * i + 2, "val": i, "test": i, "heldout_species": 0}.items():
+                taxa = [("Animalia", "Fictoplantae")[i % 2], f"P{i % 3}", f"C{i % 4}", f"Ordines{i}", f"F{i}"]
+                rows.append((dataset, f"Genus s{i}", split, *taxa, n))
+    table = pd.DataFrame(rows, columns=["source", "class_key", "split", *RANKS[:5], "n_images"])
+    return table[table["n_images"] > 0].reset_index(drop=True)
+
+
+def training_log():
+    step = np.arange(1, 301)
+    val = np.where(step % 50 == 0, 3.0, np.nan)
+    log = {"step": step, "loss": 4 * np.exp(-step / 100), "val_loss": val, "val_top1": val / 10}
+    return pd.DataFrame({**log, "lr": 1e-3 * step, "images_per_s": 1e4 + step})
+
+
+def rank_rows():
+    rows = [
+        ("trained", d, p, r, 0.9 - 0.1 * i, 0.8 - 0.1 * i, 0.95 - 0.1 * i, 1.0 if r == "kingdom" else 0.1, 50)
+        for d in DATASETS
+        for p in ("seen", "unseen")
+        for i, r in enumerate(RANKS)
+    ]
+    return pd.DataFrame(rows, columns=["model", "dataset", "part", "rank", "value", "ci_low", "ci_high", "chance", "n"])
+
+
+def mistake_rows(n=1_234):
+    rows = [("trained", d, p, i, i / 28, 1 / 7, n) for d in DATASETS for p in ("seen", "unseen") for i in range(1, 8)]
+    return pd.DataFrame(rows, columns=["model", "dataset", "part", "distance", "share", "chance", "n"])
+
+
+def null_rows():
+    rows = []
+    for dataset in (*DATASETS, "synthetic_shuffled"):
+        for model, value in MODELS.items():
+            keys = (dataset, "hierarchy/unseen", model, value - 0.1, 0.0001 if value > 0.5 else 0.25, 9_999, 24)
+            rows += [(*keys, -0.2 + 0.1 * i, -0.1 + 0.1 * i, n) for i, n in enumerate((10, 20, 5))]
+    columns = ["dataset", "task", "model", "observed", "p_value", "n_permutations", "n_species", "low", "high", "n"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def pair_rows():
+    tables, rng = [], np.random.default_rng(0)
+    for model in MODELS:
+        for rank, n in (("none", 200), ("kingdom", 40), ("genus", 3), ("family", 1)):
+            keys = {"dataset": "birds100", "task": "hierarchy/unseen", "model": model, "rank": rank, "n_pairs": n}
+            tables.append(pd.DataFrame({**keys, "distance": rng.uniform(0.2, 1.2, n)}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def map_rows(n=200):
+    code = np.arange(n)
+    taxa = {r: [f"Zwathroxosp{r}{i % (2 + 4 * j)}" for i in code] for j, r in enumerate(RANKS)}
+    rows = pd.DataFrame(taxa).assign(kingdom=np.where(code % 2, "Animalia", "Fictoplantae"))
+    rows.loc[:9, list(RANKS[3:])] = ""
+    xy = np.random.default_rng(0).normal(size=(n, 2))
+    return rows.assign(image_id=code, trained_x=xy[:, 0], trained_y=xy[:, 1])
+
+
+def contact_sheet():
+    names = ["Drujuskus fergoides", "Drujuskus fergoides", "", "Blaukosphaera <i>vumbescens</i> $x_1$"] * 4
+    taxa = pd.DataFrame({rank: [f"{rank}{i % 4}" for i in range(14)] for rank in RANKS})
+    taxa = taxa.assign(scientific_name=names[:14], verbatim_name="BLACK_CAPPED_CHICKADEE " * 15)
+    taxa.loc[taxa["scientific_name"] == "", list(RANKS)] = ""
+    images = np.random.default_rng(0).integers(0, 256, (14, 20, 20, 3), dtype=np.uint8)
+    return figures.contact_sheet_table(images, taxa)
+
+
+def shared_words():
+    words = pd.DataFrame({t: np.arange(7.0) * (i + 1) for i, t in enumerate(TEXT_TYPES)}, index=["none", *RANKS[:-1]])
+    return words.assign(pairs=1_000)
+
+
+def write(run):
+    """Write all tables of a run that figures are drawn from."""
+    run.tables.mkdir(parents=True, exist_ok=True)
+    for name, table in {
+        "class_counts": class_counts(),
+        "train_log": training_log(),
+        "zero_shot": score_rows(),
+        "few_shot": score_rows(),
+        "rank_accuracy": rank_rows(),
+        "mistakes": mistake_rows(),
+        "map": map_rows(),
+        "hierarchy_null": null_rows(),
+    }.items():
+        table.to_csv(run.tables / f"{name}.csv", index=False)
+    shared_words().to_csv(run.tables / "caption_words.csv", index_label="rank")
+    contact_sheet().to_parquet(run.tables / "contact_sheet.parquet", index=False)
+    pair_rows().to_parquet(run.tables / "hierarchy_pairs.parquet", index=False)
+    score_rows().to_csv(run.metrics_csv, index=False)
