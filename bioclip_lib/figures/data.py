@@ -54,34 +54,36 @@ def _png(pixels: np.ndarray) -> bytes:
 @styled
 def plot_contact_sheet(sheet: pd.DataFrame) -> Figure:
     """Show the images of a `contact_sheet_table` side by side: neighbours of one title share it, and the family's."""
+    images = [np.asarray(Image.open(io.BytesIO(png)).convert("RGB")) for png in sheet["png"]]
+    px = len(images[0])
     n_columns = int(page_in() / _IMAGE_IN / 2) * 2  # pairs stay in a row
-    n_rows, size, head = -(-len(sheet) // n_columns), page_in() / n_columns, 0.26
-    fig = new_figure(page_in(), n_rows * (size + head))
-    titles = list(sheet["title"])
+    size = page_in() / n_columns
+    head = round(px * 0.26 / size)  # pixels above an image, for two lines of type
+    canvas = np.full((-(-len(images) // n_columns) * (px + head), n_columns * px, 3), 255, dtype=np.uint8)
+    fig = new_figure(page_in(), page_in() * canvas.shape[0] / canvas.shape[1])
+    ax = fig.add_axes((0, 0, 1, 1))
+    titles, gap = list(sheet["title"]), px // 40
     for i, row in enumerate(sheet.itertuples()):
-        x, y = i % n_columns, i // n_columns
-        top = 1 - (y * (size + head) + head) / fig.get_figheight()
-        height = size / fig.get_figheight()
-        ax = fig.add_axes((x / n_columns, top - height, 0.98 / n_columns, 0.98 * height))
-        ax.axis("off")
-        ax.imshow(np.asarray(Image.open(io.BytesIO(row.png)).convert("RGB")), interpolation="lanczos")
+        x, y = i % n_columns * px, i // n_columns * (px + head)
+        canvas[y + head : y + head + px - gap, x : x + px - gap] = images[i][: px - gap, : px - gap]
         if x == 0 or row.title != titles[i - 1]:
-            of_row = titles[i : i - x + n_columns]
+            of_row = titles[i : i - i % n_columns + n_columns]
             n_same = next((j for j, title in enumerate(of_row) if title != row.title), len(of_row))
             style = {"fontstyle": "italic" if row.italic else "normal"}
-            _write(fig, x / n_columns, top + 0.11 / fig.get_figheight(), row.title, 0.97 * n_same / n_columns, **style)
-            _write(fig, x / n_columns, top + 0.02 / fig.get_figheight(), row.group, 0.97 * n_same / n_columns)
+            _write(ax, x, y + 0.55 * head, row.title, 0.97 * n_same * size, **style)
+            _write(ax, x, y + 0.95 * head, row.group, 0.97 * n_same * size, color="#606060")
+    ax.imshow(canvas, aspect="auto")
+    ax.axis("off")
     fig.set_layout_engine("none")
     return fig
 
 
-def _write(fig: Figure, x: float, y: float, words: str, width: float, fontstyle: str = "") -> None:
-    """Write a line, cut to a share of the figure's width; what has no style is grey."""
-    style = {"fontstyle": fontstyle} if fontstyle else {"color": "#606060"}
-    text = fig.text(x, y, "", fontsize=SMALLEST_PT, va="bottom", **style)
+def _write(ax: Axes, x: float, y: float, words: str, width_in: float, **style: str) -> None:
+    """Write a line, cut to a width."""
+    text = ax.text(x, y, "", fontsize=SMALLEST_PT, va="bottom", **style)
     for n_characters in range(min(len(words), 80), 0, -1):
         text.set_text(shorten(words, n_characters))
-        if text.get_window_extent().width <= width * fig.bbox.width:
+        if text.get_window_extent().width <= width_in * ax.figure.dpi:
             return
 
 

@@ -119,6 +119,9 @@ def draw(run: Run, name: str, folder: str | Path = "") -> Figure:
     parameters = json.loads(run.config_json.read_text(encoding="utf-8")) if run.config_json.is_file() else {}
     if parameters.get("profile") == "smoke":
         mark_smoke(fig)
+    with in_look():
+        fig.draw_without_rendering()
+        fig.set_layout_engine("none")  # laid out once, not again for each format
     made_by = {
         **{"figure": name, "notebook": maker.notebook, "run": run.name, "profile": parameters.get("profile", "")},
         **{"inputs": {path: file_sha256(run.root / path) for path in maker.tables}, "parameters": parameters},

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..errors import InputError
 from .words import MODELS, START
@@ -131,7 +132,7 @@ def mark_smoke(fig: Figure) -> None:
         return
     strip = 0.14 / fig.get_figheight()
     engine = fig.get_layout_engine()
-    if engine is not None:
+    if isinstance(engine, ConstrainedLayoutEngine):
         engine.set(rect=(0, strip, 1, 1 - strip))
     fig.text(0.995, 0.1 * strip, _SMOKE, ha="right", va="bottom", fontsize=SMALLEST_PT, color="#b00000", gid="smoke")
 

@@ -29,7 +29,10 @@ def results_table(results: pd.DataFrame) -> str:
         raise InputError(f"one table holds the runs {', '.join(runs)}; take the rows of one")
     models = models_in_order(results["model"])
     words = {**MODELS, "random_init": START} if "frozen" in models else MODELS
-    lines = [_line("data set", "task", *(words.get(name, name) for name in models), "chance", "n"), "| --- | --- |" + " ---: |" * (len(models) + 2)]
+    lines = [
+        _line("data set", "task", *(words.get(name, name) for name in models), "chance", "n"),
+        "| --- | --- |" + " ---: |" * (len(models) + 2),
+    ]
     for dataset, rows in results.groupby("dataset"):
         lines += _accuracy_lines(dataset, rows[rows["metric"] == "top1"], models)
         lines += _hierarchy_lines(dataset, rows[rows["task"].str.startswith("hierarchy/")], models)

@@ -28,7 +28,9 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def drawn(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("drawn")
-    assert gallery.main(["--run", str(run.root), "--to", str(folder), "--width", "85"]) == 0
+    (folder / "coarse.mplstyle").write_text("savefig.dpi: 60\n")
+    arguments = ["--run", str(run.root), "--to", str(folder), "--width", "85"]
+    assert gallery.main([*arguments, "--style", str(folder / "coarse.mplstyle")]) == 0
     return folder
 
 
@@ -42,7 +44,7 @@ def test_all_figures_come_from_tables_alone(run, drawn):
         assert names <= found, suffix
     assert {path.stem for path in drawn.glob("*.tex")} == {"results_zero_shot", "results_few_shot"}
     with Image.open(drawn / "few_shot.png") as png:
-        assert png.width == pytest.approx(85 / 25.4 * 300, abs=1)
+        assert png.width == pytest.approx(85 / 25.4 * 60, abs=1)
 
 
 def test_captions_tell_n_interval_and_method(drawn):
@@ -77,17 +79,18 @@ def test_the_same_figure_is_the_same_file(run, tmp_path):
     assert files[0] == files[1]
 
 
-def test_one_colour_of_a_style_file_changes_all_figures(run, tmp_path, drawn):
-    names = ["trained", "zero_shot", "rank_accuracy", "mistakes", "few_shot", "mantel", "overview", "training"]
-    (tmp_path / "my.mplstyle").write_text('axes.prop_cycle: cycler("color", ["123456"])\n')
+def test_one_colour_of_a_style_file_changes_all_figures(run, tmp_path, drawn, monkeypatch):
+    monkeypatch.setattr(gallery, "FORMATS", ("png",))
+    names = ["zero_shot", "rank_accuracy", "mistakes", "few_shot", "mantel", "overview", "training"]
+    (tmp_path / "my.mplstyle").write_text('axes.prop_cycle: cycler("color", ["123456"])\nsavefig.dpi: 60\n')
     colours = set()
     with figures.look(tmp_path / "my.mplstyle"):
-        for name in names[1:]:
+        for name in names:
             fig = figures.draw(run, name, tmp_path)
             artists = fig.findobj(lambda artist: hasattr(artist, "get_color") or hasattr(artist, "get_edgecolor"))
             colours.add(any(_has(artist, "#123456") for artist in artists))
     assert colours == {True}
-    (tmp_path / "red.mplstyle").write_text("text.color: ff0000\n")
+    (tmp_path / "red.mplstyle").write_text("text.color: ff0000\nsavefig.dpi: 60\n")
     before = {path.stem: path.read_bytes() for path in drawn.glob("*.png")}
     to = tmp_path / "red"
     arguments = ["--run", str(run.root), "--style", str(tmp_path / "red.mplstyle"), "--to", str(to), "--width", "85"]
@@ -157,10 +160,11 @@ def test_an_interrupted_save_leaves_no_account_of_it(run, tmp_path, monkeypatch)
 def test_a_smoke_run_marks_its_figures_once(tmp_path):
     smoke = open_run(tmp_path / "smoke", load_config("smoke"))
     smoke.tables.mkdir()
-    tables.shared_words().to_csv(smoke.tables / "caption_words.csv", index_label="rank")
-    fig = figures.draw(smoke, "caption_words")
-    style.mark_smoke(fig)
-    assert sum("not a result" in text.get_text() for text in fig.texts) == 1
+    tables.write(smoke)
+    for name in ("caption_words", "contact_sheet"):
+        fig = figures.draw(smoke, name)
+        style.mark_smoke(fig)
+        assert sum("not a result" in text.get_text() for text in fig.texts) == 1
 
 
 @pytest.mark.parametrize("name", ["few_shot", "zero_shot", "overview", "mistakes", "rank_accuracy", "mantel"])

@@ -127,7 +127,7 @@ def test_no_code_is_shown(drawn, name):
 
 
 def test_scientific_names_are_in_italics(drawn):
-    sheet = {t.get_text(): t.get_fontstyle() for t in drawn["contact_sheet"].texts}
+    sheet = {t.get_text(): t.get_fontstyle() for t in drawn["contact_sheet"].axes[0].texts}
     assert sheet["Drujuskus fergoides"] == "italic" and sheet["family0"] == "normal"
     assert {s for name, s in sheet.items() if name.startswith("BLACK")} == {"normal"}
     for ax in drawn["map"].axes:
