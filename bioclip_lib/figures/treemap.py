@@ -35,7 +35,7 @@ _EDGES = {"kingdom": 3.0, "phylum": 1.8, "class": 1.0, "order": 0.4}  # line wid
 _FONTS = {"phylum": ("bold", (8.5, 7.5, 6.5, 6)), "class": ("bold", (7, 6)), "order": ("normal", (6.5, 6))}
 _PAD, _SLACK = 3.0, 1.06  # points around a label; what another resolution may add to its size
 _TINT = 0.5  # white in a tile, so that black type can be read on it
-_MAX_KEYS = 60  # names below the map of what is too small to hold one
+_KEY_LINES = 3  # below the map, of names that have no room in it
 
 
 def lay_out(counts: pd.DataFrame, width: float, height: float) -> pd.DataFrame:
@@ -81,12 +81,13 @@ def plot_taxon_treemap(counts: pd.DataFrame, *, ax: Axes | None = None) -> Figur
     if len(kingdoms) > 1:
         labels = {f"{shorten(name or UNKNOWN, 24)} ({n:,})": tint(colours[name], _TINT) for name, n in kingdoms.items()}
         legend_above(fig, {label: Patch(color=colour) for label, colour in labels.items()})
-    for key in ("", "\n\n"):  # again, with room for a key, where a name has no place
+    for key in ("", "\n" * (_KEY_LINES - 1)):  # again, with room for a key, where a name has no place
         ax.set_xlabel(key, fontsize=SMALLEST_PT, x=0, ha="left", linespacing=1.15)
         names = _draw(ax, counts, colours, [*shared, "kingdom"])
         if not names:
             break
-    _write_key(ax, names)
+    lines = [*_lines(ax, names), *[""] * _KEY_LINES][:_KEY_LINES]  # always as high as its room
+    ax.set_xlabel("\n".join(lines) if names else "")
     return fig
 
 
@@ -158,17 +159,20 @@ def _write_names(ax: Axes, tiles: pd.DataFrame) -> list[str]:
         if not _set_first(text, tries, room, taken):
             text.remove()
             left_out.append(tile)
-    return _number([tile for tile in left_out if tile.rank == "order"][:_MAX_KEYS], ax, taken)
+    return _number([tile for tile in left_out if tile.rank == "order"], ax, taken)
 
 
 def _number(left_out: list, ax: Axes, taken: list[Bbox]) -> list[str]:
     """Write numbers into orders that cannot hold their name, as far as these fit; return what they stand for."""
     key = []
     for tile in left_out:
+        said = f"{len(key) + 1} {shorten(tile.name, 24)} {tile.n_images:,}"
+        if len(_lines(ax, [*key, said])) > _KEY_LINES:
+            break
         text = ax.text(0, 0, "", va="top", ha="left", color="#202020", gid="number")
         room = Bbox.from_bounds(tile.x + 0.5, tile.y + 0.5, tile.width - 0.5, tile.height - 0.5)
         if _set_first(text, [(str(len(key) + 1), SMALLEST_PT, 0)], room, taken):
-            key.append(f"{len(key) + 1} {shorten(tile.name, 24)} {tile.n_images:,}")
+            key.append(said)
         else:
             text.remove()
     return key
@@ -186,13 +190,10 @@ def _set_first(text: Text, tries: list[tuple[str, float, int]], room: Bbox, take
     return False
 
 
-def _write_key(ax: Axes, key: list[str]) -> None:
-    """Write below the map what its numbers mean, as far as three lines hold it."""
+def _lines(ax: Axes, key: list[str]) -> list[str]:
+    """Wrap a key to the width of the map; a name stays with its number."""
     n_characters = int(ax.get_xlim()[1] / (0.55 * SMALLEST_PT))
-    lines = textwrap.wrap("   ".join(name.replace(" ", "\u00a0") for name in key), n_characters)
-    if len(lines) > 3:
-        lines = [*lines[:2], lines[2][: n_characters - 12].rpartition(" ")[0] + " and others"]
-    ax.set_xlabel("\n".join([*lines, "", ""][:3]) if lines else "")
+    return textwrap.wrap("   ".join(name.replace(" ", "\u00a0") for name in key), n_characters)
 
 
 def _place(size: np.ndarray, room: Bbox, taken: list[Bbox]) -> Bbox | None:
