@@ -1,7 +1,7 @@
 """How well a model names: a catalog, features and class names in; scores with n, interval, chance and tests out.
 
 `tasks` says which images and classes are asked, `contestants` who is asked (and computes features once), `zero_shot`
-names images and measures wrong names in the tree, `marks` has marks beside chance, `few_shot` draws folds that
+names images, `mistakes` measures wrong names in the tree, `marks` has marks beside chance, `few_shot` draws folds that
 `classifiers` answer, `sets` asks the published sets as their numbers were, `metrics` writes metrics.csv, `leaderboard`
 lays results side by side; `statistics` has every interval and test.
 """
@@ -9,19 +9,13 @@ lays results side by side; `statistics` has every interval and test.
 from .contestants import load_features, load_few_shot, load_zero_shot
 from .few_shot import compare_few_shot, draw_folds, eligible_classes, fold_scores, score_few_shot
 from .leaderboard import compare_zero_shot, percent_table, ranks_over_sets, read_board, score_table, write_leaderboard
-from .marks import beside_chance
+from .marks import beside_chance, word_kinds
 from .metrics import append_metrics, read_metrics
+from .mistakes import mean_distances, mistake_distances, rank_accuracy
 from .sets import score_sets
 from .statistics import chance_bound, mean_interval
 from .tasks import unasked
-from .zero_shot import (
-    calibration,
-    mean_distances,
-    mistake_distances,
-    rank_accuracy,
-    score_zero_shot,
-    string_reports,
-)
+from .zero_shot import calibration, score_zero_shot, string_reports
 
 __all__ = [
     "append_metrics",
@@ -50,5 +44,6 @@ __all__ = [
     "score_zero_shot",
     "string_reports",
     "unasked",
+    "word_kinds",
     "write_leaderboard",
 ]

@@ -1,16 +1,19 @@
-"""What stands beside the accuracy on unseen species: who knows a rank, who needs no text, and all names at once."""
+"""What stands beside the accuracy on unseen species: who knows a rank, who needs no text, all names; kinds of words."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from .. import RANKS
+from .. import RANKS, TEXT_TYPES
+from ..catalog.splits import TRAINING, class_rows
 from ..config import EvaluateConfig
+from ..shards.captions import caption
 from ..taxonomy.ranks import lineage_codes, tree_distance
-from .tasks import Features, class_strings, classes_of, evaluated_images, rows_of, unit_rows, with_interval
+from .tasks import ASIS, Features, class_strings, classes_of, evaluated_images, rows_of, unit_rows, with_interval
 from .zero_shot import ClassEncoder, class_weights, zero_shot_predict
 
+_KINDS = ("unknown", "of one species", "of a taxon", "of no taxon")
 _COLUMNS = ["dataset", "model", "what", "value", "ci_low", "ci_high", "n"]
 
 
@@ -95,3 +98,40 @@ def _all_names(group: pd.DataFrame, predicted: np.ndarray, seen: np.ndarray) -> 
         ("all names, harmonic mean", np.full(len(group), 2 * a * b / (a + b) if a + b else 0.0), None),
         ("all names, unseen called seen", taken[~is_seen], labels[~is_seen]),
     ]
+
+
+def word_kinds(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
+    """Tell through which words the names of unseen species can be read: what training knew of them.
+
+    Returns
+    -------
+    DataFrame
+        ``dataset, text_type, words`` (distinct ones a name), and the shares of them that no caption of a trained class
+        has (``unknown``), that one alone has (``of one species``), that several of one kingdom or lower taxon have
+        (``of a taxon``), and that classes of several kingdoms have (``of no taxon``: words for looks, above all).
+    """
+    trained = class_rows(table[table["split"].isin(TRAINING)]).to_dict("records")
+    images, classes, rows = evaluated_images(table), classes_of(table), []
+    for dataset, group in images[images["part"] == "unseen"].groupby("dataset"):
+        for text_type in dict.fromkeys((*TEXT_TYPES, config.text_type)):
+            bearers: dict[str, list] = {}
+            for row in trained if text_type != ASIS else ():
+                for word in _words(caption(row, text_type)):
+                    bearers.setdefault(word, []).append(row["kingdom"])
+            names = class_strings(classes.loc[np.unique(group["class_key"])], text_type).map(_words)
+            kinds = pd.Series([_kind(bearers.get(word, [])) for name in names for word in name], dtype=object)
+            shares = {kind: (kinds == kind).mean() for kind in _KINDS}
+            rows.append({"dataset": dataset, "text_type": text_type, "words": names.map(len).mean(), **shares})
+    return pd.DataFrame(rows, columns=["dataset", "text_type", "words", *_KINDS])
+
+
+def _words(text: str) -> set[str]:
+    """Return the words of a name or caption, without those that all captions have."""
+    return set(text.lower().rstrip(".").split()) - {"a", "photo", "of", "with", "common", "name"}
+
+
+def _kind(kingdoms: list[str]) -> str:
+    """Return the kind of a word whose trained bearers are of these kingdoms."""
+    if len(kingdoms) < 2:
+        return _KINDS[len(kingdoms)]
+    return _KINDS[2] if len(set(kingdoms)) == 1 and kingdoms[0] else _KINDS[3]

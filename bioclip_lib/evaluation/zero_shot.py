@@ -1,8 +1,7 @@
 """Zero-shot: class names become weights, images are ranked against them, wrong names are measured in the tree.
 
 `score_zero_shot` takes the catalog, features of its images and encoders of class names, and returns scores with n,
-interval and chance, and what each image was called; `rank_accuracy`, `mistake_distances` and `mean_distances` tell how
-wrong the wrong names are, beside what a random candidate would give. Refuses features that are not finite or lack an
+interval and chance, and what each image was called. Refuses features that are not finite or lack an
 image, and sets in which there is nothing to choose from.
 """
 
@@ -12,12 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .. import RANKS, TEXT_TYPES
-from ..catalog.splits import class_rows
+from .. import TEXT_TYPES
 from ..config import EvaluateConfig
 from ..errors import InputError
 from ..model.text import read_templates
-from ..taxonomy.ranks import correct_by_rank, tree_distance
 from .statistics import difference_interval, expected_calibration_error
 from .tasks import (
     SCORE_COLUMNS,
@@ -35,7 +32,6 @@ _PREDICTED = ["image_id", "class_key", "model", "dataset", "part", "predicted", 
 N_BINS = 15  # of the expected calibration error
 _SCORES = 4_000_000  # image-class scores at a time, to bound the memory
 _IMAGES = 256  # at least so many at a time: fewer, and reading the weights takes longer than the products
-_PAIRS = 300_000  # pairs of classes at a time, to bound the memory
 
 
 @dataclass(frozen=True)
@@ -296,103 +292,3 @@ def string_reports(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
             keys = {"dataset": dataset, "part": part, "text_type": text_type}
             rows.append({**keys, **counts, "ceiling": ceiling, "shared": "; ".join(report.shared)})
     return pd.DataFrame(rows)
-
-
-def rank_accuracy(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Tell at which ranks the predicted taxon is right, of the images whose own taxon is known at that rank.
-
-    Returns
-    -------
-    DataFrame
-        ``model, dataset, part, rank, value, ci_low, ci_high, chance, n``; chance is the accuracy of a random candidate.
-    """
-    ranks = class_rows(table)[list(RANKS)]
-    rows = []
-    for (name, dataset, part), group in predictions.groupby(["model", "dataset", "part"]):
-        candidates = np.unique(group["class_key"])
-        true, predicted = (np.searchsorted(candidates, group[column]) for column in ("class_key", "predicted"))
-        hits = correct_by_rank(ranks.loc[candidates], true, predicted)  # (n, 7)
-        by_chance = _chance_by_rank(ranks.loc[candidates])
-        for depth, rank in enumerate(RANKS):
-            known = ~np.isnan(hits[:, depth])
-            if not known.any():
-                continue
-            interval = with_interval(hits[known, depth], group["class_key"].to_numpy()[known])
-            chance = by_chance[true[known], depth].mean()
-            keys = {"model": name, "dataset": dataset, "part": part, "rank": rank}
-            rows.append({**keys, **interval, "chance": chance, "n": int(known.sum())})
-    return pd.DataFrame(rows, columns=["model", "dataset", "part", "rank", "value", "ci_low", "ci_high", "chance", "n"])
-
-
-def _chance_by_rank(ranks: pd.DataFrame) -> np.ndarray:
-    """Return how often a candidate drawn at random is right for an image of each class, (C, 7)."""
-    every, rows = np.arange(len(ranks)), max(1, _PAIRS // len(ranks))
-    chance = []
-    for start in range(0, len(ranks), rows):
-        true = every[start : start + rows]
-        pairs = correct_by_rank(ranks, np.repeat(true, len(every)), np.tile(every, len(true)))
-        chance.append(pairs.reshape(len(true), len(every), -1).mean(axis=1))  # (c * C, 7) -> (c, C, 7) -> (c, 7)
-    return np.concatenate(chance)
-
-
-def mistake_distances(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Count mistakes by their tree distance from the truth, and what a random wrong candidate would give.
-
-    Returns
-    -------
-    DataFrame
-        ``model, dataset, part, distance`` (1 to 7), ``share`` of the mistakes, ``chance`` (share of a random wrong
-        candidate), ``n`` mistakes. Only classes known to species.
-    """
-    rows = []
-    for (name, dataset, part), group in predictions.groupby(["model", "dataset", "part"]):
-        found = _distances_of_mistakes(group, table)
-        if found is None:
-            continue
-        _, observed, expected = found
-        for d in range(1, len(RANKS) + 1):
-            share = float((observed == d).mean()) if len(observed) else np.nan
-            chance = float(expected[:, d].sum() / max(1, expected[:, 1:].sum()))
-            keys = {"model": name, "dataset": dataset, "part": part, "distance": d}
-            rows.append({**keys, "share": share, "chance": chance, "n": len(observed)})
-    return pd.DataFrame(rows, columns=["model", "dataset", "part", "distance", "share", "chance", "n"])
-
-
-def mean_distances(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Average the tree distance of mistakes from the truth.
-
-    Returns
-    -------
-    DataFrame
-        Rows for `append_metrics`: tasks ``zero_shot/seen`` and ``zero_shot/unseen``, metric
-        ``mistake_distance``, 1 (another species of the genus) to 7 (another kingdom); chance is the mean over random
-        wrong candidates, n the number of mistakes. Only classes known to species; no row where there is no mistake.
-    """
-    rows = []
-    for (name, dataset, part), group in predictions.groupby(["model", "dataset", "part"]):
-        found = _distances_of_mistakes(group, table)
-        if found is None or not len(found[1]):
-            continue
-        wrong, observed, expected = found
-        interval = with_interval(observed.astype(float), wrong["class_key"].to_numpy(), (1, len(RANKS)))
-        keys = {"model": name, "dataset": dataset, "task": f"zero_shot/{part}", "metric": "mistake_distance"}
-        chance = (expected * np.arange(len(RANKS) + 1)).sum() / expected[:, 1:].sum()
-        rows.append({**keys, **interval, "n": len(wrong), "seeds": 1, "chance": chance})
-    columns = ["model", "dataset", "task", "metric", "value", "ci_low", "ci_high", "n", "seeds", "chance"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _distances_of_mistakes(
-    group: pd.DataFrame, table: pd.DataFrame
-) -> tuple[pd.DataFrame, np.ndarray, np.ndarray] | None:
-    """Return mistakes (m rows), their distances (m,) and how many candidates lie at 0 to 7 (m, 8); None of one."""
-    ranks = class_rows(table)[list(RANKS)]
-    candidates = ranks.index[ranks["species"] != ""].intersection(np.unique(group["class_key"]))
-    if len(candidates) < 2:
-        return None
-    distance = tree_distance(ranks.loc[candidates])
-    known = group["class_key"].isin(candidates) & group["predicted"].isin(candidates)
-    wrong = group[known & (group["class_key"] != group["predicted"])]
-    true, predicted = (candidates.get_indexer(wrong[column]) for column in ("class_key", "predicted"))
-    counts = np.stack([(distance == d).sum(axis=1) for d in range(len(RANKS) + 1)], axis=1)  # (C, 8)
-    return wrong, distance[true, predicted], counts[true]

@@ -11,8 +11,8 @@ from scipy import stats
 from bioclip_lib import RANKS, TEXT_TYPES
 from bioclip_lib.config import EvaluateConfig
 from bioclip_lib.errors import InputError
-from bioclip_lib.evaluation import metrics, tasks, zero_shot
-from bioclip_lib.evaluation.marks import beside_chance
+from bioclip_lib.evaluation import metrics, mistakes, tasks, zero_shot
+from bioclip_lib.evaluation.marks import beside_chance, word_kinds
 from bioclip_lib.evaluation.tasks import class_strings
 from bioclip_lib.evaluation.zero_shot import ClassEncoder
 from bioclip_lib.figures import scores as score_figures
@@ -94,23 +94,50 @@ def test_a_perfect_model_and_one_that_mixes_up_two_species(zoo):
     top5 = scores[(scores["metric"] == "top5") & (scores["task"] == "zero_shot/seen")]
     assert (top5["chance"] == 1).all() and (top5["value"] == 1).all()
 
-    by_rank = zero_shot.rank_accuracy(predictions, zoo).set_index(["model", "part", "rank"])
+    by_rank = mistakes.rank_accuracy(predictions, zoo).set_index(["model", "part", "rank"])
     assert by_rank.loc[("mixed", "seen", "genus"), ["value", "n"]].tolist() == [1, 12]
     # of three candidates a random one has the genus of a lion or a jaguar in 2 of 3 cases, that of a puma in 1 of 3
     assert by_rank.loc[("mixed", "seen", "genus"), "chance"] == pytest.approx(5 / 9)
     assert by_rank.loc[("mixed", "seen", "species"), ["value", "chance"]].tolist() == pytest.approx([1 / 3, 1 / 3])
 
-    distances = zero_shot.mistake_distances(predictions, zoo).set_index(["model", "part", "distance"])
+    # all have the right family, in which genus and species are asked; then lions and jaguars, 4 images each, have the
+    # right genus, in which one of two species is right by chance, and pumas theirs, in which there is one
+    given = by_rank.loc[("mixed", "seen")]
+    assert given.loc["genus", ["given", "given_chance", "given_n"]].tolist() == pytest.approx([1, 5 / 9, 12])
+    assert given.loc["species", ["given", "given_chance", "given_n"]].tolist() == pytest.approx([1 / 3, 2 / 3, 12])
+    assert given.loc["kingdom", ["given", "given_n"]].tolist() == given.loc["kingdom", ["value", "n"]].tolist()
+
+    distances = mistakes.mistake_distances(predictions, zoo).set_index(["model", "part", "distance"])
     assert distances.loc[("mixed", "seen", 1), ["share", "n"]].tolist() == [1, 8]
     assert distances.loc[("mixed", "seen", 1), "chance"] == distances.loc[("mixed", "seen", 2), "chance"] == 0.5
     assert distances.loc[("right", "seen", 1), "n"] == 0
+
+
+def test_kinds_of_words_by_hand(zoo):
+    """Two trained cats and a maple give an unseen cat's and maple's names a word of a genus, of a kingdom, of none."""
+    rows = []
+    for name, common, split in [
+        ("Panthera leo", "grey big cat", "train"),
+        ("Panthera onca", "spotted big cat", "train"),
+        ("Acer rubrum", "spotted maple", "train"),
+        ("Puma concolor", "spotted mountain cat", "heldout_species"),
+    ]:
+        ranks = dict(zip(RANKS, SPECIES[name], strict=True)) if name in SPECIES else {}
+        rows.append({**zoo.iloc[0], **ranks, "scientific_name": name, "common_name": common, "split": split,
+                     "class_key": name, "image_id": name, "excluded": "", "rank": "species"})  # fmt: skip
+    found = word_kinds(pd.DataFrame(rows), CONFIG).set_index("text_type")
+    com = found.loc["com"]
+    assert com["words"] == 3 and com[["unknown", "of one species"]].tolist() == pytest.approx([1 / 3, 0])
+    assert com[["of a taxon", "of no taxon"]].tolist() == pytest.approx([1 / 3, 1 / 3])  # cat; spotted
+    kinds = ["unknown", "of one species", "of a taxon", "of no taxon"]
+    assert found[kinds].sum(axis=1).tolist() == pytest.approx([1] * len(found)) and len(found) == len(TEXT_TYPES)
 
 
 def test_distance_and_calibration_of_mistakes_by_hand(zoo):
     """Lions are taken for jaguars and back: distance 1; a random wrong one of three is at 1 or 2."""
     mixed = features_of(zoo, one_hot(SPECIES, [1, 0, 2, 3, 4]))
     scores, predictions = zero_shot.score_zero_shot(zoo, {"m": mixed}, {"m": encoder_of(one_hot(SPECIES), zoo)}, CONFIG)
-    far = zero_shot.mean_distances(predictions, zoo)
+    far = mistakes.mean_distances(predictions, zoo)
     assert far[["task", "value", "chance", "n"]].to_numpy().tolist() == [["zero_shot/seen", 1.0, 1.5, 8]]
     over = scores[scores["metric"] == "overconfidence"].set_index("task")
     assert set(over.index) == {"zero_shot/seen", "zero_shot/unseen"}
@@ -202,7 +229,7 @@ def test_an_epithet_that_occurs_twice_is_not_the_same_species():
     swapped = images["class_key"].map({a: b, b: a})
     keys = {"model": "m", "dataset": "zoo", "part": "unseen"}
     predictions = images[["image_id", "class_key"]].assign(predicted=swapped, **keys)
-    assert (zero_shot.rank_accuracy(predictions, table)["value"] == 0).all()
+    assert (mistakes.rank_accuracy(predictions, table)["value"] == 0).all()
 
 
 def test_morphotypes_have_no_tree_distance_and_classes_without_ranks_no_rank():
@@ -210,9 +237,9 @@ def test_morphotypes_have_no_tree_distance_and_classes_without_ranks_no_rank():
     images = tasks.evaluated_images(table).reset_index()
     keys = {"model": "m", "dataset": "zoo", "part": "seen", "predicted": "Puma concolor"}
     predictions = images[["image_id", "class_key"]].assign(**keys)
-    distances = zero_shot.mistake_distances(predictions, table)
+    distances = mistakes.mistake_distances(predictions, table)
     assert distances.empty and {"model", "dataset", "distance"} <= set(distances)
-    ranks = zero_shot.rank_accuracy(predictions, table)
+    ranks = mistakes.rank_accuracy(predictions, table)
     assert ranks.empty and {"model", "rank"} <= set(ranks)
     assert score_figures.plot_mistakes(distances) and score_figures.plot_rank_accuracy(ranks)
 
@@ -227,14 +254,14 @@ def test_ranks_of_many_classes_need_no_table_of_all_pairs(monkeypatch):
     predictions = pd.DataFrame({"class_key": classes, "predicted": np.roll(classes, 1)})
     predictions = predictions.assign(model="m", dataset="x", part="seen")
     tracemalloc.start()
-    found = zero_shot.rank_accuracy(predictions, table)
+    found = mistakes.rank_accuracy(predictions, table)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100 * 2**20  # all pairs at once took 196 MiB, and grew with the square of the classes
     shares = [table[rank].value_counts(normalize=True) for rank in RANKS]  # each rank here says those above it
     assert found["chance"].tolist() == pytest.approx([(share**2).sum() for share in shares])
-    monkeypatch.setattr(zero_shot, "_PAIRS", len(names) * 7)
-    pd.testing.assert_frame_equal(found, zero_shot.rank_accuracy(predictions, table))
+    monkeypatch.setattr(mistakes, "_PAIRS", len(names) * 7)
+    pd.testing.assert_frame_equal(found, mistakes.rank_accuracy(predictions, table))
 
 
 def test_sets_are_scored_apart():
@@ -293,7 +320,7 @@ def test_where_there_is_nothing_to_choose_from_nothing_is_scored(zoo):
         encoders = dict.fromkeys(tables, encoder_of(one_hot(SPECIES), table))
         scores, predictions = zero_shot.score_zero_shot(table, tables, encoders, CONFIG)
         assert scores.empty and predictions.empty
-        for told in (zero_shot.rank_accuracy, zero_shot.mean_distances, zero_shot.mistake_distances):
+        for told in (mistakes.rank_accuracy, mistakes.mean_distances, mistakes.mistake_distances):
             assert told(predictions, table).empty
         assert zero_shot.calibration(predictions).empty
 
