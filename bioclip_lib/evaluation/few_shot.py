@@ -295,9 +295,10 @@ def fold_scores(scores: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``dataset, part, k, model, method, mean, std, fold_0 ..., ci_low, ci_high, macro, n, chance``. ``std`` is that
-        of the population, over folds, as the original reports it: it tells how much the draw of shots matters, and is
-        no interval, because folds share their images.
+        ``dataset, part, k, model, method, macro, ci_low, ci_high, mean, std, fold_0 ..., n, chance``: ``macro`` is the
+        mean over classes, with its interval, the others are over images. ``std`` is that of the population, over folds,
+        as the original reports it: it tells how much the draw of shots matters, and is no interval, because folds share
+        their images.
     """
     keys = ["dataset", "part", "k", "model", "method"]
     per_fold = queries.groupby([*keys, "fold"])["correct"].mean().unstack("fold").add_prefix("fold_")
@@ -305,10 +306,9 @@ def fold_scores(scores: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
     tasks = [task_of(row.part, row.k, row.method) for row in table.itertuples()]
     table["task"] = pd.Series(tasks, index=table.index, dtype=object)  # text, of no rows too
     shared = ["dataset", "model", "task"]
-    top1 = scores.loc[scores["metric"] == "top1", [*shared, "ci_low", "ci_high", "n", "chance"]]
-    macro = scores.loc[scores["metric"] == "macro_top1", [*shared, "value"]].rename(columns={"value": "macro"})
-    table = table.merge(top1, on=shared, validate="1:1").merge(macro, on=shared, validate="1:1")
-    return table[[*keys, "mean", "std", *per_fold.columns, "ci_low", "ci_high", "macro", "n", "chance"]]
+    macro = scores.loc[scores["metric"] == "macro_top1", [*shared, "value", "ci_low", "ci_high", "n", "chance"]]
+    table = table.merge(macro.rename(columns={"value": "macro"}), on=shared, validate="1:1")
+    return table[[*keys, "macro", "ci_low", "ci_high", "mean", "std", *per_fold.columns, "n", "chance"]]
 
 
 def compare_few_shot(queries: pd.DataFrame, column: str, reference: str) -> pd.DataFrame:

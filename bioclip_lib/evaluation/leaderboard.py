@@ -72,14 +72,16 @@ def build_leaderboard(results: pd.DataFrame, published: pd.DataFrame, differs: M
 
 
 def percent_table(board: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
-    """Lay out top-1 in percent, models by data sets and tasks, in this order: value [interval], or (published)."""
-    rows = board[(board["metric"] == "top1") & board["task"].isin(list(tasks))]
-    cells = [
-        f"{100 * row.value:.1f} (published)"
-        if row.published
-        else f"{100 * row.value:.1f} [{100 * row.ci_low:.1f}, {100 * row.ci_high:.1f}]"
-        for row in rows.itertuples()
-    ]
+    """Lay out top-1 in percent, models by data sets and tasks, in this order.
+
+    Cells are the mean over classes [interval]; that over images; a published number, which is over images.
+    """
+    rows = board[board["metric"].isin(["macro_top1", "top1"]) & board["task"].isin(list(tasks))]
+    rows = rows.sort_values(["metric", "published"], kind="stable")
+    forms = {"macro_top1": "{0:.1f} [{1:.1f}, {2:.1f}]", "top1": "{0:.1f} of images", True: "{0:.1f} (published)"}
+    numbers = 100 * rows[["value", "ci_low", "ci_high"]].to_numpy()
+    kinds = rows["metric"].where(~rows["published"].astype(bool), True)
+    cells = [forms[kind].format(*row) for kind, row in zip(kinds, numbers, strict=True)]
     wide = (
         rows.assign(cell=cells)
         .groupby(["model", "dataset", "task"])["cell"]

@@ -69,7 +69,10 @@ def test_the_best_is_first_also_where_low_is_good():
 def test_the_table_in_percent(board):
     table = leaderboard.percent_table(board, ["zero_shot", "few_shot/1"])
     assert table.columns.tolist() == [("fungi", "zero_shot"), ("rare", "zero_shot")]
-    assert table.loc["trained (a)"].tolist() == ["50.0 [40.0, 60.0]", "30.0 [20.0, 40.0]"]
+    assert table.loc["trained (a)"].tolist() == ["50.0 of images", "30.0 of images"]
+    both = pd.concat([board, board[~board["published"]].assign(metric="macro_top1", value=0.45)])
+    table = leaderboard.percent_table(both, ["zero_shot", "few_shot/1"])
+    assert table.loc["trained (a)", ("fungi", "zero_shot")] == "45.0 [40.0, 60.0]; 50.0 of images"
     assert table.loc["BioCLIP"].tolist() == ["51.8 (published); 40.7 (published)", ""]
     assert table.loc["pixels (a)", ("rare", "zero_shot")] == ""
 
