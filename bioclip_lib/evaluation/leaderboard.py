@@ -107,12 +107,8 @@ def score_table(scores: pd.DataFrame, metrics: Sequence[str] = ("macro_top1", "t
     chance = [f"{c:.{d}f}" for d, c in zip(digits, numbers["chance"], strict=True)]
     counts = rows.assign(chance=chance).groupby(keys)[["chance", "n"]].first()
     order = sorted(wide.index, key=lambda key: (key[0], key[1], list(metrics).index(key[2])))
-    return wide[in_order(wide.columns)].join(counts).loc[order]
-
-
-def in_order(models: Sequence[str]) -> list[str]:
-    """Return models as they are compared: the run's own, its baselines, then all others."""
-    return sorted(models, key=lambda name: (CONTESTANTS.index(name) if name in CONTESTANTS else len(CONTESTANTS), name))
+    models = [name for name in CONTESTANTS if name in wide] + sorted(set(wide) - set(CONTESTANTS))
+    return wide[models].join(counts).loc[order]
 
 
 def ranks_over_sets(board: pd.DataFrame) -> pd.DataFrame:

@@ -94,7 +94,7 @@ def build(run: Run, config: Config, name: str) -> pd.DataFrame:
     strata = tree.taxa["kingdom"].to_numpy() if name == "shuffled_in_kingdoms" else np.zeros(len(tree.taxa))
     tree = replace(tree, genomes=tree.genomes[dealt_inside(strata, config.split.seed)])
     raw = synthetic.write_images(tree, folder, seed=config.split.seed).assign(source=folder.name)
-    names = resolution.resolve(raw, said=read_names_csv(folder / "classes.csv"))
+    names = resolution.resolve(raw, resolution.open_backbones(config.data), read_names_csv(folder / "classes.csv"))
     table = assembly.build(raw, names, duplicates.inspect_images(raw), config).table
     catalog.write_catalog(table, run.catalog)
     write.write_shards(table, run.shards, config.shards)
