@@ -37,9 +37,13 @@ LINEAGES = {
 COMMON = {"Parus major": "great tit", "Acer rubrum": "red maple"}
 
 
+LONGEST = ("test_reproduce.py", "test_distributed.py", "test_processes.py", "test_loop.py", "test_checklists.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest file first, so that no worker ends with it alone (`make test` gives each worker whole files)."""
-    items.sort(key=lambda item: item.path.name != "test_reproduce.py")
+    """Put the longest files first, so that no worker ends with one alone (`make test` gives a worker whole files)."""
+    order = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")

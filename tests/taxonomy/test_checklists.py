@@ -586,12 +586,12 @@ def taxon_keys(table: pd.DataFrame) -> pd.Series:
 
 def test_homonyms_are_all_ambiguous_without_context(homonyms):
     table, checklist = homonyms
-    assert checklist.problems.empty and len(table) == 43_242
-    rows = resolve(table.drop_duplicates("name").name.tolist(), checklist)
-    assert len(rows) == 18_027
+    assert checklist.problems.empty and len(table) == 43_242 and table["name"].nunique() == 18_027
+    names = table.drop_duplicates("name")[::3]  # of 18,027
+    rows = resolve(names.name.tolist(), checklist)
     n_taxa = table.assign(taxon=taxon_keys(table)).groupby("key")["taxon"].nunique()
-    several = table.drop_duplicates("name").key.map(n_taxa).to_numpy() > 1
-    assert several.sum() == 16_228
+    several = names.key.map(n_taxa).to_numpy() > 1
+    assert len(rows) == 6_009 and several.sum() > 5_000
     assert set(rows.loc[several, "name_status"]) == {"ambiguous"}
     assert (rows.loc[several, ["genus", "species"]] == "").all(axis=None)
     assert set(rows.loc[~several, "name_status"]) == {"accepted", "synonym"}  # all usages of one taxon
@@ -610,9 +610,10 @@ def test_homonyms_are_separated_by_their_context(homonyms):
 
 def test_homonyms_are_separated_by_their_kingdom_alone(homonyms):
     table, checklist = homonyms
+    n_taxa = table.assign(taxon=taxon_keys(table)).groupby(["key", "kingdom"])["taxon"].transform("nunique")
+    table, n_taxa = table[::3], n_taxa[::3]  # of 43,242
     rows = resolve_records(table[["kingdom"]].assign(verbatim_name=table.name), [checklist])
     judged = outcomes(table, rows)
-    n_taxa = table.assign(taxon=taxon_keys(table)).groupby(["key", "kingdom"])["taxon"].transform("nunique")
     is_kingdom = table.kingdom.isin(KINGDOMS)
     assert set(judged[(n_taxa == 1) & is_kingdom]) == {"right"}
     assert set(judged[(n_taxa > 1) | ~is_kingdom]) == {"ambiguous"}

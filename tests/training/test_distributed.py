@@ -28,39 +28,40 @@ from tests.training.test_loop import tiny_config, tiny_images
 
 WORKER = """
 import os, signal, sys, warnings
+from pathlib import Path
 warnings.simplefilter("ignore")
-sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
-from tests.training.test_distributed import train_all, train_shards, train_spread
-from bioclip_lib.training import distributed, optimizer
+from tests.training import test_distributed as tests
+from bioclip_lib.training import optimizer
 from bioclip_lib.errors import InputError
 from bioclip_lib.training.trainer import Trainer
-rank, fault = int(os.environ["RANK"]), sys.argv[2]
-if fault == "dies" and rank == 1:
-    step = Trainer.train_step
-    def dying(self, *args):
-        if self.step == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return step(self, *args)
-    Trainer.train_step = dying
-try:
-    train_all(sys.argv[1], seed=rank if fault == "other data" else 0, batch_size=7 if fault == "odd" else 8)
-    if fault == "none":
-        train_shards(sys.argv[1])
-        train_spread(sys.argv[1])
-    optimizer.INITIAL_SCALE = 2.0**20
-    train_all(sys.argv[1], objectives=["multi_positive"], precision="fp16", steps=8)
-except InputError as error:
-    with open(os.path.join(sys.argv[1], f"error-{{rank}}.txt"), "w") as file:
-        file.write(str(error))
+rank, folder = int(os.environ["RANK"]), Path(sys.argv[1])
+tests.train_all(folder)
+tests.train_shards(folder)
+tests.train_spread(folder)
+optimizer.INITIAL_SCALE = 2.0**20
+tests.train_all(folder, ["multi_positive"], precision="fp16", steps=8)
+(folder / f"done-{rank}.txt").touch()
+step = Trainer.train_step
+def dying(self, *args):
+    if self.step == 2 and rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, *args)
+for fault, values in (("odd", {"batch_size": 7}), ("other data", {"seed": rank}), ("dies", {})):
+    Trainer.train_step = dying if fault == "dies" else step
+    try:
+        tests.train_all(folder / fault, ["multi_positive"], **values)
+    except InputError as error:
+        (folder / f"{fault}-{rank}.txt").write_text(str(error))
 """
 
 
 OBJECTIVES = ("multi_positive", "hierarchical_classification")
+STEPS = 7  # rounding that grows from step to step shows after these
 
 
-def train_all(folder, seed=0, batch_size=8, objectives=OBJECTIVES, precision="fp32", steps=20):
+def train_all(folder, objectives=OBJECTIVES, seed=0, batch_size=8, precision="fp32", steps=STEPS):
     """Train each objective for some steps; save the final weights of each."""
     data = data_with_lineages(seed=seed)
     for objective in objectives:
@@ -70,7 +71,7 @@ def train_all(folder, seed=0, batch_size=8, objectives=OBJECTIVES, precision="fp
             batch_size=batch_size,
             steps=steps,
             micro_batch_size=3,
-            val_every_steps=10,
+            val_every_steps=3,
             eps=1e-3,  # at 1e-6 Adam turns the rounding of gradients that are 0 (the keys' bias) into steps
         )
         model = build_model(config.model)
@@ -82,7 +83,7 @@ def train_all(folder, seed=0, batch_size=8, objectives=OBJECTIVES, precision="fp
 
 def train_shards(folder):
     """The same on images streamed from shards, of which one is broken; as train_all, into "streamed"."""
-    config = config_of(batch_size=8, steps=20, micro_batch_size=3, val_every_steps=10, eps=1e-3)
+    config = config_of(batch_size=8, steps=STEPS, micro_batch_size=3, val_every_steps=3, eps=1e-3)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         patch.setattr(stream, "MAX_UNREADABLE", 0.05)
         warnings.filterwarnings("ignore", message=".*cannot be read")
@@ -101,11 +102,11 @@ SPREAD = {
 
 
 def train_spread(folder):
-    """Train with train.shard, which changes nothing in one process; go on from step 8 once, as an interrupted run."""
+    """Train with train.shard, which changes nothing in one process; go on from step 3 once, as an interrupted run."""
     images = data_with_lineages()
     for name, values in SPREAD.items():
-        values = {"shard": True, "micro_batch_size": 3, "val_every_steps": 10, "eps": 1e-3} | values
-        config = tiny_config(batch_size=8, steps=20, checkpoint_every_steps=8, keep_checkpoints=3, **values)
+        values = {"shard": True, "micro_batch_size": 3, "val_every_steps": 3, "eps": 1e-3} | values
+        config = tiny_config(batch_size=8, steps=STEPS, checkpoint_every_steps=3, keep_checkpoints=3, **values)
         data = images
         if name == "replay":
             counts = Path(folder) / f"counts-{distributed.world().rank}.json"
@@ -121,7 +122,7 @@ def train_spread(folder):
             before = state
             if distributed.world().rank == 0:
                 torch.save(state, Path(folder) / f"{name}.pt")
-                for step in (16, 20):
+                for step in (6, STEPS):
                     (run.checkpoints / f"step-{step:06d}.pt").unlink()
             distributed.check_agreement(0, "nothing: a barrier")
     check_shares(model, replace(config.train, shard=True))
@@ -151,43 +152,49 @@ def check_shares(model, cfg):
             assert trained is model and not spread
 
 
-def launch(folder, fault="none", timeout=120):
-    script = folder / "worker.py"
-    script.write_text(WORKER.format(tests=str(Path(__file__).parent)))
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, catalog):
+    """What two processes of one start leave: trainings that end, and then three that cannot."""
+    folder = tmp_path_factory.mktemp("processes")
+    write_inputs(folder, catalog)
+    (folder / "worker.py").write_text(WORKER)
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    return subprocess.run(
-        [*command, str(script), str(folder), fault], env=env, capture_output=True, text=True, timeout=timeout
+    done = subprocess.run(
+        [*command, str(folder / "worker.py"), str(folder)], env=env, capture_output=True, text=True, timeout=600
     )
+    assert {path.name for path in folder.glob("done-*")} == {"done-0.txt", "done-1.txt"}, done.stderr[-2000:]
+    return folder
 
 
-def test_two_processes_train_as_one(tmp_path, catalog, monkeypatch):
-    for name in ("one", "two"):
-        write_pairs(tmp_path / name / "tars" / "0.tar", range(5))
-        write_pairs(tmp_path / name / "tars" / "1.tar", range(5, 14))
-        run = write_run(Run(tmp_path / name / "run"), catalog)
-        break_one(run)
-    done = launch(tmp_path / "two")
-    assert done.returncode == 0, done.stderr[-2000:]
-    train_all(tmp_path / "one")
-    train_shards(tmp_path / "one")
-    train_spread(tmp_path / "one")
+def write_inputs(folder, catalog):
+    """Write a run whose shards have a broken image, and tars of pairs to replay."""
+    write_pairs(folder / "tars" / "0.tar", range(5))
+    write_pairs(folder / "tars" / "1.tar", range(5, 14))
+    break_one(write_run(Run(folder / "run"), catalog))
+
+
+def test_two_processes_train_as_one(two, tmp_path, catalog, monkeypatch):
+    one = tmp_path
+    write_inputs(one, catalog)
+    train_all(one)
+    train_shards(one)
+    train_spread(one)
     for objective in ("multi_positive", "hierarchical_classification", "streamed", *SPREAD):
-        logs = [pd.read_csv(tmp_path / n / objective / "tables" / "train_log.csv") for n in ("one", "two")]
+        logs = [pd.read_csv(root / objective / "tables" / "train_log.csv") for root in (one, two)]
         for column in ("loss", "val_loss", "grad_norm"):
-            one, two = (log[column].dropna() for log in logs)
-            np.testing.assert_allclose(one, two, atol=1e-5, rtol=1e-5)
+            np.testing.assert_allclose(*(log[column].dropna() for log in logs), atol=1e-5, rtol=1e-5)
         if objective == "streamed":
             assert logs[0]["unreadable"].tolist() == logs[1]["unreadable"].tolist() and logs[0]["unreadable"].sum() > 0
-        weights = [torch.load(tmp_path / n / f"{objective}.pt", weights_only=True) for n in ("one", "two")]
+        weights = [torch.load(root / f"{objective}.pt", weights_only=True) for root in (one, two)]
         for name, value in weights[0].items():
             torch.testing.assert_close(weights[1][name], value, atol=1e-5, rtol=0, msg=name)
-        assert not list((tmp_path / "two" / objective / "checkpoints").glob(".*"))
+        assert not list((two / objective / "checkpoints").glob(".*"))
     monkeypatch.setattr(optimizer, "INITIAL_SCALE", 2.0**20)
-    train_all(tmp_path / "one", objectives=["multi_positive"], precision="fp16", steps=8)
-    one, two = (pd.read_csv(tmp_path / n / "fp16" / "tables" / "train_log.csv") for n in ("one", "two"))
-    assert list(one["skipped"]) == list(two["skipped"]) and 0 < one["skipped"].iloc[-1] < 8
-    np.testing.assert_allclose(one["loss"], two["loss"], rtol=0.01)  # half precision keeps three digits
+    train_all(one, ["multi_positive"], precision="fp16", steps=8)
+    alone, shared = (pd.read_csv(root / "fp16" / "tables" / "train_log.csv") for root in (one, two))
+    assert list(alone["skipped"]) == list(shared["skipped"]) and 0 < alone["skipped"].iloc[-1] < 8
+    np.testing.assert_allclose(alone["loss"], shared["loss"], rtol=0.01)  # half precision keeps three digits
 
 
 @pytest.mark.parametrize(
@@ -198,9 +205,8 @@ def test_two_processes_train_as_one(tmp_path, catalog, monkeypatch):
         ("dies", "another training process ended or fell silent"),
     ],
 )
-def test_processes_that_cannot_go_on_together_say_so(tmp_path, fault, message):
-    launch(tmp_path, fault)
-    assert message in (tmp_path / "error-0.txt").read_text()
+def test_processes_that_cannot_go_on_together_say_so(two, fault, message):
+    assert message in (two / f"{fault}-0.txt").read_text()
 
 
 def test_shares_cover_all_rows_once(monkeypatch):

@@ -172,6 +172,7 @@ def test_each_objective_teaches_the_image_tower(tmp_path, name):
         lr=3e-3,
         warmup_steps=5,
         val_every_steps=100,
+        checkpoint_every_steps=1_000,
     )
     test = muddy_images(80, seed=7)
     before = few_shot_accuracy(build_model(config.model), test)
