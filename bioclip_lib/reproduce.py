@@ -22,7 +22,7 @@ from types import FrameType
 import pandas as pd
 import psutil
 
-from . import settings
+from . import settings, taxonomy
 from .config import PROFILES, RUN_VARIABLE, Config, flat, load_config
 from .errors import InputError
 from .files import archives
@@ -30,6 +30,7 @@ from .files.crops import split_crop
 from .run import REPOSITORY, Run, full_disk_named, locked, open_run, remove, stages
 from .run.folder import check_run, run_at
 from .sources import look, read
+from .taxonomy.unsettled import say_names
 from .workers import BARS, Line
 
 FIRST_EVALUATION = "04_"  # from this notebook on, models are asked
@@ -62,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
             print(settings.listed(config))
             return 0
         if args.look:
-            print(look(config.data))
+            look_at_data(config)
             return 0
         if args.lab:
             return lab(config, args.run)
@@ -92,12 +93,20 @@ def settings_from(args: argparse.Namespace) -> dict:
     return overrides | ({"train.freeze_image_tower": False} if args.unfreeze else {})
 
 
+def look_at_data(config: Config) -> None:
+    """Say how photographs are read, and how their names; nothing is written."""
+    raw = read.read_source(config.data)
+    print(look(config.data, raw))
+    names = taxonomy.resolve(raw, taxonomy.open_backbones(config.data), read.read_names(config.data, raw))
+    print("\n".join(say_names(names, raw)))
+
+
 def lab(config: Config, run_dir: str) -> int:
     """Open JupyterLab at the repository's root, with the notebooks on a run where one, or photographs, are given."""
     environment = dict(os.environ)
     if run_dir or config != load_config("mini"):
         if config.data.source == "photos":
-            print(look(config.data))
+            look_at_data(config)
         environment[RUN_VARIABLE] = str(open_run(run_dir, config).root)
     first = "--LabApp.default_url=/lab/tree/notebooks/00_quickstart.ipynb"
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={REPOSITORY}", first]

@@ -28,7 +28,8 @@ from .tasks import (
 )
 
 TOPS = (1, 3, 5)
-_PREDICTED = ["image_id", "class_key", "model", "dataset", "part", "predicted", "confidence"]
+_PREDICTED = ["image_id", "file", "class_key", "model", "dataset", "part"]
+_PREDICTED += ["predicted", "second", "confidence", "second_confidence"]
 N_BINS = 15  # of the expected calibration error
 _SCORES = 4_000_000  # image-class scores at a time, to bound the memory
 _IMAGES = 256  # at least so many at a time: fewer, and reading the weights takes longer than the products
@@ -156,7 +157,8 @@ def score_zero_shot(
         (`calibration`). The task of the configured text type is ``zero_shot/seen`` or ``zero_shot/unseen``; the others
         append their text type. A text type that names fewer than two candidates has no rows.
     predictions : DataFrame
-        ``image_id, model, dataset, part, class_key, predicted, confidence``, for the configured text type.
+        ``image_id, file, class_key, model, dataset, part, predicted, second`` and the ``confidence`` of both, for the
+        configured text type.
 
     Raises
     ------
@@ -189,6 +191,7 @@ def score_zero_shot(
                 if reported:
                     keys = {"model": name, "dataset": dataset, "part": part}
                     predictions.append(group[["class_key"]].assign(**keys, **picked).reset_index())
+    file_of = table.set_index("image_id")["source_id"]
     choices = images.groupby(["dataset", "part"])["class_key"].nunique()
     if not predictions and tables and (choices > 1).any():
         raise InputError(
@@ -197,7 +200,8 @@ def score_zero_shot(
         )
     if not predictions:  # nothing to choose from
         return pd.DataFrame(columns=SCORE_COLUMNS), pd.DataFrame(columns=_PREDICTED)
-    return pd.DataFrame(scores), pd.concat(predictions, ignore_index=True)
+    found = pd.concat(predictions, ignore_index=True)
+    return pd.DataFrame(scores), found.assign(file=found["image_id"].map(file_of))[_PREDICTED]
 
 
 def class_weights(strings: pd.Series, encoder: ClassEncoder, templates: str) -> pd.DataFrame:
@@ -221,11 +225,15 @@ def score_candidates(
     Candidates are strings by class, '' where there is none. Without a scale there is no confidence.
     """
     names, values = weights.index.to_numpy(), weights.to_numpy()
-    ranked = names[zero_shot_predict(features, values, max(TOPS))]  # (n, k)
-    hits = ranked == labels[:, None]
-    rows, picked = _accuracy_rows(keys, hits, labels, candidates), {"predicted": ranked[:, 0]}
+    ranked = zero_shot_predict(features, values, max(TOPS))  # (n, k)
+    two = ranked[:, [0, min(1, ranked.shape[1] - 1)]]
+    hits = names[ranked] == labels[:, None]
+    rows = _accuracy_rows(keys, hits, labels, candidates)
+    picked = {"predicted": names[two[:, 0]], "second": names[two[:, 1]]}
     if logit_scale is not None:
         picked["confidence"] = zero_shot_confidence(features, values, logit_scale)
+        behind = [value @ (values[j] - values[i]) for value, (i, j) in zip(features, two, strict=True)]
+        picked["second_confidence"] = picked["confidence"] * np.exp(logit_scale * np.array(behind, float))
         over = picked["confidence"] - hits[:, 0]
         low, high = difference_interval(over, labels)
         interval = {"value": float(over.mean()), "ci_low": low, "ci_high": high}

@@ -3,9 +3,6 @@
 Takes tables; returns tables whose sentences are computed: above chance, or not shown to be. Asks no model.
 """
 
-import csv
-import io
-
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
@@ -20,7 +17,6 @@ _QUESTIONS = {
     "zero_shot/unseen": "Species it never saw, by their names alone",
     "zero_shot": "A published set, by names alone",
 }
-_STATUS = {"unresolved": "not understood", "ambiguous": "means several taxa"}
 
 
 def verdicts(results: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
@@ -141,43 +137,6 @@ def species_scores(predictions: pd.DataFrame) -> pd.DataFrame:
     found = [binomtest(*row).proportion_ci(method="wilson") for row in counts[["right", "n"]].to_numpy().tolist()]
     counts = counts.assign(ci_low=[interval.low for interval in found], ci_high=[interval.high for interval in found])
     return counts.sort_values(["value", "ci_low", "class_key"], ascending=[False, False, True], ignore_index=True)
-
-
-def names_to_settle(names: pd.DataFrame, catalog: pd.DataFrame) -> pd.DataFrame:
-    """List the names that stop before the species, those with most photographs first.
-
-    Columns ``class_name, photographs, read_as, rank, why, understood, alternatives`` and ``line``, of classes.csv.
-    """
-    n_images = catalog["verbatim_name"].value_counts()
-    partial = names[(names["rank"] != "species") & (names["verbatim_name"] != "")]
-    status = partial["name_status"].map(_STATUS).fillna("")
-    table = pd.DataFrame({"class_name": partial["verbatim_name"], "read_as": partial["scientific_name"]})
-    table["photographs"] = partial["verbatim_name"].map(n_images).fillna(0).astype(int)
-    why = partial["reason"].where(partial["reason"] != "", "named no deeper")
-    table["why"] = (status + ": ").where(status != "", "") + why
-    table = table.assign(rank=partial["rank"], understood=status == "", alternatives=partial["alternatives"])
-    table["line"] = [_csv_line(name) for name in table["class_name"]]
-    order = ["understood", "photographs", "class_name"]
-    return table.drop_duplicates("class_name").sort_values(order, ascending=[True, False, True], ignore_index=True)
-
-
-def _csv_line(name: str) -> str:
-    """Return the line of classes.csv for a name, to be completed."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow([name, "", ""])
-    return buffer.getvalue()
-
-
-def names_in_words(names: pd.DataFrame, catalog: pd.DataFrame) -> str:
-    """Say how many names were understood, and how many photographs are under the others."""
-    unsettled = names_to_settle(names, catalog)
-    lost = unsettled[~unsettled["understood"]]
-    n, n_partial = names["verbatim_name"].replace("", pd.NA).nunique(), int(unsettled["understood"].sum())
-    said = f"{n - len(unsettled):,} of {n:,} names understood as species"
-    said += f", {n_partial:,} as a genus or higher" if n_partial else ""
-    if len(lost):
-        said += f"; {len(lost):,} not understood, with {int(lost['photographs'].sum()):,} photographs"
-    return said
 
 
 def dropped_files(catalog: pd.DataFrame) -> pd.DataFrame:

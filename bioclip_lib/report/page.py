@@ -22,6 +22,7 @@ from ..files.images import ImageError
 from ..model.features import read_features
 from ..run import Run, atomic
 from ..shards.read import SplitImages, decode_jpeg, read_index
+from ..taxonomy.unsettled import names_in_words, names_to_settle
 from . import answer
 from .labels import MAX_IMAGES, suspicious_labels
 
@@ -85,7 +86,7 @@ def found_tables(run: Run, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "verdicts": answer.verdicts(results, queries),
         "confused": answer.confused_pairs(predictions),
         "species": answer.species_scores(predictions),
-        "names_to_settle": answer.names_to_settle(names, table),
+        "names_to_settle": names_to_settle(names, table),
         "dropped_files": answer.dropped_files(table),
     }
 
@@ -127,7 +128,7 @@ def _shown(run: Run, table: pd.DataFrame) -> dict:
         "source": config["data"]["source"],
         "n_images": len(table),
         "n_classes": kept["class_key"].nunique(),
-        "names": answer.names_in_words(_read(run.tables / "names.csv"), table),
+        "names": names_in_words(_read(run.tables / "names.csv"), table),
         "drawn": {hit: _drawn(predictions, hit == "right") for hit in ("right", "wrong")},
         "conflicts": [rows for _, rows in conflicts.groupby("group_x", sort=False)],
         "few": answer.few_images(table),

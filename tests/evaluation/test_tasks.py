@@ -38,6 +38,7 @@ def catalog_of(sizes, source="zoo", rank="species"):
         for i in range(n + 3):
             split = SPLITS.get(name, "test") if i < n else "train"
             row = {"image_id": f"{source}/{name}/{i}", "source": source, "split": split, "excluded": ""}
+            row["source_id"] = f"{name}/{i}.jpg"
             names = {
                 "scientific_name": name,
                 "common_name": f"the {name}",
@@ -182,6 +183,17 @@ def test_chance_and_ceiling_where_names_are_shared_or_missing():
     assert found.loc["top1", "chance"] == pytest.approx(4 / 6 / 2)  # four images of six can be right
     assert found.loc["macro_top1", ["value", "chance"]].tolist() == pytest.approx([2 / 4, 2 / 4 / 2])
     assert found.loc["top3", ["value", "chance"]].tolist() == pytest.approx([5 / 6, 5 / 6])  # d has no name
+
+
+def test_the_second_choice_and_its_confidence_by_hand():
+    weights = pd.DataFrame([[-1.0, 0], [0, 1], [1, 0]], index=list("abc"))
+    features, labels = np.array([[0.8, 0.6]] * 2), np.array(["c", "b"])
+    _, picked = zero_shot.score_candidates(
+        {}, features, labels, pd.Series({"a": "x", "b": "y", "c": "z"}), weights, 2.0
+    )
+    shares = np.exp([-1.6, 1.2, 1.6]) / np.exp([-1.6, 1.2, 1.6]).sum()
+    assert picked["predicted"][0] == "c" and picked["second"][0] == "b"
+    assert [picked[name][0] for name in ("confidence", "second_confidence")] == pytest.approx([shares[2], shares[1]])
 
 
 def test_a_text_type_that_names_nobody_has_no_scores_and_asked_for_it_is_one_clear_error(zoo):

@@ -15,6 +15,7 @@ from bioclip_lib.evaluation import append_metrics
 from bioclip_lib.model.features import write_features
 from bioclip_lib.report import answer
 from bioclip_lib.run import file_sha256, open_run
+from bioclip_lib.taxonomy.unsettled import names_to_settle, say_names
 from tests.report.test_tables import row
 
 CLASSES = ["Acer rubrum", "Parus ater", "Parus major", "<b>moss</b> & ü \n" + "x" * 300]
@@ -153,6 +154,14 @@ def test_names_without_a_species_make_a_line_to_complete():
     names = pd.DataFrame({"verbatim_name": ["a,b", "c"], "rank": ["", "genus"], "scientific_name": ["", "Acer"]})
     names = names.assign(name_status=["ambiguous", "accepted"], reason=["x", ""], alternatives="")
     table = pd.DataFrame({"verbatim_name": ["c", "c", "a,b"], **dict.fromkeys(RANKS, "")})
-    found = answer.names_to_settle(names, table)
+    found = names_to_settle(names, table)
     assert found["line"].tolist() == ['"a,b",,', "c,,"] and found["photographs"].tolist() == [1, 2]
     assert found["why"].tolist() == ["means several taxa: x", "named no deeper"]
+    lines = say_names(names, table)
+    assert (
+        lines[0] == "0 of 2 names understood as species, 1 as a genus or higher; 1 not understood, with 1 photographs"
+    )
+    assert lines[1:3] == [
+        "  a,b: means several taxa: x (1 photographs)",
+        "  c: read as Acer (genus): named no deeper (2 photographs)",
+    ]

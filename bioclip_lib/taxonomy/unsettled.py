@@ -1,0 +1,64 @@
+"""Names that stop before their species: said aloud, with what was made of them and the line that settles them.
+
+Takes the resolved names and a row an image (``verbatim_name``); returns tables and lines of text.
+"""
+
+import csv
+import io
+
+import pandas as pd
+
+_STATUS = {"unresolved": "not understood", "ambiguous": "means several taxa"}
+
+
+def names_to_settle(names: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """List the names that stop before the species, those with most photographs first.
+
+    Columns ``class_name, photographs, read_as, rank, why, understood, alternatives`` and ``line``, of classes.csv.
+    """
+    n_images = rows["verbatim_name"].value_counts()
+    partial = names[(names["rank"] != "species") & (names["verbatim_name"] != "")]
+    status = partial["name_status"].map(_STATUS).fillna("")
+    table = pd.DataFrame({"class_name": partial["verbatim_name"], "read_as": partial["scientific_name"]})
+    table["photographs"] = partial["verbatim_name"].map(n_images).fillna(0).astype(int)
+    why = partial["reason"].where(partial["reason"] != "", "named no deeper")
+    table["why"] = (status + ": ").where(status != "", "") + why
+    table = table.assign(rank=partial["rank"], understood=status == "", alternatives=partial["alternatives"])
+    table["line"] = [_csv_line(name) for name in table["class_name"]]
+    order = ["understood", "photographs", "class_name"]
+    return table.drop_duplicates("class_name").sort_values(order, ascending=[True, False, True], ignore_index=True)
+
+
+def say_names(names: pd.DataFrame, rows: pd.DataFrame, n_shown: int = 20) -> list[str]:
+    """Say in a few lines which names were not understood, which were corrected, and what to do; `rows` have images."""
+    unsettled, said = names_to_settle(names, rows), [names_in_words(names, rows)]
+    for row in unsettled[:n_shown].to_dict("records"):
+        read_as = f"read as {row['read_as']} ({row['rank']}): " if row["read_as"] else ""
+        said.append(f"  {row['class_name']}: {read_as}{row['why']} ({row['photographs']:,} photographs)")
+    if len(unsettled) > n_shown:
+        said.append(f"  and {len(unsettled) - n_shown:,} more")
+    corrected = names[names["name_status"] == "corrected"]
+    pairs = zip(corrected["verbatim_name"][:n_shown], corrected["scientific_name"], strict=False)
+    said += [f"  {name}: taken for {taxon}" for name, taxon in pairs]
+    if len(unsettled):
+        said.append("  to settle one, add a line class_name,scientific_name to classes.csv in the folder, or to NAMES=")
+    return said
+
+
+def _csv_line(name: str) -> str:
+    """Return the line of classes.csv for a name, to be completed."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow([name, "", ""])
+    return buffer.getvalue()
+
+
+def names_in_words(names: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """Say how many names were understood, and how many photographs are under the others."""
+    unsettled = names_to_settle(names, rows)
+    lost = unsettled[~unsettled["understood"]]
+    n, n_partial = names["verbatim_name"].replace("", pd.NA).nunique(), int(unsettled["understood"].sum())
+    said = f"{n - len(unsettled):,} of {n:,} names understood as species"
+    said += f", {n_partial:,} as a genus or higher" if n_partial else ""
+    if len(lost):
+        said += f"; {len(lost):,} not understood, with {int(lost['photographs'].sum()):,} photographs"
+    return said
