@@ -12,15 +12,19 @@ from .readme import export_run
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser("python -m bioclip_lib.report", description="Write a run's answer page.")
-    parser.add_argument("run", nargs="?", default=str(REPOSITORY / "runs" / "mini"), help="default: runs/mini")
-    parser.add_argument("--readme", action="store_true", help="show the run's numbers and figures in README.md instead")
+    parser.add_argument("run", nargs="*", default=[str(REPOSITORY / "runs" / "mini")], help="default: runs/mini")
+    parser.add_argument(
+        "--readme",
+        action="store_true",
+        help="show the runs' numbers, and the first's figures, in README.md instead",
+    )
     args = parser.parse_args(argv)
     try:
         if args.readme:
-            export_run(Run(args.run))
-            print(f"figures/, data/results.csv and README.md now show {args.run}")
+            export_run(*map(Run, args.run))
+            print(f"figures/, data/results.csv and README.md now show {', '.join(args.run)}")
         else:
-            print("\n".join(write_page(Run(args.run))))
+            print("\n".join(line for run in args.run for line in write_page(Run(run))))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

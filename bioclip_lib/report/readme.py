@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from ..errors import InputError
@@ -37,9 +38,9 @@ def update_readme(readme: str | Path, table: str) -> None:
     write_text(readme, f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}")
 
 
-def export_run(run: Run) -> None:
-    """Copy a run's figures and numbers to where the README shows them, and write its table; all of it or nothing."""
-    results = metrics.read_metrics(run.metrics_csv)
+def export_run(run: Run, *others: Run) -> None:
+    """Copy a run's figures, and its and others' numbers, to where the README shows them; all of it or nothing."""
+    results = pd.concat([metrics.read_metrics(each.metrics_csv) for each in (run, *others)], ignore_index=True)
     update_readme(REPOSITORY / "README.md", results_table(results))
     for path in sorted(path for path in run.figures.glob("*") if path.suffix in (".pdf", ".png", ".json")):
         with atomic(REPOSITORY / "figures" / path.name) as tmp:
@@ -48,7 +49,7 @@ def export_run(run: Run) -> None:
             else:
                 shutil.copyfile(path, tmp)
     with atomic(RESULTS_CSV) as tmp:
-        shutil.copyfile(run.metrics_csv, tmp)
+        results.to_csv(tmp, index=False, float_format="%.6g")
 
 
 def shrink_png(source: str | Path, target: str | Path, max_bytes: int = MAX_TRACKED_BYTES) -> None:

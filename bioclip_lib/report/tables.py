@@ -12,21 +12,23 @@ from ..run import Run
 
 
 def results_table(results: pd.DataFrame) -> str:
-    """Format the main results of one run as Markdown: a line a data set and task, a column a model.
+    """Format the main results of runs as Markdown: a line a data set and task, a column a model.
 
     Parameters
     ----------
     results : DataFrame
-        Of `metrics.read_metrics`; several runs are an `InputError`.
+        Of `metrics.read_metrics`, of one run or several; two runs of one data set are an `InputError`.
 
     Returns
     -------
     str
-        Top-1 accuracy in percent and the rank correlation of the hierarchy probe, each with its interval, chance and n.
+        Top-1 accuracy in percent, over species with its interval and over images, and the rank correlation of the
+        hierarchy probe with its interval and p, of any structure and inside kingdoms; each with chance and n.
     """
-    runs = sorted(results["run"].unique())
-    if len(runs) > 1:
-        raise InputError(f"one table holds the runs {', '.join(runs)}; take the rows of one")
+    twice = results[results.duplicated(["dataset", "model", "task", "metric"])]
+    if len(twice):
+        runs = ", ".join(sorted(results["run"].unique()))
+        raise InputError(f"of the runs {runs} several have the data set {twice['dataset'].iloc[0]}; take one of each")
     models = models_in_order(results["model"])
     words = {**MODELS, "random_init": START} if "frozen" in models else MODELS
     lines = [
@@ -34,7 +36,7 @@ def results_table(results: pd.DataFrame) -> str:
         "| --- | --- |" + " ---: |" * (len(models) + 2),
     ]
     for dataset, rows in results.groupby("dataset"):
-        lines += _accuracy_lines(dataset, rows[rows["metric"] == "top1"], models)
+        lines += _accuracy_lines(dataset, rows[rows["metric"].isin(["macro_top1", "top1"])], models)
         lines += _hierarchy_lines(dataset, rows[rows["task"].str.startswith("hierarchy/")], models)
     smoke = (results["profile"] == "smoke").any()
     return "\n".join(lines) + ("\n\nSmoke numbers: not a result." if smoke else "")
@@ -46,16 +48,22 @@ def _line(*cells: str) -> str:
 
 
 def _accuracy_lines(dataset: str, rows: pd.DataFrame, models: list[str]) -> list[str]:
-    """Format top-1 accuracy of the main zero-shot and few-shot tasks."""
-    main = rows["task"].str.fullmatch(r"zero_shot(/(un)?seen)?|few_shot/\d+(/unseen)?")
+    """Format top-1 accuracy of the main zero-shot and few-shot tasks, and of unseen species by their ranks alone."""
+    main = rows["task"].str.fullmatch(r"zero_shot(/(un)?seen|/unseen/taxon)?|few_shot/\d+(/unseen)?")
     tasks = sorted(rows.loc[main, "task"].unique(), key=lambda t: (t.startswith("few"), t.count("/"), len(t), t))
     lines = []
     for task in tasks:
-        found = rows[rows["task"] == task].set_index("model")
-        cells = [_interval(found.loc[name], 100, 1) if name in found.index else "" for name in models]
+        found = rows[rows["task"] == task].sort_values("metric")  # over species first
+        cells = [_accuracies(found[found["model"] == name]) for name in models]
         chance = f"{100 * found['chance'].iloc[0]:.1f}"
         lines.append(_line(dataset, f"{task_label(task)}, top-1 %", *cells, chance, _counts(found["n"])))
     return lines
+
+
+def _accuracies(rows: pd.DataFrame) -> str:
+    """Format a model's accuracy over species, then that over images; '' of none."""
+    over = {"macro_top1": lambda row: _interval(row, 100, 1), "top1": lambda row: f"{100 * row['value']:.1f} of images"}
+    return "; ".join(over[row["metric"]](row) for _, row in rows.iterrows())
 
 
 def _hierarchy_lines(dataset: str, rows: pd.DataFrame, models: list[str]) -> list[str]:
@@ -63,8 +71,10 @@ def _hierarchy_lines(dataset: str, rows: pd.DataFrame, models: list[str]) -> lis
     lines = []
     for task, group in rows.groupby("task"):
         rho = group[group["metric"] == "spearman"].set_index("model")
-        p_values = group[group["metric"] == "p_value"].set_index("model")["value"]
-        said = {name: f", p {p_values[name]:.2g}" if name in p_values else "" for name in models}
+        said = dict.fromkeys(models, "")
+        for metric, where in (("p_value", ""), ("p_value_in_kingdoms", " inside kingdoms")):
+            found = group[group["metric"] == metric]
+            said |= {m: f"{said[m]}, p{where} {p:.2g}" for m, p in zip(found["model"], found["value"], strict=True)}
         cells = [_interval(rho.loc[name], 1, 2) + said[name] if name in rho.index else "" for name in models]
         if len(rho):
             label = f"{task_label(task)}, Spearman's rho"

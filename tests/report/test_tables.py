@@ -24,6 +24,8 @@ def results(**changes):
     rows = [
         row("birds", "hub:x|y", "zero_shot/seen", "top1", 0.5, 0.4, 0.6),
         row("birds", "trained", "zero_shot/seen", "top1", 0.6789, 0.6543, 0.7),
+        row("birds", "trained", "zero_shot/seen", "macro_top1", 0.5789, 0.5543, 0.6),
+        row("birds", "trained", "zero_shot/unseen/taxon", "macro_top1", 0.25, 0.1, 0.5),
         row("birds", "trained", "zero_shot/seen", "top5", 0.9, 0.8, 1.0),
         row("birds", "trained", "zero_shot/seen/com", "top1", 0.1, 0.0, 0.2),
         row("birds", "trained", "few_shot/10", "top1", 0.8, 0.7, 0.9, n=900),
@@ -33,6 +35,7 @@ def results(**changes):
         row("birds", "trained", "few_shot/1", "top1", 1 / 3, 0.3, 0.4),
         row("birds", "trained", "hierarchy/unseen", "spearman", 0.456, 0.3, 0.55, n=24, chance=0.0),
         row("birds", "trained", "hierarchy/unseen", "p_value", 0.0001, 0.0, 0.001, n=24, chance=0.5),
+        row("birds", "trained", "hierarchy/unseen", "p_value_in_kingdoms", 0.02, 0.01, 0.03, n=24, chance=0.5),
         row("aphids", "trained", "hierarchy/seen", "spearman", -0.1, -0.4, 0.2, n=30, chance=0.0),
     ]
     return pd.DataFrame(rows).assign(**changes)
@@ -42,16 +45,17 @@ TABLE = """\
 | data set | task | trained | colours only | hub:x\\|y | chance | n |
 | --- | --- | ---: | ---: | ---: | ---: | ---: |
 | aphids | hierarchy, seen species, Spearman's rho | -0.10 [-0.40, 0.20] |  |  | 0 | 30 species |
-| birds | zero-shot, seen species, top-1 % | 67.9 [65.4, 70.0] |  | 50.0 [40.0, 60.0] | 5.0 | 1,234 |
-| birds | 1 shot, top-1 % | 33.3 [30.0, 40.0] |  |  | 5.0 | 1,234 |
-| birds | 10 shots, top-1 % | 80.0 [70.0, 90.0] | 20.0 [10.0, 30.0] |  | 5.0 | 800 to 900 |
-| birds | 5 shots, unseen species, top-1 % | 70.0 [60.0, 80.0] |  |  | 5.0 | 1,234 |
-| birds | hierarchy, unseen species, Spearman's rho | 0.46 [0.30, 0.55], p 0.0001 |  |  | 0 | 24 species |"""
+| birds | zero-shot, seen species, top-1 % | 57.9 [55.4, 60.0]; 67.9 of images |  | 50.0 of images | 5.0 | 1,234 |
+| birds | zero-shot, unseen species, taxonomic name, top-1 % | 25.0 [10.0, 50.0] |  |  | 5.0 | 1,234 |
+| birds | 1 shot, top-1 % | 33.3 of images |  |  | 5.0 | 1,234 |
+| birds | 10 shots, top-1 % | 80.0 of images | 20.0 of images |  | 5.0 | 800 to 900 |
+| birds | 5 shots, unseen species, top-1 % | 70.0 of images |  |  | 5.0 | 1,234 |
+| birds | hierarchy, unseen species, Spearman's rho | 0.46 [0.30, 0.55], p 0.0001, p inside kingdoms 0.02 |  |  | 0 | 24 species |"""  # noqa: E501
 
 
 def test_published_sets_are_in_the_table_and_in_the_overview():
     rows = pd.DataFrame([row("plankton", "trained", "zero_shot", "top1", 0.5, 0.4, 0.6)])
-    assert "| plankton | zero-shot, top-1 % | 50.0 [40.0, 60.0] | 5.0 | 1,234 |" in report.results_table(rows)
+    assert "| plankton | zero-shot, top-1 % | 50.0 of images | 5.0 | 1,234 |" in report.results_table(rows)
     labels = figures.plot_results_overview(rows).axes[0].get_yticklabels()
     assert [label.get_text() for label in labels] == ["plankton", "zero-shot"]
 
@@ -68,9 +72,11 @@ def test_smoke_numbers_say_so():
     assert report.results_table(results(profile="smoke")) == TABLE + "\n\nSmoke numbers: not a result."
 
 
-def test_two_runs_are_no_table():
-    with pytest.raises(InputError, match="the runs a, mini"):
+def test_two_runs_of_one_data_set_are_no_table():
+    with pytest.raises(InputError, match="of the runs a, mini several have the data set birds"):
         report.results_table(pd.concat([results(), results(run="a")]))
+    birds = results()[lambda rows: rows["dataset"] == "birds"]
+    assert report.results_table(pd.concat([birds, results(run="a")[lambda rows: rows["dataset"] == "aphids"]])) == TABLE
 
 
 def test_the_table_is_that_of_the_file(tmp_path):
