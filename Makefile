@@ -65,8 +65,8 @@ figures: $(READY)  ## draw all figures of RUN= again from its tables; WIDTH=85 (
 	@$(BIN)python -m bioclip_lib.figures $(if $(RUN),--run "$$RUN") $(if $(STYLE),--style "$(STYLE)") \
 	  $(if $(WIDTH),--width "$(WIDTH)") $(if $(TO),--to "$(TO)")
 
-readme: $(READY)  ## show RUN= in README.md, data/ and figures/
-	@$(BIN)python -m bioclip_lib.report $(if $(RUN),"$$RUN") --readme
+readme: $(READY)  ## show RUN=, or the numbers of several, in README.md, data/ and figures/
+	@$(BIN)python -m bioclip_lib.report $(RUN) --readme
 
 environment: $(READY)  ## set up .venv
 
