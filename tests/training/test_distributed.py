@@ -22,9 +22,9 @@ from bioclip_lib.shards.replay import ReplayPairs
 from bioclip_lib.training import distributed, optimizer
 from bioclip_lib.training.loop import fit
 from tests.shards.test_replay import write_pairs
-from tests.training.test_accumulation import data_with_lineages
 from tests.training.test_loaders import break_one, config_of, train_streamed, write_run
 from tests.training.test_loop import tiny_config, tiny_images
+from tests.training.test_parts_of_a_batch import data_with_lineages
 
 WORKER = """
 import os, signal, sys, warnings

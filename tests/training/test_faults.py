@@ -2,10 +2,8 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,87 +15,74 @@ from bioclip_lib.training import loop
 from bioclip_lib.training.checkpoints import list_checkpoints, write_checkpoint
 from bioclip_lib.training.loop import StopRequest
 from bioclip_lib.training.trainer import Trainer
+from tests.training.started import start
 from tests.training.test_loop import tiny_config, tiny_images, train_tiny
 
-TRAIN = """
-import sys
-sys.path.insert(0, TESTS)
-import torch
-torch.set_num_threads(1)
-from pathlib import Path
-from tests.training.test_faults import train_200
-print("ready", flush=True)
-try:
-    train_200(Path(sys.argv[1]))
-except ValueError as error:
-    sys.exit(str(error))
-"""
-FULL = """
-import resource, signal, sys
-import torch
-from pathlib import Path
-from bioclip_lib.training.checkpoints import write_checkpoint
-from bioclip_lib.errors import InputError
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-folder = Path(sys.argv[1])
-write_checkpoint(folder, 1, {}, {"x": torch.zeros(10)}, keep=1)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-try:
-    write_checkpoint(folder, 2, {}, {"x": torch.zeros(200_000), "y": torch.zeros(100_000)}, keep=1)
-except InputError as error:
-    sys.exit(str(error))
-"""
 
-
-def train_200(folder, resume=False):
+def train_100(folder, resume=False):
     torch.set_num_threads(1)
-    config = tiny_config(steps=200, checkpoint_every_steps=1)
+    config = tiny_config(steps=100, checkpoint_every_steps=1)
     return train_tiny(folder, config, resume=resume)
 
 
-def start(code, folder):
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    code = code.replace("TESTS", repr(str(Path(__file__).parent)))
-    return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", code, str(folder)],
-        env=env,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+def train_or_say(folder):
+    """Train; leave the error in said.txt."""
+    try:
+        train_100(folder)
+    except InputError as error:
+        (folder / "said.txt").write_text(str(error))
+
+
+def fill_the_disk(folder):
+    """Write a checkpoint that fits and one that does not; leave the error in said.txt."""
+    import resource
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    write_checkpoint(folder / "checkpoints", 1, {}, {"x": torch.zeros(10)}, keep=1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+    try:
+        write_checkpoint(folder / "checkpoints", 2, {}, {"x": torch.zeros(200_000), "y": torch.zeros(100_000)}, keep=1)
+    except InputError as error:
+        (folder / "said.txt").write_text(str(error))
 
 
 def wait_for_checkpoints(process, folder):
     """Wait until training is under way."""
-    while process.poll() is None and len(list_checkpoints(folder / "checkpoints")) < 2:
+    while process.is_alive() and len(list_checkpoints(folder / "checkpoints")) < 2:
         time.sleep(0.005)
+
+
+def kill(process):
+    """End a process at once."""
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 def test_a_killed_training_resumes_with_the_same_bits(tmp_path):
     threads = torch.get_num_threads()
-    model, log = train_200(tmp_path / "whole")
-    process = start(TRAIN, tmp_path / "cut")
+    model, log = train_100(tmp_path / "whole")
+    process = start(train_100, tmp_path / "cut")
     wait_for_checkpoints(process, tmp_path / "cut")
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    process.communicate()
+    kill(process)
     newest = list_checkpoints(tmp_path / "cut" / "checkpoints")[-1]
-    assert 2 <= int(newest.stem[5:]) < 200
-    resumed, resumed_log = train_200(tmp_path / "cut", resume=True)
+    assert 2 <= int(newest.stem[5:]) < 100
+    resumed, resumed_log = train_100(tmp_path / "cut", resume=True)
     torch.set_num_threads(threads)
     assert model_digest(resumed) == model_digest(model)
     assert resumed_log[["loss", "grad_norm"]].equals(log[["loss", "grad_norm"]])
 
 
 def test_sigterm_checkpoints_and_says_how_to_go_on(tmp_path):
-    process = start(TRAIN, tmp_path)
+    process = start(train_or_say, tmp_path)
     wait_for_checkpoints(process, tmp_path)
     process.terminate()
-    _, said = process.communicate(timeout=60)
+    process.join()
+    said = (tmp_path / "said.txt").read_text()
     step = int(list_checkpoints(tmp_path / "checkpoints")[-1].stem[5:])
-    assert process.returncode == 1 and 2 <= step < 200
-    assert said.startswith(f"stopped after step {step} of 200, as SIGTERM asked; run 03_training again, or fit(")
-    assert said.count("\n") == 1
+    assert 2 <= step < 100
+    assert said.startswith(f"stopped after step {step} of 100, as SIGTERM asked; run 03_training again, or fit(")
+    assert "\n" not in said
 
 
 @pytest.mark.parametrize(("asks", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Stop")])
@@ -149,10 +134,10 @@ def test_a_checkpoint_that_is_due_is_written(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
 def test_a_full_disk_is_named_and_the_checkpoint_before_stays(tmp_path):
-    process = start(FULL, tmp_path)
-    _, said = process.communicate(timeout=60)
-    assert said.startswith(f"disk full while writing {tmp_path}/step-000002.pt") and said.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["step-000001.pt"]
+    start(fill_the_disk, tmp_path).join()
+    said, checkpoints = (tmp_path / "said.txt").read_text(), tmp_path / "checkpoints"
+    assert said.startswith(f"disk full while writing {checkpoints}/step-000002.pt") and "\n" not in said
+    assert [path.name for path in checkpoints.iterdir()] == ["step-000001.pt"]
 
 
 def test_other_errors_of_the_writer_are_not_hidden(tmp_path):

@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import signal
 import threading
 from dataclasses import replace
 
@@ -27,7 +26,8 @@ from bioclip_lib.training import loaders
 from bioclip_lib.training.checkpoints import list_checkpoints
 from bioclip_lib.training.loop import fit
 from tests.shards.test_stream import BROKEN, damage, first_member
-from tests.training.test_faults import start, wait_for_checkpoints
+from tests.training.started import start
+from tests.training.test_faults import kill, wait_for_checkpoints
 from tests.training.test_loop import TINY, interrupt
 from tests.training.test_loop import _StopError as StopError
 
@@ -109,16 +109,6 @@ def test_an_interrupted_streamed_training_ends_with_the_same_bits(run, tmp_path,
     assert resumed_log[COLUMNS].equals(log[COLUMNS])
 
 
-TRAIN = """
-import sys
-sys.path.insert(0, TESTS)
-from pathlib import Path
-from tests.training.test_loaders import train_60
-print("ready", flush=True)
-train_60(Path(sys.argv[1]), "cut")
-"""
-
-
 def train_60(root, name, resume=False):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -131,11 +121,9 @@ def train_60(root, name, resume=False):
 
 def test_a_killed_streamed_training_resumes_with_the_same_bits(run, tmp_path):
     model, log = train_60(tmp_path, "whole")
-    process = start(TRAIN, tmp_path)
+    process = start(train_60, tmp_path, "cut")
     wait_for_checkpoints(process, tmp_path / "cut")
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    process.communicate()
+    kill(process)
     assert 2 <= int(list_checkpoints(tmp_path / "cut" / "checkpoints")[-1].stem[5:]) < 60
     resumed, resumed_log = train_60(tmp_path, "cut", resume=True)
     assert model_digest(resumed) == model_digest(model)

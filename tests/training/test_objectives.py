@@ -30,8 +30,8 @@ from bioclip_lib.training.losses import (
     tree_weights,
 )
 from bioclip_lib.training.objectives import CLASS_OBJECTIVES, Objective
-from tests.training.test_accumulation import LINEAGES, data_with_lineages
 from tests.training.test_loop import tiny_config, tiny_images, train_tiny
+from tests.training.test_parts_of_a_batch import LINEAGES, data_with_lineages
 
 pytestmark = pytest.mark.numerical
 

@@ -21,8 +21,8 @@ from bioclip_lib.training.checkpoints import list_checkpoints
 from bioclip_lib.training.objectives import Objective
 from bioclip_lib.training.optimizer import layer_scales, learning_rate
 from bioclip_lib.training.trainer import Trainer
-from tests.training.test_accumulation import data_with_lineages, gradients_of_a_step
 from tests.training.test_loop import TINY, _StopError, interrupt, tiny_config, train_tiny
+from tests.training.test_parts_of_a_batch import data_with_lineages, gradients_of_a_step
 
 pytestmark = pytest.mark.numerical
 
