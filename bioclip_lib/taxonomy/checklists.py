@@ -1,4 +1,4 @@
-"""Read the files of a checklist: Catalogue of Life ColDP, Darwin Core taxa, lists of homonyms.
+"""Read the files of a checklist: Catalogue of Life ColDP, Darwin Core taxa, lists of homonyms, and those of `dumps`.
 
 Takes a folder, a zip archive or one table; returns one row a usage under the columns `COLUMNS`, whatever the layout,
 and the rows that could not be read. Refuses what is no checklist and what is not encoded as it says: a name decoded
@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..files.dialect import TableFile
 from ..files.meta import described
 from ..files.tables import first_column, list_files, read_table
+from .dumps import read_dump
 from .lineages import HIGHER_RANKS
 from .names import MAX_CHARS
 
@@ -44,7 +45,9 @@ def read_usages(path: str | Path) -> tuple[pa.Table, pd.DataFrame]:
     files = list_files(Path(path).expanduser())
     problems: list[dict[str, str]] = []
     tables = {stem: file for stem, file in tables_of(files).items() if not stem.startswith("vernacular")}
-    if {"name", "taxon"} <= set(tables):
+    if (dump := read_dump(files, problems)) is not None:
+        usages = _as_usages(dump, str(path))
+    elif {"name", "taxon"} <= set(tables):
         stems = [stem for stem in ("name", "taxon", "synonym") if stem in tables]
         usages = _join_names(*(read_table(tables[stem], _KNOWN, problems) for stem in stems))
     elif "meta.xml" in files and "nameusage" not in tables:
@@ -58,7 +61,8 @@ def read_usages(path: str | Path) -> tuple[pa.Table, pd.DataFrame]:
         if stem is None and len(tables) != 1:
             raise InputError(
                 f"{path} holds no checklist: no NameUsage, no Name and Taxon (ColDP), no meta.xml or taxon table "
-                f"(Darwin Core); found {', '.join(sorted(files)[:8]) or 'nothing'}; give the folder or zip of one"
+                f"(Darwin Core), no nodes.dmp (NCBI), AcceptedSpecies (ACEF), tree or simple.txt (GBIF); found "
+                f"{', '.join(sorted(files)[:8]) or 'nothing'}; give the folder or zip of one"
             )
         usages = _as_usages(read_table(tables[stem or next(iter(tables))], _KNOWN, problems), str(path))
     usages = _with_plausible_names(usages, problems)

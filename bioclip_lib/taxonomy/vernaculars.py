@@ -20,18 +20,19 @@ from ..files.dialect import TableFile
 from ..files.meta import described
 from ..files.tables import first_column, list_files, read_batches
 from .checklists import tables_of
+from .dumps import dump_english
 from .names import clean_label, vernacular_key, vernacular_words
 
 MAX_CHARS = 80
 _COLUMNS = {
-    "id": ("taxonid", "coreid", "id", "taxon_id"),
-    "name": ("vernacularname", "name", "vernacular_name"),
+    "id": ("taxonid", "coreid", "id", "taxon_id", "acceptedtaxonid"),
+    "name": ("vernacularname", "name", "vernacular_name", "commonname"),
     "language": ("language", "languagecode", "lang"),
     "country": ("country", "countrycode", "locality", "area"),
     "preferred": ("preferred", "ispreferredname", "ispreferred"),
 }
 _KNOWN = {name for names in _COLUMNS.values() for name in names}
-_STEMS = ("vernacularname", "vernacularnames", "vernacular", "vernaculars")
+_STEMS = ("vernacularname", "vernacularnames", "vernacular", "vernaculars", "commonnames")
 _ENGLISH, _VARIETY = r"^(en|eng|english)$", r"^(en|eng|english)([-_ (].*)?$"
 _ADDRESS = r"^https?://.*/"
 
@@ -39,8 +40,9 @@ _ADDRESS = r"^https?://.*/"
 def read_english(path: str | Path, problems: list[dict[str, str]]) -> pa.Table | None:
     """Read the English names beside a checklist: ``id, name, merit`` a row, None if there are none."""
     # in parts: 5 million rows, 2.3 million of them different English names, take 750 MB at their peak
-    file = _table_of(path)
+    file, dump = _table_of(path), dump_english(list_files(Path(path).expanduser()))
     parts = [english_names(batch) for batch in read_batches(file, _KNOWN, problems)] if file else []
+    parts += [english_names(dump)] if dump is not None else []
     return pa.concat_tables(parts).combine_chunks() if sum(map(len, parts)) else None
 
 
