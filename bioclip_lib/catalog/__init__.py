@@ -6,7 +6,7 @@ images split (`splits`, `extend`). Out comes catalog.parquet, and its `card`. `r
 """
 
 from .assembly import build
-from .card import count_classes, count_ranks, write_card
+from .card import count_classes, count_groups, count_ranks, write_card
 from .duplicates import inspect_images
 from .splits import usable
 from .table import check_catalog, read_catalog, write_catalog
@@ -15,6 +15,7 @@ __all__ = [
     "build",
     "check_catalog",
     "count_classes",
+    "count_groups",
     "count_ranks",
     "inspect_images",
     "read_catalog",

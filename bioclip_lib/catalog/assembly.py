@@ -19,13 +19,14 @@ from ..sources.columns import SPLIT_COLUMN
 from ..sources.match import BY_DESIGN
 from ..sources.walk import EMPTY
 from ..taxonomy.resolution import CONTEXT_COLUMNS, KEY, context_of
+from .bursts import find_bursts
 from .duplicates import (
     IMAGE_COLUMNS,
+    describe_images,
     find_near_conflicts,
     find_near_images,
     mark_exact_duplicates,
     mark_near_duplicates,
-    read_details,
 )
 from .extend import keep_exclusions, match_earlier
 from .leaks import LEAK_COLUMNS, find_leaks, remove_leaks
@@ -98,7 +99,7 @@ def build(raw: pd.DataFrame, names: pd.DataFrame, images: pd.DataFrame, config: 
     Notes
     -----
     In this order: what ``data.extends`` excluded, licences, exact duplicates, near duplicates (hashes, then the details
-    of the pixels), leaks, splits. Beyond memory `parts.build_catalog_file` goes through the same steps.
+    of the pixels), leaks, bursts, splits. Beyond memory `parts.build_catalog_file` goes through the same steps.
     """
     rows, found = _aligned(raw, images), Names(names)
     locations = rows["location"].to_pandas()
@@ -106,7 +107,7 @@ def build(raw: pd.DataFrame, names: pd.DataFrame, images: pd.DataFrame, config: 
         *survey([rows], found, config.data),
         config.data,
         config.split,
-        lambda near: read_details(near.assign(location=locations[near.index])),
+        lambda near: describe_images(near.assign(location=locations[near.index])),
     )
     table = assemble(rows, found, catalog).to_pandas()
     return Built(table, drop_summary(table), find_near_conflicts(table.loc[near], details), leaks)
@@ -123,7 +124,7 @@ def _aligned(raw: pd.DataFrame, images: pd.DataFrame) -> pa.Table:
     if len(raw) != len(images):
         raise ValueError(f"{len(raw)} raw rows, {len(images)} inspected images; inspect the same table")
     raw = raw.reset_index(drop=True)[[column for column in OF_RAW if column in raw]]
-    images = images.reset_index(drop=True).reindex(columns=list(IMAGE_COLUMNS))
+    images = images.reset_index(drop=True).reindex(columns=list(IMAGE_COLUMNS), fill_value="")
     sizes = images[list(NUMBERS)].fillna(0).astype("int64")
     text = pd.concat([raw, images.drop(columns=list(NUMBERS))], axis=1).fillna("").astype(str)
     return pa.Table.from_pandas(pd.concat([text, sizes], axis=1), preserve_index=False)
@@ -233,11 +234,26 @@ def _survey(part: pa.Table, names: Names) -> tuple[pa.Table, np.ndarray]:
         "phash": from_hex(pc.if_else(out, _NO_HASH, part["phash"]).to_pylist()),
         "excluded": excluded.dictionary_encode(),
         **{number: part[number].cast(pa.int32()) for number in NUMBERS},
+        **_moments(part),
         **{label: _label(part, label) for label in ("source", "license", "group")},
     }
     if SPLIT_COLUMN in part.column_names:
         columns[SPLIT_COLUMN] = _label(part, SPLIT_COLUMN)
     return pa.table(columns), _digests(digest)
+
+
+def _moments(part: pa.Table) -> dict[str, pa.Array]:
+    """Return when the images of a part were taken, in seconds, 0 where unknown, and the folder of those."""
+    if "taken" not in part.column_names:
+        return {
+            "taken": pa.array(np.zeros(len(part), np.int64)),
+            "folder": pa.repeat("", len(part)).dictionary_encode(),
+        }
+    taken = pd.to_datetime(part["taken"].to_pandas().astype(object), format="%Y:%m:%d %H:%M:%S", errors="coerce")
+    seconds = pa.array(taken.to_numpy("datetime64[s]").astype("int64")).cast(pa.int64())
+    seconds = pa.array(np.where(taken.isna(), 0, seconds.to_numpy()))
+    folder = pc.if_else(pc.equal(seconds, 0), "", pc.replace_substring_regex(part["location"], r"[^/\\\\]*$", ""))
+    return {"taken": seconds, "folder": folder.combine_chunks().dictionary_encode()}
 
 
 def _hex(numbers: np.ndarray) -> pa.Array:
@@ -296,7 +312,9 @@ def decide(
         leaks = find_leaks(rows, benchmark)
         rows = remove_leaks(rows, leaks)
     check_input(rows, data, split, named)
-    rows = rows.drop(columns=["source_id", "phash", "license", "unnamed", *NUMBERS])  # what decided so far
+    if data.source == "photos":  # each invented image is of a moment of its own
+        rows["group"] = find_bursts(rows, data.burst_s, describe)
+    rows = rows.drop(columns=["source_id", "phash", "license", "unnamed", "taken", "folder", *NUMBERS])  # what decided
     rows = assign_splits(rows, split, earlier)
     refuse(broken_decisions(rows))
     return rows, leaks, near.index, details
@@ -307,7 +325,7 @@ def assemble(raw: pa.Table, names: Names, decided: pd.DataFrame) -> pa.Table:
     columns = dict(zip(raw.column_names, raw.columns, strict=True))
     of_names = names.take(decided["name"].to_numpy())
     columns |= dict(zip(of_names.column_names, of_names.columns, strict=True))
-    columns |= {name: pa.array(decided[name], pa.string()) for name in ("image_id", "excluded", "split")}
+    columns |= {name: pa.array(decided[name], pa.string()) for name in ("image_id", "excluded", "split", "group")}
     blank = pa.repeat("", len(decided))
     return pa.table({name: columns.get(name, blank) for name in COLUMNS}, SCHEMA)
 

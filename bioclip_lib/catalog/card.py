@@ -69,6 +69,29 @@ def count_sources(catalog: pd.DataFrame) -> pd.DataFrame:
     return table.join(splits).fillna(0).astype("int64").rename_axis("source").reset_index()
 
 
+def count_groups(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Count the groups of each source that has any, their images, and those that published splits tear.
+
+    Parameters
+    ----------
+    catalog : pd.DataFrame
+        With splits.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``source, n_groups, n_images, n_torn``: of usable images; torn is a group with images on two sides, which none
+        is but by the splits that came with the photographs. A nearest neighbour then names the test by its sister.
+    """
+    kept = catalog[usable(catalog) & (catalog["group"] != "")]
+    side = kept["split"].replace("heldout_species", "test")
+    groups = side.groupby([kept["source"], kept["group"]]).agg(["size", "nunique"]).reset_index()
+    table = groups.groupby("source").agg(
+        n_groups=("size", "size"), n_images=("size", "sum"), n_torn=("nunique", lambda n: int((n > 1).sum()))
+    )
+    return table.reset_index()
+
+
 def count_licenses(catalog: pd.DataFrame) -> pd.DataFrame:
     """Count the usable images of each licence, most first: ``license, n_images, n_holders, as_given``."""
     kept = catalog[usable(catalog)]
@@ -111,6 +134,7 @@ def make_card(catalog: pd.DataFrame, title: str, figure: str = "") -> str:
         "that was dropped keeps its reason in `excluded`.\n",
         f"![Taxa, an area in proportion to its images]({figure})\n" if figure else "",
         _section("Sources and splits", count_sources(catalog)),
+        *_groups(catalog),
         _section("Ranks", count_ranks(catalog)),
         "`n_images` are labelled at the rank or deeper, `n_deepest` at no deeper rank.\n",
         _section("Names", status),
@@ -125,6 +149,20 @@ def make_card(catalog: pd.DataFrame, title: str, figure: str = "") -> str:
         _section("Dropped", drop_summary(catalog)),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _groups(catalog: pd.DataFrame) -> list[str]:
+    """Return the section on groups, with a warning where splits tear some; nothing where there are none."""
+    table = count_groups(catalog)
+    if table.empty:
+        return []
+    note = "A group is an observation, specimen, sequence or burst: its images are on one side of a split.\n"
+    if table["n_torn"].sum():
+        note += (
+            f"**{table['n_torn'].sum():,} groups are torn by the splits that came with the photographs**: their test "
+            "images have sisters in training, and scores are too high. `data.published_splits=false` splits anew.\n"
+        )
+    return [_section("Groups", table), note]
 
 
 def write_card(catalog: pd.DataFrame, folder: str | Path, title: str) -> list[Path]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..errors import InputError
 from ..files.archives import reading_order
-from ..files.images import ImageError, identify, open_image, read_bytes, to_rgb, upright_size
+from ..files.images import ImageError, identify, open_image, read_bytes, time_taken, to_rgb, upright_size
 from ..workers import map_threads, progress
 from .looks import (
     FLAT,
@@ -27,7 +27,7 @@ from .looks import (
 )
 from .splits import usable
 
-IMAGE_COLUMNS = ("sha256", "phash", "width", "height", "problem")
+IMAGE_COLUMNS = ("sha256", "phash", "width", "height", "taken", "problem")
 AGREEMENT = 0.8  # cosine of details; see `mark_near_duplicates` for what it was chosen by
 _CHUNK = 2**21  # pairs in memory at once
 _CONFLICT = " with conflicting names"
@@ -48,8 +48,8 @@ def inspect_images(raw: pd.DataFrame, mapper: Callable = map_threads) -> pd.Data
     -------
     pd.DataFrame
         Aligned with `raw`: ``sha256`` (of the file's bytes), ``phash`` (of the upright pixels, see
-        `catalog.looks`), ``width`` and ``height`` (pixels, upright), ``problem`` ('' or the reason; such a
-        row has no phash and size 0).
+        `catalog.looks`), ``width`` and ``height`` (pixels, upright), ``taken`` (when, of its EXIF), ``problem`` ('' or
+        the reason; such a row has no phash and size 0).
 
     Notes
     -----
@@ -65,7 +65,7 @@ def inspect_images(raw: pd.DataFrame, mapper: Callable = map_threads) -> pd.Data
     return found.reindex(range(len(raw))).set_axis(raw.index)
 
 
-def _inspect(row: tuple[str, str]) -> tuple[str, str, int, int, str]:
+def _inspect(row: tuple[str, str]) -> tuple[str, str, int, int, str, str]:
     """Return the row of one file."""
     location, problem = row
     digest = ""
@@ -75,12 +75,12 @@ def _inspect(row: tuple[str, str]) -> tuple[str, str, int, int, str]:
         data = read_bytes(location)
         digest = sha256(data).hexdigest()
         image = identify(data)
-        width, height = upright_size(image)
+        (width, height), taken = upright_size(image), time_taken(image)
         grey = to_rgb(image, short_side_px=_DECODED_PX).convert("L")
     except ImageError as error:
-        return digest, "", 0, 0, str(error)
+        return digest, "", 0, 0, "", str(error)
     (phash,) = to_hex(perceptual_hashes(np.asarray(grey)[None]))  # (1, H, W) -> (1,)
-    return digest, phash, width, height, ""
+    return digest, phash, width, height, taken, ""
 
 
 def mark_exact_duplicates(catalog: pd.DataFrame) -> pd.DataFrame:
@@ -97,14 +97,18 @@ def mark_exact_duplicates(catalog: pd.DataFrame) -> pd.DataFrame:
 
 def read_details(catalog: pd.DataFrame) -> pd.DataFrame:
     """Read again the usable images whose hash is near another's: their details (float32), indexed by ``image_id``."""
-    near = find_near_images(catalog)
-    locations = catalog.loc[near.index, "location"].tolist()
+    return describe_images(catalog.loc[find_near_images(catalog).index])
+
+
+def describe_images(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Read images again: their details (float32), indexed by ``image_id``."""
+    locations = catalog["location"].tolist()
     order = reading_order(locations)
     details = np.empty((len(order), N_DETAILS), np.float32)
     rows = map_threads(_details_of, (locations[i] for i in order))
     for i, row in zip(order, progress("read details", "images", len(order), rows), strict=True):
         details[i] = row
-    return pd.DataFrame(details, index=near["image_id"])
+    return pd.DataFrame(details, index=catalog["image_id"])
 
 
 def _details_of(location: str) -> np.ndarray:

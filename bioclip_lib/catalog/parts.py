@@ -19,8 +19,7 @@ from ..run import atomic
 from ..taxonomy.resolution import CONTEXT_COLUMNS, open_backbones, resolve
 from ..workers import map_threads
 from .assembly import OF_RAW, SCHEMA, Names, assemble, decide, row_numbers, survey
-from .duplicates import IMAGE_COLUMNS, inspect_images
-from .duplicates import read_details as details_of
+from .duplicates import IMAGE_COLUMNS, describe_images, inspect_images
 from .table import NUMBERS
 
 PART_ROWS = 100_000
@@ -76,12 +75,14 @@ def build_catalog_file(
     whole, and beside it, where `data` names a benchmark, ``leaks.csv``: what leaked and why. With `read_details` images
     of near hashes are read again, to see whether their details agree. Refuses what `assembly.build` does.
     """
-    lacking = set(IMAGE_COLUMNS) - set(_open(raw).schema_arrow.names)
+    lacking = set(IMAGE_COLUMNS) - {"taken"} - set(_open(raw).schema_arrow.names)
     if lacking:
         raise InputError(f"{raw} has no columns {sorted(lacking)}; inspect its images first")
     out, data, found = Path(out), data or DataConfig(), Names(names)
     del names  # of millions of rows, unless the caller holds it
-    describe = (lambda near: details_of(near.assign(location=_locations(raw, near.index)))) if read_details else None
+    describe = (
+        (lambda near: describe_images(near.assign(location=_locations(raw, near.index)))) if read_details else None
+    )
     surveyed = survey(_parts(raw, [*OF_RAW, *IMAGE_COLUMNS]), found, data)
     decided, leaks, *_ = decide(*surveyed, data, split, describe)
     if data.benchmark:

@@ -59,6 +59,7 @@ class DataConfig(Section):
     min_confidence: float = setting(0.2, "boxes and names that a model is less sure of are left out", "[0, 1]")
     follow_links: bool = setting(False, "links that leave the folder are read, as hub caches and link farms need")
     published_splits: bool = setting(True, "the makers' splits are kept; False: all images are split anew")
+    burst_s: float = setting(5.0, "a class's photos so near in time, or nearly alike, are a group; 0: none", "[0, 1e6]")
     max_unreadable: float = setting(0.2, "a larger share of unreadable files stops the run", "[0, 1]")
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
 

@@ -33,7 +33,7 @@ MAX_SIDE_PX = 40_000  # a longer one is a map or a line scan, and no JPEG of the
 MAX_ASPECT = 200  # long side to short side: at a short side of 224 px it would else need gigabytes
 MAX_BYTES = 2**30
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
-_ORIENTATION = 0x0112  # the EXIF tag
+_ORIENTATION, _EXIF_BLOCK, _TIME_TAKEN = 0x0112, 0x8769, 0x9003  # EXIF tags
 _COMPRESSION, _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH = 259, 262, 322, 323  # TIFF tags
 _KIND, _DNG_VERSION, _FILTER_ARRAY = 254, 50706, 32803
 _HEIF = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
@@ -170,6 +170,14 @@ def orientation(image: Image.Image) -> int:
     except Exception:  # a broken EXIF block does not make the pixels unusable
         return 1
     return value if value in _UPRIGHT else 1
+
+
+def time_taken(image: Image.Image) -> str:
+    """Return when a photograph was taken, as its EXIF block says, "2024:05:01 12:00:00"; '' where it does not."""
+    try:
+        return str(image.getexif().get_ifd(_EXIF_BLOCK).get(_TIME_TAKEN, ""))[:19].strip("\0 ")
+    except Exception:  # a broken EXIF block does not make the pixels unusable
+        return ""
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

@@ -31,6 +31,7 @@ from .detections import detection_files, read_detections
 from .dwca import is_dwca, read_dwca
 from .eol import FILE_NAME, find_manifests, read_eol
 from .folders import NoClassFolderError, count_taxa, read_image_folder
+from .frames import with_sequences
 from .hub import HUB_NAME, is_saved, parquet_files, read_dataset
 from .inat21 import is_inat21, read_inat21
 from .inat_open import is_inat_open, read_inat_open
@@ -59,7 +60,7 @@ LAYOUTS = (
     "(images.txt), or a data set of the library datasets"
 )
 TABLE, FOLDERS = "table beside its images", "class folders"
-_MANY, _HARDLY_ANY = 0.5, 0.1  # shares of class names that are taxa
+_MANY, _HARDLY_ANY = 0.5, 0.25  # shares of class names that are taxa
 _N_COMPARED, _N_ASKED = 30, 100  # names looked up to tell
 
 
@@ -93,6 +94,7 @@ def read_source(data: DataConfig) -> pd.DataFrame:
         that is none.
     """
     raw = reading_of(data).read().drop(columns=["address", "record"], errors="ignore")  # they are for `download`
+    raw = with_sequences(raw) if data.burst_s else raw
     if not data.published_splits or SPLIT_COLUMN not in raw:
         return raw.drop(columns=SPLIT_COLUMN, errors="ignore")
     return checked_splits(raw, data.photos)

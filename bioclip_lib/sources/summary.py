@@ -14,7 +14,7 @@ from ..files.crops import split_crop
 from ..files.tables import TABLE_SUFFIXES
 from .columns import GROUP_COLUMN, SPLIT_COLUMN
 from .layout import listed
-from .read import FOLDERS, TABLE, Reading, names_files, read_names, reading_of
+from .read import FOLDERS, TABLE, Reading, names_files, read_names, read_source, reading_of
 from .walk import FoundFile, files_of, is_image_name
 
 _N_SHOWN = 5
@@ -42,7 +42,7 @@ def look(data: DataConfig, raw: pd.DataFrame | None = None) -> str:
         As `read_source`.
     """
     reading = reading_of(data)
-    raw = reading.read() if raw is None else raw
+    raw = read_source(data) if raw is None else raw
     lines = [f"{data.photos}: {reading.layout}"]
     if reading.tables:
         lines.append(f"read from: {listed([path.name for path in reading.tables], _N_SHOWN)}")

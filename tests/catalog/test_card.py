@@ -45,6 +45,15 @@ def test_sources_licences_and_the_long_tail_by_hand(catalog):
     assert card.count_long_tail(table).values.tolist() == [[1, 4], [2, 4], [5, 4], [10, 3]]
 
 
+def test_groups_that_published_splits_tear_are_counted_and_said(catalog):
+    table = licensed(catalog)
+    assert card.count_groups(table).empty and "Groups" not in card.make_card(table, "x")
+    kept = table.index[table["excluded"] == ""]
+    table.loc[kept[:4], "group"], table.loc[kept[:4], "split"] = list("aabb"), ["train", "test", "val", "val"]
+    assert card.count_groups(table).to_numpy().tolist() == [["garden", 2, 4, 1]]
+    assert "**1 groups are torn" in card.make_card(table, "x")
+
+
 def test_of_many_wordings_the_most_frequent_are_named(catalog):
     table = licensed(catalog).assign(license=[f"CC BY {i % 8}.0" for i in range(len(catalog))])
     (row,) = card.count_licenses(table).to_dict("records")

@@ -219,7 +219,10 @@ def test_memory_and_parts_give_the_same_columns_and_reports(name, request, tmp_p
     raw = FIXTURES[name](request)
     raw = pd.concat([raw, raw.iloc[:5].assign(source_id=lambda rows: "again/" + rows["source_id"])], ignore_index=True)
     number = np.arange(len(raw))
-    raw = raw.assign(license=np.array(["CC0", "CC BY 4.0", ""])[number % 3], group=(number // 4).astype(str))
+    raw = raw.assign(
+        license=np.array(["CC0", "CC BY 4.0", ""])[number % 3],
+        group=np.where(number % 3, (number // 4).astype(str), ""),
+    )
     raw["source_split"] = np.where(number % 7 == 0, "val", np.where(number % 7 == 1, "train", ""))
     names, images = request.getfixturevalue("resolve")(raw), inspect_images(raw)
     half = build(raw.iloc[::2].reset_index(drop=True), names, images.iloc[::2].reset_index(drop=True), config_of())
@@ -246,4 +249,4 @@ def test_memory_and_parts_give_the_same_columns_and_reports(name, request, tmp_p
 
 
 def config_of(**data) -> Config:
-    return Config("photos", DataConfig(merge_synonyms=True, **data), SplitConfig(min_images=1))
+    return Config("photos", DataConfig(source="photos", merge_synonyms=True, **data), SplitConfig(min_images=1))

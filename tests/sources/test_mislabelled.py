@@ -9,6 +9,7 @@ import pytest
 
 from bioclip_lib.errors import InputError
 from bioclip_lib.sources import look, read_names, read_source
+from bioclip_lib.sources.frames import sequence_of
 from tests.sources.test_field import coco, config, folders, read, table_of
 
 
@@ -282,3 +283,36 @@ def test_spreadsheets(tmp_path, jpeg, monkeypatch):
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(InputError, match="takes openpyxl: pip install openpyxl"):
         read(tmp_path / "t.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("path", "sequence"),
+    [
+        ("Blue_Jay/seq0_1.jpg", "Blue_Jay/seq0"),
+        ("fox/clipA_frame_0012.png", "fox/clipA"),
+        ("fox/video-7_00031.jpg", "fox/video-7"),
+        ("fox/MVI_0123_frame10.jpg", "fox/MVI_0123"),
+        ("fox/2020_site3_vid12_4.jpg", "fox/2020_site3_vid12"),
+        ("fox/IMG_20200501_101112_BURST003.jpg", "fox/IMG_20200501_101112"),
+        ("fox/00100_BURST20200501101112_COVER.jpg", "fox/20200501101112"),
+        ("fox/video12/frame_001.jpg", "fox/video12"),
+        ("fox/frame_001.jpg", ""),
+        ("fox/IMG_0001.jpg", ""),
+        ("fox/DJI_0001.jpg", ""),
+        ("fox/Black_footed_Albatross_0001_796111.jpg", ""),
+        ("fox/photo_12.jpg", ""),
+        ("fox/burst_1.jpg", ""),
+        ("fox/subsequence12.jpg", ""),
+    ],
+)
+def test_frames_by_their_names(path, sequence):
+    assert sequence_of(path) == sequence
+
+
+def test_frames_are_groups_unless_the_source_gives_some(tmp_path, jpeg):
+    root = folders(tmp_path, jpeg, "fox/seq0_0.jpg", "fox/seq0_1.jpg", "jay/seq0_0.jpg", "jay/x.jpg")
+    assert read(root)["group"].tolist() == ["fox/seq0", "fox/seq0", "jay/seq0", ""]
+    assert "groups: 2 of 3 images" in look(config(root)) and "group" not in read(root, burst_s=0)
+    rows = ("fox/seq0_0.jpg,fox,a", "fox/seq0_1.jpg,fox,b", "jay/seq0_0.jpg,jay,c")
+    (tmp_path / "t.csv").write_text("\n".join(("path,species,individual", *rows)))
+    assert read(tmp_path / "t.csv")["group"].tolist() == ["a", "b", "c"]
