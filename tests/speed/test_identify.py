@@ -43,7 +43,7 @@ def test_features_as_well_at_every_rank(published, model, capsys):
     script.compare(published, 2, DIM)
     rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
     assert [row[0] for row in rows] == list(reversed(RANKS))
-    assert all(float(row[1]) < 1e-5 and row[2] == "all" for row in rows)
+    assert all(float(row[1]) < 1e-5 and row[3] == "all" for row in rows)
 
 
 def test_memory_start_and_files_are_measured(tmp_path, published, model, capsys):
