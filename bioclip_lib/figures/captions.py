@@ -110,6 +110,16 @@ def of_rank_accuracy(table: pd.DataFrame) -> str:
     )
 
 
+def of_risk(table: pd.DataFrame) -> str:
+    """Tell the caption of `risk`."""
+    floors = table["floor"].nunique()
+    return (
+        "Share of images that are answered to a rank or deeper, and the share of these answers that is wrong at that "
+        f"rank, for {floors:,} floors of an answer's calibrated probability from 0 (right end) to 1. An answer is one "
+        "lineage; unseen species are not among the candidates, so that their species is always wrong."
+    )
+
+
 def of_mistakes(table: pd.DataFrame) -> str:
     """Tell the caption of `mistakes`."""
     mine = table[(table["model"] == "trained") & (table["n"] > 0)]

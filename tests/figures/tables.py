@@ -65,6 +65,16 @@ def null_rows():
     return pd.DataFrame(rows, columns=columns)
 
 
+def risk_rows():
+    rows = [
+        {"floor": floor, "rank": rank, "part": part, "answered": 1 - floor, "risk": (1 - floor) / (i + 2)}
+        for part in ("seen", "unseen")
+        for i, rank in enumerate(RANKS)
+        for floor in (0.0, 0.5, 1.0)
+    ]
+    return pd.DataFrame(rows)
+
+
 def pair_rows():
     tables, rng = [], np.random.default_rng(0)
     for model in MODELS:
@@ -107,6 +117,7 @@ def write(run):
         "few_shot": score_rows(),
         "rank_accuracy": rank_rows(),
         "mistakes": mistake_rows(),
+        "identify_risk": risk_rows(),
         "map": map_rows(),
         "hierarchy_null": null_rows(),
     }.items():
