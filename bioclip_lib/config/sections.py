@@ -52,6 +52,9 @@ class DataConfig(Section):
     benchmark: str = setting("", "catalog.parquet; its images and held-out species are kept out of training")
     extends: str = setting("", "catalog.parquet of an earlier run: its images keep their split, its classes their side")
     licenses: tuple[str, ...] = setting((), "keys as cc0,cc-by: images under another, or none, are left out; (): all")
+    owner: str = setting(
+        "", "licence and holder of photographs that state none: these are mine, as 'CC BY 4.0, Jo Doe'"
+    )
     layout: str = setting("", "what each level of folders is, as split/class, class/-, genus/epithet; none: found out")
     taxa: bool = setting(True, "where hardly any class is a taxon the run stops; False: of something else, go on")
     boxes: str = setting("crop", "what boxes of animals become: images of their own, or nothing", ("crop", "whole"))

@@ -79,7 +79,8 @@ def read_source(data: DataConfig) -> pd.DataFrame:
     ----------
     data : DataConfig
         ``data.photos`` is a folder or archive of any layout, a table, a Darwin Core Archive, or a hub name;
-        ``data.layout`` says what its levels of folders are, where that is not plain.
+        ``data.layout`` says what its levels of folders are, where that is not plain; ``data.owner`` whose photographs
+        those are that state no licence.
 
     Returns
     -------
@@ -94,10 +95,26 @@ def read_source(data: DataConfig) -> pd.DataFrame:
         that is none.
     """
     raw = reading_of(data).read().drop(columns=["address", "record"], errors="ignore")  # they are for `download`
+    raw = owned(raw, data.owner)
     raw = with_sequences(raw) if data.burst_s else raw
     if not data.published_splits or SPLIT_COLUMN not in raw:
         return raw.drop(columns=SPLIT_COLUMN, errors="ignore")
     return checked_splits(raw, data.photos)
+
+
+def owned(raw: pd.DataFrame, owner: str) -> pd.DataFrame:
+    """Give the rows that state no licence that of their owner, "licence, holder"; a holder that they state stays."""
+    licence, _, holder = (part.strip() for part in owner.partition(","))
+    if not owner:
+        return raw
+    if not (licence and holder):
+        raise InputError(f"data.owner is {owner!r}; give licence and holder, as 'CC BY 4.0, Jo Doe'")
+    stated = raw.reindex(columns=["license", "rights_holder"], fill_value="").fillna("")
+    free = stated["license"] == ""
+    mine = free & (stated["rights_holder"] == "")
+    return raw.assign(
+        license=stated["license"].mask(free, licence), rights_holder=stated["rights_holder"].mask(mine, holder)
+    )
 
 
 def reading_of(data: DataConfig) -> Reading:

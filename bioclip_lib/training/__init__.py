@@ -7,7 +7,7 @@ them, with `checkpoints`. `adapt` has low-rank factors and compiled towers, `dis
 """
 
 from .batches import TrainData, draw_types
-from .costs import cost_at_this_rate, training_summary
+from .costs import cost_at_this_rate, cost_in_words, training_summary
 from .data import load_training_data, start_projection
 from .loop import fit
 from .processes import train_in_processes
@@ -15,6 +15,7 @@ from .processes import train_in_processes
 __all__ = [
     "TrainData",
     "cost_at_this_rate",
+    "cost_in_words",
     "draw_types",
     "fit",
     "load_training_data",

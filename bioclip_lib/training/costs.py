@@ -66,6 +66,22 @@ def cost_at_this_rate(model: torch.nn.Module, log: pd.DataFrame, n_pairs: float,
     return pd.Series({"GFLOP/s sustained here": sustained / 1e9, "hours": hours, "kWh": hours * watts / 1_000})
 
 
+def cost_in_words(estimate: pd.Series) -> pd.Series:
+    """Say an estimate of `cost_at_this_rate` as a person reads it.
+
+    Examples
+    --------
+    >>> cost_in_words(pd.Series({"GFLOP/s sustained here": 88.4, "hours": 617_435.0, "kWh": 61_743.5})).tolist()
+    ['88 GFLOP/s', '70 years', '62 MWh']
+    """
+    hours, kwh = estimate["hours"], estimate["kWh"]
+    years, days = hours / (24 * 365.25), hours / 24
+    long = f"{years:,.0f} years" if years >= 2 else f"{days:,.0f} days" if days >= 2 else f"{hours:,.1f} hours"
+    energy = f"{kwh / 1_000:,.0f} MWh" if kwh >= 10_000 else f"{kwh:,.0f} kWh"
+    said = {"sustained here": f"{estimate.iloc[0]:,.0f} GFLOP/s", "time": long, "energy": energy}
+    return pd.Series(said, name="the published recipe, on this machine")
+
+
 def training_flops(model: torch.nn.Module, n_images: int, n_texts: int, n_tokens: int) -> int:
     """Count the operations of one training step of an open_clip model.
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bioclip_lib import RANKS
-from bioclip_lib.config import DataConfig
+from bioclip_lib.config import DataConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.sources import look, read_names, read_names_csv, read_source
 from bioclip_lib.sources.folders import read_image_folder
@@ -288,3 +288,19 @@ def test_files_that_are_not_named_as_images_are_counted_apart(tmp_path, write_im
         (tmp_path / "garden" / "Acer rubrum" / name).write_text("import os")
     said = look(DataConfig(source="photos", photos=str(tmp_path / "garden")))
     assert "of these not named as images: 2 .py" in said.splitlines()
+
+
+def test_photographs_that_state_no_licence_are_their_owners(tmp_path, write_image):
+    for i in range(3):
+        write_image(tmp_path / f"{i}.jpg", seed=i)
+    rows = "path,name,license,rights_holder\n0.jpg,Parus major,,\n1.jpg,Parus major,CC0,\n2.jpg,Parus ater,,A. Smith\n"
+    (tmp_path / "list.csv").write_text(rows)
+    config = load_config("photos", {"data.photos": str(tmp_path / "list.csv"), "data.owner": "CC BY 4.0, Jo Doe"})
+    raw = read_source(config.data)
+    assert raw[["license", "rights_holder"]].values.tolist() == [
+        ["CC BY 4.0", "Jo Doe"],
+        ["CC0", ""],
+        ["CC BY 4.0", "A. Smith"],
+    ]
+    with pytest.raises(InputError, match=r"data\.owner is 'mine'; give licence and holder"):
+        read_source(load_config("photos", {"data.photos": str(tmp_path / "list.csv"), "data.owner": "mine"}).data)
