@@ -1,54 +1,91 @@
-"""Result tables as a paper takes them: LaTeX, Markdown and a CSV of rounded numbers."""
+"""Result tables as a paper takes them: Markdown, LaTeX and a CSV of rounded numbers, all of the same rows."""
 
 from pathlib import Path
 
 import pandas as pd
 
+from ..errors import InputError
 from ..files.markdown import markdown_table
 from ..run import Run, atomic
 from .style import models_in_order
-from .words import in_words, model_words, task_label
+from .words import DATASETS, MODELS, START, task_label
 
-_SHOWN = {
-    "results_zero_shot": ("tables/zero_shot.csv", ("macro_top1", "top1")),
-    "results_few_shot": ("tables/few_shot.csv", ("macro_top1", "top1")),
-    "results_hierarchy": ("tables/hierarchy.csv", ("spearman", "triplets", "p_value", "p_value_in_kingdoms")),
-}
-_METRICS = {
-    "macro_top1": "top-1 %, mean over species",
-    "top1": "top-1 %, mean over images",
-    "spearman": "Spearman's rho",
-    "triplets": "triplets right",
-    "p_value": "Mantel p",
-    "p_value_in_kingdoms": "Mantel p inside kingdoms",
-}
+_MAIN = r"zero_shot(/(un)?seen|/unseen/taxon)?|few_shot/\d+(/unseen)?|hierarchy/(un)?seen"
 
 
-def result_frame(scores: pd.DataFrame, metrics: tuple[str, ...]) -> pd.DataFrame:
-    """Lay out scores: a line a data set, task and metric, a column a model, value [95 % interval], chance and n."""
-    rows = in_words(scores[scores["metric"].isin(metrics)])
-    models, lines = models_in_order(rows["model"]), []
-    for (dataset, task, metric), mine in rows.groupby(["dataset", "task", "metric"], sort=False):
-        percent = 100 if metric.endswith("top1") else 1
-        cells = {row.model: _cell(row, percent) for row in mine.itertuples()}
-        first = {"data set": dataset, "task": task_label(task), "measure": _METRICS[metric]}
-        n, chance = f"{mine['n'].max():,}", f"{percent * mine['chance'].iloc[0]:.3g}"
-        lines.append({**first, **{name: cells.get(name, "") for name in models}, "chance": chance, "n": n})
-    return pd.DataFrame(lines, columns=["data set", "task", "measure", *models, "chance", "n"])
+def results_frame(results: pd.DataFrame, tasks: str = _MAIN) -> pd.DataFrame:
+    """Lay out results: a line a data set and task, a column a model, chance and n; all as text.
+
+    Parameters
+    ----------
+    results : DataFrame
+        Of `metrics.read_metrics`; two runs of one data set are an `InputError`.
+    tasks : str
+        A regular expression of the tasks that have a line.
+
+    Returns
+    -------
+    DataFrame
+        Top-1 accuracy in percent, over species with its interval and over images; the rank correlation of the hierarchy
+        probe with its interval and p, of any structure and inside kingdoms.
+    """
+    twice = results[results.duplicated(["dataset", "model", "task", "metric"])]
+    if len(twice):
+        runs = ", ".join(sorted(results["run"].unique()))
+        raise InputError(f"of the runs {runs} several have the data set {twice['dataset'].iloc[0]}; take one of each")
+    pretrained = results.groupby("run")["model"].transform(lambda models: (models == "frozen").any())
+    starts = results["model"].mask(pretrained & (results["model"] == "random_init"), START)
+    rows = results.assign(model=starts.map(lambda name: MODELS.get(name, name)))
+    models = models_in_order(rows["model"])
+    rows, lines = rows[rows["task"].str.fullmatch(tasks)], []
+    for dataset, mine in rows.groupby("dataset"):
+        for task in sorted(mine["task"].unique(), key=_place):
+            found = mine[mine["task"] == task]
+            cells = [_cell(found[found["model"] == name].set_index("metric")) for name in models]
+            asked = found[found["metric"].isin(["macro_top1", "top1", "spearman"])]
+            if len(asked):
+                lines.append((DATASETS.get(dataset, dataset), *_ends(task, asked)[0], *cells, *_ends(task, asked)[1]))
+    return pd.DataFrame(lines, columns=["data set", "task", *models, "chance", "n"])
 
 
-def _cell(row: tuple, percent: int) -> str:
-    """Return a value and its interval, rounded to what can be told."""
-    digits = 1 if percent > 1 else 2
-    if row.metric.startswith("p_"):
-        return f"{row.value:.2g}"
-    return " ".join(
-        [f"{percent * row.value:.{digits}f}", _interval(percent * row.ci_low, percent * row.ci_high, digits)]
-    )
+def _place(task: str) -> tuple:
+    """Return where a task stands: naming, shots, hierarchy."""
+    kinds = ("zero_shot", "few_shot", "hierarchy")
+    return kinds.index(task.split("/")[0]), task.count("/"), len(task), task
 
 
-def _interval(low: float, high: float, digits: int) -> str:
-    return f"[{low:.{digits}f}, {high:.{digits}f}]"
+def _ends(task: str, rows: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Return what stands before the models on a line, and what after them."""
+    if task.startswith("hierarchy"):
+        return [f"{task_label(task)}, Spearman's rho"], ["0", f"{_counts(rows['n'])} species"]
+    return [f"{task_label(task)}, top-1 %"], [f"{100 * rows['chance'].iloc[0]:.1f}", _counts(rows["n"])]
+
+
+def _cell(of: pd.DataFrame) -> str:
+    """Return what a model reached at one task, by metric: the mean over species first; '' where it was not asked."""
+    said = []
+    if "spearman" in of.index:
+        said = [_interval(of.loc["spearman"], 1, 2)]
+        for metric, where in (("p_value", "p"), ("p_value_in_kingdoms", "p inside kingdoms")):
+            said += [f"{where} {of.loc[metric, 'value']:.2g}"] if metric in of.index else []
+        return ", ".join(said)
+    if "macro_top1" in of.index:
+        said.append(_interval(of.loc["macro_top1"], 100, 1))
+    if "top1" in of.index:
+        said.append(f"{100 * of.loc['top1', 'value']:.1f} of images")
+    return "; ".join(said)
+
+
+def _interval(row: pd.Series, factor: int, digits: int) -> str:
+    """Format a value and its interval, in percent with the factor 100."""
+    value, low, high = (f"{factor * row[name]:.{digits}f}" for name in ("value", "ci_low", "ci_high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _counts(n: pd.Series) -> str:
+    """Format n, or its range where models were asked different images."""
+    low, high = int(n.min()), int(n.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -61,11 +98,13 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def write_tables(run: Run, folder: Path) -> list[str]:
-    """Write the result tables of a run to a folder; return their names."""
-    written = []
-    for name, (source, metrics) in _SHOWN.items():
-        if (run.root / source).is_file():
-            scores = in_words(pd.read_csv(run.root / source, keep_default_na=False, na_values=[""]), model_words(run))
-            write_table(result_frame(scores, metrics), folder / name)
-            written.append(name)
-    return written
+    """Write a run's main results, and its accuracy by text type, to a folder; return their names."""
+    if not run.metrics_csv.is_file():
+        return []
+    results = pd.read_csv(
+        run.metrics_csv, dtype={"dataset": str, "model": str, "run": str}, keep_default_na=False, na_values=[""]
+    )
+    tables = {"results": _MAIN, "results_by_text_type": r"zero_shot/(un)?seen(/\w+)?"}
+    for name, tasks in tables.items():
+        write_table(results_frame(results, tasks), folder / name)
+    return list(tables)

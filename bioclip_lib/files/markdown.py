@@ -14,9 +14,11 @@ def escape(text: object) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|#!~$&])", r"\\\1", " ".join(str(text).split()))
 
 
-def markdown_table(table: pd.DataFrame, escaped: bool = True) -> str:
-    """Return a table as Markdown, numbers to the right and with commas in whole ones; '' where a value is missing."""
+def markdown_table(table: pd.DataFrame, escaped: bool = True, n_left: int | None = None) -> str:
+    """Return a table as Markdown; numbers, or all columns after the first `n_left`, stand to the right."""
     right = [pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]
+    if n_left is not None:
+        right = [i >= n_left for i in range(table.shape[1])]
     rows = [[escape(c) if escaped else str(c) for c in table.columns], ["---:" if r else "---" for r in right]]
     for row in table.astype(object).to_numpy():
         rows.append([_cell(value, escaped) for value in row])

@@ -36,13 +36,13 @@ def drawn(run, tmp_path_factory):
 
 def test_all_figures_come_from_tables_alone(run, drawn):
     assert {path.name for path in run.root.iterdir()} == {
-        *("config.json", "environment.json", "tables", "metrics.csv"),
+        *("config.json", "environment.json", "manifest.jsonl", "tables", "metrics.csv"),
     }
     names = {*gallery.MAKERS, "umap_trained"}
     for suffix in (*gallery.FORMATS, "txt", "json"):
         found = {path.stem for path in drawn.glob(f"*.{suffix}")}
         assert names <= found, suffix
-    assert {path.stem for path in drawn.glob("*.tex")} == {"results_zero_shot", "results_few_shot"}
+    assert {path.stem for path in drawn.glob("*.tex")} == {"results", "results_by_text_type"}
     with Image.open(drawn / "few_shot.png") as png:
         assert png.width == pytest.approx(85 / 25.4 * 60, abs=1)
 
