@@ -277,7 +277,7 @@ def score_answers(keys: dict, answers: pd.DataFrame) -> list[dict]:
     per_class = answers.groupby("class_key")["correct"].mean()
     row = {"model": keys["model"], "dataset": keys["dataset"]}
     row["task"] = task_of(keys["part"], keys["k"], keys["method"])
-    counts = {"n": answers["image_id"].nunique(), "seeds": answers["fold"].nunique(), "chance": 1 / len(per_class)}
+    counts = {"n": answers["image_id"].nunique(), "seeds": 1, "chance": 1 / len(per_class)}
     values, classes = answers["correct"].to_numpy(float), answers["class_key"].to_numpy()
     top1 = with_interval(values, classes)
     macro = with_interval(per_class.to_numpy(), per_class.index.to_numpy())

@@ -37,8 +37,9 @@ def append_metrics(path: str | Path, rows: pd.DataFrame, **labels: str) -> None:
 
     Notes
     -----
-    The order of the file does not depend on the order of the calls. The notebook is no part of the key: a number that
-    moves to another notebook is replaced, not doubled.
+    ``seeds`` counts trainings (`speed.seeds` repeats them), not draws of folds. The order of the file does not depend
+    on the order of the calls. The notebook is no part of the key: a number that moves to another notebook is replaced,
+    not doubled.
     """
     path = Path(path)
     rows = _checked(rows.assign(**labels))

@@ -94,7 +94,8 @@ def of_few_shot(scores: pd.DataFrame) -> str:
     rows = few_shot_rows(scores)
     return (
         f"{AXES[main_metric(scores)].capitalize()}, of SimpleShot (nearest mean of 1 or more labelled images a "
-        f"species, features centred and of unit length), mean of {_seeds(rows)} drawn folds ({_counts(rows)}). "
+        f"species, features centred and of unit length), mean over drawn folds ({_counts(rows)}; {_seeds(rows)} "
+        f"training seed). "
         f"{INTERVAL}. {CHANCE}. Whether two models differ, the paired tests tell. Models: {_models(rows['model'])}."
     )
 

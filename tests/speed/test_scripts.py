@@ -154,8 +154,8 @@ def test_intervals_and_tests_of_known_truths(monkeypatch, capsys):
 def test_signals_and_held_out_species(monkeypatch, capsys):
     change(monkeypatch, power, WORLDS=((40, 0.5),), SEES=(0.0, 1.0), CHOICES=("any",), N_PERMUTATIONS=199)
     power.main(["--draws", "4"])
-    blind, sees, *signals = rows_of(capsys.readouterr().out)
-    assert blind[:4] == ["40", "20", "any", "0"] and float(blind[4]) < 0.5 < float(sees[5])
+    held_out, *signals = rows_of(capsys.readouterr().out)
+    assert held_out[:3] == ["40", "20", "any"] and float(held_out[3]) < 0.5 < float(held_out[4])
     assert len(signals) == 8
 
 
