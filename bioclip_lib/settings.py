@@ -73,6 +73,7 @@ def check_settings(config: Config) -> None:
     from .catalog import licences
     from .evaluation.sets import survey_sets
     from .model import load, text, towers
+    from .structure import control
     from .training import data, processes
 
     check_backbones(config.data)
@@ -81,6 +82,7 @@ def check_settings(config: Config) -> None:
     towers.autocast(config.train.precision, towers.default_device())
     data.check_replay(config.train)
     processes.check_gpus(config.train)
+    control.check_controls(config)
     text.read_templates(config.evaluate.templates)
     for address in config.evaluate.models:
         load.check_address(address)

@@ -58,6 +58,7 @@ def score_controls(run: Run, config: Config) -> tuple[pd.DataFrame, dict, pd.Dat
     InputError
         If photographs are to be shuffled.
     """
+    check_controls(config)
     found = [_shuffled(run, config, name) for name in config.evaluate.controls if name not in DEALT]
     dealt = {name: _dealt(run, config, name) for name in config.evaluate.controls if name in DEALT}
     paired = few_shot.compare_few_shot(pd.DataFrame(columns=few_shot.QUERY_COLUMNS), "model", "trained")
@@ -74,12 +75,18 @@ def score_controls(run: Run, config: Config) -> tuple[pd.DataFrame, dict, pd.Dat
     return scores, {key: value for _, details in found for key, value in details.items()}, paired
 
 
+def check_controls(config: Config) -> None:
+    """Refuse to shuffle photographs."""
+    shuffled = [name for name in config.evaluate.controls if name not in DEALT]
+    if shuffled and config.data.source != "synthetic":
+        raise InputError(
+            f"evaluate.controls={shuffled[0]} deals out looks, and photographs look as they do; choose "
+            f"{' or '.join(DEALT)}"
+        )
+
+
 def _shuffled(run: Run, config: Config, name: str) -> tuple[pd.DataFrame, dict]:
     """Build a synthetic world whose genomes are dealt out over species, train and probe there."""
-    if config.data.source != "synthetic":
-        raise InputError(
-            f"evaluate.controls={name} deals out looks, and photographs look as they do; choose {' or '.join(DEALT)}"
-        )
     world = open_run(run.root / "controls" / name, config)
     table = build(world, config, name)
     train(world, world, config, data.load_training_data)
