@@ -13,6 +13,7 @@ from bioclip_lib import config
 from bioclip_lib.config import PROFILES, Config, flat, load_config, setting_names
 from bioclip_lib.errors import InputError
 from bioclip_lib.run import open_run
+from bioclip_lib.run.writing import write_json
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -253,3 +254,15 @@ def test_photographs_that_are_not_named_leave_no_folder(tmp_path):
 
 def test_a_notebook_shows_a_mistake_in_one_line():
     assert InputError("no such file")._render_traceback_() == ["InputError: no such file"]
+
+
+def test_a_run_from_before_a_setting_is_opened_with_its_default(tmp_path):
+    run = open_run(tmp_path / "a", load_config("smoke"))
+    settings = json.loads(run.config_json.read_text())
+    del settings["data"]["owner"], settings["train"]["ema_decay"]
+    write_json(run.config_json, {**settings, "shards": {**settings["shards"], "gone": 1}})
+    run.catalog.touch()
+    assert open_run(run.root, load_config("smoke")).root == run.root
+    write_json(run.config_json, settings)
+    with pytest.raises(InputError, match=r"data\.owner: '' there, 'cc0, me' wanted"):
+        open_run(run.root, load_config("smoke", {"data.owner": "cc0, me"}))

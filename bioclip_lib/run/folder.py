@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from .. import __version__
-from ..config import RUN_VARIABLE, Config, deciding, flat
+from ..config import PROFILES, RUN_VARIABLE, Config, deciding, flat, load_config
 from ..errors import InputError
 from .lock import check_free
 from .manifest import NAME, is_whole, read_manifest, recorded_digest
@@ -111,7 +111,7 @@ def check_run(run: Run, wanted: dict) -> bool:
                 f"{run.config_json} is damaged; give the settings that the run was made with, or pass another RUN="
             )
         return False
-    lines = differences(deciding(found), deciding({**wanted, "evaluate": found["evaluate"]}))
+    lines = differences(deciding(_completed(found)), deciding({**wanted, "evaluate": found["evaluate"]}))
     if lines and run.catalog.exists():
         raise InputError(
             f"{run.root} belongs to another configuration ({'; '.join(lines[:4])}); "
@@ -129,6 +129,22 @@ def _configuration(run: Run) -> dict | None:
         if found["profile"] and isinstance(found["evaluate"], dict) and (is_whole(run.config_json) or not stages):
             return found
     return stages[-1] if stages else None
+
+
+def _completed(found: dict) -> dict:
+    """Give settings that are newer than a run the value of its profile, and leave out those that are gone."""
+    if found["profile"] not in PROFILES:
+        return found
+    newest = json.loads(json.dumps(load_config(found["profile"]).to_dict()))
+    return _merged(newest, found) | {"evaluate": found["evaluate"]}
+
+
+def _merged(newer: dict, found: dict) -> dict:
+    """Return the settings of `newer`, each with its value in `found` where that has it."""
+    return {
+        key: _merged(value, found.get(key, {})) if isinstance(value, dict) else found.get(key, value)
+        for key, value in newer.items()
+    }
 
 
 def differences(found: dict, wanted: dict) -> list[str]:
