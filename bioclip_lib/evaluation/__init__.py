@@ -6,14 +6,14 @@ names images, `mistakes` measures wrong names in the tree, `marks` has marks bes
 lays results side by side; `statistics` has every interval and test.
 """
 
-from .contestants import load_features, load_few_shot, load_zero_shot
+from . import leaderboard, statistics
+from .contestants import load_few_shot, load_zero_shot
 from .few_shot import compare_few_shot, draw_folds, eligible_classes, fold_scores, score_few_shot
-from .leaderboard import compare_zero_shot, percent_table, ranks_over_sets, read_board, score_table, write_leaderboard
+from .leaderboard import score_table
 from .marks import beside_chance, word_kinds
 from .metrics import append_metrics, read_metrics
 from .mistakes import mean_distances, mistake_distances, rank_accuracy
 from .sets import score_sets
-from .statistics import chance_bound, mean_interval
 from .tasks import unasked
 from .zero_shot import calibration, score_zero_shot, string_reports
 
@@ -21,29 +21,23 @@ __all__ = [
     "append_metrics",
     "beside_chance",
     "calibration",
-    "chance_bound",
     "compare_few_shot",
-    "compare_zero_shot",
     "draw_folds",
     "eligible_classes",
     "fold_scores",
-    "load_features",
+    "leaderboard",
     "load_few_shot",
     "load_zero_shot",
     "mean_distances",
-    "mean_interval",
     "mistake_distances",
-    "percent_table",
     "rank_accuracy",
-    "ranks_over_sets",
-    "read_board",
     "read_metrics",
     "score_few_shot",
     "score_sets",
     "score_table",
     "score_zero_shot",
+    "statistics",
     "string_reports",
     "unasked",
     "word_kinds",
-    "write_leaderboard",
 ]
