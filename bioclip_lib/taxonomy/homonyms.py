@@ -70,27 +70,35 @@ def compare(usage: Usage, said: Said) -> Candidate:
     """Compare a usage with a context."""
     if not said.context:
         return Candidate(usage)
-    ranks = dict(zip(RANKS, usage.taxon.ranks, strict=True))
+    kingdom = usage.taxon.ranks[0]
     for words in (said.given, said.translated):
-        if words.get("kingdom") and ranks["kingdom"] and words["kingdom"] != ranks["kingdom"]:
+        if words.get("kingdom") and kingdom and words["kingdom"] != kingdom:
             return Candidate(usage, refusal=f"outside kingdom {words['kingdom']}")
-    levels = [r for r in _DECIDING if ranks[r] and (said.given.get(r) or said.translated.get(r))]
-    agreeing = [r for r in levels if ranks[r] in (said.given.get(r), said.translated.get(r))]
-    line = usage.above | {usage.taxon.row} if said.rows else frozenset()
-    inside = [r for r, rows in said.rows.items() if r not in agreeing and rows & line]
-    inside += [r for r in _DECIDING if ranks[r] and ranks[r] == said.context.get(r)]  # that only columns name
-    levels, agreeing = (sorted({*group, *inside}, key=RANKS.index) for group in (levels, agreeing))
-    if said.given.get("kingdom") and not ranks["kingdom"] and not agreeing:
+    agrees = _agreements(usage, said)
+    if said.given.get("kingdom") and not kingdom and not any(agrees.values()):
         return Candidate(usage, refusal="its kingdom is not known")
-    if not levels:
+    if not agrees:
         return Candidate(usage)
-    if agreeing[-1:] == levels[-1:]:
-        return Candidate(usage, RANKS.index(levels[-1]))
-    if levels[-1] == "family" and "order" in agreeing:
+    deepest = list(agrees)[-1]
+    if agrees[deepest]:
+        return Candidate(usage, RANKS.index(deepest))
+    if deepest == "family" and agrees.get("order"):
         return Candidate(usage, RANKS.index("order"), is_moved=True)
-    differing = [r for r in levels if r not in agreeing]
-    refusal = f"outside {levels[-1]} {said.given.get(levels[-1]) or said.translated[levels[-1]]}"
-    return Candidate(usage, refusal=refusal, is_older=set(differing) <= set(OLDER))
+    refusal = f"outside {deepest} {said.given.get(deepest) or said.translated[deepest]}"
+    return Candidate(usage, refusal=refusal, is_older={rank for rank in agrees if not agrees[rank]} <= set(OLDER))
+
+
+def _agreements(usage: Usage, said: Said) -> dict[str, bool]:
+    """Tell of each rank that usage and context both speak of, from the kingdom down, whether they agree."""
+    line = usage.above | {usage.taxon.row} if said.rows else frozenset()
+    agrees = {}
+    for rank, own in zip(_DECIDING, usage.taxon.ranks, strict=False):
+        words = [word for word in (said.given.get(rank), said.translated.get(rank)) if word and own]
+        # within what the word means, whatever its rank; or a name that only columns give
+        is_inside = bool(said.rows.get(rank, frozenset()) & line) or bool(own and own == said.context.get(rank))
+        if words or is_inside:
+            agrees[rank] = is_inside or own in words
+    return agrees
 
 
 def choose(candidates: Sequence[Candidate], authorship: str, is_full: bool = False) -> tuple[list[Usage], str]:

@@ -173,10 +173,12 @@ def _within(text: str) -> tuple[str, ...]:
 
 
 def _doubtful(text: str) -> str:
-    """Write a doubt that stands at the end of a binomial where open nomenclature has it."""
+    """Write a doubt that stands at the end of a name where open nomenclature has it: in a binomial, after English."""
     words = _DOUBT.sub("", text).split(" ")
-    is_binomial = _DOUBT.search(text) and len(words) > 1 and words[1].isalpha() and words[1].islower()
-    return f"{words[0]} cf. {' '.join(words[1:])}" if is_binomial else text
+    if not _DOUBT.search(text) or len(words) < 2:
+        return text
+    is_binomial = words[1].isalpha() and words[1].islower() and words[0][:1].isupper()
+    return f"{words[0]} cf. {' '.join(words[1:])}" if is_binomial else f"{' '.join(words)} cf."
 
 
 def _others(text: str) -> list[str]:
