@@ -26,6 +26,7 @@ from .names import (
     clean_label,
     folded,
     parse_names,
+    singular,
     stems,
     unsigned,
     variants,
@@ -209,7 +210,10 @@ def _in_english(text: str, backbone: Backbone) -> list[Usage]:
     """Return the taxa with an English name; of a species and groups above it, the species: horse, of the horses."""
     if "?" in text:
         return []
-    found = backbone.english(text) or backbone.english(PARENTHESES.sub("", text))
+    plain = PARENTHESES.sub("", text)
+    possessive = " ".join(map(singular, plain.split()))  # "Coopers Hawk" is Cooper's
+    spellings = dict.fromkeys([text, plain, possessive])
+    found = next((rows for spelling in spellings if (rows := backbone.english(spelling))), [])
     usages = [backbone.at(row) for row in found]
     above = frozenset().union(*(usage.above for usage in usages)) if len(usages) > 1 else frozenset()
     leaves = {usage.taxon.row: usage for usage in usages if usage.taxon.row not in above}
