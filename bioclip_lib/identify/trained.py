@@ -13,14 +13,15 @@ import pandas as pd
 
 from ..catalog.splits import TRAINING, class_rows, usable
 from ..catalog.table import read_catalog
-from ..config import Config, flat, load_config
+from ..config import flat
 from ..errors import InputError
-from ..evaluation.contestants import can_name, project_trunk
+from ..evaluation.contestants import project_trunk
 from ..model import encode_images
 from ..model.features import cached_features, digest_of_model, feature_digests, load_split, size_px, trunk_table
 from ..model.load import LoadedModel, load_model, preprocess_digest
 from ..run import Run
 from ..shards.read import read_image_ids, read_index
+from ..training.objectives import CLASS_OBJECTIVES
 from .asking import Trust
 from .calibrate import conformal_floor, fit_temperature, places, wrong_up_to
 from .candidates import labels_of_catalog, labels_of_images
@@ -52,23 +53,22 @@ class TrainedRun:
         self.run, self._splits = Run(root), {}
         if not self.run.config_json.is_file():
             raise InputError(f"{self.run.root} is no run; start it with 01_dataset_construction")
-        settings = flat(json.loads(self.run.config_json.read_text(encoding="utf-8")))
-        self.config: Config = load_config(settings.pop("profile"), settings)
+        self.settings = flat(json.loads(self.run.config_json.read_text(encoding="utf-8")))  # maybe an older version's
         self.catalog = read_catalog(self.run.catalog)
         self.model: LoadedModel = load_model(f"run:{self.run.root}")
         self.scale = self.model.model.logit_scale.exp().item()
-        config = self.config.evaluate
         classes = known_classes(self.catalog)
-        if can_name(self.config, "trained"):
-            self.labels: LabelSet = labels_of_catalog(classes, self.model, config.text_type, config.templates)
-        else:  # trained without texts: a class is where its images lie
+        if self.settings["train.objective"] in CLASS_OBJECTIVES:  # without texts: a class is where its images lie
             train = self.split("train")
-            self.labels = labels_of_images(train.features, train.classes, classes, self.model)
+            self.labels: LabelSet = labels_of_images(train.features, train.classes, classes, self.model)
+        else:
+            texts = self.settings["evaluate.text_type"], self.settings["evaluate.templates"]
+            self.labels = labels_of_catalog(classes, self.model, *texts)
 
     @property
     def precision(self) -> str:
         """The precision of image features: what was trained on a frozen trunk is asked of the same."""
-        return "fp32" if self.config.train.freeze_image_tower else self.config.evaluate.precision
+        return "fp32" if self.settings["train.freeze_image_tower"] else self.settings["evaluate.precision"]
 
     def split(self, name: str) -> Split:
         """Return the images of a split, none where the run has no such one."""
@@ -86,10 +86,10 @@ class TrainedRun:
         ids = read_image_ids(self.run.shards, name)
 
         def compute() -> np.ndarray:
-            if self.config.train.freeze_image_tower:
+            if self.settings["train.freeze_image_tower"]:
                 return project_trunk(clip, trunk_table(self.run, clip, [name]).values)
             pixels = load_split(self.run, clip, name)
-            return encode_images(clip, pixels, batch_size=self.config.evaluate.batch_size, precision=self.precision)
+            return encode_images(clip, pixels, precision=self.precision)
 
         preprocessing = preprocess_digest(clip, self.precision)
         digests = feature_digests(self.run, [name], digest_of_model(clip), preprocessing)

@@ -76,7 +76,8 @@ def risk(run: TrainedRun) -> pd.DataFrame:
     """Trace what each floor costs, on species seen and unseen: ``part`` and the columns of `judging.risk_by_floor`."""
     splits = [(part, run.split(name)) for name, part in PARTS.items()]
     asked = [(part, *_named(run, split)) for part, split in splits if len(split.rows)]
-    return pd.concat([risk_by_floor(naming, run.labels, truth).assign(part=part) for part, naming, truth in asked])
+    traced = [risk_by_floor(naming, run.labels, truth).assign(part=part) for part, naming, truth in asked]
+    return pd.concat(traced) if traced else pd.DataFrame(columns=["floor", "rank", "answered", "risk", "part"])
 
 
 def unknowns(run: TrainedRun) -> pd.DataFrame:
@@ -142,6 +143,8 @@ def examples(run: TrainedRun, n: int = 6, seed: int = 0) -> tuple[np.ndarray, pd
         rows = np.concatenate(chosen)
         pixels.append(load_split(run.run, run.model.model, name)[rows])
         tables.append(table.iloc[rows])
+    if not tables:
+        return np.zeros((0, 1, 1, 3), np.uint8), pd.DataFrame(columns=["kind", "truth", "taxon", "rank", "score"])
     found = pd.concat(tables, ignore_index=True)
     order = np.argsort([_OPTIONS.index(kind) for kind in found["kind"]], kind="stable")
     return np.concatenate(pixels)[order], found.iloc[order].reset_index(drop=True)
