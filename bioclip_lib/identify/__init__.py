@@ -10,17 +10,19 @@ as MegaDetector's JSON, Camtrap DP and Darwin Core.
 from .asking import Trust, identify, write_answers
 from .candidates import labels_of_images, labels_of_names, read_labels, read_names, write_labels
 from .labels import LabelSet
-from .naming import answers, name_features
+from .naming import answers, combine, name_features
 from .photos import Photo, list_photos
 from .trained import load_run
-from .trials import draws, examples, risk, rules, unknowns
+from .trials import draws, events, examples, risk, rules, unknowns
 
 __all__ = [
     "LabelSet",
     "Photo",
     "Trust",
     "answers",
+    "combine",
     "draws",
+    "events",
     "examples",
     "identify",
     "labels_of_images",

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ..errors import InputError
+from ..files.crops import split_crop
 from ..model.load import LoadedModel
 from ..run import atomic, remove, write_json
 from ..workers import progress
@@ -161,8 +162,9 @@ def write_answers(
 
 def _content(photos: list[Photo]) -> str:
     """Return what photographs are, by name, box, size and time."""
-    files = [(str(photo.source), photo.box) for photo in photos]
-    stats = [os.stat(name) if os.path.isfile(name) else None for name, _ in files]
+    files = [str(photo.source) for photo in photos]
+    places = [split_crop(name)[0] for name in files]
+    stats = [os.stat(name) if os.path.isfile(name) else None for name in places]
     return json.dumps(
         [(*file, stat and (stat.st_size, stat.st_mtime_ns)) for file, stat in zip(files, stats, strict=True)]
     )

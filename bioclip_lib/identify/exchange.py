@@ -13,6 +13,7 @@ import pandas as pd
 
 from .. import RANKS
 from ..errors import InputError
+from ..files.crops import box_of, crop_location
 from .asking import Trust
 from .labels import LabelSet
 from .photos import Photo
@@ -53,7 +54,7 @@ def boxes_of_megadetector(
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         kinds = content["detection_categories"]
         photos = [
-            Photo(f"{image['file']}#{n}", str(Path(folder or path.parent, image["file"])), tuple(found["bbox"]))
+            Photo(f"{image['file']}#{n}", crop_location(str(Path(folder or path.parent, image["file"])), _box(found)))
             for image in content["images"]
             for n, found in enumerate(image.get("detections") or [])
             if kinds.get(found["category"], found["category"]) in _ANIMAL and found["conf"] >= min_confidence
@@ -61,6 +62,14 @@ def boxes_of_megadetector(
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is no batch output of MegaDetector ({error!r}); write it again") from None
     return content, photos
+
+
+def _box(found: dict) -> str:
+    """Return the box of a detection, in shares of the photograph; ValueError if it is none."""
+    box = box_of(found["bbox"], 1, 1)
+    if not box:
+        raise ValueError(f"bbox {found['bbox']}")
+    return box
 
 
 def to_megadetector(content: dict, table: pd.DataFrame, labels: LabelSet, made: dict) -> dict:

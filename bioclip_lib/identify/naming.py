@@ -11,6 +11,7 @@ import pandas as pd
 
 from .. import RANKS
 from ..errors import InputError
+from ..evaluation.classifiers import class_means
 from .labels import LabelSet
 from .tree import GROUP, LABEL, grouped, highest
 
@@ -73,6 +74,27 @@ def name_features(features: np.ndarray, labels: LabelSet, scale: float, rank: st
         for start in range(0, max(1, len(features)), n_images)
     ]
     return Naming(rank, *(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
+def combine(features: np.ndarray, events: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Put the photographs of each individual or event together, before they are named.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, D)
+        Of unit length.
+    events : ndarray of shape (n,)
+        Which event each is of.
+
+    Returns
+    -------
+    names : ndarray of shape (m,)
+        The events, sorted.
+    features : ndarray of shape (m, D)
+        Their means, *not* of unit length: what `name_features` makes of one has the mean of the logits.
+    """
+    names, index = np.unique(events, return_inverse=True)
+    return names, class_means(features, index)
 
 
 def logits_of(features: np.ndarray, labels: LabelSet, scale: float) -> np.ndarray:

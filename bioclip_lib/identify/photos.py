@@ -1,4 +1,4 @@
-"""Photographs that somebody wants named: found, decoded, cut to a box, embedded; what cannot be read keeps its reason.
+"""Photographs that somebody wants named: found, decoded, embedded; what cannot be read keeps its reason.
 
 Takes files, folders, archives, patterns, tables with a column of paths, arrays and PIL images; returns `Photo` objects,
 and features a batch at a time. One broken file stops nothing. Refuses what is not there, and a folder without images.
@@ -18,6 +18,7 @@ from PIL import Image
 
 from ..errors import InputError
 from ..files.archives import ARCHIVE_SUFFIXES, split_location
+from ..files.crops import split_crop
 from ..files.images import ImageError, open_image, to_rgb
 from ..files.tables import TABLE_SUFFIXES
 from ..model.encode import encode_prepared, height_width
@@ -32,11 +33,10 @@ Source = str | Path | Image.Image | np.ndarray
 
 
 class Photo(NamedTuple):
-    """A photograph by its name: where it lies, or its pixels; ``box`` (left, top, width, height) as shares of it."""
+    """A photograph by its name: where it lies, maybe a box of it (`files.crops`), or its pixels."""
 
     name: str
     source: Source
-    box: tuple[float, float, float, float] | None = None
 
 
 def list_photos(given: Source | Photo | Sequence) -> list[Photo]:
@@ -90,7 +90,7 @@ def _files_at(path: str) -> Iterator[Photo]:
     elif os.path.isdir(path) or (os.path.isfile(path) and name.endswith(ARCHIVE_SUFFIXES)):
         files = files_of(Path(path), follow_links=True)
         yield from (Photo(file.location, file.location) for file in files if is_image_name(file.name))
-    elif os.path.isfile(path) or (split_location(path) and os.path.isfile(split_location(path)[0])):
+    elif os.path.isfile((split_location(split_crop(path)[0]) or split_crop(path))[0]):  # or a member, or a box
         yield Photo(path, path)
     else:
         raise InputError(f"{path} does not exist; give photographs, a folder, a pattern or a table of paths")
@@ -120,7 +120,7 @@ def features_of(
 def _prepared(model: LoadedModel, least: int, photo: Photo) -> torch.Tensor | str:
     """Return what the model takes, (3, S, S), or why there is nothing."""
     try:
-        return model.preprocess(_cut(_decoded(photo.source, None if photo.box else least), photo.box))
+        return model.preprocess(_decoded(photo.source, least))
     except ImageError as error:
         return str(error)
 
@@ -137,15 +137,3 @@ def _decoded(source: Source, least: int | None) -> Image.Image:
             raise ImageError(f"not an image: an array {source.dtype} of shape {source.shape}")
         return to_rgb(Image.fromarray(source))
     return open_image(source, least)
-
-
-def _cut(image: Image.Image, box: tuple[float, float, float, float] | None) -> Image.Image:
-    """Cut a box out of an image."""
-    if box is None:
-        return image
-    left, top, width, height = box
-    edges = np.array([left, top, left + width, top + height]).clip(0, 1) * [*image.size, *image.size]
-    x0, y0, x1, y1 = np.rint(edges).astype(int)
-    if x1 <= x0 or y1 <= y0:
-        raise ImageError("box without pixels")
-    return image.crop((x0, y0, x1, y1))

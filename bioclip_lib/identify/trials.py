@@ -4,17 +4,20 @@ Takes a `trained.TrainedRun`; returns tables. Test images are of the candidates,
 the right answer for these is a taxon above.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from .. import RANKS
-from ..evaluation.tasks import PARTS
+from ..evaluation.tasks import PARTS, with_interval
 from ..model import encode_images
 from ..model.features import load_split
 from .calibrate import places
 from .judging import compare_rules, coverage_over_draws, judge, risk_by_floor
-from .naming import FLOOR, Naming, answers, name_features
+from .naming import FLOOR, Naming, answers, combine, name_features
 from .trained import Split, TrainedRun
+from .tree import LABEL
 from .unknown import known_scores, left_out, nearest_taxon, no_organism, separation, with_both
 
 STRICT = 0.8  # a floor that others take, beside `FLOOR`
@@ -78,6 +81,34 @@ def risk(run: TrainedRun) -> pd.DataFrame:
     asked = [(part, *_named(run, split)) for part, split in splits if len(split.rows)]
     traced = [risk_by_floor(naming, run.labels, truth).assign(part=part) for part, naming, truth in asked]
     return pd.concat(traced) if traced else pd.DataFrame(columns=["floor", "rank", "answered", "risk", "part"])
+
+
+def events(run: TrainedRun, sizes: Sequence[int] = (1, 2, 4, 8), seed: int = 0) -> pd.DataFrame:
+    """Name several test images of a class at once, as if they showed one individual: does that help, is it calibrated?
+
+    Returns
+    -------
+    DataFrame
+        ``n_photographs, value, ci_low, ci_high`` (the share named right, each class as often as it has groups),
+        ``confidence`` (the mean probability of what is named), ``n_events``.
+    """
+    test, scale = run.split("test"), run.scale / run.trust().temperature
+    order = np.random.default_rng(seed).permutation(len(test.rows))
+    classes, features, rows = test.classes[order], test.features[order], []
+    place = pd.Series(classes).groupby(classes).cumcount().to_numpy()  # of an image among those of its class
+    for size in sizes:
+        sizes_of = pd.Series(classes).groupby(classes).transform("size").to_numpy()
+        whole = place < sizes_of // size * size
+        if not whole.any():
+            continue
+        group = np.array([f"{name}#{n}" for name, n in zip(classes[whole], place[whole] // size, strict=True)])
+        names, means = combine(features[whole], group)
+        found = name_features(means, run.labels, scale, "label", k=1)
+        own = np.array([name.rpartition("#")[0] for name in names])
+        right = run.labels.names[LABEL].to_numpy()[found.choices[:, 0]] == own
+        interval = with_interval(right.astype(float), own)
+        rows.append({"n_photographs": size, **interval, "confidence": found.scores[:, 0].mean(), "n_events": len(own)})
+    return pd.DataFrame(rows)
 
 
 def unknowns(run: TrainedRun) -> pd.DataFrame:

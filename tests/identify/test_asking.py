@@ -54,14 +54,19 @@ def test_pixels_boxes_and_files_are_the_same_photograph(tmp_path, write_image, m
     image = Image.open(path)
     wide = Image.new("RGB", (120, 80))
     wide.paste(image, (30, 20))
-    forms = [str(path), image, np.asarray(image), Photo("box", wide, (0.25, 0.25, 0.5, 0.5))]
+    wide.save(tmp_path / "wide.png")
+    forms = [str(path), image, np.asarray(image), f"{tmp_path}/wide.png#xywh=percent:25,25,50,50"]
     ((problems, features),) = photos.features_of(list_photos(forms), model)
     assert problems == [""] * 4
     for row in features[1:]:
         np.testing.assert_allclose(row, features[0], atol=1e-5)
-    odd = [Photo("none", image, (1.0, 0.0, 0.5, 1.0)), np.zeros((2, 2, 7), np.uint8), np.zeros((2, 2))]
+    odd = [f"{path}#xywh=percent:100,0,50,100", np.zeros((2, 2, 7), np.uint8), np.zeros((2, 2))]
     ((problems, features),) = photos.features_of(list_photos(odd), model)
-    assert problems[0] == "box without pixels" and all("not an image" in p for p in problems[1:]) and not len(features)
+    assert (
+        problems[0] == "box outside the photograph"
+        and all("not an image" in p for p in problems[1:])
+        and not len(features)
+    )
 
 
 def test_cmyk_deep_turned_and_animated_images(tmp_path, model, labels):

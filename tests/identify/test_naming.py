@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bioclip_lib import RANKS
 from bioclip_lib.errors import InputError
-from bioclip_lib.identify import LabelSet, answers, name_features
+from bioclip_lib.identify import LabelSet, answers, combine, name_features
 from bioclip_lib.identify.labels import COLUMNS
 from bioclip_lib.identify.naming import trusted_depth
 from bioclip_lib.identify.tree import Tree
@@ -168,3 +168,14 @@ def test_laws_of_the_tree(rows, seed):
     naming = name_features(features_for(p + 1e-9), labels, 1.0)
     deeper = [trusted_depth(naming, labels, floor) for floor in (0.9, 0.5, 0.1)]
     assert (deeper[0] <= deeper[1]).all() and (deeper[1] <= deeper[2]).all()
+
+
+def test_photographs_of_an_event_are_named_by_the_mean_of_their_logits():
+    labels = label_set()
+    one, other = [0.5, 0.3, *[0.2 / 6] * 6], [0.3, 0.6, *[0.1 / 6] * 6]
+    names, features = combine(features_for([one, other, P]), np.array(["b", "b", "a"]))
+    assert names.tolist() == ["a", "b"]
+    product = np.sqrt(np.array(one) * np.array(other))  # the mean of logits is the geometric mean of odds
+    found = name_features(features, labels, 1.0, "label", k=8)
+    assert found.scores[1] == pytest.approx(sorted(product / product.sum(), reverse=True))
+    assert labels.called(found.choices[:, 0], "label").tolist() == ["tit", "blue"]
