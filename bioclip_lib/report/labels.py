@@ -33,8 +33,10 @@ def suspicious_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarr
     Notes
     -----
     An image that is alone in its class cannot be judged and is left out. Cosines are of centred features, in their 128
-    main components. Of leaves40 with 5 % of its labels (40) dealt anew, all of these were listed and 62 % clear; of the
-    clear ones 96 % were such labels. Where features tell classes apart poorly, most rows are hard cases.
+    main components. With 5 % of the labels dealt anew, by EfficientNet-Lite0: of leaves40 (40 labels) all of these were
+    listed and 62 % clear, and 96 % of the clear ones were such labels; of 25 species of birds100 (25 of 500, 3 draws)
+    99, 61 and 77 %. With none dealt anew 0 and 1 % of the images were clear. Where features tell classes apart
+    poorly, most rows are hard cases.
     """
     codes, names = pd.factorize(labels)
     by_class = np.argsort(codes, kind="stable")

@@ -8,6 +8,7 @@ import io
 
 import pandas as pd
 
+_ABBREVIATED = r"[A-Z]\.[ _]?[a-z-]{3,}"  # "C. sinensis"
 _STATUS = {"unresolved": "not understood", "ambiguous": "means several taxa"}
 
 
@@ -22,6 +23,9 @@ def names_to_settle(names: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame({"class_name": partial["verbatim_name"], "read_as": partial["scientific_name"]})
     table["photographs"] = partial["verbatim_name"].map(n_images).fillna(0).astype(int)
     why = partial["reason"].where(partial["reason"] != "", "named no deeper")
+    why = why.mask(
+        partial["verbatim_name"].str.fullmatch(_ABBREVIATED) & (status != ""), "its genus is cut; write it out"
+    )
     table["why"] = (status + ": ").where(status != "", "") + why
     table = table.assign(rank=partial["rank"], understood=status == "", alternatives=partial["alternatives"])
     table["line"] = [_csv_line(name) for name in table["class_name"]]

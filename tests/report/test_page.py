@@ -157,6 +157,8 @@ def test_names_without_a_species_make_a_line_to_complete():
     found = names_to_settle(names, table)
     assert found["line"].tolist() == ['"a,b",,', "c,,"] and found["photographs"].tolist() == [1, 2]
     assert found["why"].tolist() == ["means several taxa: x", "named no deeper"]
+    cut = names_to_settle(names.assign(verbatim_name=["C. sinensis", "c"]), table)
+    assert cut["why"][0] == "means several taxa: its genus is cut; write it out"
     lines = say_names(names, table)
     assert (
         lines[0] == "0 of 2 names understood as species, 1 as a genus or higher; 1 not understood, with 1 photographs"
