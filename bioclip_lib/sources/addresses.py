@@ -25,10 +25,10 @@ def match_addresses(addresses: pd.Series, ids: pd.Series, paths: pd.Series) -> n
     found = np.full(len(distinct), NOT_FOUND)
     free = np.ones(len(paths), bool)
 
-    def settle(keys: np.ndarray, file_keys: np.ndarray) -> None:
-        """Give free files to addresses without one, by keys that are certain."""
-        settled = _certain(keys, np.where(free, file_keys, ""))
-        new = (found == NOT_FOUND) & (settled != NOT_FOUND)
+    def settle(keys: pa.Array, may: np.ndarray, file_keys: pa.Array) -> None:
+        """Give free files to addresses without one, by keys that are certain among those that may have it."""
+        settled = _certain(keys, may, file_keys, free)
+        new = (settled != NOT_FOUND) & (found == NOT_FOUND)
         found[new] = settled[new]
         free[settled[new]] = False
 
@@ -36,17 +36,23 @@ def match_addresses(addresses: pd.Series, ids: pd.Series, paths: pd.Series) -> n
     bare = pc.replace_substring_regex(ends[0], _SUFFIX, "")
     n_needed = _n_needed(whole)
     for n in _TAILS:
-        enough = n_needed <= n
-        settle(np.where(enough, _tails(ends[0], n), ""), _tails(files, n))
-        settle(np.where(enough, _tails(bare, n), ""), _tails(stems, n))
-    names = np.where(free, _tails(stems, 1), "")
-    open_ends = pc.if_else(pa.array((found == NOT_FOUND) & (n_needed == 1)), ends[1], "")
-    for keys in _ids_inside(open_ends, {name for name in names if name}):
-        settle(keys, names)
+        settle(_tails(ends[0], n), n_needed <= n, _tails(files, n))
+        settle(_tails(bare, n), n_needed <= n, _tails(stems, n))
+    names = _tails(stems, 1)
+    open_ends = np.flatnonzero((found == NOT_FOUND) & (n_needed == 1))
+    for keys in _ids_inside(ends[1].take(pa.array(open_ends)), names.filter(pa.array(free))):
+        settle(pa.array(_spread(keys, open_ends, len(distinct)), pa.string()), np.ones(len(distinct), bool), names)
     place = found[codes]
     place[(addresses == "").to_numpy()] = NOT_FOUND
     ids = ids.where((n_needed[codes] == 1), "")
-    return _by_record(place, ids, np.where(free, _tails(stems, 1), ""))
+    return _by_record(place, ids, np.where(free, names.to_numpy(zero_copy_only=False), ""))
+
+
+def _spread(values: np.ndarray, places: np.ndarray, n: int) -> np.ndarray:
+    """Return n texts with some at their places, '' elsewhere."""
+    spread = np.full(n, "", object)
+    spread[places] = values
+    return spread
 
 
 def _n_needed(addresses: pa.Array) -> np.ndarray:
@@ -56,14 +62,17 @@ def _n_needed(addresses: pa.Array) -> np.ndarray:
     return np.where(np.asarray(absolute, bool), 1, np.minimum(n_parts, max(_TAILS)))
 
 
-def _certain(keys: np.ndarray, file_keys: np.ndarray) -> np.ndarray:
-    """Return the file of each key that one address and one file have."""
-    once = pd.Series(np.arange(len(file_keys)), index=file_keys).drop("", errors="ignore")
-    once = once[~once.index.duplicated(keep=False)]
-    series = pd.Series(keys)
-    shared = series.duplicated(keep=False).to_numpy()
-    found = series.map(once).fillna(NOT_FOUND).to_numpy(int)
-    return np.where(shared | (keys == ""), NOT_FOUND, found)
+def _certain(keys: pa.Array, may: np.ndarray, file_keys: pa.Array, free: np.ndarray) -> np.ndarray:
+    """Return the free file of each key that one address, of those that may have it, and one file have."""
+    rows = np.flatnonzero(free & np.asarray(pc.not_equal(file_keys, "")))
+    distinct, n_files = np.unique(file_keys.take(pa.array(rows)).to_numpy(zero_copy_only=False), return_counts=True)
+    index = pc.index_in(keys, pa.array(distinct, pa.string()))
+    at = np.where(may, np.asarray(pc.fill_null(index, NOT_FOUND)), NOT_FOUND)
+    n_addresses = np.bincount(at[at >= 0], minlength=len(distinct))
+    row_of = np.full(len(distinct) + 1, NOT_FOUND)
+    place = pc.index_in(pa.array(distinct, pa.string()), file_keys.take(pa.array(rows)))
+    row_of[: len(distinct)] = np.where((n_files == 1) & (n_addresses == 1), rows[np.asarray(place)], NOT_FOUND)
+    return row_of[at]
 
 
 def _end_of_path(addresses: pa.Array, query: bool) -> pa.Array:
@@ -74,18 +83,28 @@ def _end_of_path(addresses: pa.Array, query: bool) -> pa.Array:
     return pc.utf8_trim(pc.replace_substring_regex(paths, "/{2,}", "/"), "/ ")
 
 
-def _tails(paths: pa.Array, n: int) -> np.ndarray:
+def _tails(paths: pa.Array, n: int) -> pa.Array:
     """Return the last n components of paths, '' where there are fewer."""
     tail = pc.struct_field(pc.extract_regex(paths, rf"(?P<tail>{'[^/]+/' * (n - 1)}[^/]+)$"), "tail")
-    return pc.fill_null(tail, "").to_numpy(zero_copy_only=False)
+    return pc.fill_null(tail, "")
 
 
-def _ids_inside(addresses: pa.Array, names: set[str]) -> list[np.ndarray]:
+def _ids_inside(addresses: pa.Array, names: pa.Array) -> list[np.ndarray]:
     """Return, from the last to the first, the parts of each address that are the name of a file and hold a digit."""
-    parts = pc.split_pattern_regex(addresses, r"[/?&=#;]").to_pylist() if names else [[]] * len(addresses)
-    lists = [[p for p in reversed(row) if p in names and _is_id(p, row)] for row in parts]
+    if not len(addresses) or not len(names):
+        return []
+    parts = pc.split_pattern_regex(addresses, r"[/?&=#;]")
+    named = np.asarray(pc.and_(pc.is_in(pc.list_flatten(parts), names), pc.not_equal(pc.list_flatten(parts), "")))
+    rows = np.unique(np.asarray(pc.list_parent_indices(parts))[named])
+    known = set(names.to_pylist())
+    lists = [
+        [p for p in reversed(row) if p in known and _is_id(p, row)] for row in parts.take(pa.array(rows)).to_pylist()
+    ]
     depth = max(map(len, lists), default=0)
-    return [np.array([row[i] if i < len(row) else "" for row in lists], dtype=object) for i in range(depth)]
+    return [
+        _spread(np.array([row[i] if i < len(row) else "" for row in lists], object), rows, len(addresses))
+        for i in range(depth)
+    ]
 
 
 def _is_id(part: str, parts: list[str]) -> bool:
@@ -108,7 +127,10 @@ def _by_record(place: np.ndarray, ids: pd.Series, names: np.ndarray) -> np.ndarr
     only = ~ids.duplicated(keep=False).to_numpy()
     keys = (short + "\0" + numbered.astype(str)).where((short != "").to_numpy(), "").to_numpy(object)
     file_keys = (split["id"] + "\0" + number.astype(str)).where(known, "").to_numpy(object)
+    every = np.ones(len(names), bool)
     for row_keys, names_of_files in ((keys, file_keys), (short.where(only, "").to_numpy(object), names)):
-        settled = _certain(row_keys, names_of_files)
+        settled = _certain(
+            pa.array(row_keys, pa.string()), row_keys != "", pa.array(names_of_files, pa.string()), every
+        )
         place = np.where(place == NOT_FOUND, settled, place)
     return place

@@ -163,9 +163,12 @@ def by_value(column: pd.Series, function: Callable[[str], str]) -> pd.Series:
 
 def unique_ids(ids: pd.Series) -> pd.Series:
     """Make ids unique: the second of a kind ends in ``#2``, and so on."""
+    again = ids.index[ids.duplicated()]
+    if not len(again):
+        return ids
     ids, taken = ids.copy(), set(ids)
     count: dict[str, int] = {}
-    for i in ids.index[ids.duplicated()]:
+    for i in again:
         name = ids.loc[i]
         number = count.get(name, 1) + 1
         while f"{name}#{number}" in taken:
