@@ -38,6 +38,8 @@ def read_cub(path: str | Path) -> pd.DataFrame:
 
 
 def _lines(file: Path) -> pd.Series:
-    """Read lines of an id, a blank and the rest."""
+    """Read lines of an id, a blank (after a comma, as some pass it on) and the rest."""
     lines = [line.strip().partition(" ") for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return pd.Series([value.strip() for _, _, value in lines], index=[key for key, _, _ in lines], dtype=object)
+    return pd.Series(
+        [value.strip() for _, _, value in lines], index=[key.rstrip(",") for key, _, _ in lines], dtype=object
+    )

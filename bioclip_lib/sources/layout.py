@@ -31,8 +31,9 @@ def is_code(name: str) -> bool:
 
 
 def is_plain(name: str) -> bool:
-    """Tell a word like "images", that names no class."""
-    return re.sub(r"[\W_\d]+", "", name.lower()) in _PLAIN
+    """Tell words like "images" or "raw_images", that name no class."""
+    words = [word for word in re.split(r"[\W_\d]+", name.lower()) if word]
+    return bool(words) and set(words) <= _PLAIN
 
 
 def find_layout(folders: Collection[tuple[str, ...]], count_taxa: Callable[[list[str]], int]) -> list[str]:
@@ -48,11 +49,22 @@ def find_layout(folders: Collection[tuple[str, ...]], count_taxa: Callable[[list
     if not unknown:
         return []
     _name_levels(folders, words, unknown, count_taxa)
+    _check_plain({name for i, word in enumerate(words) if word in ("class", "species") for name in levels[i]})
     named = next(i for i, word in enumerate(words) if word in ("class", "epithet"))
     for i in codes:
         if i < named and not _recurs({(folder[i], folder[named]) for folder in folders if len(folder) > named}):
             words[i] = "set"  # "birds100" and "leaves40" hold classes of their own; cameras and dates share theirs
     return words
+
+
+def _check_plain(classes: set[str]) -> None:
+    """Refuse folders called "images" or the like beside those that name classes: no taxon is called so."""
+    plain, others = sorted(filter(is_plain, classes)), sorted(name for name in classes if not is_plain(name))
+    if plain and others:
+        raise InputError(
+            f"folders {listed(plain)} name no class, beside {listed(others)}, which do; move them away, or say "
+            "data.layout=class to take all of them as classes"
+        )
 
 
 def _word_of(names: list[str]) -> str:

@@ -316,3 +316,21 @@ def test_frames_are_groups_unless_the_source_gives_some(tmp_path, jpeg):
     rows = ("fox/seq0_0.jpg,fox,a", "fox/seq0_1.jpg,fox,b", "jay/seq0_0.jpg,jay,c")
     (tmp_path / "t.csv").write_text("\n".join(("path,species,individual", *rows)))
     assert read(tmp_path / "t.csv")["group"].tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("folder", ["raw_images", "images", "all photos", "Frames"])
+def test_a_folder_of_images_beside_class_folders_is_no_class(tmp_path, jpeg, folder):
+    root = folders(tmp_path, jpeg, "cats/1.jpg", "dogs/2.jpg", f"{folder}/3.jpg")
+    with pytest.raises(InputError, match=rf"folders {folder} name no class, beside cats, dogs.*move them away"):
+        read(root)
+    assert len(read(root, layout="class")) == 3
+
+
+def test_cub_as_others_pass_it_on_with_commas(tmp_path, jpeg):
+    folders(tmp_path, jpeg, "images/Jay/1.jpg", "images/Robin/2.jpg")
+    lists = {"images": ("Jay/1.jpg", "Robin/2.jpg"), "classes": ("Blue_Jay", "Robin")}
+    lists |= {"image_class_labels": ("0", "1"), "train_test_split": ("1", "0")}
+    for name, values in lists.items():
+        (tmp_path / f"{name}.txt").write_text("".join(f"{i}, {value}\n" for i, value in enumerate(values)))
+    raw = read(tmp_path)
+    assert raw["verbatim_name"].tolist() == ["Blue_Jay", "Robin"] and raw["source_split"].tolist() == ["train", "test"]
