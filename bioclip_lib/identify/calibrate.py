@@ -32,17 +32,7 @@ def places(taxa: pd.DataFrame, labels: LabelSet) -> np.ndarray:
 
 
 def fit_temperature(features: np.ndarray, candidates: np.ndarray, labels: LabelSet, scale: float) -> float:
-    """Fit the temperature that makes the candidates of images likeliest (Guo et al. 2017, arXiv 1706.04599).
-
-    Parameters
-    ----------
-    features : ndarray of shape (n, D)
-    candidates : ndarray of shape (n,), int
-        The right candidate of each.
-    labels : LabelSet
-    scale : float
-        The model's ``logit_scale``.
-    """
+    """Fit the temperature that makes the candidates of images likeliest (Guo et al. 2017, arXiv 1706.04599)."""
     step = max(1, -(-len(features) * len(labels) // _SCORES))
     logits, own = logits_of(features[::step], labels, scale), candidates[::step]
     logits -= logits.max(axis=1, keepdims=True)
@@ -56,31 +46,17 @@ def fit_temperature(features: np.ndarray, candidates: np.ndarray, labels: LabelS
 
 
 def wrong_up_to(naming: Naming, labels: LabelSet, truth: np.ndarray) -> np.ndarray:
-    """Return the highest probability of a wrong named taxon in each lineage, (n,), 0 where none is wrong.
-
-    `truth` (n, 7) are `places`; what is not known of an image makes nothing wrong.
-    """
+    """Return the highest probability of a wrong named taxon in each lineage, (n,), given `places` (n, 7); 0: none."""
     named = np.stack([labels.tree.is_named[d][naming.lineage[:, d]] for d in range(len(RANKS))], axis=1)
     wrong = named & (truth != UNKNOWN) & (truth != naming.lineage)
     return np.where(wrong, naming.trust, 0).max(axis=1)
 
 
 def conformal_floor(scores: np.ndarray, coverage: float, classes: np.ndarray | None = None) -> float:
-    """Return the floor above which the share of wrong answers stays below 1 - coverage.
+    """Return the floor above which, of images with these scores (`wrong_up_to`), 1 - coverage are answered wrongly.
 
-    Parameters
-    ----------
-    scores : ndarray of shape (n,)
-        Of `wrong_up_to`, of images that nothing else was fitted on.
-    coverage : float
-        In (0, 1).
-    classes : ndarray of shape (n,), optional
-        The coverage is then the mean over classes, in which a rare one counts as much as a common one.
-
-    Returns
-    -------
-    float
-        Above 1, so that nothing is answered, where the images are too few for this coverage.
+    With `classes` (n,) coverage is the mean over classes. The floor is above 1, so that nothing is answered, where the
+    images are too few.
     """
     if not 0 < coverage < 1 or not len(scores):
         raise InputError(f"coverage {coverage} of {len(scores)} images: give a coverage between 0 and 1, and images")

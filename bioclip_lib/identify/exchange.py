@@ -26,28 +26,9 @@ _CHOICE = "choice_"
 def boxes_of_megadetector(
     path: str | Path, folder: str | Path = "", min_confidence: float = MIN_CONFIDENCE
 ) -> tuple[dict, list[Photo]]:
-    """Read the boxes of animals from MegaDetector's batch output.
+    """Read MegaDetector's file, and its boxes of animals as photographs, named ``<file>#<number of the detection>``.
 
-    Parameters
-    ----------
-    path : str or Path
-        The JSON file.
-    folder : str or Path
-        Where its images lie; its own folder if empty.
-    min_confidence : float
-        Boxes below it stay in the file and are not named.
-
-    Returns
-    -------
-    content : dict
-        The file, for `to_megadetector`.
-    photos : list of Photo
-        A box each, named ``<file>#<number of the detection>``.
-
-    Raises
-    ------
-    InputError
-        If it is no such file.
+    Images lie in `folder`, by default beside the file; boxes below `min_confidence` stay in the file and are not named.
     """
     path = Path(path).expanduser()
     try:
@@ -124,10 +105,7 @@ def provenance(address: str, labels: LabelSet, trust: Trust) -> dict:
 
 
 def to_darwin_core(table: pd.DataFrame, made: dict) -> pd.DataFrame:
-    """Write answers as identifications of Darwin Core (https://dwc.tdwg.org/terms/#identification), a row a photograph.
-
-    Photographs that were not read, and those without an answer, have no row.
-    """
+    """Write answers as identifications of Darwin Core, a row a photograph that was answered."""
     found = table[(table["problem"] == "") & (table["taxon"] != "")].reset_index(drop=True)
     said = [json.dumps({**made, "probability": round(float(score), 6)}) for score in found["score"]]
     rows = {"identificationID": found["file_name"] + "#" + made["labels_sha256"][:12]}
@@ -149,22 +127,7 @@ def of_darwin_core(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def to_camtrap_dp(table: pd.DataFrame, media: pd.DataFrame, made: dict) -> pd.DataFrame:
-    """Write answers as observations of Camtrap DP 1.0 (https://camtrap-dp.tdwg.org/data/#observations).
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of `identify`, its files those of the package.
-    media : DataFrame
-        ``mediaID, deploymentID, timestamp, filePath`` of the package's media.csv.
-    made : dict
-        Of `provenance`.
-
-    Raises
-    ------
-    InputError
-        If a photograph is not in the media, by the end of its path.
-    """
+    """Write answers as observations of Camtrap DP 1.0 for the rows of its media.csv, found by the end of their path."""
     files = media["filePath"].str.replace("\\", "/")
     place = [
         _ends_with(files, name.replace("\\", "/")) for name in table["file_name"].str.replace(r"#\d+$", "", regex=True)

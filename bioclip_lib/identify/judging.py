@@ -15,10 +15,7 @@ N_STEPS = 50
 
 
 def judge(naming: Naming, labels: LabelSet, truth: np.ndarray, floor: float) -> pd.DataFrame:
-    """Tell of each image how deep it is answered (``depth``, 0 to 7 ranks), and whether it is ``right``; no answer is.
-
-    `truth` (n, 7) are `calibrate.places`; a rank that is not known of an image makes no answer wrong.
-    """
+    """Tell of each image how many ranks are answered, and whether that is right, as no answer is."""
     depth = trusted_depth(naming, labels, floor)
     answer, own = naming.lineage[np.arange(len(depth)), depth], truth[np.arange(len(depth)), depth]
     return pd.DataFrame({"depth": depth + 1, "right": (depth < 0) | (own == answer) | (own == UNKNOWN)})
@@ -41,23 +38,11 @@ def compare_rules(
     scale: float,
     floors: Mapping[str, float],
 ) -> pd.DataFrame:
-    """Compare floors, and one lineage with the winner of each rank.
+    """Compare floors, and one lineage with the winner of each rank, on images with `places` and classes.
 
-    Parameters
-    ----------
-    features : ndarray of shape (n, D)
-    taxa : pair of arrays
-        `calibrate.places` of the images, (n, 7), and their classes, (n,).
-    labels : LabelSet
-    scale : float
-    floors : mapping of a rule's name to its floor
-
-    Returns
-    -------
-    DataFrame
-        ``rule, taxa, floor, value, ci_low, ci_high`` (the share of right answers, with its interval for another set of
-        classes), ``macro`` (the mean over classes), ``depth`` (mean number of ranks), ``species`` (share answered to
-        species), ``broken`` (share of answers whose taxa do not contain each other), ``n``.
+    Gives the share of right answers with its interval for another set of classes, ``macro`` (the mean over classes),
+    ``depth`` (the mean number of ranks), the share answered to species, and ``broken``, the share of answers whose taxa
+    do not contain each other.
     """
     truth, classes = taxa
     winners, apart = winners_of_ranks(features, labels, scale)
@@ -77,14 +62,7 @@ def compare_rules(
 def coverage_over_draws(
     naming: Naming, labels: LabelSet, taxa: tuple[np.ndarray, np.ndarray], coverages=(0.8, 0.9, 0.95), seeds=range(5)
 ) -> pd.DataFrame:
-    """Part known images at random into halves, calibrate on one and count right answers in the other.
-
-    Returns
-    -------
-    DataFrame
-        ``coverage, of`` ("images", or "classes": the floor for the mean over classes), ``seed, floor, right`` (over
-        what it is for), ``depth``.
-    """
+    """Part known images into halves, calibrate on one and count right answers in the other, over images and classes."""
     truth, classes = taxa
     scores, rows = wrong_up_to(naming, labels, truth), []
     for seed in seeds:

@@ -34,6 +34,12 @@ def _named(run: TrainedRun, split: Split) -> tuple[Naming, np.ndarray]:
 def rules(run: TrainedRun, coverage: float = 0.9) -> pd.DataFrame:
     """Compare the calibrated floor with fixed ones, on species seen and unseen.
 
+    Parameters
+    ----------
+    run : TrainedRun
+    coverage : float
+        Stated share of right answers.
+
     Returns
     -------
     DataFrame

@@ -20,10 +20,7 @@ _AT_ONCE = 1_024
 
 
 def known_scores(naming: Naming, features: np.ndarray, gallery: np.ndarray) -> pd.DataFrame:
-    """Score how much images (n, D) look like the candidates: a column a score, the higher the more.
-
-    ``neighbours`` is the mean cosine to the nearest of the gallery, (m, D).
-    """
+    """Score how much images look like the candidates, the higher the more; ``neighbours`` are of the gallery (m, D)."""
     k, near = min(NEIGHBOURS, len(gallery)), []
     for start in range(0, max(1, len(features)), _AT_ONCE):
         cosines = features[start : start + _AT_ONCE] @ gallery.T  # (b, D) @ (D, m) -> (b, m)
@@ -40,21 +37,7 @@ def with_both(scores: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
 
 
 def separation(known: pd.DataFrame, unknown: pd.DataFrame, species: np.ndarray) -> pd.DataFrame:
-    """Tell how well scores separate, with intervals for another set of unknown species.
-
-    Parameters
-    ----------
-    known, unknown : DataFrame
-        Of `known_scores`, a row an image.
-    species : ndarray of shape (len(unknown),)
-
-    Returns
-    -------
-    DataFrame
-        ``score, auroc, auroc_low, auroc_high, fpr95, fpr95_low, fpr95_high, n, n_species``: the chance that a known
-        image scores above an unknown one (ties count half), and the share of unknown images that pass where 95 % of the
-        known ones do.
-    """
+    """Tell how well scores separate, as AUROC (ties count half) and FPR95, with intervals for other unknown species."""
     rows = []
     for name in known.columns:
         mine, others = np.sort(known[name].to_numpy()), unknown[name].to_numpy()
@@ -70,11 +53,7 @@ def separation(known: pd.DataFrame, unknown: pd.DataFrame, species: np.ndarray) 
 def left_out(
     features: np.ndarray, classes: np.ndarray, gallery: tuple[np.ndarray, np.ndarray], labels: LabelSet, scale: float
 ) -> pd.DataFrame:
-    """Ask each score of validation images whose species are left out, a fifth of them at a time: as `separation`.
-
-    `classes` (n,) are labels of the images, `gallery` the features and labels of training images. Species left out
-    together are spread over the candidates.
-    """
+    """Ask each score of images whose species are left out of candidates and gallery, a fifth at a time."""
     known, unknown, species = [], [], []
     fold = np.arange(len(labels)) % 5
     for part in range(5):

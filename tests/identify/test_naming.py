@@ -150,7 +150,7 @@ def test_memory_is_that_of_a_batch(monkeypatch):
 ranks = st.lists(st.sampled_from(["", "x", "y"]), min_size=7, max_size=7)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.lists(ranks, min_size=1, max_size=9), st.integers(0, 2**31))
 def test_laws_of_the_tree(rows, seed):
     names = pd.DataFrame(rows, columns=list(RANKS)).assign(label=[f"l{i}" for i in range(len(rows))])
