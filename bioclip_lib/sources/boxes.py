@@ -37,7 +37,8 @@ def cropped(raw: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
     location = raw["location"].to_numpy(object).copy()
     location[usable] = [crop_location(place, with_margin(box, data.box_margin)) for place, box in pairs]
     group = raw.get(GROUP_COLUMN, pd.Series("", index=raw.index))
-    group = group.where((group != "") | ~boxed, raw["location"])
+    photograph = raw["source"] + "/" + raw["source_id"].str.replace(r"#\d+$", "", regex=True)
+    group = group.where((group != "") | ~boxed, photograph)
     raw = raw.assign(location=location, problem=problem, **{GROUP_COLUMN: group})
     return raw.drop(columns=BOX_COLUMN)
 
