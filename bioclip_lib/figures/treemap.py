@@ -72,7 +72,7 @@ def plot_taxon_treemap(counts: pd.DataFrame, *, ax: Axes | None = None) -> Figur
         return say_empty("no usable image")
     fig, ax = one_panel(ax, PAGE_IN, 0.62 * page_in())
     shared = _shared_ranks(counts)
-    ax.set_title(_title(counts, shared), loc="left")
+    ax.set_title(textwrap.fill(_title(counts, shared), int(72 * fig.get_figwidth() / 4.4)), loc="left")
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     ax.spines[:].set_visible(False)

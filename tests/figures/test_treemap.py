@@ -147,3 +147,12 @@ def test_any_name_is_drawn_as_text(name, recwarn):
         for fig in (figures.plot_taxon_treemap(odd), figures.plot_taxon_counts(odd)):
             fig.canvas.draw()
     assert not [str(w.message) for w in recwarn if "layout" in str(w.message)]
+
+
+def test_a_long_title_is_broken_at_a_columns_width():
+    with figures.look(width_mm=85):
+        fig = figures.plot_taxon_treemap(
+            images(("Plantae Streptophyta Magnoliopsida A", 700), ("Plantae Streptophyta Magnoliopsida B", 9))
+        )
+    title = fig.axes[0]._left_title
+    assert "\n" in title.get_text() and title.get_window_extent().x1 < fig.bbox.width
