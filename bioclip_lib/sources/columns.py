@@ -116,12 +116,14 @@ def _flagged(table: pd.DataFrame, names: list[str]) -> dict[str, pd.Series]:
     """Return the split that columns as ``is_train`` state by yes or no; no to one alone means the other side."""
     flags = {}
     for i, name in enumerate(names):
-        said = re.fullmatch(r"(?:is|in|for|use_?for|used_?for)_?(.+)|(train|training|test|testing|validation)", name)
+        said = re.fullmatch(
+            r"(?:is_?|(?:in|for|use_?for|used_?for)_)(.+)|(train|training|test|testing|validation)", name
+        )
         word = split_word(said[1] or said[2]) if said else ""
         values = table.iloc[:, i].str.lower()
         if word and values.isin((*_YES, *_NO)).all():
             flags[word] = values.isin(_YES)
-        elif word and said[1]:
+        elif word and said[1] and word != "val":  # "is_valid" may say something else
             return {SPLIT_COLUMN: table.iloc[:, i]}  # other words: who reads the rows asks what they mean
     split = pd.Series("" if len(flags) > 1 else "test" if "train" in flags else "train", index=table.index)
     for word, flag in flags.items():

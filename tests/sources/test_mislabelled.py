@@ -54,6 +54,13 @@ def test_words_that_are_no_split_are_refused_and_a_setting_splits_anew(tmp_path,
     assert "source_split" not in read(tmp_path / "t.csv", published_splits=False)
 
 
+@pytest.mark.parametrize("header", ["invalid", "is_valid", "fortest", "in_garden"])
+def test_a_column_that_only_sounds_like_a_split_is_none(tmp_path, jpeg, header):
+    values = ("yes", "no", "checked", "") if header == "is_valid" else ("1", "0", "0", "1")
+    rows = [f"{i}.jpg,Parus major,{value}" for i, value in enumerate(values, 1)]
+    assert "source_split" not in read(table_of(tmp_path, jpeg, f"image,species,{header}", *rows))
+
+
 @pytest.mark.parametrize("header", ["stage", "set", "dataset", "usage"])
 def test_a_set_of_another_kind_is_no_split(tmp_path, jpeg, header):
     rows = [f"{i}.jpg,Parus major,{value}" for i, value in enumerate(("larva", "larva", "adult", ""), 1)]
