@@ -10,6 +10,7 @@ import pandas as pd
 
 from .. import RANKS
 from ..files.markdown import escape, markdown_table
+from ..files.spreadsheets import write_csv
 from ..run import atomic
 from .licences import NOT_STATED, keys_of
 from .splits import SPLITS, usable
@@ -186,8 +187,7 @@ def write_card(catalog: pd.DataFrame, folder: str | Path, title: str) -> list[Pa
     figure = TREEMAP if (folder / TREEMAP).is_file() else ""
     with atomic(card) as tmp:
         Path(tmp).write_text(make_card(catalog, title, figure), encoding="utf-8")
-    with atomic(attribution) as tmp:
-        catalog.loc[usable(catalog), list(ATTRIBUTION_COLUMNS)].to_csv(tmp, index=False)
+    write_csv(catalog.loc[usable(catalog), list(ATTRIBUTION_COLUMNS)], attribution)
     return [card, attribution]
 
 

@@ -19,6 +19,7 @@ from ..catalog import read_catalog, usable
 from ..errors import InputError
 from ..evaluation import read_metrics
 from ..files.images import ImageError
+from ..files.spreadsheets import write_csv
 from ..model.features import read_features
 from ..run import Run, atomic
 from ..shards.read import SplitImages, decode_jpeg, read_index
@@ -65,8 +66,7 @@ def _write(run: Run) -> tuple[dict[str, pd.DataFrame], dict]:
     found["suspicious"], n_judged = suspicious(run, table)
     shown["told_apart"] = 1 - len(found["suspicious"]) / max(1, n_judged)
     for name, rows in found.items():
-        with atomic(run.tables / f"{name}.csv") as tmp:
-            rows.to_csv(tmp, index=False)
+        write_csv(rows, run.tables / f"{name}.csv")
     lines = found["names_to_settle"][["class_name"]].assign(scientific_name="", common_name="")
     with atomic(run.root / "classes.csv") as tmp:
         lines.to_csv(tmp, index=False)

@@ -56,8 +56,9 @@ def _read(path: Path, size: int, mtime_ns: int) -> Manifest:
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):  # cut short
             fact = json.loads(line)
             if "stage" in fact:
-                stages[fact.pop("stage")] = fact
-            else:
+                if isinstance(fact["made_of"], dict) and isinstance(fact["files"], list):
+                    stages[fact.pop("stage")] = fact
+            elif all(key in fact for key in ("size", "mtime_ns", "sha256")):
                 name = fact.pop("file")
                 old = files.get(name, {"sha256": "", "before": ""})
                 files[name] = fact | {"before": old["before" if old["sha256"] == fact["sha256"] else "sha256"]}

@@ -185,7 +185,7 @@ def damage(root: Path, by_digest: bool = False) -> dict[str, str]:
     for name in sorted(wanted):
         if name not in there:
             found[name] = "missing"
-        elif not _is_same(there[name], known.files[name], by_digest):
+        elif name not in known.files or not _is_same(there[name], known.files[name], by_digest):
             found[name] = "damaged or changed"
     return found
 

@@ -1,0 +1,49 @@
+"""CSV that people open in a spreadsheet: no cell of a stranger's text is computed there, or steers what shows it.
+
+Takes a table; text that begins like a formula gets an apostrophe before it, as spreadsheets themselves write it, and
+control characters, those that turn the direction of writing among them, become U+FFFD. Numbers stay numbers. A program
+that needs the text as it is reads the Parquet files of a run, or passes ``for_people=False``.
+"""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from ..run import atomic
+
+_FORMULA = re.compile(r"(?=[=+\-@\t\r])(?![+-]?(\d[\d,]*\.?\d*|\.\d+)([eE][+-]?\d+)?%?$)")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def write_csv(table: pd.DataFrame, path: str | Path, index: bool = False, for_people: bool = True) -> None:
+    """Write a table as CSV, whole or not at all.
+
+    Parameters
+    ----------
+    table : DataFrame
+    path : str or Path
+    index : bool
+        Whether the index is a column.
+    for_people : bool
+        False: text is written as it is, for programs alone.
+
+    Examples
+    --------
+    >>> harmless("=1+1"), harmless("-3.5"), harmless("Parus major")
+    ("'=1+1", '-3.5', 'Parus major')
+    """
+    table = table.reset_index() if index else table
+    if for_people:
+        text = table.select_dtypes(exclude=["number", "bool"]).columns
+        table = table.assign(**{str(name): table[name].map(harmless) for name in text})
+    with atomic(path) as tmp:
+        table.to_csv(tmp, index=False)
+
+
+def harmless(value: object) -> object:
+    """Return text that a spreadsheet shows as it is; anything else stays."""
+    if not isinstance(value, str):
+        return value
+    value = _CONTROL.sub("\ufffd", value)
+    return f"'{value}" if _FORMULA.match(value) else value
