@@ -13,10 +13,13 @@ PYTHON ?= python3
 BIN := $(if $(VENV),$(VENV)/bin/)
 READY := $(if $(VENV),$(VENV)/.ready)
 
-export PROFILE RUN PHOTOS NAMES OUT
-ASKED = --profile "$$PROFILE" --run "$$RUN" --photos "$$PHOTOS" --names "$$NAMES" $(if $(UNFREEZE),--unfreeze) --set $(SET)
+# what is given goes through the environment, as it is: neither make nor the shell reads a $$ or a quote in it
+GIVEN := PROFILE RUN PHOTOS NAMES OUT SET UNFREEZE
+$(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
+export $(GIVEN)
+ASKED = --profile "$$PROFILE" --run "$$RUN" --photos "$$PHOTOS" --names "$$NAMES" $(if $(UNFREEZE),--unfreeze) --settings "$$SET"
 
-.PHONY: help reproduce look lab report name settings figures readme test numerical lint pins bench environment
+.PHONY: help reproduce look check lab report name settings figures readme test faults numerical lint pins bench environment
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -31,6 +34,9 @@ reproduce: $(READY)  ## run every notebook, on the invented tree of life or on P
 look: $(READY)  ## say in seconds how PHOTOS= would be read
 	@$(BIN)python -m bioclip_lib.reproduce $(ASKED) --look
 
+check: $(READY)  ## say what of RUN= is missing, damaged or out of date
+	@$(BIN)python -m bioclip_lib.reproduce $(ASKED) --check
+
 lab: $(READY)  ## open JupyterLab, its notebooks on RUN= or PHOTOS=
 	@$(BIN)python -m bioclip_lib.reproduce $(ASKED) --lab
 
@@ -39,6 +45,9 @@ report: $(READY)  ## write the answer page of RUN= again
 
 test: $(READY)  ## run the tests
 	$(BIN)python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+faults: $(READY)  ## kill, fill the disk, flip bits: what a run survives (tests/faults/README.md; half an hour)
+	$(BIN)python -m tests.faults
 
 numerical: $(READY)  ## repeat the numerical tests under other processor instructions
 	.ci/numerical $(BIN)python

@@ -11,6 +11,7 @@ import ast
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -41,20 +42,7 @@ KERNEL |= {"extra_arguments": ["--IPKernelApp.log_level=CRITICAL"]}  # it warns 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit status (0 done, 1 a notebook failed, 2 a mistake in the input)."""
-    parser = argparse.ArgumentParser("python -m bioclip_lib.reproduce", description="Run every notebook, in order.")
-    choices = f"one of {', '.join(PROFILES)} (default: that of a run that was begun, photos with --photos, else mini)"
-    parser.add_argument("--profile", default="", help=choices)
-    parser.add_argument("--run", default="", help="run directory (default: runs/<profile>)")
-    parser.add_argument("--photos", default="", help="folder, CSV or Parquet of photographs, for --profile photos")
-    parser.add_argument("--names", default="", help="CSV that says what the class names mean")
-    parser.add_argument("--unfreeze", action="store_true", help="train the image tower too")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="any setting, as in train.steps=100")
-    parser.add_argument("--list-settings", action="store_true", help="print every setting: value, meaning, limits")
-    parser.add_argument("--lab", action="store_true", help="open JupyterLab, its notebooks on this run")
-    parser.add_argument("--look", action="store_true", help="say how the photographs would be read, and stop")
-    said = "say what of the run is missing, damaged or out of date, and stop; --check=all reads every file"
-    parser.add_argument("--check", nargs="?", const="quick", choices=("quick", "all"), help=said)
-    args = parser.parse_args(argv)
+    args = _parser().parse_args(argv)
     try:
         begun = args.run and Run(args.run).config_json.is_file()
         profile = args.profile or ("photos" if args.photos and not begun else "")
@@ -78,10 +66,33 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
+def _parser() -> argparse.ArgumentParser:
+    """Return what the command line takes."""
+    parser = argparse.ArgumentParser("python -m bioclip_lib.reproduce", description="Run every notebook, in order.")
+    choices = f"one of {', '.join(PROFILES)} (default: that of a run that was begun, photos with --photos, else mini)"
+    parser.add_argument("--profile", default="", help=choices)
+    parser.add_argument("--run", default="", help="run directory (default: runs/<profile>)")
+    parser.add_argument("--photos", default="", help="folder, CSV or Parquet of photographs, for --profile photos")
+    parser.add_argument("--names", default="", help="CSV that says what the class names mean")
+    parser.add_argument("--unfreeze", action="store_true", help="train the image tower too")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="any setting, as in train.steps=100")
+    parser.add_argument("--settings", default="", help="settings in one text, as of make's SET=")
+    parser.add_argument("--list-settings", action="store_true", help="print every setting: value, meaning, limits")
+    parser.add_argument("--lab", action="store_true", help="open JupyterLab, its notebooks on this run")
+    parser.add_argument("--look", action="store_true", help="say how the photographs would be read, and stop")
+    said = "say what of the run is missing, damaged or out of date, and stop; --check=all reads every file"
+    parser.add_argument("--check", nargs="?", const="quick", choices=("quick", "all"), help=said)
+    return parser
+
+
 def settings_from(args: argparse.Namespace) -> dict:
     """Turn the command line's options into dotted settings; paths become absolute."""
     overrides = {}
-    for item in args.set:
+    try:
+        items = [*args.set, *shlex.split(args.settings)]
+    except ValueError as error:
+        raise InputError(f"SET={args.settings} cannot be read ({error}); close its quotes") from None
+    for item in items:
         key, equals, value = item.partition("=")
         if not equals:
             raise InputError(f"SET takes KEY=VALUE, as in train.steps=100, not {item!r}")

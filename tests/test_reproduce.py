@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from argparse import Namespace
 from types import SimpleNamespace
 
@@ -256,6 +257,7 @@ def test_stock_open_clip_loads_the_model(smoke):
         (["--profile", "minni"], "unknown profile 'minni'"),
         (["--set", "train.step=3"], "train.steps"),
         (["--set", "train.steps"], "KEY=VALUE"),
+        (["--settings", "data.names='a"], "close its quotes"),
         (["--set", "evaluate.templates=orginal"], "no templates"),
         (["--profile", "photos"], "PHOTOS="),
         (["--profile", "mini", "--photos", "somewhere"], "PROFILE=photos"),
@@ -361,6 +363,46 @@ def test_a_notebook_that_fails_is_kept_and_the_next_call_goes_on_from_it(tmp_pat
     assert "[1/2] 00_a: up to date" in capsys.readouterr().out
 
 
+TRAINING = """
+import pathlib, time
+from bioclip_lib.errors import InputError
+from bioclip_lib.training.loop import StopRequest
+with StopRequest() as stop:
+    pathlib.Path(run_dir, "begun").touch()
+    while not stop.made:
+        time.sleep(0.05)
+    raise InputError("stopped after step 3 of 9")
+"""
+ELSEWHERE = "import pathlib, time\npathlib.Path(run_dir, 'begun').touch()\ntime.sleep(600)"
+START = """
+import pathlib, sys
+from bioclip_lib import reproduce
+reproduce.NOTEBOOKS = pathlib.Path(sys.argv[1])
+sys.exit(reproduce.main(["--profile", "smoke", "--run", sys.argv[2]]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+@pytest.mark.parametrize(
+    ("cell", "said"), [(TRAINING, "stopped after step 3 of 9;"), (ELSEWHERE, "nothing that was finished is lost;")]
+)
+def test_a_request_to_stop_goes_to_the_kernel_and_says_what_was_saved(tmp_path, cell, said):
+    parameters = nbformat.v4.new_code_cell(
+        "profile = ''\nrun_dir = ''\noverrides = {}", metadata={"tags": ["parameters"]}
+    )
+    (tmp_path / "notebooks").mkdir()
+    notebook = nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell(cell)])
+    nbformat.write(notebook, tmp_path / "notebooks" / "03_training.ipynb")
+    command = [sys.executable, "-c", START, str(tmp_path / "notebooks"), str(tmp_path / "run")]
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as asked:
+        while asked.poll() is None and not (tmp_path / "run" / "begun").exists():
+            time.sleep(0.05)
+        asked.terminate()
+        _, heard = asked.communicate(timeout=120)
+    assert asked.returncode == 130 and f"{said} the same command goes on from here" in heard, heard
+    assert not list((tmp_path / "run" / "notebooks").glob("*.ipynb"))
+
+
 def metrics_row():
     values = {"value": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 10, "seeds": 1, "chance": 0.1, "seconds": 1.0}
     keys = {
@@ -393,13 +435,27 @@ def two_sets(tmp_path, write_image):
 
 def test_options_and_settings_become_dotted_settings(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    given = Namespace(set=["data.extends=a.parquet", "train.steps=7"], photos="b/c", names="", unfreeze=True)
+    given = Namespace(set=["data.extends=a.parquet"], settings="train.steps=7", photos="b/c", names="", unfreeze=True)
     assert reproduce.settings_from(given) == {
         "data.extends": str(tmp_path / "a.parquet"),
         "train.steps": "7",
         "data.photos": str(tmp_path / "b" / "c"),
         "train.freeze_image_tower": False,
     }
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_and_the_shell_read_nothing_into_what_they_are_given(tmp_path):
+    odd = "a'b\"c $(touch made) `touch made` $$(shell touch made) ; touch made"
+    given = [f"PHOTOS={odd}", f"RUN={odd}", "SET=data.names='my names.csv' train.steps=7;touch made"]
+    (tmp_path / "python").write_text('#!/bin/sh\nfor a in "$@"; do printf "%s\\n" "$a"; done\n')
+    (tmp_path / "python").chmod(0o755)
+    make = ["make", "-s", "-f", str(REPOSITORY / "Makefile"), "reproduce", "VENV=", *given]
+    path = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(make, cwd=tmp_path, env=path, capture_output=True, text=True, check=False)
+    heard = done.stdout.splitlines()
+    assert heard[heard.index("--photos") + 1] == heard[heard.index("--run") + 1] == odd, done.stdout + done.stderr
+    assert heard[heard.index("--settings") + 1] == given[2].removeprefix("SET=") and not (tmp_path / "made").exists()
 
 
 def test_what_is_said_of_photographs_is_part_of_their_digest(two_sets):

@@ -5,11 +5,14 @@ hand, ``torchrun --nproc-per-node 8 -m bioclip_lib.training.processes <run>`` do
 and ``--rdzv-endpoint``, and one folder of the run that all see, on several machines.
 """
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from tqdm import tqdm
@@ -72,7 +75,8 @@ def train_in_processes(run: Run, config: Config, on_step: Hook | None = None) ->
         ) as launched,
     ):
         try:
-            errors = _follow(launched.stdout, f"train in {n} processes", on_step)
+            with _terminated_as_interrupted():
+                errors = _follow(launched.stdout, f"train in {n} processes", on_step)
         except BaseException:
             launched.terminate()
             for _ in launched.stdout:  # what is written until they have stopped
@@ -85,6 +89,18 @@ def train_in_processes(run: Run, config: Config, on_step: Hook | None = None) ->
             if told
             else f"a training process failed; its messages are in {log}; run again to go on from the newest checkpoint"
         )
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Take SIGTERM as an interrupt, so that the processes are asked to stop too."""
+    in_main = threading.current_thread() is threading.main_thread()  # Python takes signals there alone
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main else None
+    try:
+        yield
+    finally:
+        if in_main:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def check_gpus(cfg: TrainConfig) -> None:

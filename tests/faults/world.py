@@ -68,10 +68,12 @@ def evaluate(run: Run) -> None:
 
 def artefacts(root: Path) -> dict[str, str]:
     """Return the digests of all that must be the same whatever happened on the way; the newest checkpoint among it."""
-    names = ["catalog.parquet", "attribution.csv", "metrics.csv", "model/open_clip_model.safetensors"]
+    rows = catalog.read_catalog(root / "catalog.parquet").drop(columns="location")  # where the run lies
+    names = ["attribution.csv", "metrics.csv", "model/open_clip_model.safetensors"]
     names += [f"embeddings/{name}.parquet" for name in ("trained", "pixels")]
     names += sorted(str(path.relative_to(root)) for path in (root / "shards").rglob("*.*") if path.is_file())
-    return {name: file_sha256(root / name) for name in names}
+    digests = {name: file_sha256(root / name) for name in names if (root / name).is_file()}
+    return digests | {"catalog.parquet": str(pd.util.hash_pandas_object(rows).sum())}
 
 
 def leftovers(root: Path) -> list[str]:
