@@ -72,9 +72,9 @@ def append(root: Path, facts: list[dict]) -> None:
             file.write(b"\n" + b"".join(json.dumps(fact, ensure_ascii=False).encode() + b"\n" for fact in facts))
 
 
-def fact_of(path: Path, name: str, digest: str = "") -> dict:
+def fact_of(path: str | Path, name: str, digest: str = "") -> dict:
     """Return what there is to know of a file that has, or gets, a name in a run."""
-    stat = path.stat()
+    stat = os.stat(path)
     digest = digest or file_sha256(path)
     return {"file": name, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest}
 
@@ -93,14 +93,15 @@ def record(path: Path, content: Path | None = None, digest: str = "") -> None:
     append(root, [fact_of(file, name, digest) for file, name in found])
 
 
-def walk(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the files below a folder that belong to a run, with their path in it: what is hidden does not."""
+def walk(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the files below a folder that belong to a run, by path in it and on disk: what is hidden does not."""
+    start = len(str(folder)) + 1
     for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if name[0] != ".")
         for name in sorted(files):
-            if not name.startswith(".") and name != NAME:
-                path = Path(parent, name)
-                yield path.relative_to(folder).as_posix(), path
+            if name[0] != "." and name != NAME:
+                path = f"{parent}{os.sep}{name}"
+                yield path[start:].replace(os.sep, "/"), path
 
 
 def is_whole(path: str | Path) -> bool:

@@ -8,6 +8,7 @@ the files of the run that its first cell says it reads, all by content.
 import ast
 import functools
 import json
+import os
 import re
 import time
 from collections.abc import Iterable
@@ -27,6 +28,9 @@ DECISIVE = (
     *("scikit-learn", "umap-learn", "gnparser", "taxoniq", "matplotlib"),
 )
 _PASSING = (".log", ".failed.ipynb")  # ends of names of what no stage leaves for good
+_IMPORT = re.compile(r"^[ \t]*import[ \t]+([\w., \t]+)", re.MULTILINE)
+_FROM = re.compile(r"^[ \t]*from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]*)", re.MULTILINE)
+_WORD = re.compile(r"\w+")
 _READS = re.compile(r"^\| *Reads *\|(.*)\|", re.MULTILINE)
 
 
@@ -47,7 +51,7 @@ def stage_of(notebook: Path, settings: dict, data: str) -> Stage:
         "notebook": sha256("\0".join(source for _, source, _ in cells).encode()).hexdigest(),
         "settings": settings,
         "data": data,
-        "code": code_digests(_imported(ast.parse(code), "")),
+        "code": code_digests(_imported(code, "")),
         "versions": versions(),
     }
     return Stage(notebook.stem, made_of, tuple(re.findall(r"`([\w./-]+)`", said)))
@@ -119,19 +123,16 @@ def _needed(module: str) -> set[str]:
     path = _modules()[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     holders = {module.rsplit(".", n)[0] for n in range(1, module.count(".") + 1)}
-    return (_imported(ast.parse(path.read_bytes()), package) | holders) & set(_modules())
+    return (_imported(path.read_text(encoding="utf-8"), package) | holders) & set(_modules())
 
 
-def _imported(tree: ast.Module, package: str) -> set[str]:
-    """Return what a syntax tree imports; names of a module may be modules themselves."""
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package if node.level else ""
-            base = ".".join(part for part in (base, node.module) if part)
-            found.update([base, *(f"{base}.{alias.name}" for alias in node.names)])
+def _imported(source: str, package: str) -> set[str]:
+    """Return what a source imports, anywhere in it; names of a module may be modules themselves."""
+    found = {name.strip() for names in _IMPORT.findall(source) for name in names.split(",")}
+    for dots, module, names in _FROM.findall(source):  # parsing all of the library takes a second
+        base = package.rsplit(".", len(dots) - 1)[0] if len(dots) > 1 else package if dots else ""
+        base = ".".join(part for part in (base, module) if part)
+        found.update([base, *(f"{base}.{name}" for name in _WORD.findall(names))])
     return found
 
 
@@ -190,9 +191,9 @@ def damage(root: Path, by_digest: bool = False) -> dict[str, str]:
     return found
 
 
-def _is_same(path: Path, fact: dict, by_digest: bool) -> bool:
+def _is_same(path: str, fact: dict, by_digest: bool) -> bool:
     """Tell whether a file is the one that was recorded."""
-    stat = path.stat()
+    stat = os.stat(path)
     if stat.st_size != fact["size"]:
         return False
     return (stat.st_mtime_ns == fact["mtime_ns"] and not by_digest) or file_sha256(path) == fact["sha256"]
@@ -229,7 +230,7 @@ def finish(root: Path, stage: Stage, begun: Begun) -> None:
 
 def _stats(root: Path) -> dict[str, tuple[int, int]]:
     """Return size and time of each file of a run."""
-    stats = ((name, path.stat()) for name, path in walk(root) if not name.endswith(_PASSING))
+    stats = ((name, os.stat(path)) for name, path in walk(root) if not name.endswith(_PASSING))
     return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats}
 
 
