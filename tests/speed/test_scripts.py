@@ -88,7 +88,8 @@ def change(monkeypatch, module, **constants):
 def test_no_script_is_left_out():
     tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
     for name in {module.name for module in pkgutil.iter_modules(speed.__path__)} - {"__main__"}:  # is test_the_stages
-        assert re.search(rf"\b{name}\.\w|change\(monkeypatch, {name},", tests), f"run {name} at toy size here"
+        used = rf"\b{name}\.\w|change\(monkeypatch, {name},|import {name} as \w"
+        assert re.search(used, tests), f"run {name} at toy size here"
 
 
 def test_the_readme_is_made_block_by_block(monkeypatch):
