@@ -85,7 +85,7 @@ def of_zero_shot(scores: pd.DataFrame) -> str:
     rows = zero_shot_rows(scores)
     return (
         f"Zero-shot {AXES[main_metric(scores)]}, by the text type that the names are asked in ({_counts(rows)}; "
-        f"{_seeds(rows)} training seed). {INTERVAL}. {CHANCE}. Models: {_models(rows['model'])}."
+        f"training seeds: {_seeds(rows)}). {INTERVAL}. {CHANCE}. Models: {_models(rows['model'])}."
     )
 
 
@@ -94,8 +94,8 @@ def of_few_shot(scores: pd.DataFrame) -> str:
     rows = few_shot_rows(scores)
     return (
         f"{AXES[main_metric(scores)].capitalize()}, of SimpleShot (nearest mean of 1 or more labelled images a "
-        f"species, features centred and of unit length), mean over drawn folds ({_counts(rows)}; {_seeds(rows)} "
-        f"training seed). "
+        f"species, features centred and of unit length), mean over drawn folds ({_counts(rows)}; "
+        f"training seeds: {_seeds(rows)}). "
         f"{INTERVAL}. {CHANCE}. Whether two models differ, the paired tests tell. Models: {_models(rows['model'])}."
     )
 

@@ -114,7 +114,7 @@ def plot_mantel(nulls: pd.DataFrame) -> Figure:
         found = [name for name in models if (mine["model"] == name).any()]
         for y, name in enumerate(found):
             _draw_null(ax, mine[mine["model"] == name], y, model_colours([name])[name])
-        ax.set_yticks(np.arange(len(found)) + 0.6, [textwrap.fill(shorten(name, 44), 24) for name in found])
+        ax.set_yticks(np.arange(len(found)) + 0.6, [textwrap.fill(shorten(name, 44), 20) for name in found])
         n = mine["n_species"].iloc[0]
         ax.set_title(f"{shorten(dataset, 40)}\n{PARTS.get(task.rpartition('/')[2], task)}, {n:,} species")
         ax.set(xlabel="Spearman's ρ", ylim=(len(found) + 0.1, -0.1))
