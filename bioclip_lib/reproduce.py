@@ -165,7 +165,8 @@ def execute_stale(run: Run, made: list[stages.Stage], parameters: dict) -> int:
     from . import report
     from .evaluation import metrics
 
-    t0, damaged = time.time(), stages.damage(run.root)
+    t0, damaged, page = time.time(), stages.damage(run.root), run.root / "index.html"
+    n_executed = 0
     for name, what in damaged.items():
         print(f"{name} is {what}: it is made again")
     stages.give_up(run.root, damaged)
@@ -179,8 +180,9 @@ def execute_stale(run: Run, made: list[stages.Stage], parameters: dict) -> int:
         if not execute(NOTEBOOKS / f"{stage.name}.ipynb", run, parameters, label):
             return 1
         stages.finish(run.root, stage, begun)
+        n_executed += 1
     print(f"\n{report.results_table(metrics.read_metrics(run.metrics_csv))}\n")
-    print("\n".join(report.write_page(run)))
+    print("\n".join(report.write_page(run) if n_executed or not page.is_file() else [f"open {page}"]))
     print(f"{time.time() - t0:.0f} s")
     return 0
 
