@@ -79,7 +79,8 @@ def _checked(rows: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"a number without a label is not written: {rows[unlabelled].iloc[0].to_dict()}")
     if rows.duplicated(KEYS).any():
         raise ValueError(f"two numbers for one key: {rows[rows.duplicated(KEYS)].iloc[0].to_dict()}")
-    return rows.astype({**dict.fromkeys(LABELS, str), "n": int, "seeds": int})
+    kinds = {**dict.fromkeys(COLUMNS, float), **dict.fromkeys(LABELS, str), "n": int, "seeds": int}
+    return rows.astype(kinds)  # numbers in a column of objects would be written with all their digits
 
 
 def read_metrics(path: str | Path) -> pd.DataFrame:

@@ -17,8 +17,8 @@ import pandas as pd
 import pyarrow as pa
 
 _TABLES = ("usages", "words", "problems")
-_BUILDERS = ("authors", "avilist", "backbone", "canonical", "checklists", "lineages", "names", "ncbi", "vernaculars")
-_BUILDERS += ("../files/dialect", "../files/meta", "../files/tables")
+_BUILDERS = ("authors", "avilist", "backbone", "canonical", "checklists", "dumps", "lineages", "names", "ncbi")
+_BUILDERS += ("vernaculars", "../files/dialect", "../files/meta", "../files/tables")
 """The modules whose code decides what stands in the tables."""
 
 
