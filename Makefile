@@ -65,7 +65,7 @@ bench: $(READY)  ## measure speed (speed/README.md)
 	$(BIN)python -m speed
 
 name: $(READY)  ## name the species on PHOTOS= with the model of RUN=, into OUT=
-	@$(BIN)python -m bioclip_lib.identify $(PHOTOS) $(if $(RUN),--run "$$RUN") --out "$(or $(OUT),names.csv)"
+	@$(BIN)python -m bioclip_lib.identify "$$PHOTOS" $(if $(RUN),--run "$$RUN") --out "$${OUT:-names.csv}"
 
 settings: $(READY)  ## print every setting, with value, meaning and limits
 	@$(BIN)python -m bioclip_lib.reproduce --profile "$$PROFILE" --list-settings
