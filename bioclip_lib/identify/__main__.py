@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     """Name the photographs, write the table and say what came out."""
     if not any(args.photos):
-        raise InputError("which photographs? Give files, folders, patterns or a table (PHOTOS=path/to/folder)")
+        raise InputError("no photographs are given; pass files, folders, patterns or a table (PHOTOS=path/to/folder)")
     detections = args.photos[0] if len(args.photos) == 1 and args.photos[0].lower().endswith(".json") else ""
     content, photos = boxes_of_megadetector(detections) if detections else ({}, list_photos(args.photos))
     if args.megadetector and not content:
