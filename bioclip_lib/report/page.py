@@ -50,7 +50,7 @@ def write_page(run: Run) -> list[str]:
     lines = [*answer.headline(found["verdicts"]), f"{shown['names']}."]
     n_clear = int(found["suspicious"]["clear"].sum())
     if n_clear and shown["told_apart"] >= TOLD_APART:
-        lines.append(f"{n_clear} photographs look mislabelled.")
+        lines.append(f"{n_clear} photographs look clearly like another species than the one on their label.")
     return [*lines, f"open {run.root / 'index.html'}"]
 
 
