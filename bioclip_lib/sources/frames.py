@@ -33,5 +33,7 @@ def sequence_of(path: str) -> str:
 def with_sequences(raw: pd.DataFrame) -> pd.DataFrame:
     """Group the frames of one sequence, where the source says nothing else."""
     given = raw.get(GROUP_COLUMN, pd.Series("", index=raw.index, dtype=object))
-    frames = raw["source_id"].where((given == "") & (raw["problem"] == ""), "").map(sequence_of)
-    return raw if not frames.any() else raw.assign(**{GROUP_COLUMN: given.where(frames == "", frames)})
+    asked = (given == "") & (raw["problem"] == "")
+    frames = raw.loc[asked, "source_id"].map(sequence_of)
+    frames = frames[frames != ""]
+    return raw if frames.empty else raw.assign(**{GROUP_COLUMN: frames.reindex(raw.index).fillna(given)})
