@@ -172,7 +172,7 @@ def test_other_questions_are_asked_of_the_same_model(copy):
         ("embeddings/trained.parquet", ["04_zero_shot"]),
         ("tables/few_shot.csv", ["05_few_shot"]),
         ("figures/mantel.pdf", ["08_hierarchy_probes"]),
-        ("control/model", ["08_hierarchy_probes"]),
+        ("controls/shuffled/model", ["08_hierarchy_probes"]),
         ("metrics.csv", ["04_zero_shot", "05_few_shot", "08_hierarchy_probes"]),
         ("manifest.jsonl", stems()),
     ],
