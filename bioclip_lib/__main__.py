@@ -13,6 +13,14 @@ python -m bioclip_lib.reproduce [--profile PROFILE] [--run RUN] --lab
     open JupyterLab on a run
 python -m bioclip_lib.report RUN
     write the answer page of a finished run, RUN/index.html
+python -m bioclip_lib.reproduce --run RUN --check
+    say what of a run is missing, damaged or out of date
+python -m bioclip_lib.identify PHOTOS --run RUN --out names.csv
+    name new photographs
+python -m bioclip_lib.figures --run RUN
+    draw all figures of a run again
+python -m bioclip_lib.sources.download TABLE --to FOLDER --contact ADDRESS
+    fetch the images that a table has the addresses of
 Each takes --help. With make: make help."""
 
 

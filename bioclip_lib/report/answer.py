@@ -92,17 +92,18 @@ def _tree_rows(rows: pd.DataFrame) -> list[tuple]:
 
 
 def _training_rows(queries: pd.DataFrame) -> list[tuple]:
-    """Say what training adds to the tower it started from, with the most shots."""
+    """Say what training adds to the tower it started from, with the most shots: what SimpleShot and ridge both show."""
     asked = queries[(queries["part"] == "all") & queries["model"].isin(["trained", "frozen"])]
-    asked = asked[(asked["method"] == "simple_shot") & (asked["k"] == asked["k"].max())]
+    asked = asked[asked["method"].isin(["simple_shot", "ridge"]) & (asked["k"] == asked["k"].max())]
     if asked["model"].nunique() < 2:
         return []
-    rows = []
-    for row in compare_few_shot(asked, "model", "trained").to_dict("records"):
+    rows, compared = [], compare_few_shot(asked, "model", "trained").sort_values(["dataset", "p_holm"])
+    for row in compared.drop_duplicates("dataset", keep="last").to_dict("records"):
         points = " to ".join(f"{100 * row[name]:+.1f}" for name in ("ci_low", "ci_high"))
         shown = row["p_holm"] <= ALPHA
         verdict = f"{'shown' if shown else 'not shown'} (p {row['p_holm']:.2g})"
         found = f"{100 * row['value']:+.1f} points ({points}) beside the pretrained tower, {row['k']} shots"
+        found += " by ridge probe" if row["method"] == "ridge" else " by SimpleShot"
         rows.append((row["dataset"], "Training helps", found, "0", verdict, shown, f"{row['n']:,} photographs"))
     return rows
 
