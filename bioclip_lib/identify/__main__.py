@@ -65,6 +65,8 @@ def _run(args: argparse.Namespace) -> int:
     content, photos = boxes_of_megadetector(detections) if detections else ({}, list_photos(args.photos))
     if args.megadetector and not content:
         raise InputError("--megadetector adds names to boxes; give MegaDetector's JSON as the photographs")
+    if args.camtrap_dp:
+        _media(args.camtrap_dp[0])  # before hours of naming
     run = load_run(args.run) if args.run else None
     model = run.model if run else load_model(args.model)
     labels = _labels(args, model, run and run.labels)
@@ -86,8 +88,18 @@ def _exchange(args: argparse.Namespace, content: dict, table: pd.DataFrame, aske
     if args.darwin_core:
         write_csv(args.darwin_core, to_darwin_core(table, made))
     if args.camtrap_dp:
-        media = pd.read_csv(args.camtrap_dp[0], dtype=str, keep_default_na=False)
-        write_csv(args.camtrap_dp[1], to_camtrap_dp(table, media, made))
+        write_csv(args.camtrap_dp[1], to_camtrap_dp(table, _media(args.camtrap_dp[0]), made))
+
+
+def _media(path: str) -> pd.DataFrame:
+    """Read the media.csv of a Camtrap DP; InputError where it is none."""
+    try:
+        media = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); pass the media.csv of a Camtrap DP") from None
+    if lacking := {"mediaID", "deploymentID", "filePath", "timestamp"} - set(media.columns):
+        raise InputError(f"{path} lacks {', '.join(sorted(lacking))}; pass the media.csv of a Camtrap DP")
+    return media
 
 
 def _labels(args: argparse.Namespace, model: LoadedModel, labels: LabelSet | None) -> LabelSet:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ..errors import InputError
 from ..files.crops import split_crop
+from ..files.spreadsheets import harmless
 from ..model.load import LoadedModel
 from ..run import atomic, remove, write_json
 from ..workers import progress
@@ -183,6 +184,8 @@ def _write(path: Path, table: pd.DataFrame) -> None:
 
 
 def write_csv(path: str | Path, table: pd.DataFrame) -> None:
-    """Write a CSV whole or not at all, numbers with six digits."""
+    """Write a CSV whole or not at all, numbers with six digits, no formula of a stranger's file name."""
+    text = table.select_dtypes(exclude=["number", "bool"]).columns
+    table = table.assign(**{name: table[name].map(harmless) for name in text})
     with atomic(path) as tmp:
         table.to_csv(tmp, index=False, float_format="%.6g", encoding="utf-8")

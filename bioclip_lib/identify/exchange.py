@@ -128,9 +128,11 @@ def of_darwin_core(table: pd.DataFrame) -> pd.DataFrame:
 
 def to_camtrap_dp(table: pd.DataFrame, media: pd.DataFrame, made: dict) -> pd.DataFrame:
     """Write answers as observations of Camtrap DP 1.0 for the rows of its media.csv, found by the end of their path."""
-    files = media["filePath"].str.replace("\\", "/")
+    at: dict[str, list[int]] = {}
+    for n, file in enumerate(media["filePath"].str.replace("\\", "/")):
+        at.setdefault(file, []).append(n)
     place = [
-        _ends_with(files, name.replace("\\", "/")) for name in table["file_name"].str.replace(r"#\d+$", "", regex=True)
+        _ends_with(at, name.replace("\\", "/")) for name in table["file_name"].str.replace(r"#\d+$", "", regex=True)
     ]
     of = media.iloc[place].reset_index(drop=True)
     found = table.reset_index(drop=True)
@@ -144,9 +146,10 @@ def to_camtrap_dp(table: pd.DataFrame, media: pd.DataFrame, made: dict) -> pd.Da
     return pd.DataFrame({**rows, "observationComments": remarks})
 
 
-def _ends_with(files: pd.Series, name: str) -> int:
-    """Return the place of the one media file that a path ends with."""
-    match = [n for n, file in enumerate(files) if name == file or name.endswith(f"/{file}")]
+def _ends_with(at: dict[str, list[int]], name: str) -> int:
+    """Return the place of the one media file that a path ends with; of several ends the longest."""
+    parts = name.split("/")
+    match = next((at[end] for i in range(len(parts)) if (end := "/".join(parts[i:])) in at), [])
     if len(match) != 1:
         raise InputError(f"{name} is {len(match)} files of the media table; give the media.csv of these photographs")
     return match[0]

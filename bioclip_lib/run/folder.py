@@ -100,7 +100,7 @@ def check_run(run: Run, wanted: dict) -> bool:
     """Return whether a run has a configuration; refuse a run of another one, and a directory of something else."""
     if not run.config_json.is_file():
         there = {path.name for path in run.root.iterdir()} if run.root.is_dir() else {run.root.name}
-        if run.root.exists() and there - {NAME, ".lock"}:
+        if run.root.exists() and {name for name in there if name[0] != "."} - {NAME, "environment.json"}:
             raise InputError(f"{run.root} is not a run directory and not empty; pass another RUN=")
         return False
     found = _configuration(run)

@@ -35,7 +35,13 @@ def file_sha256(path: str | Path) -> str:
 
 def run_of(path: Path) -> Path | None:
     """Return the folder of the run in which a path lies, None outside runs."""
-    return next((folder for folder in path.absolute().parents if (folder / NAME).is_file()), None)
+    return next((folder for folder in path.absolute().parents if _is_run(folder)), None)
+
+
+def _is_run(folder: Path) -> bool:
+    """Tell the folder of a run: others have files of that name, which are never written to."""
+    file = folder / NAME
+    return file.is_file() and (file.stat().st_size == 0 or (folder / "environment.json").is_file())
 
 
 def read_manifest(root: Path) -> Manifest:

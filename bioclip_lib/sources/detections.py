@@ -67,12 +67,16 @@ def _labelled(root: Path, files: list[Path], table: pd.DataFrame, labelled: Call
     images, _ = find_images(root)
     place = match_addresses(table["file"], table["file"], images["path"])
     found = table.assign(location=[images["location"][i] if i != NOT_FOUND else "" for i in place])
-    boxes = found.loc[found[BOX_COLUMN] != "", ["location", BOX_COLUMN, CONFIDENCE_COLUMN]]
+    boxes = found.loc[
+        (found[BOX_COLUMN] != "") & (found["location"] != ""), ["location", BOX_COLUMN, CONFIDENCE_COLUMN]
+    ]
     rows = raw.drop(columns=[BOX_COLUMN, CONFIDENCE_COLUMN], errors="ignore").merge(boxes, "left", on="location")
     rows = rows.fillna("")
     bare = (rows[BOX_COLUMN] == "") & (rows["problem"] == "")
     if data.boxes == "crop":
-        rows["problem"] = rows["problem"].mask(bare, "image of no taxon (no box of an animal)")
+        listed = rows["location"].isin(found["location"])
+        rows["problem"] = rows["problem"].mask(bare & ~listed, f"not listed in {files[0].name}")
+        rows["problem"] = rows["problem"].mask(bare & listed, "image of no taxon (no box of an animal)")
     return rows.assign(source_id=numbered(rows["source_id"], rows[BOX_COLUMN]))
 
 

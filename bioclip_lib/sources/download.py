@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
 import pandas as pd
@@ -157,7 +157,15 @@ def named(rows: pd.DataFrame) -> list[Wanted]:
 
 def _end(address: str) -> str:
     """Return the last components of an address, with the suffix of an image."""
-    return "/".join(part for part in urlsplit(address).path.split("/")[-3:] if part)
+    return "/".join(part for part in _parts(address).path.split("/")[-3:] if part)
+
+
+def _parts(address: str) -> SplitResult:
+    """Split an address; one that is none has no parts, and is refused when its turn comes."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _id_in(address: str) -> str:
@@ -184,7 +192,7 @@ def _safe(path: str) -> str:
 
 def _fetched(wanted: Sequence[Wanted], folder: Path, client: Client, connections: int) -> Iterator[tuple]:
     """Yield the rows of the journal as the files come, from several threads."""
-    schedule = Schedule([(urlsplit(item.address).netloc.lower(), item) for item in wanted], connections)
+    schedule = Schedule([(_parts(item.address).netloc.lower(), item) for item in wanted], connections)
     rows: queue.SimpleQueue = queue.SimpleQueue()
     threads = [
         threading.Thread(target=_work, args=(schedule, folder, client, rows), daemon=True)

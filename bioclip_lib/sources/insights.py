@@ -41,7 +41,8 @@ def read_insights(path: str | Path) -> pd.DataFrame:
     path = Path(path).expanduser().resolve()
     tables = list_files(path)
     images = pd.concat([_read(file, _IMAGES) for name, file in sorted(tables.items()) if name.startswith("images")])
-    rows = images.drop_duplicates(ignore_index=True)
+    same = [column for column in images if column not in ("identified_by", "cv_confidence")]  # seen alike by two
+    rows = images.drop_duplicates(same, ignore_index=True)
     if (images[list(_SAID)] == "").all(axis=None) and "sequences.csv" in tables:
         seen = _read(tables["sequences.csv"], _SEQUENCES).drop_duplicates()
         rows = rows[["image_id", "deployment_id", "filename", "location", "sequence_id"]]

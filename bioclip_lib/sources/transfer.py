@@ -60,7 +60,13 @@ class _Public:
 
     def connect(self) -> None:
         """Connect, if the host is public by its name and, for a name may mean another address next time, by itself."""
-        for *_, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
+        try:
+            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise TransferError(
+                f"no connection ({_short(error)})", is_deaf=not isinstance(error, UnicodeError)
+            ) from None
+        for *_, address in found:
             _refuse_private(self.host, address[0])
         super().connect()
         _refuse_private(self.host, self.sock.getpeername()[0])
@@ -112,9 +118,13 @@ class Client:
                     if not (place := response.get_redirect_location()):
                         return self._body(response)
                     address = urljoin(address, place)
-                    response.drain_conn()
+                    response.close()  # its body is read by nobody
                 finally:
-                    response.release_conn() if response.length_remaining == 0 else response.close()
+                    if response.length_remaining != 0:
+                        response.close()
+                    response.release_conn()  # a closed one too: its place in the pool is waited for
+        except ValueError:  # of a redirect
+            raise TransferError("no address of the web (http or https)") from None
         except urllib3.exceptions.SSLError as error:
             raise TransferError(f"no safe connection ({_short(error)})") from None
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
@@ -137,7 +147,7 @@ class Client:
         if (claimed := headers.get("Content-Length", "")).isdigit() and int(claimed) > self._max_bytes:
             raise TransferError(f"claims {int(claimed) / 2**20:,.0f} MiB {limit}")
         data, until = bytearray(), time.monotonic() + _MAX_S
-        for block in response.stream(_BLOCK_BYTES):
+        while block := response.read1(_BLOCK_BYTES):  # what has come, not only whole blocks
             data += block
             if len(data) > self._max_bytes:
                 raise TransferError(f"more bytes than allowed {limit}")
