@@ -210,6 +210,17 @@ def test_megadetector_without_names_takes_those_of_folders(camera):
     assert (read(camera, boxes="whole")["problem"] == "").sum() == 3
 
 
+def test_images_that_are_not_there_multiply_no_empty_folder(camera):
+    (camera / "a").rename(camera / "Lynx rufus")
+    (camera / "b").rename(camera / "Vulpes vulpes")
+    for name in ("Parus major", "Pica pica"):
+        (camera / name).mkdir()
+    content = megadetector(named=False)
+    content["images"] += [content["images"][0] | {"file": f"elsewhere/{i}.png"} for i in range(3)]
+    raw = read(write(camera, content))
+    assert (raw["problem"] == "class folder without an image").sum() == 2
+
+
 def test_boxes_that_nothing_names_are_refused(camera):
     content = megadetector(named=False)
     content["images"] = [{**image, "file": image["file"][2:]} for image in content["images"]]

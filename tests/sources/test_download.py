@@ -231,6 +231,21 @@ def test_few_connections_are_made_to_a_host(server, table, jpeg):
     assert set(fetch(table(*paths), connections=2).values()) == {""} and server.most_active == 2
 
 
+@pytest.mark.parametrize("kind", ["image/jpeg", "text/html"])
+def test_refused_answers_take_no_connection_for_good(server, table, jpeg, kind):
+    paths = [f"/{i}.jpg" for i in range(8)]
+    refused = sends(b"x" * 300_000, status=404 if kind == "image/jpeg" else 200, kind=kind)
+    server.answers = dict.fromkeys(paths, refused) | {"/7.jpg": sends(jpeg(7))}
+    found = fetch(table(*paths), connections=2)
+    assert found.pop("7.jpg") == "" and len(found) == 7 and all(found.values())
+
+
+def test_an_address_that_is_none_is_a_row(server, table, jpeg):
+    server.answers = {"/1.jpg": sends(jpeg(1)), "/2.jpg": sends(b"", status=302, Location="http://[x/")}
+    found = fetch(table("http://[x/0.jpg", "http://foo..bar/3.jpg", "/1.jpg", "/2.jpg"))
+    assert found.pop("1.jpg") == "" and len(found) == 3 and all(found.values())
+
+
 def test_redirects_lead_to_the_file(server, table, jpeg):
     server.answers = {
         "/1.jpg": sends(b"", status=301, Location="/there/1"),
