@@ -18,7 +18,7 @@ _PLAIN = set(
     "original originals all dcim files frames resized full thumbs video videos films movies clips audio sounds".split()
 )
 _CODE = re.compile(r"(?:[A-Za-z]{0,10}[\W_]*\d+[\W_]*)+[A-Za-z]?|\d{3}[A-Z_]{4,5}|(?=.*\d)[0-9a-f-]{8,}")
-_GENUS, _EPITHET = re.compile(r"[A-Z][a-z]{2,}"), re.compile(r"[a-z]{3,}(?:-[a-z]+)?")
+_GENUS, _EPITHET = re.compile(r"[A-Z][a-z]{2,}"), re.compile(r"[a-z]{3,}(?:-[a-z]+)?|spp?\.?")
 _SEVERAL_WORDS = re.compile(r"[A-Z0-9][\w'.-]*?[ _][A-Za-z][\w' .-]+")
 _RANK_ENDINGS = {"family": ("idae", "aceae"), "order": ("ales", "iformes", "ptera")}
 _TRAINING = re.compile(r"train(ing)?(?![a-z])[\W_\w]*", re.IGNORECASE)  # no taxon is called so

@@ -341,3 +341,15 @@ def test_cub_as_others_pass_it_on_with_commas(tmp_path, jpeg):
         (tmp_path / f"{name}.txt").write_text("".join(f"{i}, {value}\n" for i, value in enumerate(values)))
     raw = read(tmp_path)
     assert raw["verbatim_name"].tolist() == ["Blue_Jay", "Robin"] and raw["source_split"].tolist() == ["train", "test"]
+
+
+def test_sp_beside_epithets_loses_no_epithet(tmp_path, jpeg):
+    for i, name in enumerate(("Turdus/merula", "Turdus/philomelos", "Parus/major", "Turdus/sp")):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        (tmp_path / "set" / name / "1.jpg").write_bytes(jpeg(i))
+    assert set(read(tmp_path / "set")["verbatim_name"]) == {
+        "Turdus merula",
+        "Turdus philomelos",
+        "Parus major",
+        "Turdus sp",
+    }
