@@ -296,10 +296,7 @@ def decide(
     split: SplitConfig,
     describe: Callable | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.Index, pd.DataFrame | None]:
-    """Decide ``excluded`` and ``split`` of all rows; return them, the leaks, and the rows of near hashes with details.
-
-    The first four are those of `survey`; `describe` reads the details of rows of near hashes.
-    """
+    """Decide ``excluded`` and ``split`` of all rows; return them, the leaks, and rows of near hashes."""
     if earlier is not None:
         rows = keep_exclusions(rows.assign(earlier_row=match_earlier(rows, earlier)), earlier)
     rows = mark_exact_duplicates(exclude_licenses(rows, data.licenses))
@@ -340,13 +337,7 @@ def find_synonym_classes(catalog: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig, named: pd.DataFrame | None = None) -> None:
-    """Refuse a catalog that cannot be worked with, before it is split, with the next action.
-
-    So where too many files are unreadable, two class names of one source stand for one species (looked for in `named`
-    rows, the catalog's own by default), a class has fewer than ``split.min_images`` usable images, fewer than two
-    classes are left, or published splits leave nothing to test on. Rows that have no file by the design of their data
-    set do not count as unreadable. A class of unreadable files and copies alone, or of an empty folder, has no image.
-    """
+    """Refuse a catalog that cannot be worked with; files that are not there by design do not count."""
     files = catalog[~catalog["excluded"].str.startswith(BY_DESIGN)]
     unreadable = files[(files["width"] == 0) & ~usable(files)]
     if len(unreadable) > data.max_unreadable * len(files):
