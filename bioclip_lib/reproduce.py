@@ -25,7 +25,7 @@ import psutil
 
 from . import settings, taxonomy
 from .config import PROFILES, RUN_VARIABLE, Config, flat, load_config
-from .errors import InputError
+from .errors import InputError, as_command
 from .files import archives
 from .files.crops import split_crop
 from .run import REPOSITORY, Run, full_disk_named, locked, open_run, remove, stages
@@ -40,30 +40,24 @@ KERNEL = {"kernel_name": "python3", "language": "python"}
 KERNEL |= {"extra_arguments": ["--IPKernelApp.log_level=CRITICAL"]}  # it warns of its own loopback sockets
 
 
+@as_command
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit status (0 done, 1 a notebook failed, 2 a mistake in the input)."""
     args = _parser().parse_args(argv)
-    try:
-        begun = args.run and Run(args.run).config_json.is_file()
-        profile = args.profile or ("photos" if args.photos and not begun else "")
-        config = load_config(profile, settings_from(args), args.run)
-        if args.list_settings:
-            print(settings.listed(config))
-            return 0
-        if args.look:
-            look_at_data(config)
-            return 0
-        if args.lab:
-            return lab(config, args.run)
-        if args.check:
-            return check(config, args.run, by_digest=args.check == "all")
-        return reproduce(config, args.run)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as asked:
-        print(f"{asked or 'stopped'}; the same command goes on from here", file=sys.stderr)
-        return 130
+    begun = args.run and Run(args.run).config_json.is_file()
+    profile = args.profile or ("photos" if args.photos and not begun else "")
+    config = load_config(profile, settings_from(args), args.run)
+    if args.list_settings:
+        print(settings.listed(config))
+        return 0
+    if args.look:
+        look_at_data(config)
+        return 0
+    if args.lab:
+        return lab(config, args.run)
+    if args.check:
+        return check(config, args.run, by_digest=args.check == "all")
+    return reproduce(config, args.run)
 
 
 def _parser() -> argparse.ArgumentParser:

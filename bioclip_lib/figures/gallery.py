@@ -7,7 +7,6 @@ and PNG, with a caption and a JSON that says how each was made; result tables as
 import argparse
 import datetime
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import RANKS
-from ..errors import InputError
+from ..errors import InputError, as_command
 from ..run import REPOSITORY, Run, atomic, file_sha256, git_commit, write_json
 from . import captions, data, maps, risk, scores, treemap
 from .style import in_look, look, mark_smoke
@@ -171,6 +170,7 @@ def draw_all(run: Run, folder: str | Path = "") -> tuple[list[str], list[str]]:
     return drawn, missing
 
 
+@as_command
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser("python -m bioclip_lib.figures", description="Draw a run's figures again.")
@@ -179,15 +179,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--width", type=float, help="millimetres that a figure may take, as 85 or 180 (default: 180)")
     parser.add_argument("--to", default="", help="folder to write to (default: figures/ of the run)")
     args = parser.parse_args(argv)
-    try:
-        run = Run(args.run)
-        if not run.tables.is_dir():
-            raise InputError(f"{run.root} holds no tables of a run; pass RUN=path/to/run, or run make reproduce first")
-        with look(args.style, args.width):
-            drawn, missing = draw_all(run, args.to)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    run = Run(args.run)
+    if not run.tables.is_dir():
+        raise InputError(f"{run.root} holds no tables of a run; pass RUN=path/to/run, or run make reproduce first")
+    with look(args.style, args.width):
+        drawn, missing = draw_all(run, args.to)
     print(f"{len(drawn)} figures as {', '.join(FORMATS)} in {args.to or run.figures}")
     for line in missing:
         print(f"not drawn: {line}")

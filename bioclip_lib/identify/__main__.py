@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..errors import InputError
+from ..errors import InputError, as_command
 from ..model.load import LoadedModel, load_model
 from ..run import write_json
 from .asking import Trust, write_answers, write_csv
@@ -19,6 +19,7 @@ from .photos import list_photos
 from .trained import load_run
 
 
+@as_command
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit status (0 done, 2 a mistake in the input)."""
     parser = argparse.ArgumentParser("python -m bioclip_lib.identify", description="Name the taxa on photographs.")
@@ -47,14 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         "--camtrap-dp", nargs=2, metavar=("MEDIA", "OBSERVATIONS"), help="also write observations of media"
     )
     args = parser.parse_args(argv)
-    try:
-        return _run(args)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    return _run(args)
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -3,12 +3,13 @@
 import argparse
 import sys
 
-from ..errors import InputError
+from ..errors import as_command
 from ..run import REPOSITORY, Run
 from .page import write_page
 from .readme import export_run
 
 
+@as_command
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser("python -m bioclip_lib.report", description="Write a run's answer page.")
@@ -19,15 +20,11 @@ def main(argv: list[str] | None = None) -> int:
         help="show the runs' numbers, and the first's figures, in README.md instead",
     )
     args = parser.parse_args(argv)
-    try:
-        if args.readme:
-            export_run(*map(Run, args.run))
-            print(f"figures/, data/results.csv and README.md now show {', '.join(args.run)}")
-        else:
-            print("\n".join(line for run in args.run for line in write_page(Run(run))))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if args.readme:
+        export_run(*map(Run, args.run))
+        print(f"figures/, data/results.csv and README.md now show {', '.join(args.run)}")
+    else:
+        print("\n".join(line for run in args.run for line in write_page(Run(run))))
     return 0
 
 

@@ -23,7 +23,7 @@ import pandas as pd
 
 from .. import __version__
 from ..config import DataConfig
-from ..errors import InputError
+from ..errors import InputError, as_command
 from ..files.images import IMAGE_SUFFIXES
 from ..files.tables import TABLE_SUFFIXES
 from ..run import atomic, full_disk_named
@@ -284,6 +284,7 @@ def _is_there(file: Path, n_bytes: str) -> bool:
     return file.is_file() and str(file.stat().st_size) == n_bytes
 
 
+@as_command
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit status (0 all fetched, 1 some not, 2 a mistake in the input)."""
     parser = argparse.ArgumentParser(
@@ -297,14 +298,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--allow-private", action="store_true", help="ask hosts on private networks, too")
     args = parser.parse_args(argv)
     limits = {"connections": args.connections, "max_bytes": int(args.max_megabytes * 2**20)}
-    try:
-        table = download(args.table, args.to, contact=args.contact, allow_private=args.allow_private, **limits)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 130
+    table = download(args.table, args.to, contact=args.contact, allow_private=args.allow_private, **limits)
     print(summary(table, args.table, args.to))
     return int((table["problem"] != "").any())
 
