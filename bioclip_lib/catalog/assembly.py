@@ -342,8 +342,11 @@ def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig, nam
     unreadable = files[(files["width"] == 0) & ~usable(files)]
     if len(unreadable) > data.max_unreadable * len(files):
         which = unreadable["source"] + "/" + unreadable["source_id"] + " (" + unreadable["excluded"] + ")"
+        is_gone = unreadable["excluded"].str.startswith("image not downloaded").all()
+        tool = f"download them (python -m bioclip_lib.sources.download {data.photos} --to FOLDER)"
+        action = tool if is_gone else "replace or remove them"
         raise InputError(
-            f"{len(unreadable)} of {len(files)} files cannot be read: {_some(which)}; replace or remove them, "
+            f"{len(unreadable)} of {len(files)} files cannot be read: {_some(which)}; {action}, "
             f"or SET=data.max_unreadable={len(unreadable) / len(files) + 0.005:.2f}"
         )
     synonyms = find_synonym_classes(catalog if named is None else named)

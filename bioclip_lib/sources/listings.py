@@ -90,7 +90,8 @@ def _check_agreement(root: Path, paths: list[Path], parts: list[pd.DataFrame]) -
 def _checked(raw: pd.DataFrame, path: Path, table: pd.DataFrame | None) -> pd.DataFrame:
     """Return the rows; `InputError` where none of their images is there."""
     if len(raw) and (raw["problem"] != "").all():
-        column = "" if table is None else next((name for name in (*PATH_COLUMNS, "address") if name in table), "")
+        named = [] if table is None else [name for name in (*PATH_COLUMNS[:-1], "address", "photo_id") if name in table]
+        column = (named or [""])[0]
         if column == "address":
             first = table[column].iloc[0]
             raise InputError(

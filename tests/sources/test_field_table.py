@@ -56,10 +56,14 @@ def columns_kept(table: pd.DataFrame) -> bool:
     return (table[["license", "rights_holder", "source_url"]] != "").all(axis=None)
 
 
-CSV3 = "folders/csv3/"
+CSV3, NUMBER = "folders/csv3/", "number_beside_darwin_core_term"
+TITS = species("Parus major", "Cyanistes caeruleus", "Periparus ater")
 ROWS = {
     "folders/csv_family/,": [
         *((f"folders/csv_family/{name}.csv", {}, species(JAY)) for name in ("name_family", "sci_family", "name_class")),
+        *((f"folders/csv_family/{name}.csv", {}, species(JAY)) for name in ("sci_genus_family", "species_family")),
+        ("folders/csv_synonyms/names_only.csv", backbone("folders/coldp"), TITS),
+        ("folders/csv_synonyms/with_ranks.csv", backbone("folders/coldp"), TITS),
         ("folders/names_tables/set", {"names": "folders/names_tables/partial_ranks.csv"}, species(JAY)),
     ],
     "folders/dwca_zip.zip": [
@@ -70,6 +74,7 @@ ROWS = {
         ("folders/split_folders", {}, sides("train", "val", "test")),
         ("folders/csv_split/labels.csv", {}, sides("train", "val", "test")),
         ("folders/kaggle_flat", {}, species(JAY)),
+        ("files/29_imagefolder_given_at_the_right_level", {}, sides("train", "val", "test")),
     ],
     "folders/grow": [("folders/grow/first", {}, lambda t: (t["excluded"] == "").any())],
     "folders/species_then_camera,": [
@@ -77,6 +82,7 @@ ROWS = {
         ("folders/genus_species", {}, lambda t: set(t["rank"]) <= {"species", "genus"}),
         ("files/21_folder_with_labels_csv", {}, species("Parus major", "Vulpes vulpes")),
         ("files/25_camtrap_dp", {}, "1 class with usable images"),
+        ("files/24_coco_camera_trap", {}, species("Lynx rufus", "Odocoileus virginianus")),
     ],
     "folders/one_genus,": [
         ("folders/one_genus", {}, lambda t: t["genus"].nunique() == 1),
@@ -115,6 +121,12 @@ ROWS = {
     "folders/dwca_query_url,": [
         *((f"folders/{name}", {}, whole_groups) for name in ("dwca_query_url", "dwca_saved_by_id")),
         ("files/02_dwca_address_without_suffix", {}, lambda t: (t["excluded"] == "").sum() == 2),
+        *(
+            (f"files/{name}", {}, r"2 of 3 files .*1/1 \(image not downloaded\).*3/1 .*sources.download")
+            for name in ("01_dwca_partial_download", "10_dwca_wrapped_in_a_folder.zip")
+        ),
+        ("files/01_dwca_partial_download", {"max_unreadable": 1.0}, "1 class with usable images.*2 x image not downl"),
+        ("files/05_dwca_associated_media", {"max_unreadable": 0.5}, "1 class with usable images"),
     ],
     "folders/cub_names;": [
         ("folders/cub_names", {}, species(JAY)),
@@ -126,7 +138,10 @@ ROWS = {
         ("folders/inat_export", {}, lambda t: (t["group"] != "").all()),
     ],
     "files/04_": [("files/04_dwca_audubon_core", {}, lambda t: set(t["rights_holder"]) == {"A Museum"})],
-    "files/06_,": [("files/06_dwca_first_row_short", {}, "occurrence without an image")],
+    "files/06_,": [
+        ("files/06_dwca_first_row_short", {}, "occurrence without an image"),
+        ("folders/csv_synonyms/names_only.csv", backbone("files/44_short_rows.tsv"), lambda t: (t["rank"] != "").all()),
+    ],
     "files/07_,": [
         ("files/07_dwca_event_core", {}, "export it with the occurrence extension"),
         ("files/09_dwca_core_in_two_files", {}, lambda t: len(t) == 2),
@@ -140,6 +155,11 @@ ROWS = {
     "files/12_": [("files/12_order_changed_since", {}, "1 class with usable images")],
     "files/20_tables/": [
         *((f"files/20_tables/{name}.csv", {}, species("Parus major")) for name in ("timelapse", "image_name")),
+        *((f"files/20_tables/{name}.csv", {}, species("Parus major")) for name in ("darwin_core_term", NUMBER)),
+        ("files/20_tables/family_only.csv", {}, lambda t: t["scientific_name"][0] == "Hystricidae"),
+        ("files/20_tables/inat_export.csv", {}, r"whose addresses .*photos/1/medium.jpg\); download them there"),
+        ("files/20_tables/kaggle_ids.csv", {}, r"none of the 2 class names .*boston_bull, whippet.*\(id, breed\)"),
+        ("files/20_tables/kaggle_ids.csv", {"taxa": False}, lambda t: t["class_key"][0] == "boston bull"),
     ],
     "files/28_": [("files/28_zip_of_class_folders.zip", {}, species(JAY))],
     "files/40_,": [
@@ -147,6 +167,7 @@ ROWS = {
         ("folders/split_folders", backbone("files/42_coldp_atoms"), species(JAY)),
     ],
     "files/47_,": [
+        ("folders/split_folders", backbone("files/47_invalid_points_to_itself.tsv"), species(JAY)),
         ("folders/split_folders", backbone("files/48_occurrences_as_backbone"), "no checklist"),
         ("folders/split_folders", backbone("files/49_no_known_columns.txt"), r"has no|no column|known column"),
     ],
