@@ -342,13 +342,12 @@ def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig, nam
     unreadable = files[(files["width"] == 0) & ~usable(files)]
     if len(unreadable) > data.max_unreadable * len(files):
         which = unreadable["source"] + "/" + unreadable["source_id"] + " (" + unreadable["excluded"] + ")"
-        is_gone = unreadable["excluded"].str.startswith("image not downloaded").all()
-        tool = f"download them (python -m bioclip_lib.sources.download {data.photos} --to FOLDER)"
-        action = tool if is_gone else "replace or remove them"
-        raise InputError(
-            f"{len(unreadable)} of {len(files)} files cannot be read: {_some(which)}; {action}, "
-            f"or SET=data.max_unreadable={len(unreadable) / len(files) + 0.005:.2f}"
-        )
+        count = f"{len(unreadable)} of {len(files)}"
+        limit = f"SET=data.max_unreadable={len(unreadable) / len(files) + 0.005:.2f}"
+        if unreadable["excluded"].str.startswith("image not downloaded").all():
+            tool = f"python -m bioclip_lib.sources.download {data.photos} --to FOLDER"
+            raise InputError(f"{count} images are not there: {_some(which)}; download them ({tool}), or {limit}")
+        raise InputError(f"{count} files cannot be read: {_some(which)}; replace or remove them, or {limit}")
     synonyms = find_synonym_classes(catalog if named is None else named)
     if len(synonyms) and not data.merge_synonyms:
         pairs = [

@@ -122,7 +122,7 @@ ROWS = {
         *((f"folders/{name}", {}, whole_groups) for name in ("dwca_query_url", "dwca_saved_by_id")),
         ("files/02_dwca_address_without_suffix", {}, lambda t: (t["excluded"] == "").sum() == 2),
         *(
-            (f"files/{name}", {}, r"2 of 3 files .*1/1 \(image not downloaded\).*3/1 .*sources.download")
+            (f"files/{name}", {}, r"2 of 3 images .*1/1 \(image not downloaded\).*3/1 .*sources.download")
             for name in ("01_dwca_partial_download", "10_dwca_wrapped_in_a_folder.zip")
         ),
         ("files/01_dwca_partial_download", {"max_unreadable": 1.0}, "1 class with usable images.*2 x image not downl"),
