@@ -2,13 +2,14 @@
 
 Photographs (`photos`), candidates and a model go in; a table comes out, an image a row (`asking`). `candidates` makes
 label sets of names, catalogs, images and published embeddings, `labels` holds them and cuts them to a clade or
-checklist, `tree` adds probabilities up, `naming` turns features into names. `trained` takes all from a run and
-calibrates it (`calibrate`, `unknown`); `trials` asks how far that can be trusted (`judging`). `exchange` writes answers
-as MegaDetector's JSON, Camtrap DP and Darwin Core.
+checklist, `changes` compares two. `tree` adds probabilities up, `naming` turns features into names. `trained` takes all
+from a run and calibrates it (`calibrate`, `unknown`); `trials` asks how far that can be trusted (`judging`). `exchange`
+writes answers as MegaDetector's JSON, Camtrap DP and Darwin Core.
 """
 
 from .asking import Trust, identify, write_answers
 from .candidates import labels_of_images, labels_of_names, read_labels, read_names, write_labels
+from .changes import compare_labels, map_answers
 from .labels import LabelSet
 from .naming import answers, combine, name_features
 from .photos import Photo, list_photos
@@ -21,6 +22,7 @@ __all__ = [
     "Trust",
     "answers",
     "combine",
+    "compare_labels",
     "draws",
     "events",
     "examples",
@@ -29,6 +31,7 @@ __all__ = [
     "labels_of_names",
     "list_photos",
     "load_run",
+    "map_answers",
     "name_features",
     "read_labels",
     "read_names",
