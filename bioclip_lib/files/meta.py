@@ -14,6 +14,7 @@ from .members import ArchiveError
 from .zips import DAMAGED
 
 META = "meta.xml"
+_IDS = ("gbifid", "occurrenceid", "taxonid")  # of an archive that states no id
 _MAX_BYTES = 1 << 20
 _MAX_COLUMNS = 1_000
 
@@ -57,15 +58,18 @@ def _parsed(meta: TableFile) -> ElementTree.Element:
 
 
 def _locations(element: ElementTree.Element) -> list[str]:
-    """Return the files of a table."""
-    return [e.text.strip() for e in element.iter() if term_of(e.tag) == "location" and (e.text or "").strip()]
+    """Return the files of a table; the oldest archives name one in an attribute."""
+    stated = (element.get("location") or "").strip()
+    texts = [(e.text or "").strip() for e in element.iter() if term_of(e.tag) == "location"]
+    return [stated] if stated else [text for text in texts if text]
 
 
 def _of_element(element: ElementTree.Element, files: dict[str, TableFile]) -> TableFile:
     """Return the table that a core or an extension describes; its first column is "id", whatever else it is called."""
     fields = [(term_of(f.get("term")), f) for f in element.iter() if term_of(f.tag) == "field"]
     columns = {term: int(item.get("index")) for term, item in reversed(fields) if item.get("index")}
-    columns |= {"id": int(e.get("index")) for e in element if term_of(e.tag) in ("id", "coreid")}  # noqa: B035
+    ids = {"id": int(e.get("index")) for e in element if term_of(e.tag) in ("id", "coreid")}  # noqa: B035
+    columns |= ids or {"id": columns[term] for term in reversed(_IDS) if term in columns}  # noqa: B035
     n_header_lines = int(element.get("ignoreHeaderLines") or 0)
     if n_header_lines < 0 or any(not 0 <= i < _MAX_COLUMNS for i in columns.values()):
         raise ValueError("a number of a column or of lines is impossible")
@@ -74,7 +78,7 @@ def _of_element(element: ElementTree.Element, files: dict[str, TableFile]) -> Ta
             **{"where": file.where, "open": file.open, "columns": columns, "n_header_lines": n_header_lines},
             row_type=term_of(element.get("rowType")),
             defaults={term: item.get("default") for term, item in fields if item.get("default")},
-            delimiter=(element.get("fieldsTerminatedBy") or "").replace("\\t", "\t"),  # some leave out "," or a tab
+            delimiter=(element.get("fieldsTerminatedBy") or "").strip(" ").replace("\\t", "\t"),  # "": found out
             quote=element.get("fieldsEnclosedBy"),
             encoding=element.get("encoding") or "utf-8",
         )

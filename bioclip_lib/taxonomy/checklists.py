@@ -117,14 +117,19 @@ def _with_each_accepted(usages: pa.Table) -> pa.Table:
 
 
 def _composed(table: pa.Table) -> pa.Table:
-    """Write a name from its parts (ColDP's uninomial, genericName and epithets) where it is not given whole."""
+    """Write a name from its parts (uninomial, genericName and epithets; ranks) where it is not given whole."""
     whole = first_column(table, "scientificname", "name")
-    if not {"uninomial", "genericname"} & set(table.column_names):
+    columns = set(table.column_names)
+    of_ranks = "genus" in columns and columns.isdisjoint(("scientificname", "name", "genericname", "uninomial"))
+    if columns.isdisjoint(("uninomial", "genericname")) and not of_ranks:
         return table
-    parts = [first_column(table, atom) for atom in ("genericname", "specificepithet", "infraspecificepithet")]
-    joined = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*parts, " "))
-    single = [first_column(table, atom) for atom in ("uninomial", "infragenericepithet")]
-    composed = pc.if_else(pc.equal(joined, ""), pc.if_else(pc.equal(single[0], ""), single[1], single[0]), joined)
+    genus, single = (
+        ("genus", HIGHER_RANKS[-2::-1]) if of_ranks else ("genericname", ("uninomial", "infragenericepithet"))
+    )
+    parts = [first_column(table, atom) for atom in (genus, "specificepithet", "infraspecificepithet")]
+    composed = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*parts, " "))
+    for column in single:
+        composed = pc.if_else(pc.equal(composed, ""), first_column(table, column), composed)
     table = table.drop_columns([c for c in ("scientificname",) if c in table.column_names])
     return table.append_column("scientificname", pc.if_else(pc.equal(whole, ""), composed, whole))
 

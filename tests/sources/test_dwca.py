@@ -1,5 +1,6 @@
 """Darwin Core Archives as GBIF and iNaturalist export them, and hostile ones."""
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -101,6 +102,23 @@ def test_exports(tmp_path, write_dwca, jpeg, style, as_zip):
     assert raw["license"].tolist() == ["CC BY", "CC0", "CC0", "CC0", "CC0"]
     assert raw["rights_holder"].tolist()[:2] == ["Zoë", "Owner"] and set(raw["common_name"]) == {"great tit"}
     assert raw["source_url"].tolist()[3:] == ["http://x/4.jpg", "http://o/13"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "instead"),
+    [
+        (r'<(core)?id index="0"/>', f'<field index="0" term="{GBIF}gbifID"/>'),  # an archive that states no id
+        (r'<(core)?id index="0"/>', f'<field index="0" term="{DWC}occurrenceID"/>'),
+        (r"\\t", "\t"),  # a tab itself, which XML reads as a blank
+        (r"><files><location>(.*?)</location></files>", r' location="\1">'),  # as the first archives have it
+    ],
+)
+def test_the_same_archive_described_otherwise(tmp_path, write_dwca, pattern, instead):
+    root = write_dwca(tmp_path / "birds")
+    plain = read_dwca(root)
+    xml, n = re.subn(pattern, instead, (root / "meta.xml").read_text())
+    (root / "meta.xml").write_text(xml)
+    assert n > 1 and read_dwca(root).equals(plain)
 
 
 def test_images_beside_a_zip(tmp_path, write_dwca, jpeg):

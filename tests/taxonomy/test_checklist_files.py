@@ -54,6 +54,12 @@ def test_unusable_table_is_refused(tmp_path, content, message):
         write(tmp_path / "taxa.csv", content)
 
 
+def test_names_in_parts_without_a_whole_one(tmp_path):
+    rows = ["1,Paridae,,", "2,Paridae,Parus,", "3,Paridae,Parus,major", ",,,"]
+    checklist = write(tmp_path / "taxa.csv", "\n".join(["taxonID,family,genus,specificEpithet", *rows]))
+    assert checklist.names() == ["Paridae", "Parus", "Parus major"]
+
+
 @pytest.mark.parametrize(
     "content",
     [
