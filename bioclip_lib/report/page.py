@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jinja2
-import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from PIL import Image
@@ -20,12 +19,11 @@ from ..errors import InputError
 from ..evaluation import read_metrics
 from ..files.images import ImageError
 from ..files.spreadsheets import write_csv
-from ..model.features import read_features
 from ..run import Run, atomic
 from ..shards.read import SplitImages, decode_jpeg, read_index
+from ..structure.labels import find_wrong_labels
 from ..taxonomy.unsettled import names_in_words, names_to_settle
 from . import answer
-from .labels import MAX_IMAGES, suspicious_labels
 
 TOLD_APART = 0.8  # share of the photographs; features that do worse find hard cases, not wrong labels
 N_PHOTOS = 6  # named right, and as many named wrong
@@ -63,8 +61,8 @@ def _write(run: Run) -> tuple[dict[str, pd.DataFrame], dict]:
     """Write tables and page; return the tables, and what else the page shows."""
     table = _read(run.catalog, read_catalog)
     found, shown = found_tables(run, table), _shown(run, table)
-    found["suspicious"], n_judged = suspicious(run, table)
-    shown["told_apart"] = 1 - len(found["suspicious"]) / max(1, n_judged)
+    found["suspicious"], n_judged = find_wrong_labels(run, table)
+    shown["told_apart"] = 1 - (~found["suspicious"]["odd"].astype(bool)).sum() / max(1, n_judged)
     for name, rows in found.items():
         write_csv(rows, run.tables / f"{name}.csv")
     lines = found["names_to_settle"][["class_name"]].assign(scientific_name="", common_name="")
@@ -89,29 +87,6 @@ def found_tables(run: Run, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "names_to_settle": names_to_settle(names, table),
         "dropped_files": answer.dropped_files(table),
     }
-
-
-def suspicious(run: Run, table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """List the photographs that look mislabelled, with their files; return how many were judged, too: a seeded part.
-
-    Features are those of the pretrained tower, of all images, where the run has them; else those of the trained model,
-    of images that it was not trained on.
-    """
-    paths = sorted(run.embeddings.glob("trunk_*.parquet")) or sorted(run.embeddings.glob("trained.parquet"))
-    parts = [read_features(path)[:2] for path in paths]
-    image_ids = [image_id for ids, _ in parts for image_id in ids]
-    rows = table.set_index("image_id").reindex(image_ids)
-    kept = np.flatnonzero((rows["excluded"] == "").to_numpy())
-    if len(kept) > MAX_IMAGES:
-        kept = np.sort(np.random.default_rng(0).choice(kept, MAX_IMAGES, replace=False))
-    rows = rows.iloc[kept]
-    features = np.concatenate([values for _, values in parts])[kept] if parts else np.zeros((0, 1))
-    found = suspicious_labels(features, rows["class_key"].to_numpy(str), rows["group"].to_numpy(str))
-    image, like = (rows.iloc[found[name].to_numpy(int)] for name in ("row", "neighbour"))
-    said = {"image_id": image.index, "file": image["source_id"].to_numpy(), "label": image["class_key"].to_numpy()}
-    said |= {"suggested": found["suggested"], "own": found["own"].round(3), "other": found["other"].round(3)}
-    said |= {"clear": found["clear"], "like": like.index, "like_file": like["source_id"].to_numpy()}
-    return pd.DataFrame(said), len(kept)
 
 
 def _shown(run: Run, table: pd.DataFrame) -> dict:
