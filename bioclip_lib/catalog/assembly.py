@@ -6,6 +6,7 @@ out. Refuses names that were not resolved, and a catalog that cannot be worked w
 """
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -68,7 +69,9 @@ class Built(NamedTuple):
     leaks: pd.DataFrame
 
 
-def build(raw: pd.DataFrame, names: pd.DataFrame, images: pd.DataFrame, config: Config) -> Built:
+def build(
+    raw: pd.DataFrame, names: pd.DataFrame, images: pd.DataFrame, config: Config, keep: Path | None = None
+) -> Built:
     """Build the catalog: names joined, licences, duplicates and leaks excluded, images split.
 
     Parameters
@@ -81,6 +84,8 @@ def build(raw: pd.DataFrame, names: pd.DataFrame, images: pd.DataFrame, config: 
         Aligned with `raw`, of `inspect_images`.
     config : Config
         Its ``data`` and ``split`` are followed.
+    keep : Path, optional
+        As of `inspect_images`, for the details of images that look alike.
 
     Returns
     -------
@@ -107,7 +112,7 @@ def build(raw: pd.DataFrame, names: pd.DataFrame, images: pd.DataFrame, config: 
         *survey([rows], found, config.data),
         config.data,
         config.split,
-        lambda near: describe_images(near.assign(location=locations[near.index])),
+        lambda near, what: describe_images(near.assign(location=locations[near.index]), keep and keep / what),
     )
     table = assemble(rows, found, catalog).to_pandas()
     return Built(table, drop_summary(table), find_near_conflicts(table.loc[near], details), leaks)
@@ -301,7 +306,7 @@ def decide(
         rows = keep_exclusions(rows.assign(earlier_row=match_earlier(rows, earlier)), earlier)
     rows = mark_exact_duplicates(exclude_licenses(rows, data.licenses))
     near = rows.loc[find_near_images(rows).index]
-    details = describe(near) if describe else None
+    details = describe(near, "details") if describe else None
     excluded = rows["excluded"].copy()
     excluded[near.index] = mark_near_duplicates(near, details)["excluded"]
     rows, leaks = rows.assign(excluded=excluded), pd.DataFrame(columns=list(LEAK_COLUMNS))

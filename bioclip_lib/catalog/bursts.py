@@ -77,7 +77,7 @@ def _by_looks(alone: pd.DataFrame, describe: Callable | None) -> Iterator[np.nda
     if not len(i):
         return
     asked = np.unique([i, j])
-    details = describe(alone.iloc[asked]).to_numpy()
+    details = describe(alone.iloc[asked], "frames").to_numpy()
     place = np.searchsorted(asked, np.stack([i, j]))  # (2, L)
     agree = np.einsum("ld,ld->l", details[place[0]], details[place[1]]) >= _AGREEMENT  # (L, D) . (L, D) -> (L,)
     yield np.stack([i[agree], j[agree]])

@@ -4,15 +4,18 @@ Takes the raw table, decodes every file once; later marks exact and near duplica
 apart: a photograph in two sets would else be trained on in one and tested on in the other. Decides nothing on splits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..errors import InputError
 from ..files.archives import reading_order
-from ..files.images import ImageError, identify, open_image, read_bytes, time_taken, to_rgb, upright_size
+from ..files.images import ImageError, identify, open_image, read_bytes, stamps, time_taken, to_rgb, upright_size
+from ..run import in_parts
 from ..workers import map_threads, progress
 from .looks import (
     FLAT,
@@ -29,12 +32,13 @@ from .splits import usable
 
 IMAGE_COLUMNS = ("sha256", "phash", "width", "height", "taken", "problem")
 AGREEMENT = 0.8  # cosine of details; see `mark_near_duplicates` for what it was chosen by
+AT_ONCE = 4_096  # images of a part that is kept: half a minute's work
 _CHUNK = 2**21  # pairs in memory at once
 _CONFLICT = " with conflicting names"
 _DECODED_PX = 256  # a JPEG decoded below its size has a last row and column that stand for less than a pixel
 
 
-def inspect_images(raw: pd.DataFrame, mapper: Callable = map_threads) -> pd.DataFrame:
+def inspect_images(raw: pd.DataFrame, mapper: Callable = map_threads, keep: Path | None = None) -> pd.DataFrame:
     """Decode every image once.
 
     Parameters
@@ -43,6 +47,8 @@ def inspect_images(raw: pd.DataFrame, mapper: Callable = map_threads) -> pd.Data
         Of `sources.read`; rows with a ``problem`` are not opened.
     mapper : callable
         `workers.map_threads` or `workers.map_ray`: who decodes.
+    keep : Path, optional
+        ``run.parts``, where what is finished is kept: killed, the same call goes on there.
 
     Returns
     -------
@@ -59,15 +65,21 @@ def inspect_images(raw: pd.DataFrame, mapper: Callable = map_threads) -> pd.Data
     locations = raw["location"].tolist()
     problems = raw["problem"].tolist() if "problem" in raw else [""] * len(raw)
     order = reading_order(locations)
-    rows = mapper(_inspect, ((locations[i], problems[i]) for i in order))
+    items = _items([locations[i] for i in order], [problems[i] for i in order], keep)
+    rows = in_parts(keep and keep / "inspected", items, partial(mapper, _inspect), AT_ONCE, __name__)
     rows = list(progress("inspect", "images", len(raw), rows))
     found = pd.DataFrame(rows, columns=list(IMAGE_COLUMNS), index=order)
     return found.reindex(range(len(raw))).set_axis(raw.index)
 
 
-def _inspect(row: tuple[str, str]) -> tuple[str, str, int, int, str, str]:
+def _items(locations: Sequence[str], problems: Sequence[str], keep: Path | None) -> list[tuple]:
+    """Return images with their problem and, where parts are kept, the stamp of their file."""
+    return list(zip(locations, problems, stamps(locations) if keep else problems, strict=True))
+
+
+def _inspect(item: tuple) -> tuple[str, str, int, int, str, str]:
     """Return the row of one file."""
-    location, problem = row
+    location, problem, _ = item
     digest = ""
     try:
         if problem:
@@ -100,19 +112,21 @@ def read_details(catalog: pd.DataFrame) -> pd.DataFrame:
     return describe_images(catalog.loc[find_near_images(catalog).index])
 
 
-def describe_images(catalog: pd.DataFrame) -> pd.DataFrame:
-    """Read images again: their details (float32), indexed by ``image_id``."""
+def describe_images(catalog: pd.DataFrame, keep: Path | None = None) -> pd.DataFrame:
+    """Read images again: their details (float32), indexed by ``image_id``; finished parts are kept in a folder."""
     locations = catalog["location"].tolist()
     order = reading_order(locations)
     details = np.empty((len(order), N_DETAILS), np.float32)
-    rows = map_threads(_details_of, (locations[i] for i in order))
+    items = _items([locations[i] for i in order], [""] * len(order), keep)
+    rows = in_parts(keep, items, partial(map_threads, _details_of), AT_ONCE, __name__)
     for i, row in zip(order, progress("read details", "images", len(order), rows), strict=True):
         details[i] = row
     return pd.DataFrame(details, index=catalog["image_id"])
 
 
-def _details_of(location: str) -> np.ndarray:
+def _details_of(item: tuple) -> np.ndarray:
     """Read one image and describe its details: (513,)."""
+    location = item[0]
     try:
         grey = open_image(location, short_side_px=_DECODED_PX).convert("L")
     except ImageError as error:

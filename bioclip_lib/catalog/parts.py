@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ..config import DataConfig, SplitConfig
 from ..errors import InputError
-from ..run import atomic
+from ..run import atomic, remove
 from ..taxonomy.resolution import CONTEXT_COLUMNS, open_backbones, resolve
 from ..workers import map_threads
 from .assembly import OF_RAW, SCHEMA, Names, assemble, decide, row_numbers, survey
@@ -30,19 +30,28 @@ def inspect_file(raw: str | Path, out: str | Path, mapper: Callable = map_thread
 
     `mapper` is that of `inspect_images`: `workers.map_ray` spreads the images over a cluster.
     """
+    kept = _kept(out)
     with atomic(out) as tmp:
-        parts = (_inspected(part.to_pandas(), mapper) for part in _parts(raw))
+        parts = (_inspected(part.to_pandas(), mapper, kept / str(i)) for i, part in enumerate(_parts(raw)))
         first = pa.Table.from_pandas(next(parts), preserve_index=False)
         rest = (pa.Table.from_pandas(part, first.schema, preserve_index=False) for part in parts)
         _write(itertools.chain([first], rest), tmp, first.schema)
+    remove(kept)
 
 
-def _inspected(part: pd.DataFrame, mapper: Callable) -> pd.DataFrame:
-    images = inspect_images(part, mapper=mapper)
+def _kept(out: str | Path) -> Path:
+    """Return where parts of a file are kept until it is whole."""
+    return Path(out).with_name(f".{Path(out).name}.parts")
+
+
+def _inspected(part: pd.DataFrame, mapper: Callable, keep: Path) -> pd.DataFrame:
+    images = inspect_images(part, mapper, keep)
     return pd.concat([part.drop(columns="problem", errors="ignore"), images], axis=1)
 
 
-def resolve_file(raw: str | Path, data: DataConfig, overrides: pd.DataFrame | None = None) -> pd.DataFrame:
+def resolve_file(
+    raw: str | Path, data: DataConfig, overrides: pd.DataFrame | None = None, keep: Path | None = None
+) -> pd.DataFrame:
     """Resolve the distinct names of a Parquet file of raw rows by the backbones of `data`, as `taxonomy.resolve`.
 
     They are Arrow strings: a million names take a fifth of the memory.
@@ -53,7 +62,7 @@ def resolve_file(raw: str | Path, data: DataConfig, overrides: pd.DataFrame | No
         if sum(map(len, waiting)) > PART_ROWS + (0 if names is None else len(names)):
             names, waiting = _distinct(pa.concat_tables([*([] if names is None else [names]), *waiting])), []
     names = _distinct(pa.concat_tables([*([] if names is None else [names]), *waiting])).to_pandas()
-    return resolve(names, open_backbones(data), overrides).astype(pd.ArrowDtype(pa.string()))
+    return resolve(names, open_backbones(data), overrides, keep).astype(pd.ArrowDtype(pa.string()))
 
 
 def _distinct(rows: pa.Table) -> pa.Table:
@@ -79,9 +88,12 @@ def build_catalog_file(
     if lacking:
         raise InputError(f"{raw} has no columns {sorted(lacking)}; inspect its images first")
     out, data, found = Path(out), data or DataConfig(), Names(names)
+    kept = _kept(out)
     del names  # of millions of rows, unless the caller holds it
     describe = (
-        (lambda near: describe_images(near.assign(location=_locations(raw, near.index)))) if read_details else None
+        (lambda near, what: describe_images(near.assign(location=_locations(raw, near.index)), kept / what))
+        if read_details
+        else None
     )
     surveyed = survey(_parts(raw, [*OF_RAW, *IMAGE_COLUMNS]), found, data)
     decided, leaks, *_ = decide(*surveyed, data, split, describe)
@@ -90,6 +102,7 @@ def build_catalog_file(
             leaks.to_csv(tmp, index=False)
     with atomic(out) as tmp:
         _write(_assembled(raw, found, decided), tmp, SCHEMA)
+    remove(kept)
     return decided["split"].value_counts()
 
 

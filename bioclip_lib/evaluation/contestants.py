@@ -26,6 +26,7 @@ from ..model.features import (
     cached_features,
     digest_of_model,
     feature_digests,
+    image_features,
     size_px,
     stored_features,
     trunk_table,
@@ -249,13 +250,13 @@ def _embedded(run: Run, config: Config, name: str, images: EvaluatedImages) -> n
     frozen = name in CONTESTANTS and config.train.freeze_image_tower
     precision = "fp32" if frozen else config.evaluate.precision  # what was trained on the trunk is asked of the same
 
-    def compute() -> np.ndarray:
-        if frozen:
-            return project_trunk(clip, trunk_table(run, clip, images.splits).values)
-        return embed.encode_images_by([clip], images.pixels(size_px(clip)), config.evaluate.batch_size, precision)[0]
-
     digests = feature_digests(run, images.splits, digest_of_model(clip), preprocess_digest(clip, precision))
-    return cached_features(_table_path(run, name), images.image_ids, digests, compute)
+    path, batch_size = _table_path(run, name), config.evaluate.batch_size
+    if frozen:
+        compute = lambda: project_trunk(clip, trunk_table(run, clip, images.splits).values)  # noqa: E731
+        return cached_features(path, images.image_ids, digests, compute)
+    rows = embed.image_rows(clip, lambda: images.pixels(size_px(clip)), batch_size, precision)
+    return image_features(path, images.image_ids, digests, rows, batch_size)
 
 
 def _pixels(run: Run, config: Config, name: str, images: EvaluatedImages) -> np.ndarray:

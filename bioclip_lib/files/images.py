@@ -11,10 +11,12 @@ Pillow converts other modes; colour profiles are not applied.
 """
 
 import contextlib
+import functools
 import io
 import itertools
+import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +74,20 @@ def read_bytes(location: str | Path) -> bytes:
     if not data:
         raise ImageError("zero bytes")
     return data
+
+
+def stamps(locations: Iterable[str]) -> list[tuple[int, int]]:
+    """Return size and time (ns) of the file in which each image lies, -1 of one that is not there."""
+
+    @functools.cache
+    def stamp(path: str) -> tuple[int, int]:
+        try:
+            found = os.stat(path)
+        except (OSError, ValueError):
+            return -1, -1
+        return found.st_size, found.st_mtime_ns
+
+    return [stamp((split_location(place) or (place,))[0]) for place, _ in map(split_crop, locations)]
 
 
 def _cut_out(data: bytes, box: str) -> bytes:

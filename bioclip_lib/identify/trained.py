@@ -17,7 +17,16 @@ from ..config import flat
 from ..errors import InputError
 from ..evaluation.contestants import project_trunk
 from ..model import encode_images
-from ..model.features import cached_features, digest_of_model, feature_digests, load_split, size_px, trunk_table
+from ..model.encode import image_rows
+from ..model.features import (
+    cached_features,
+    digest_of_model,
+    feature_digests,
+    image_features,
+    load_split,
+    size_px,
+    trunk_table,
+)
 from ..model.load import LoadedModel, load_model, preprocess_digest
 from ..run import Run
 from ..shards.read import read_image_ids, read_index
@@ -85,16 +94,14 @@ class TrainedRun:
             return Split(rows.iloc[:0], encode_images(clip, blank)[:0])
         ids = read_image_ids(self.run.shards, name)
 
-        def compute() -> np.ndarray:
-            if self.settings["train.freeze_image_tower"]:
-                return project_trunk(clip, trunk_table(self.run, clip, [name]).values)
-            pixels = load_split(self.run, clip, name)
-            return encode_images(clip, pixels, precision=self.precision)
-
         preprocessing = preprocess_digest(clip, self.precision)
         digests = feature_digests(self.run, [name], digest_of_model(clip), preprocessing)
         path = self.run.embeddings / f"identify_{name}.parquet"
-        return Split(rows.loc[ids], cached_features(path, ids, digests, compute))
+        if self.settings["train.freeze_image_tower"]:
+            compute = lambda: project_trunk(clip, trunk_table(self.run, clip, [name]).values)  # noqa: E731
+            return Split(rows.loc[ids], cached_features(path, ids, digests, compute))
+        computed = image_rows(clip, lambda: load_split(self.run, clip, name), 64, self.precision)
+        return Split(rows.loc[ids], image_features(path, ids, digests, computed))
 
     def trust(self, coverage: float = 0.9) -> Trust:
         """Calibrate on the validation images: at least `coverage` of the answers are right, over known species.

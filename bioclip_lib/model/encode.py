@@ -84,6 +84,27 @@ def encode_images_by(
     return _encode_images([(model, _image_tower(model), None) for model in models], images, batch_size, precision)
 
 
+def image_rows(
+    model: torch.nn.Module, load: Callable[[], np.ndarray], batch_size: int, precision: str, of_trunk: bool = False
+) -> Callable[[Sequence[int]], Iterator[np.ndarray]]:
+    """Return what yields the features (D,) of some images of an array, by place; it is loaded if there are any.
+
+    Whole batches of places follow each other: the rows are those of all images at once.
+    """
+
+    def rows(places: Sequence[int]) -> Iterator[np.ndarray]:
+        images = load() if len(places) else None
+        with image_trunk(model) if of_trunk else contextlib.nullcontext(_image_tower(model)) as tower:
+            for start in range(0, len(places), batch_size):
+                batch = places[start : start + batch_size]
+                for found in _of_batches(
+                    [(model, tower, None)], images[batch[0] : batch[-1] + 1], batch_size, precision
+                ):
+                    yield from found[0]
+
+    return rows
+
+
 def encode_prepared(model: torch.nn.Module, pixels: torch.Tensor, precision: str = "auto") -> np.ndarray:
     """Embed what the model's transform made of images, (B, 3, S, S), as `encode_images` does."""
     cut = _CPU_TRUNK_BATCH if _is_trunk_on_cpu(model) else len(pixels)
@@ -162,15 +183,24 @@ def _image_tower(model: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tenso
 
 def _encode_images(towers: list[tuple], images: Images, batch_size: int, precision: str) -> list[np.ndarray]:
     """Apply towers (model, function of pixels, transform of files or None) to one pass over images."""
-    models = [model for model, _, _ in towers]
     rows: list[list[np.ndarray]] = [[] for _ in towers]
     with progress("encode images", "images", len(images)) as bar:
-        for batches in _pixel_batches(models, [transform for *_, transform in towers], images, batch_size):
-            for found, (model, tower, _), batch in zip(rows, towers, batches, strict=True):
-                cut = min(batch_size, _CPU_TRUNK_BATCH) if _is_trunk_on_cpu(model) else batch_size
-                found.append(_encode(model, tower, batch.split(cut), feature_precision(model, precision)))
-            bar.update(len(batch))
+        for batch in _of_batches(towers, images, batch_size, precision):
+            for found, features in zip(rows, batch, strict=True):
+                found.append(features)
+            bar.update(len(features))
     return [np.concatenate(found) if found else np.zeros((0, 0), dtype=np.float32) for found in rows]
+
+
+def _of_batches(towers: list[tuple], images: Images, batch_size: int, precision: str) -> Iterator[list[np.ndarray]]:
+    """Yield what each tower gives for a batch, (B, D)."""
+    models, transforms = [model for model, *_ in towers], [transform for *_, transform in towers]
+    for batches in _pixel_batches(models, transforms, images, batch_size):
+        found = []
+        for (model, tower, _), batch in zip(towers, batches, strict=True):
+            cut = min(batch_size, _CPU_TRUNK_BATCH) if _is_trunk_on_cpu(model) else batch_size
+            found.append(_encode(model, tower, batch.split(cut), feature_precision(model, precision)))
+        yield found
 
 
 def _encode(model: torch.nn.Module, tower: Callable, batches: Iterable[torch.Tensor], precision: str) -> np.ndarray:

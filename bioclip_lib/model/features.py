@@ -16,11 +16,14 @@ import pyarrow.parquet as pq
 import torch
 
 from ..errors import InputError
-from ..run import Run, atomic, is_whole
+from ..run import Run, atomic, in_parts, is_whole, remove
 from ..shards.read import load_images, read_image_ids, read_index
-from .encode import height_width, trunk_features
+from ..workers import progress
+from .encode import height_width, image_rows
 from .load import model_digest, preprocess_digest
 from .towers import image_trunk
+
+_AT_ONCE = 2_048  # images of a part that is kept
 
 
 def write_features(
@@ -75,6 +78,22 @@ def stored_features(path: str | Path, image_ids: Sequence[str], digests: dict[st
     return None
 
 
+def image_features(
+    path: Path, image_ids: Sequence[str], digests: dict[str, str], rows: Callable, batch_size: int = 64
+) -> np.ndarray:
+    """Return the features, as `cached_features`, of images: what was computed of them is kept until all are."""
+    folder, n = path.with_name(f".{path.name}.parts"), len(image_ids)
+    n_items = max(1, _AT_ONCE // batch_size) * batch_size
+
+    def compute() -> np.ndarray:
+        found = in_parts(folder, range(n), rows, n_items, __name__, digests)
+        return np.stack(list(progress("encode images", "images", n, found)))
+
+    features = cached_features(path, image_ids, digests, compute)
+    remove(folder)
+    return features
+
+
 @dataclass(frozen=True)
 class FeatureTable:
     """Features of images: ``image_ids`` (n) and ``values``, float32 of shape (n, D)."""
@@ -92,12 +111,9 @@ def trunk_table(run: Run, clip: torch.nn.Module, splits: Sequence[str], mirrored
     for split in splits:
         image_ids = read_image_ids(run.shards, split)
         path = run.embeddings / f"{'mirrored_' if mirrored else ''}trunk_{split}.parquet"
-        values = cached_features(
-            path,
-            image_ids,
-            feature_digests(run, [split], digest, preprocess_digest(clip)),
-            lambda split=split: trunk_features(clip, load_split(run, clip, split)[:, :, ::step]),
-        )
+        digests = feature_digests(run, [split], digest, preprocess_digest(clip))
+        load = lambda split=split: load_split(run, clip, split)[:, :, ::step]  # noqa: E731
+        values = image_features(path, image_ids, digests, image_rows(clip, load, 64, "fp32", of_trunk=True))
         tables.append((image_ids, values))
     return FeatureTable([i for ids, _ in tables for i in ids], np.concatenate([values for _, values in tables]))
 

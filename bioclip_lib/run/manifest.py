@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 NAME = "manifest.jsonl"
+PARTS = ".parts"  # of stages that have not ended
 
 
 class Manifest(NamedTuple):

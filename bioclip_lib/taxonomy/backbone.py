@@ -120,7 +120,7 @@ class Backbone:
     """Two tables that names are looked up in."""
 
     def __init__(self, name: str, usages: pa.Table, words: pa.Table, problems: pd.DataFrame):
-        self.name, self.problems = name, problems
+        self.name, self.problems, self._tables = name, problems, (usages, words)
         self._keys, self._display, self._authorship, self._id, self._english = (
             _Strings(usages[column]) for column in ("key", "display", "authorship", "id", "english")
         )
@@ -135,6 +135,15 @@ class Backbone:
         self.taxon, self.above = (functools.lru_cache(65_536)(f) for f in (self._taxon, self._above))
         self._place = functools.lru_cache(65_536)(self._named)
         self._letter = functools.lru_cache(64)(self._names_of_letter)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """What tells its tables from all others."""
+        found = blake2b(repr([self.name, self._rank_names]).encode(), digest_size=12)
+        arrays = (array for table in self._tables for column in table.columns for array in column.chunks)
+        for buffer in filter(None, (buffer for array in arrays for buffer in array.buffers())):
+            found.update(buffer)
+        return found.hexdigest()
 
     def usages(self, name: str) -> list[Usage]:
         """Return every usage of a canonical name to the letter; an article's synonym where nothing else has it."""

@@ -6,7 +6,8 @@ decides; where several are left, the name is "ambiguous" and keeps what all of t
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow as pa
 from .. import RANKS
 from ..config import DataConfig
 from ..errors import InputError
+from ..run import in_parts
 from .backbone import Backbone, open_checklist
 from .canonical import canonical_names, kingdom_of
 from .decision import Decision
@@ -89,7 +91,10 @@ def _said(raw: pd.DataFrame) -> pd.DataFrame:
 
 
 def resolve(
-    rows: pd.DataFrame | Sequence[str], backbones: Sequence[Backbone] | None = None, said: pd.DataFrame | None = None
+    rows: pd.DataFrame | Sequence[str],
+    backbones: Sequence[Backbone] | None = None,
+    said: pd.DataFrame | None = None,
+    keep: Path | None = None,
 ) -> pd.DataFrame:
     """Resolve the distinct names of each source to the seven ranks, each in the context of its own row.
 
@@ -104,6 +109,8 @@ def resolve(
     said : DataFrame, optional
         What the user says about class names: ``class_name`` and any of ``scientific_name``, ``common_name`` and the
         ranks. It overrides what it states and nothing else.
+    keep : Path, optional
+        ``run.parts``, where what is finished is kept: killed, the same call goes on there.
 
     Returns
     -------
@@ -143,7 +150,7 @@ def resolve(
     named = names["scientific_name"] if "scientific_name" in names else [""] * len(names)
     pairs = zip(told, named, names["verbatim_name"], strict=True)
     texts = ["" if is_complete(user) else name_of_user(user) or of_row or name for user, of_row, name in pairs]
-    table = _by_common_kingdom(texts, contexts, names["source"], backbones)
+    table = _by_common_kingdom(texts, contexts, names["source"], backbones, keep)
     by_user = [i for i, user in enumerate(told) if user]
     if by_user:
         rows = zip(by_user, table.iloc[by_user].to_dict("records"), strict=True)
@@ -182,10 +189,14 @@ def _said_contexts(names: pd.DataFrame, told: Sequence[Mapping[str, str]]) -> li
 
 
 def _by_common_kingdom(
-    texts: Sequence[str], contexts: Sequence[Context], sources: pd.Series, backbones: Sequence[Backbone]
+    texts: Sequence[str],
+    contexts: Sequence[Context],
+    sources: pd.Series,
+    backbones: Sequence[Backbone],
+    keep: Path | None,
 ) -> pd.DataFrame:
     """Resolve names; ambiguous ones again in the kingdom of their source's other names, if those are of one."""
-    table = resolve_pairs(texts, contexts, backbones)
+    table = resolve_pairs(texts, contexts, backbones, keep and keep / "names")
     is_ambiguous = table["name_status"] == "ambiguous"
     unsure = table.index[is_ambiguous & (table["kingdom"] == "")]
     if unsure.empty:
@@ -197,7 +208,8 @@ def _by_common_kingdom(
     kingdom = kingdom[kingdom != ""]
     unsure = kingdom.index
     narrowed = [{"kingdom": kingdom[i], **contexts[i]} for i in unsure]
-    again = resolve_pairs([texts[i] for i in unsure], narrowed, backbones).set_index(unsure)
+    again = resolve_pairs([texts[i] for i in unsure], narrowed, backbones, keep and keep / "names_again")
+    again = again.set_index(unsure)
     told = (again["kingdom"] == kingdom) & (again["name_status"] != "unresolved")
     again = again[told & ~again["rule"].astype(str).str.contains("of the record")]
     again["rule"] = [f"{rule}; {kingdom[i]}, as the other names" for i, rule in again["rule"].items()]
@@ -211,17 +223,27 @@ def _kingdom_of_most(kingdoms: pd.Series) -> str:
     return n.index[0] if n.iloc[0] >= max(10, 0.9 * len(kingdoms)) else ""
 
 
-def resolve_pairs(texts: Sequence[str], contexts: Sequence[Context], backbones: Sequence[Backbone]) -> pd.DataFrame:
-    """Resolve each name in its context, a row of `COLUMNS` each; equal pairs are resolved once."""
+def resolve_pairs(
+    texts: Sequence[str], contexts: Sequence[Context], backbones: Sequence[Backbone], keep: Path | None = None
+) -> pd.DataFrame:
+    """Resolve each name in its context, a row of `COLUMNS` each; equal pairs are resolved once, parts of them kept."""
     texts = [with_genus(text, context.get("genus", "")) for text, context in zip(texts, contexts, strict=True)]
     number: dict[tuple, int] = {}
     pairs = zip(texts, (tuple(context.items()) for context in contexts), strict=True)
     places = [number.setdefault(pair, len(number)) for pair in pairs]
-    distinct, parts = [(text, dict(context)) for text, context in number], []
+    distinct = [(text, dict(context)) for text, context in number]
+
+    def decide(some: Sequence) -> Iterator[list[str]]:
+        for start in range(0, len(some), _AT_ONCE):
+            yield from (
+                [row[column] for column in COLUMNS[1:]] for row in _decide(some[start : start + _AT_ONCE], backbones)
+            )
+
+    asked = [backbone.digest for backbone in backbones] if keep and len(distinct) > _AT_ONCE else []
+    rows = in_parts(keep, distinct, decide, _AT_ONCE, __name__, asked)
     shared: dict[str, str] = {}  # each text once: of 10^6 rows most words are those of others
-    for start in range(0, len(distinct), _AT_ONCE):
-        rows = _decide(distinct[start : start + _AT_ONCE], backbones)
-        values = [[shared.setdefault(text, text) for text in map(row.__getitem__, COLUMNS[1:])] for row in rows]
+    parts = []
+    while values := [[shared.setdefault(text, text) for text in row] for row in itertools.islice(rows, _AT_ONCE)]:
         parts.append(pd.DataFrame(values, columns=list(COLUMNS[1:]), dtype=object))
     table = pd.concat(parts) if parts else pd.DataFrame(columns=list(COLUMNS[1:]), dtype=object)
     return table.iloc[places].reset_index(drop=True)
