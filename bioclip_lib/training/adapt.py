@@ -1,4 +1,4 @@
-"""Other ways to train the same towers: through low-rank factors of their matrices, and compiled.
+"""Other ways to train the same towers: through low-rank factors of their matrices, compiled, by another attention.
 
 Takes a model; within `low_rank` (Hu et al. 2021, https://arxiv.org/abs/2106.09685, with alpha / r at 1) its attention
 and MLP matrices, that of queries, keys and values as one, carry factors; within `compiled` its towers are called
@@ -12,12 +12,14 @@ from collections.abc import Iterator
 
 import torch
 from torch._dynamo.exc import TorchDynamoException
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
 
 from ..errors import InputError
 
 BLOCK = re.compile(r"\b(?:resblocks|blocks)\.(\d+)\.")  # of open_clip's, and of timm's towers
 COMPILER = "inductor"
+_FEW_TOKENS = 128  # on a CPU in bf16 the fused attention's way back takes 8 times as long as products of so few
 _TRAINED = ("logit_scale", "logit_bias", "text_projection", "text.text_projection", "visual.proj", "visual.head.")
 
 
@@ -72,6 +74,18 @@ def _matrices(model: torch.nn.Module, frozen_image_tower: bool) -> Iterator[tupl
             yield module, name
     if not found["text"] or not (found["image"] or frozen_image_tower):
         raise InputError("train.lora_rank needs towers of transformer blocks; set it to 0, or choose a ViT")
+
+
+def quick_attention(n_tokens: int, device: torch.device) -> contextlib.AbstractContextManager:
+    """Return the context in which attention over so many tokens is trained fastest: under bf16 on a CPU, unfused."""
+    lowered = device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    return sdpa_kernel(SDPBackend.MATH) if lowered and n_tokens <= _FEW_TOKENS else contextlib.nullcontext()
+
+
+def n_patches(visual: torch.nn.Module) -> int:
+    """Return how many tokens an image tower sees of an image; 0 where it has no attention."""
+    table = getattr(visual, "positional_embedding", getattr(getattr(visual, "trunk", None), "pos_embed", None))
+    return 0 if table is None else table.shape[-2]
 
 
 @contextlib.contextmanager

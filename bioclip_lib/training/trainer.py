@@ -4,6 +4,7 @@ Takes a model, an objective and pairs as tensors; changes the model in place. Re
 finite.
 """
 
+import contextlib
 import math
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from ..model.encode import evaluating, normalise_pixels, normalised, prepare_pix
 from ..model.text import encode_tokens
 from ..model.towers import autocast, project
 from ..run import atomic
+from .adapt import n_patches, quick_attention
 from .batches import Batch, Pairs, augment, draw_batch, draw_types
 from .distributed import add_up, add_up_gradients, alike, gather_rows, own_rows, whole, world
 from .loaders import Drawn, MemoryLoader, ReplayLoader, ShardImages, ShardLoader
@@ -190,7 +192,7 @@ class Trainer:
     def _encode_images(self, batch: Batch, rows: slice) -> torch.Tensor:
         """Project features of the frozen trunk (B, F), or encode images (B, H, W, 3), to float32 (b, D)."""
         inputs = batch.inputs[rows.start - batch.first : rows.stop - batch.first].to(self.device)
-        with autocast(self.cfg.precision, self.device):
+        with autocast(self.cfg.precision, self.device), self._attention(n_patches(self.model.visual)):
             if inputs.ndim == 2:
                 return project(self.model, inputs).float()
             cfg = self.model.visual.preprocess_cfg
@@ -201,8 +203,12 @@ class Trainer:
 
     def _encode_texts(self, batch: Batch, rows: slice) -> torch.Tensor:
         """Encode some of the distinct captions to float32 (b, D)."""
-        with autocast(self.cfg.precision, self.device):
+        with autocast(self.cfg.precision, self.device), self._attention(batch.tokens.shape[1]):
             return encode_tokens(self.model, batch.tokens[rows].to(self.device)).float()
+
+    def _attention(self, n_tokens: int) -> contextlib.AbstractContextManager:
+        """Return the context of a tower's attention: as it is where activations are computed again outside of it."""
+        return contextlib.nullcontext() if self.cfg.grad_checkpointing else quick_attention(n_tokens, self.device)
 
     def _loss(
         self, data: Pairs, batch: Batch, rows: slice, images: torch.Tensor, texts: torch.Tensor | None = None
