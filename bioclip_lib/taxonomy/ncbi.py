@@ -1,7 +1,10 @@
 """NCBI Taxonomy as a backbone, read offline from the files of the `taxoniq` package.
 
 Beside accepted names it gives English names: NCBI's own (37,000), the titles of the English Wikipedia (220,000), and
-the names that an article's first paragraph sets in bold, scientific ones in italics as doubtful synonyms. Its
+the names that an article's first paragraph sets in bold, scientific ones in italics as doubtful synonyms. A taxon is
+found by all of them. Tables show the title where it is no scientific name (of 4,044 birds that have both, AviList
+agrees with 98 % of the titles and 81 % of NCBI's), else NCBI's, else the first in bold. NCBI's are of any language
+(acibar, buntan): that of a species is shown where its article has it too, or where it ends as English names do. NCBI's
 informal taxa ("Anser sp.", "uncultured bacterium", BOLD's bins) are no species: what hangs on them goes to the taxon
 above. NCBI's quirks stay here.
 """
@@ -26,8 +29,8 @@ from .cache import cached
 from .canonical import CanonicalNames
 from .checklists import COLUMNS
 from .lineages import Linker, nearest
-from .names import PARENTHESES, clean_label, vernacular_words
-from .vernaculars import word_table
+from .names import PARENTHESES, clean_label, vernacular_key, vernacular_words
+from .vernaculars import english_heads, word_table
 
 _KINGDOMS = {"Animalia": "Metazoa", "Plantae": "Viridiplantae"}
 _VIRUSES, _NO_ORGANISM = 10239, (12908, 28384)  # "unclassified sequences" and "other sequences"
@@ -78,7 +81,7 @@ class _Dump:
             titles, scientific = self._by_language(titles, common)
             synonyms += scientific
             bar.update()
-            english = self._shown(common, titles, set(synonyms))
+            english = self._shown(common, titles, aliases, set(synonyms))
             linked = Linker(*self._usages(kept, home, synonyms)).link()
             bar.update()
             place = np.full(int(self.ids[-1]) + 1, -1, np.int32)  # the row of an id among the linked
@@ -195,14 +198,23 @@ class _Dump:
         return english, scientific
 
     def _shown(
-        self, common: list[tuple[int, str]], titles: list[tuple[int, str]], synonyms: set[tuple[int, str]]
+        self,
+        common: list[tuple[int, str]],
+        titles: list[tuple[int, str]],
+        aliases: list[tuple[int, str]],
+        synonyms: set[tuple[int, str]],
     ) -> dict[int, str]:
-        """Return the English names that tables show: NCBI's, unless many taxa share it; else an article's title."""
-        scientific = pc.is_in(pa.array([title for _, title in titles], pa.string()), self.names).to_pylist()
-        pairs = zip(titles, scientific, strict=True)
-        shown = dict(pair for pair, is_known in pairs if not is_known and pair not in synonyms)
-        counts = Counter(name for _, name in common)
-        return shown | {row: name for row, name in common if counts[name] <= 2}
+        """Return the English names that tables show, the first that there is: an article's title, NCBI's, its bold."""
+        scientific = set(self.names.to_pylist())
+        title = {row: name for row, name in titles if name not in scientific and (row, name) not in synonyms}
+        title = {row: name for row, name in title.items() if "×" not in name}
+        ncbi, bold = (_of_few(pairs, scientific) for pairs in (common, aliases))
+        said = {(row, vernacular_key(name)) for row, name in aliases}
+        of_group = np.asarray(pc.invert(pc.match_substring(self.names, " ")))  # of these NCBI's are English
+        vouched = [(row, name) for row, name in ncbi if of_group[row] or (row, vernacular_key(name)) in said]
+        is_english = english_heads([*title.values(), *(name for _, name in vouched)], [name for _, name in bold])
+        ordered = [*title.items(), *vouched, *((row, name) for row, name in [*ncbi, *bold] if is_english(name))]
+        return dict(reversed(ordered))  # of several, the first stays
 
     def _texts(self, field: str) -> list[tuple[int, str]]:
         return [(row, text.decode()) for row, text in self._items(field)]
@@ -223,6 +235,13 @@ class _Dump:
 
     def _read(self, field: str) -> bytes:
         return zstandard.decompress((self._folder / f"{field}.zstd").read_bytes())
+
+
+def _of_few(pairs: list[tuple[int, str]], scientific: set[str]) -> list[tuple[int, str]]:
+    """Return the names that two taxa share at most, and that are no scientific ones."""
+    counts = Counter(name for _, name in pairs)
+    plain = ((row, name.strip('" ')) for row, name in pairs if counts[name] <= 2)
+    return [(row, name) for row, name in plain if name not in scientific]
 
 
 def _taken(texts: pa.StringArray, rows: np.ndarray) -> pa.StringArray:

@@ -9,7 +9,8 @@ order of rows does not count.
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ _COLUMNS = {
 _KNOWN = {name for names in _COLUMNS.values() for name in names}
 _STEMS = ("vernacularname", "vernacularnames", "vernacular", "vernaculars", "commonnames")
 _ENGLISH, _VARIETY = r"^(en|eng|english)$", r"^(en|eng|english)([-_ (].*)?$"
+_ROMANCE = {"da", "de", "del", "di", "do", "du", "el", "la"}  # "granadilla de monte"
 _ADDRESS = r"^https?://.*/"
 
 
@@ -88,6 +90,26 @@ def word_table(
     columns = list(zip(*ordered, strict=True)) or [(), (), ()]
     types = (pa.string(), pa.int8(), pa.int32())
     return pa.table({n: pa.array(c, t) for n, c, t in zip(("key", "kind", "row"), columns, types, strict=True)})
+
+
+def english_heads(sure: Sequence[str], likely: Sequence[str]) -> Callable[[str], bool]:
+    """Return a test of names whose language nobody states: English ones end as others do ("woodlandsnail").
+
+    Their last word ends two of the `sure` names or five of all, or itself ends in a word that ends five.
+    """
+    first, more = (Counter(words[-1] for words in map(vernacular_words, names) if words) for names in (sure, likely))
+    heads = {word for word, n in first.items() if n >= 2}
+    frequent = {word for word, n in (first + more).items() if n >= 5}
+
+    def is_english(name: str) -> bool:
+        words = vernacular_words(name)
+        if not words or _ROMANCE & set(words):
+            return False
+        head = words[-1]
+        ends = (head[i:] for i in range(1, len(head) - 3))
+        return head in heads or head in frequent or any(end in frequent for end in ends)
+
+    return is_english
 
 
 def _best(rows: np.ndarray, merit: np.ndarray, names: pa.ChunkedArray) -> tuple[np.ndarray, pa.StringArray]:

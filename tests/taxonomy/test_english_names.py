@@ -1,0 +1,51 @@
+"""The English names that tables show of NCBI's taxa: what is English, and which of several."""
+
+import pytest
+
+from bioclip_lib.taxonomy.resolution import resolve
+from bioclip_lib.taxonomy.vernaculars import english_heads
+
+
+def shown(*names: str) -> list[str]:
+    return resolve(list(names))["common_name"].str.lower().tolist()
+
+
+def test_names_of_other_languages_are_not_shown_as_english():
+    # NCBI's are acibar, buntan, bajagua, sha li, kambalgi, granadilla de monte
+    assert shown("Aloe vera", "Citrus maxima", "Senna alata") == ["", "pomelo", "emperor's candlesticks"]
+    assert shown("Pyrus pyrifolia", "Osteobrama belangeri", "Cionosicys macranthus") == ["asian pear", "", ""]
+
+
+def test_scientific_names_are_no_english_ones():
+    # their titles are "Citrus × sinensis" and "Hibiscus × rosa-sinensis"
+    assert shown("Citrus sinensis", "Hibiscus rosa-sinensis") == ["sweet orange", "chinese hibiscus"]
+    assert shown("Oneirodes carlsbergi") == [""]  # NCBI's is "Oneirodes carlsbergi (Regan & Trewavas, 1932)"
+    assert shown("Bacillariophyta", "Caryocar brasiliense") == ["diatoms", "souari nut"]  # a group; without its quotes
+
+
+def test_title_comes_before_ncbis_name_and_bold_comes_last():
+    assert shown("Parkesia motacilla", "Lamprotornis nitens") == ["louisiana waterthrush", "cape starling"]
+    assert shown("Antidesma bunius") == ["bignay"]  # NCBI's, and in bold in its article
+    assert shown("Papaver armeniacum") == ["armenian poppy"]  # in bold alone
+    assert shown("Anilios ligatus") == ["robust blind snake"]  # NCBI's alone, as English names end
+
+
+def test_taxon_is_found_by_each_of_its_names():
+    found = resolve(["acibar", "buntan", "bajagua", "pomelo"])["scientific_name"].tolist()
+    assert found == ["Aloe vera", "Citrus maxima", "Senna alata", "Citrus maxima"]
+
+
+@pytest.mark.parametrize("name", ["tree snail", "woodlandsnail", "Robust Snails", "sea-snail"])
+def test_last_word_decides(name):
+    is_english = english_heads(["Garden snail", "Roman snail"], ["apple snail", "pond snail", "lung snail"])
+    assert is_english(name)
+
+
+@pytest.mark.parametrize("name", ["snail bua", "mudlail", "caracol de snail", "ail", ""])
+def test_what_ends_as_no_english_name_is_none(name):
+    assert not english_heads(["Garden snail", "Roman snail"], ["apple snail", "pond snail", "lung snail"])(name)
+
+
+def test_one_name_in_doubt_does_not_vouch_for_another():
+    assert not english_heads(["duo hua qin"], ["hong qin"])("yan qin")
+    assert english_heads([], ["pond snail"] * 5)("sea snail") and not english_heads([], ["pond snail"] * 4)("sea snail")
