@@ -1,25 +1,27 @@
 """Which taxon is on a photograph, at which rank that can be trusted, among 10^2 to 10^6 candidates; or none of them.
 
 Photographs (`photos`), candidates and a model go in; a table comes out, an image a row (`asking`). `candidates` makes
-label sets of names, catalogs, images and published embeddings, `labels` holds them and cuts them to a clade or
-checklist, `changes` compares two. `tree` adds probabilities up, `naming` turns features into names. `trained` takes all
-from a run and calibrates it (`calibrate`, `unknown`); `trials` asks how far that can be trusted (`judging`). `exchange`
-writes answers as MegaDetector's JSON, Camtrap DP and Darwin Core.
+label sets of names, catalogs and published embeddings, `photographed` makes them of images; `labels` holds them and
+cuts them to a clade or checklist, `changes` compares two. `tree` adds probabilities up, `naming` turns features into
+names. `trained` takes all from a run and calibrates it (`calibrate`, `unknown`); `trials` asks how far that can be
+trusted (`judging`). `exchange` writes answers as MegaDetector's JSON, Camtrap DP and Darwin Core.
 """
 
 from .asking import Trust, identify, write_answers
-from .candidates import labels_of_images, labels_of_names, read_labels, read_names, write_labels
+from .candidates import labels_of_names, read_labels, read_names, write_labels
 from .changes import compare_labels, map_answers
 from .labels import LabelSet
 from .naming import answers, combine, name_features
+from .photographed import add_images, labels_of_images
 from .photos import Photo, list_photos
 from .trained import load_run
-from .trials import draws, events, examples, risk, rules, unknowns
+from .trials import draws, events, examples, risk, rules, unknowns, with_added
 
 __all__ = [
     "LabelSet",
     "Photo",
     "Trust",
+    "add_images",
     "answers",
     "combine",
     "compare_labels",
@@ -38,6 +40,7 @@ __all__ = [
     "risk",
     "rules",
     "unknowns",
+    "with_added",
     "write_answers",
     "write_labels",
 ]

@@ -11,12 +11,13 @@ from ..errors import InputError, as_command
 from ..model.load import LoadedModel, load_model
 from ..run import write_json
 from .asking import Trust, write_answers, write_csv
-from .candidates import TEMPLATES, TEXT_TYPE, labels_of_names, published, read_labels, read_names
+from .candidates import TEMPLATES, TEXT_TYPE, labels_of_names, published, read_labels, read_names, write_labels
 from .exchange import boxes_of_megadetector, provenance, to_camtrap_dp, to_darwin_core, to_megadetector
 from .labels import LabelSet
 from .naming import FLOOR
+from .photographed import add_images, read_classes
 from .photos import list_photos
-from .trained import load_run
+from .trained import TrainedRun, load_run
 
 
 @as_command
@@ -42,6 +43,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--coverage", type=float, default=0.9, help="of a run: share of right answers (default: 0.9)")
     parser.add_argument("--batch-size", type=int, default=64, help="photographs embedded at once (default: 64)")
     parser.add_argument("--out", default="names.csv", help="a .csv, .parquet or .json (default: names.csv)")
+    parser.add_argument(
+        "--events", default="", help="also name each event: a column of the table of photographs, or folder"
+    )
+    parser.add_argument("--embeddings", help="also write features of the photographs, a .parquet")
+    parser.add_argument("--add", help="of a run: a folder with a folder of photographs a new class, two at least")
+    parser.add_argument("--save-labels", help="also keep the candidates, as a folder that --labels takes")
     parser.add_argument("--megadetector", help="also write MegaDetector's JSON, given as the photographs, with names")
     parser.add_argument("--darwin-core", help="also write a CSV of Darwin Core identifications")
     parser.add_argument(
@@ -56,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
     if not any(args.photos):
         raise InputError("no photographs are given; pass files, folders, patterns or a table (PHOTOS=path/to/folder)")
     detections = args.photos[0] if len(args.photos) == 1 and args.photos[0].lower().endswith(".json") else ""
-    content, photos = boxes_of_megadetector(detections) if detections else ({}, list_photos(args.photos))
+    content, photos = boxes_of_megadetector(detections) if detections else ({}, list_photos(args.photos, args.events))
     if args.megadetector and not content:
         raise InputError("--megadetector adds names to boxes; give MegaDetector's JSON as the photographs")
     if args.camtrap_dp:
@@ -65,12 +72,27 @@ def _run(args: argparse.Namespace) -> int:
     model = run.model if run else load_model(args.model)
     labels = _labels(args, model, run and run.labels)
     trust = run.trust(args.coverage) if run and not args.labels else Trust()
+    if args.add:
+        labels, trust = _with_added(args, run, labels, trust)
     if args.floor is not None:
         trust = dataclasses.replace(trust, floor=args.floor)
-    table = write_answers(args.out, photos, labels, model, args.rank, args.k, trust, args.batch_size)
+    if args.save_labels:
+        write_labels(labels, args.save_labels)
+    asked = args.rank, args.k, trust, args.batch_size
+    table = write_answers(args.out, photos, labels, model, *asked, embeddings=args.embeddings)
     _exchange(args, content, table, (model, labels, trust))
     print(_summary(table, args.out))
     return 0
+
+
+def _with_added(args: argparse.Namespace, run: TrainedRun | None, labels: LabelSet, trust: Trust) -> tuple:
+    """Add classes of photographs to the candidates of a run; calibrate anew."""
+    if not run or args.labels or args.only:
+        raise InputError("--add puts classes beside those of a run; give --run, without --labels and --only")
+    val = run.split("val")
+    known = val.features, val.classes
+    labels = add_images(labels, *read_classes(args.add, run.model), known, run.scale / trust.temperature)
+    return labels, run.trust(args.coverage, labels)
 
 
 def _exchange(args: argparse.Namespace, content: dict, table: pd.DataFrame, asked: tuple) -> None:

@@ -19,8 +19,7 @@ from safetensors.numpy import save_file
 
 from .. import RANKS
 from ..errors import InputError
-from ..evaluation.classifiers import class_means
-from ..evaluation.tasks import class_strings, unit_rows
+from ..evaluation.tasks import class_strings
 from ..evaluation.zero_shot import zero_shot_weights
 from ..files.tables import read_strings
 from ..model.encode import encode_texts
@@ -73,7 +72,7 @@ def labels_of_names(
     InputError
         If there is no name, one stands twice, or the model has no text tower.
     """
-    table = names if isinstance(names, pd.DataFrame) else _resolved(list(names))
+    table = names if isinstance(names, pd.DataFrame) else resolved(list(names))
     table = table.reindex(columns=list(COLUMNS), fill_value="").fillna("").astype(str).reset_index(drop=True)
     empty, twice = table[LABEL].str.strip() == "", table[LABEL].duplicated()
     if not len(table) or empty.any() or twice.any():
@@ -93,7 +92,7 @@ def labels_of_names(
     return read_labels(folder)
 
 
-def _resolved(names: list[str]) -> pd.DataFrame:
+def resolved(names: list[str]) -> pd.DataFrame:
     """Return the taxa of names, in their order; without ranks where they are not clear."""
     names = [name.strip() for name in names]
     found = resolve(names).drop_duplicates("verbatim_name").set_index("verbatim_name").reindex(names)
@@ -116,37 +115,6 @@ def labels_of_catalog(
     return labels_of_names(classes.rename_axis(LABEL).reset_index(), model, text_type, templates)
 
 
-def labels_of_images(
-    features: np.ndarray, classes: np.ndarray, taxa: pd.DataFrame, model: LoadedModel | None = None
-) -> LabelSet:
-    """Make a label set of photographs: a class is the mean of the features of its own, five of them are enough.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n, D)
-        Of unit length.
-    classes : ndarray of shape (n,)
-        The class of each.
-    taxa : DataFrame
-        Indexed by class: any of the ranks, ``scientific_name``, ``common_name``. Classes without an image are left out.
-    model : LoadedModel, optional
-        Whose features they are: others are refused later.
-
-    Raises
-    ------
-    InputError
-        If no class of `taxa` has an image.
-    """
-    known = np.isin(classes, taxa.index)
-    if not known.any():
-        raise InputError("no class has an image; give the classes of the images, as the table of taxa names them")
-    found, index, counts = np.unique(classes[known], return_inverse=True, return_counts=True)
-    names = taxa.loc[found].rename_axis(LABEL).reset_index().reindex(columns=list(COLUMNS), fill_value="")
-    made = {"model": model.address, "model_sha256": model.digest} if model else {}
-    made |= {"images": int(known.sum()), "fewest": int(counts.min()), "date": datetime.date.today().isoformat()}
-    return LabelSet(names.fillna(""), unit_rows(class_means(features[known], index)), made)
-
-
 def read_names(path: str | Path) -> pd.DataFrame | list[str]:
     """Read candidates: a text file with a name a line, or a table with names, maybe their seven ranks and groups."""
     path = Path(path).expanduser()
@@ -158,7 +126,7 @@ def read_names(path: str | Path) -> pd.DataFrame | list[str]:
     column = find_column(path, "name", table, _NAMED)
     bins = next((given[name] for name in _BINS if name in given), pd.Series("", index=given.index))
     rows = table.assign(**{LABEL: table[column], GROUP: bins}).drop_duplicates([LABEL, GROUP], ignore_index=True)
-    return rows if set(RANKS) <= set(table) else _resolved(list(rows[LABEL])).assign(**{GROUP: rows[GROUP]})
+    return rows if set(RANKS) <= set(table) else resolved(list(rows[LABEL])).assign(**{GROUP: rows[GROUP]})
 
 
 def write_labels(labels: LabelSet, folder: str | Path) -> None:

@@ -13,33 +13,38 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 
 from ..errors import InputError
 from ..files.archives import ARCHIVE_SUFFIXES, split_location
 from ..files.crops import split_crop
+from ..files.dialect import normal_name
 from ..files.images import ImageError, open_image, to_rgb
-from ..files.tables import TABLE_SUFFIXES
+from ..files.tables import TABLE_SUFFIXES, read_strings
 from ..model.encode import encode_prepared, height_width
 from ..model.load import LoadedModel
-from ..sources.columns import PATH_COLUMNS, find_column, read_known
+from ..sources.columns import PATH_COLUMNS, find_column, known_columns
 from ..sources.folders import files_of, is_image_name
 from ..workers import map_threads
 
 WORKERS = min(8, os.cpu_count() or 1)
+FOLDER = "folder"
+"""As events: photographs of one folder are one."""
 _OVERSIZE = 2  # as in `model.encode`
 Source = str | Path | Image.Image | np.ndarray
 
 
 class Photo(NamedTuple):
-    """A photograph by its name: where it lies, maybe a box of it (`files.crops`), or its pixels."""
+    """A photograph by its name: where it lies, maybe a box of it (`files.crops`), or its pixels; maybe its event."""
 
     name: str
     source: Source
+    event: str = ""
 
 
-def list_photos(given: Source | Photo | Sequence) -> list[Photo]:
+def list_photos(given: Source | Photo | Sequence, events: str = "") -> list[Photo]:
     """List the photographs of what a user gives.
 
     Parameters
@@ -47,11 +52,13 @@ def list_photos(given: Source | Photo | Sequence) -> list[Photo]:
     given : path, PIL image, array (H, W, 3) of uint8, Photo, or a sequence of these
         A path is that of a file, a folder or archive of them at any depth, a pattern as ``new/*.jpg``, or a table with
         a column of paths, which are relative to it.
+    events : str
+        What photographs of one individual or event have in common: "folder", or a column of that table.
 
     Raises
     ------
     InputError
-        If a path leads nowhere, or there is no image at all.
+        If a path leads nowhere, a table lacks the column of events, or there is no image at all.
 
     Examples
     --------
@@ -59,13 +66,13 @@ def list_photos(given: Source | Photo | Sequence) -> list[Photo]:
     '0'
     """
     items = list(given) if isinstance(given, list | tuple) and not isinstance(given, Photo) else [given]
-    photos = [photo for place, item in enumerate(items) for photo in _photos_of(item, place)]
+    photos = [photo for place, item in enumerate(items) for photo in _photos_of(item, place, events)]
     if not photos:
         raise InputError(f"no image is in {', '.join(map(str, items[:3])) or 'nothing'}; give photographs or a folder")
     return photos
 
 
-def _photos_of(item: Source | Photo, place: int) -> Iterator[Photo]:
+def _photos_of(item: Source | Photo, place: int, events: str) -> Iterator[Photo]:
     """Yield the photographs of one item."""
     if isinstance(item, Photo):
         yield item
@@ -74,26 +81,41 @@ def _photos_of(item: Source | Photo, place: int) -> Iterator[Photo]:
     else:
         path = os.path.expanduser(item)
         if not os.path.exists(path) and glob.has_magic(path):
-            yield from (photo for found in sorted(glob.glob(path, recursive=True)) for photo in _files_at(found))
+            yield from (
+                photo for found in sorted(glob.glob(path, recursive=True)) for photo in _files_at(found, events)
+            )
         else:
-            yield from _files_at(path)
+            yield from _files_at(path, events)
 
 
-def _files_at(path: str) -> Iterator[Photo]:
+def _files_at(path: str, events: str) -> Iterator[Photo]:
     """Yield the photographs that a path leads to."""
     name = path.lower()
     if os.path.isfile(path) and name.endswith(TABLE_SUFFIXES):
-        table = read_known(Path(path))
-        folder = Path(path).parent
-        for row in table[find_column(Path(path), "path", table, PATH_COLUMNS)]:
-            yield Photo(row, os.path.join(folder, row.replace("\\", "/")))
-    elif os.path.isdir(path) or (os.path.isfile(path) and name.endswith(ARCHIVE_SUFFIXES)):
+        yield from _listed(Path(path), events)
+        return
+    if os.path.isdir(path) or (os.path.isfile(path) and name.endswith(ARCHIVE_SUFFIXES)):
         files = files_of(Path(path), follow_links=True)
-        yield from (Photo(file.location, file.location) for file in files if is_image_name(file.name))
+        found = [file.location for file in files if is_image_name(file.name)]
     elif os.path.isfile((split_location(split_crop(path)[0]) or split_crop(path))[0]):  # or a member, or a box
-        yield Photo(path, path)
+        found = [path]
     else:
         raise InputError(f"{path} does not exist; give photographs, a folder, a pattern or a table of paths")
+    if events not in ("", FOLDER):
+        raise InputError(f"{path} is no table and has no column {events!r}; give a table, or {FOLDER!r} for events")
+    yield from (Photo(place, place, os.path.dirname(place) if events else "") for place in found)
+
+
+def _listed(path: Path, events: str) -> Iterator[Photo]:
+    """Yield the photographs of a table."""
+    given = read_strings(path)
+    table = known_columns(given)
+    rows = table[find_column(path, "path", table, PATH_COLUMNS)]
+    event = rows.map(os.path.dirname) if events == FOLDER else pd.Series("", index=rows.index)
+    if events not in ("", FOLDER):
+        event = given[find_column(path, "event", given, (normal_name(events),))]
+    for row, of in zip(rows, event, strict=True):
+        yield Photo(row, os.path.join(path.parent, row.replace("\\", "/")), of)
 
 
 def features_of(

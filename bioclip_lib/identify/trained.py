@@ -33,9 +33,10 @@ from ..shards.read import read_image_ids, read_index
 from ..training.objectives import CLASS_OBJECTIVES
 from .asking import Trust
 from .calibrate import conformal_floor, fit_temperature, places, wrong_up_to
-from .candidates import labels_of_catalog, labels_of_images
+from .candidates import labels_of_catalog
 from .labels import LabelSet
 from .naming import FLOOR, name_features
+from .photographed import labels_of_images
 from .tree import LABEL
 from .unknown import KNOWN_PASS
 
@@ -103,18 +104,19 @@ class TrainedRun:
         computed = image_rows(clip, lambda: load_split(self.run, clip, name), 64, self.precision)
         return Split(rows.loc[ids], image_features(path, ids, digests, computed))
 
-    def trust(self, coverage: float = 0.9) -> Trust:
+    def trust(self, coverage: float = 0.9, labels: LabelSet | None = None) -> Trust:
         """Calibrate on the validation images: at least `coverage` of the answers are right, over known species.
 
-        The floor is never below `naming.FLOOR`, as species that the run has never seen come on top.
+        The floor is never below `naming.FLOOR`, as species that the run has never seen come on top. `labels` are the
+        run's candidates and others beside them (`add_images`).
         """
-        val = self.split("val")
+        val, labels = self.split("val"), labels or self.labels
         candidates = pd.Index(self.labels.names[LABEL]).get_indexer(val.classes)
         if not len(val.rows) or (candidates < 0).any():
             return Trust()
         temperature = fit_temperature(val.features, candidates, self.labels, self.scale)
-        found = name_features(val.features, self.labels, self.scale / temperature)
-        floor = conformal_floor(wrong_up_to(found, self.labels, places(val.rows, self.labels)), coverage)
+        found = name_features(val.features, labels, self.scale / temperature)
+        floor = conformal_floor(wrong_up_to(found, labels, places(val.rows, labels)), coverage)
         said = f"{coverage:.0%} right of {len(val.rows)} validation images of {len(set(val.classes))} classes"
         known_from = float(np.quantile(found.max_logit, 1 - KNOWN_PASS))
         return Trust(temperature, max(FLOOR, floor), said, known_from, floor)

@@ -5,6 +5,7 @@ the right answer for these is a taxon above.
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,9 @@ from ..model import encode_images
 from ..model.features import load_split
 from .calibrate import places
 from .judging import compare_rules, coverage_over_draws, judge, risk_by_floor
+from .labels import LabelSet
 from .naming import FLOOR, Naming, answers, combine, name_features
+from .photographed import add_images, labels_of_images
 from .trained import Split, TrainedRun
 from .tree import LABEL
 from .unknown import known_scores, left_out, nearest_taxon, no_organism, separation, with_both
@@ -115,6 +118,39 @@ def events(run: TrainedRun, sizes: Sequence[int] = (1, 2, 4, 8), seed: int = 0) 
         interval = with_interval(right.astype(float), own)
         rows.append({"n_photographs": size, **interval, "confidence": found.scores[:, 0].mean(), "n_events": len(own)})
     return pd.DataFrame(rows)
+
+
+def with_added(run: TrainedRun, shots: Sequence[int] = (2, 5), n_seeds: int = 3) -> pd.DataFrame:
+    """Add held-out species to the candidates, by a few photographs each, and name all others and the test images.
+
+    Returns
+    -------
+    DataFrame
+        ``shots``, ``classes`` ("as they are": the means of photographs beside texts; "evened": of `add_images`), the
+        share named right of ``seen`` and of ``unseen`` images, ``seen_lost``, the share of seen ones that added classes
+        take, and ``surer``, the mean probability of the answers less the share that is right, over both parts.
+    """
+    test, unseen, scale = run.split("test"), run.split("heldout_species"), run.scale / run.trust().temperature
+    val, rows = run.split("val"), []
+    if min(len(test.rows), len(val.rows), len(unseen.rows)) == 0:
+        return pd.DataFrame()
+    taxa = unseen.rows.drop_duplicates("class_key").set_index("class_key")
+    for k, seed in product(shots, range(n_seeds)):
+        order = np.random.default_rng(seed).permutation(len(unseen.rows))
+        place = pd.Series(unseen.classes[order]).groupby(unseen.classes[order]).cumcount().to_numpy()
+        given, asked = order[place < k], order[place >= max(shots)]
+        images = unseen.features[given], unseen.classes[given]
+        evened = add_images(run.labels, images, taxa, (val.features, val.classes), scale)
+        plain = np.concatenate([run.labels.weights, labels_of_images(*images, taxa).weights])
+        for kind, labels in {"as they are": LabelSet(evened.names, plain, {}), "evened": evened}.items():
+            found = [name_features(x, labels, scale, LABEL, k=1) for x in (test.features, unseen.features[asked])]
+            own = [pd.Index(labels.names[LABEL]).get_indexer(x) for x in (test.classes, unseen.classes[asked])]
+            right = [(a.choices[:, 0] == b).mean() for a, b in zip(found, own, strict=True)]
+            row = {"shots": k, "classes": kind, "seen": right[0], "unseen": right[1]}
+            row |= {"seen_lost": (found[0].choices[:, 0] >= len(run.labels)).mean()}
+            rows.append({**row, "surer": np.mean([a.scores[:, 0].mean() for a in found]) - np.mean(right)})
+    table = pd.DataFrame(rows).groupby(["shots", "classes"], as_index=False).mean()
+    return table.assign(n_species=len(taxa), n_seen=len(test.rows), n_seeds=n_seeds)
 
 
 def unknowns(run: TrainedRun) -> pd.DataFrame:

@@ -30,6 +30,13 @@ def write_features(
     path: str | Path, image_ids: Sequence[str], features: np.ndarray, model_digest: str, preprocess_digest: str
 ) -> None:
     """Write a feature table: Parquet, ``image_id`` and a fixed-size list of float32, the digests as metadata."""
+    table = feature_rows(image_ids, features, {"model_digest": model_digest, "preprocess_digest": preprocess_digest})
+    with atomic(path) as tmp:
+        pq.write_table(table, tmp, write_page_checksum=True)
+
+
+def feature_rows(image_ids: Sequence[str], features: np.ndarray, digests: dict[str, str]) -> pa.Table:
+    """Return features (n, D) as rows of a feature table."""
     if len(image_ids) != len(features) or features.ndim != 2:
         raise ValueError(f"{len(image_ids)} image ids do not fit features of shape {features.shape}")
     flat = pa.array(np.ascontiguousarray(features, dtype=np.float32).ravel())
@@ -39,9 +46,7 @@ def write_features(
             "features": pa.FixedSizeListArray.from_arrays(flat, features.shape[1]),
         }
     )
-    table = table.replace_schema_metadata({"model_digest": model_digest, "preprocess_digest": preprocess_digest})
-    with atomic(path) as tmp:
-        pq.write_table(table, tmp, write_page_checksum=True)
+    return table.replace_schema_metadata(digests)
 
 
 def read_features(path: str | Path) -> tuple[list[str], np.ndarray, dict[str, str]]:

@@ -1,6 +1,7 @@
 """Photographs of every kind in, a row each out; broken ones with their reason; the command line, interrupted."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from bioclip_lib.errors import InputError
 from bioclip_lib.identify import Photo, answers, asking, identify, labels_of_names, list_photos, name_features, photos
 from bioclip_lib.identify import __main__ as command
 from bioclip_lib.model import encode_images
+from bioclip_lib.model.features import read_features
 
 NAMES = pd.DataFrame({"label": ["one", "two, three", "four"]})
 
@@ -124,6 +126,50 @@ def test_the_command_goes_on_where_it_was_stopped(tmp_path, write_image, model, 
     assert sorted(path.name for path in tmp_path.iterdir() if "parts" in path.name) == []
 
 
+def test_events_are_named_by_all_their_photographs(tmp_path, write_image, model, labels):
+    files = [write_image(tmp_path / f"{i}.jpg", seed=i) for i in range(5)]
+    (tmp_path / "broken.jpg").write_bytes(b"no")
+    rows = zip([*files[:4], tmp_path / "broken.jpg", files[4]], ["fox", "cat", "fox", "fox", "lost", ""], strict=True)
+    pd.DataFrame(rows, columns=["path", "Animal"]).to_csv(tmp_path / "list.csv", index=False)
+    listed = list_photos(tmp_path / "list.csv", events="Animal")
+    out, vectors = tmp_path / "names.csv", tmp_path / "vectors.parquet"
+    whole = asking.write_answers(out, listed, labels, model, "label", 2, asking.Trust(), 2, embeddings=vectors)
+    table = pd.read_csv(tmp_path / "names.events.csv")
+    assert table["event"].tolist() == ["fox", "cat", "lost", str(files[4])]
+    assert table["n_photographs"].tolist() == [3, 1, 0, 1]
+    assert table["problem"].fillna("").tolist() == ["", "", "no photograph could be read", ""]
+    features = encode_images(model.model, files)
+    scale = model.model.logit_scale.exp().item()
+    mean = features[[0, 2, 3]].mean(axis=0, keepdims=True)  # the mean of logits
+    found = name_features(mean, labels, scale, "label", k=2)
+    assert table.loc[0, ["score_1", "score_2"]].tolist() == pytest.approx(found.scores[0].tolist(), abs=1e-4)
+    one = table.loc[1, ["choice_1", "score_1"]].tolist()
+    assert one[0] == whole.loc[1, "choice_1"] and one[1] == pytest.approx(whole.loc[1, "score_1"], abs=1e-4)
+    names, stored, digests = read_features(vectors)
+    assert names == [str(file) for file in files]
+    np.testing.assert_allclose(stored, features, atol=1e-5)
+    assert digests["model_digest"] == model.digest
+
+
+def test_photographs_of_a_folder_are_an_event(tmp_path, write_image):
+    for name in ("a/1.jpg", "a/2.jpg", "b/3.jpg"):
+        write_image(tmp_path / name)
+    assert [Path(photo.event).name for photo in list_photos(tmp_path, events="folder")] == ["a", "a", "b"]
+    assert {photo.event for photo in list_photos(tmp_path)} == {""}
+    with pytest.raises(InputError, match="is no table and has no column 'animal'"):
+        list_photos(tmp_path, events="animal")
+    (tmp_path / "list.csv").write_text("path,name\na/1.jpg,x\n")
+    with pytest.raises(InputError, match="no column for the event"):
+        list_photos(tmp_path / "list.csv", events="animal")
+
+
 def test_a_mistake_on_the_command_line_is_one_line(tmp_path, capsys):
     assert command.main([str(tmp_path / "none.jpg")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_classes_are_added_to_those_of_a_run_alone(tmp_path, image_folder, model, monkeypatch, capsys):
+    monkeypatch.setattr(command, "load_model", lambda address: model)
+    (tmp_path / "labels.txt").write_text("one\ntwo\n")
+    argv = [str(image_folder), "--model", "x", "--labels", str(tmp_path / "labels.txt"), "--add", str(image_folder)]
+    assert command.main(argv) == 2 and "give --run" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 from bioclip_lib import RANKS
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation.zero_shot import zero_shot_weights
-from bioclip_lib.identify import candidates, labels_of_images, labels_of_names, name_features, read_labels, read_names
+from bioclip_lib.identify import candidates, labels_of_names, name_features, read_labels, read_names
 from bioclip_lib.model import encode_texts
 
 TITS = ("Animalia", "Chordata", "Aves", "Passeriformes", "Paridae")
@@ -155,18 +155,3 @@ def test_a_damaged_set_of_ours_says_what_to_do(tmp_path, model):
     (tmp_path / "ours" / "names.parquet").write_bytes(b"no")
     with pytest.raises(InputError, match="delete it and make it again"):
         read_labels(tmp_path / "ours")
-
-
-def test_five_photographs_make_a_candidate(model):
-    rng = np.random.default_rng(2)
-    centres = np.linalg.qr(rng.standard_normal((16, 16)))[0][:3].astype(np.float32)
-    own = np.repeat(["b", "a", "nobody's"], 5)
-    features = np.repeat(centres, 5, axis=0) + 0.05 * rng.standard_normal((15, 16)).astype(np.float32)
-    taxa = TABLE.iloc[:3].assign(key=["a", "b", "without an image"]).set_index("key").drop(columns="label")
-    labels = labels_of_images(features, own, taxa, model)
-    assert labels.names["label"].tolist() == ["a", "b"] and labels.names["genus"].tolist() == ["Parus", "Oenanthe"]
-    assert np.linalg.norm(labels.weights, axis=1) == pytest.approx(1)
-    assert name_features(centres[:2], labels, 20.0, "label").choices[:, 0].tolist() == [1, 0]
-    assert labels.made_of["images"] == 10 and labels.made_of["fewest"] == 5
-    with pytest.raises(InputError, match="no class has an image"):
-        labels_of_images(features, own, taxa.iloc[2:])
