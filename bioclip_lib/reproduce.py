@@ -37,7 +37,9 @@ from .workers import BARS, Line
 FIRST_EVALUATION = "04_"  # from this notebook on, models are asked
 NOTEBOOKS = REPOSITORY / "notebooks"
 KERNEL = {"kernel_name": "python3", "language": "python"}
-KERNEL |= {"extra_arguments": ["--IPKernelApp.log_level=CRITICAL"]}  # it warns of its own loopback sockets
+QUIET = "--IPKernelApp.log_level=CRITICAL"  # it warns of its own loopback sockets, asyncio of its tasks as it ends
+QUIET_END = "--IPKernelApp.exec_lines=import logging; logging.getLogger('asyncio').setLevel('CRITICAL')"
+KERNEL |= {"extra_arguments": [QUIET, QUIET_END]}
 
 
 @as_command

@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import shutil
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ CHUNK = 64  # items a task; one image alone takes less time than sending it
 AHEAD = 4  # tasks a core under way
 SHOWN_AFTER_S = 2
 BARS = "BIOCLIP_TEXT_BARS"  # set where bars are to be lines of text
+
+tqdm.set_lock(threading.RLock())  # bars are threads'; the semaphore that tqdm takes for processes outlives a killed one
 
 
 def map_threads(function: Callable, items: Iterable, workers: int = 2, ahead: int = 256) -> Iterator:

@@ -236,7 +236,7 @@ def test_a_tar_header_of_gigabytes_is_not_read(tmp_path):
     ok = tar_info("ok.jpg", 1).tobuf() + b"x".ljust(512, b"\0")
     (tmp_path / "a.tar").write_bytes(ok + info.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
     assert problems(tmp_path / "a.tar") == {"ok.jpg": ""}
-    assert open_archive(tmp_path / "a.tar").damage.startswith("tar header of")
+    assert open_archive(tmp_path / "a.tar").damage.startswith(("tar header of", "tar is damaged"))  # Python 3.14 itself
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6, 0.9])
