@@ -66,6 +66,23 @@ def few_shot_folds(
     return folds
 
 
+def train_to_test_folds(
+    labels: np.ndarray, is_shot: np.ndarray, shots: Sequence[int], n_folds: int, seed: int = 0
+) -> dict[int, list[Fold]]:
+    """Draw k shots of each class among the images that may be shots; the others, of these classes, are all queries."""
+    folds: dict[int, list[Fold]] = {}
+    for k in shots:
+        members = [np.flatnonzero(is_shot & (labels == label)) for label in np.unique(labels)]
+        members = [found for found in members if len(found) >= k]
+        asked = {labels[found[0]] for found in members}
+        queries = np.flatnonzero(~is_shot & np.isin(labels, list(asked)))
+        if len(members) < 2 or not len(queries):
+            continue
+        rngs = [np.random.default_rng([seed, fold]) for fold in range(n_folds)]
+        folds[k] = [(np.concatenate([rng.choice(found, k, False) for found in members]), queries) for rng in rngs]
+    return folds
+
+
 def _groups_of_classes(labels: np.ndarray, groups: np.ndarray, k: int) -> list[list[list[int]]]:
     """List the images of each group of each class, both in first-seen order; refuse a class without k + 1 groups."""
     classes: dict = {}

@@ -6,6 +6,7 @@ the same tree and captions, looks that ignore the tree. ``ranks_dealt`` and ``na
 with the ranks, or the common names, of the trained species dealt out among these. Refuses to shuffle photographs.
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -120,7 +121,7 @@ def dealt_inside(strata: np.ndarray, seed: int) -> np.ndarray:
 def _dealt(run: Run, config: Config, name: str):
     """Train on the run's pictures with words dealt out among the trained species; return the features."""
     folder = open_run(run.root / "controls" / name, config)
-    folder.shards = run.shards
+    borrow(folder, run)
     dealt = deal_words(catalog.read_catalog(run.catalog), DEALT[name], config.split.seed)
 
     def load(run: Run, config: Config, clip):
@@ -130,6 +131,15 @@ def _dealt(run: Run, config: Config, name: str):
 
     train(folder, run, config, load)
     return contestants.load_features(folder, config, ["trained"])["trained"]
+
+
+def borrow(folder: Run, run: Run) -> None:
+    """Let a run in a folder of its own look at another's shards, and at what a frozen trunk saw there."""
+    folder.shards = run.shards
+    folder.embeddings.mkdir(exist_ok=True)
+    for path in run.embeddings.glob("*trunk_*.parquet"):
+        if not (folder.embeddings / path.name).exists():
+            shutil.copyfile(path, folder.embeddings / path.name)
 
 
 def deal_words(table: pd.DataFrame, columns: list[str], seed: int) -> pd.DataFrame:

@@ -1,8 +1,10 @@
 """Published sets from their files to the leaderboard: what is asked, by whom, and beside which published numbers."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bioclip_lib.catalog import splits
@@ -121,6 +123,65 @@ def test_each_model_is_loaded_once_however_many_the_sets_and_nothing_is_embedded
     assert len(loads) == 1
 
 
+def trap_table(folder, part, n, offset=0):
+    """Write one of the five tables of the camera traps: two species in turn, with their ranks."""
+    ranks = {"kingdom": "Animalia", "phylum": "Chordata", "cls": "Mammalia", "order": "Carnivora", "family": "Felidae"}
+    rows = pd.DataFrame({"filepath": [f"{offset + i}.png" for i in range(n)], **ranks, "genus": "Panthera"})
+    rows["species"] = [("leo", "onca", "pardus")[(i + offset) % 2 + (part == "island")] for i in range(n)]
+    rows.assign(common_name="").to_csv(folder / f"{part}-balanced.csv")
+
+
+def test_camera_traps_are_the_mean_of_sets_asked_one_by_one(run, config, tmp_path, write_image):
+    """Pooled there are three candidates; one by one there are two, in each set others."""
+    folder, sizes = tmp_path / "sets" / "camera_traps", {"ENA24": 14, "island": 16}
+    for part, n in sizes.items():
+        for i in range(n):
+            write_image(folder / "data" / "test" / part / f"{i}.png", seed=i + 100 * n)
+        trap_table(folder, part, n)
+    by_set, found = sets.score_sets(run, config)
+    assert "pooled" not in found.loc["camera_traps", "differs"] and "order" not in found.loc["camera_traps", "differs"]
+    rows = by_set["camera_traps"].set_index(["task", "metric"])
+    assert (rows.loc[[("zero_shot/ENA24", "top1"), ("zero_shot/island", "top1")], "chance"] == 0.5).all()
+    for task in ("zero_shot", "few_shot/1"):
+        each = rows.loc[[(f"{task}/{part}", "top1") for part in sizes], "value"]
+        mean = rows.loc[(task, "top1")]
+        assert mean["value"] == pytest.approx(each.mean()) and mean["ci_low"] <= mean["value"] <= mean["ci_high"]
+    assert rows.loc[("zero_shot", "top1"), "n"] == 30
+    metrics.append_metrics(run.metrics_csv, by_set["camera_traps"], run="r", profile="mini", notebook="04_zero_shot")
+
+
+def test_shots_of_train_and_queries_of_test(run, config, tmp_path, write_image):
+    """As PlantDoc is asked by BioCLIP 2; a class of train without test images is a candidate all the same."""
+    folder = tmp_path / "sets" / "plantdoc_full"
+    for split, classes in {"train": "abc", "test": "ab"}.items():
+        for i, name in enumerate(classes):
+            for j in range(3):
+                write_image(folder / split / f"leaf {name}" / f"{j}.jpg", seed=10 * i + j + 100 * (split == "test"))
+    by_set, found = sets.score_sets(run, config)
+    rows = by_set["plantdoc_few_shot"].set_index(["task", "metric"])
+    assert set(rows.index.get_level_values("task")) == {"few_shot/1"}  # three images of train are no five shots
+    assert rows.loc[("few_shot/1", "top1"), ["n", "chance"]].tolist() == [6, pytest.approx(1 / 3)]
+    differs = found.loc["plantdoc_few_shot", "differs"]
+    assert "classes of test numbered by themselves" in differs and "keep these two folders" not in differs
+    for path in folder.glob("test/*/*.jpg"):
+        path.rename(folder / "train" / path.parent.name / f"test {path.name}")
+    for name in "abc":
+        (folder / "train" / f"leaf {name}").rename(folder / f"leaf {name}")
+    shutil.rmtree(folder / "test")
+    (folder / "train").rmdir()
+    assert "keep these two folders" in sets.score_sets(run, config)[1].loc["plantdoc_few_shot", "differs"]
+
+
+def test_folds_from_train_to_test():
+    labels, is_shot = np.array(list("aaabbbcc")), np.array([1, 1, 0, 1, 0, 0, 1, 1], bool)
+    folds = few_shot.train_to_test_folds(labels, is_shot, (1, 2), 4)
+    for shots, queries in folds[1]:
+        assert sorted(labels[shots]) == ["a", "b", "c"] and is_shot[shots].all() and list(queries) == [2, 4, 5]
+    assert len({tuple(shots) for shots, _ in folds[1]}) > 1
+    assert [sorted(labels[shots]) for shots, _ in folds[2]] == [list("aacc")] * 4  # b has one image of train
+    assert [list(queries) for _, queries in folds[2]] == [[2]] * 4
+
+
 def test_a_data_set_of_the_run_with_the_name_of_a_published_one_is_refused(run, config, catalog):
     """Their few-shot scores have one key in metrics.csv: those of notebook 05 replaced those of the set."""
     own = splits.assign_splits(catalog, config.split).assign(source="plankton")
@@ -138,5 +199,5 @@ def test_without_a_text_tower_only_shots_are_asked_and_without_sets_nothing(run,
     none, found = sets.score_sets(run, replace(config, evaluate=replace(config.evaluate, sets="")))
     assert none == {} and found.empty
     (tmp_path / "sets" / "PLK_Mini" / "labels.csv").write_text("FILE_NAME,CATEGORY\n1.png,one\n0.png,two\n")
-    with pytest.raises(InputError, match=r"Plankton has no two classes with readable images \(.*file not found\)"):
+    with pytest.raises(InputError, match=r"Plankton has no two classes with readable images \(.*file not found.*\)"):
         sets.score_sets(run, config)

@@ -14,8 +14,9 @@ import pytest
 
 import speed
 from bioclip_lib.config import load_config
-from bioclip_lib.evaluation import append_metrics
-from bioclip_lib.run import Run
+from bioclip_lib.errors import InputError
+from bioclip_lib.run import open_run
+from bioclip_lib.structure import control
 from speed import __main__ as stages
 from speed import (
     annotations,
@@ -205,29 +206,29 @@ def test_class_names_of_published_sets(monkeypatch, capsys, tmp_path):
     assert "insects" in printed and "Rare Species" in printed
 
 
-def test_seeds_are_told_apart(monkeypatch, capsys, tmp_path):
-    """The runs are faked here; that the command runs all notebooks is `tests/test_reproduce.py`'s."""
-
-    def reproduced(command):
-        run, setting = Run(command[command.index("--run") + 1]), command[-1]
-        value = 0.1 * int(setting.rpartition("=")[2]) if "train" in setting else 0.5
-        keys = {"dataset": "zoo", "model": "trained", "task": "zero_shot/unseen", "metric": "macro_top1"}
-        row = {**keys, "value": value, "ci_low": 0.0, "ci_high": 1.0, "n": 9, "seeds": 1, "chance": 0.25}
-        append_metrics(run.metrics_csv, pd.DataFrame([row]), run=run.name, profile="mini", notebook="04")
-        return 0
-
-    monkeypatch.setattr(seeds.reproduce, "main", reproduced)
-    seeds.main(["--folder", str(tmp_path), "--seeds", "1", "2", "3"])
-    (row,) = rows_of(capsys.readouterr().out)
-    assert row == [
-        "zoo",
-        "zero_shot/unseen",
-        "macro_top1",
-        "trained",
-        *"0.100 0.200 0.300 0.200 0.100 0.500 0.250".split(),
-    ]
+def test_seeds_train_and_score_a_runs_pictures_again(monkeypatch, capsys, tmp_path):
+    """A world of 12 species, two steps; a seed that is there is only read, and one seed alone has no spread."""
+    sizes = {f"model.{name}": value for name, value in TINY.items()}
+    settings = {"data.synthetic.n_species": 12, "data.synthetic.n_images": 240, "evaluate.shots": (1,)}
+    settings |= {"train.steps": 2, "train.warmup_steps": 1, "train.batch_size": 16, "evaluate.n_permutations": 9}
+    config = load_config("smoke", {**sizes, **settings, "evaluate.n_folds": 1})
+    run = open_run(tmp_path / "world", config)
+    control.build(run, config, "shuffled")
+    run.embeddings.mkdir()
+    asked = [str(run.root), "--folder", str(tmp_path / "seeds"), "--seeds"]
+    seeds.main([*asked, "1", "2"])
+    rows = {tuple(row[1:4]): row for row in rows_of(capsys.readouterr().out)}
+    one, two, mean, sd, half, chance = map(float, rows["few_shot/1", "macro_top1", "trained"][4:])
+    assert mean == pytest.approx((one + two) / 2, abs=1e-3) and sd == pytest.approx(abs(one - two) / 2**0.5, abs=2e-3)
+    assert chance == pytest.approx(1 / 12, abs=1e-3) and half > 0 and (tmp_path / "seeds" / "world.csv").is_file()
+    monkeypatch.setattr(seeds.control, "train", None)  # nothing is trained again
+    seeds.main([*asked, "2", "1"])
+    assert rows_of(capsys.readouterr().out) == list(rows.values())
     with pytest.raises(SystemExit, match="the seeds change nothing"):
-        seeds.main(["--folder", str(tmp_path), "--vary", "split.seed"])
+        seeds.spread(pd.concat([seeds.trained_with(run, config, 1, tmp_path / "seeds" / "world-1")] * 2)
+                     .assign(seed=lambda rows: rows.groupby(seeds.KEYS).cumcount()))  # fmt: skip
+    with pytest.raises(InputError, match="no finished run"):
+        seeds.main([str(tmp_path)])
 
 
 def test_ways_take_turns_and_their_rates_are_of_all_runs(monkeypatch):
