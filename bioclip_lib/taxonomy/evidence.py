@@ -108,6 +108,8 @@ def _strong(label: Label) -> Iterator[Lookup]:
         if part is not label.whole and morphotypes.is_denied(label.whole.words):
             return
         yield from exact(part)
+    if label.plant:
+        yield Lookup("common name of a plant", label.plant[1].text, functools.partial(_inside, *label.plant))
 
 
 def full_name(name: str) -> Lookup:
@@ -138,7 +140,7 @@ def exact(part: Part) -> Iterator[Lookup]:
     for name in readings:
         find = functools.partial(_named, name, doubtful=True)
         yield Lookup("synonym in the taxon's article", name, find, "synonym")
-    if len(vernacular_words(part.text)) > 1 and not parsed.is_formula:
+    if not parsed.is_formula:
         yield Lookup("other common name", part.text, functools.partial(_aliases, part.text))
 
 
@@ -228,7 +230,11 @@ def _family_in_english(text: str, backbone: Backbone) -> list[Usage]:
 
 def _aliases(text: str, backbone: Backbone) -> list[Usage]:
     """Return the taxa that an article calls so, too."""
-    # a "white pelican" is the great white pelican, but as well what "American white pelican" ends with
+    # a "white pelican" is the great white pelican, but as well what "American white pelican" ends with; one word
+    # ("cod") may be any, but "oleander", as well the epithet
+    if len(vernacular_words(text)) == 1:
+        usages = map(backbone.at, backbone.english(text, ALIAS))
+        return [usage for usage in usages if usage.taxon.ranks[6] == text.lower()]
     found, longer = (backbone.english(text, kind) for kind in (ALIAS, TAIL))
     return [backbone.at(row) for row in dict.fromkeys([*found, *longer])] if found or len(longer) > 1 else []
 

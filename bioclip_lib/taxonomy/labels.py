@@ -49,6 +49,7 @@ _EITHER = re.compile(r"\s+(?:and|or|vs\.?|versus|[&+])\s+|\s*/\s*|[,;]\s+(?=[A-Z
 _CROSS = re.compile(r"\s+[xX×]\s+")
 _NOTHOSPECIES = re.compile(r"[A-Z].*[a-z]\s+[xX×]\s+[a-z]")  # "Mentha × piperita"
 _HYBRID = re.compile(r"\s*\(?\bhybrids?\)?$|^hybrids?\b:?\s*", re.I)
+_PLANT = re.compile(r"(.+) (?:trees?|plants?|lea(?:f|ves)|flowers?|fruits?|seedlings?|saplings?)", re.I)
 _WITHIN_GROUP = re.compile(r"\s*[:;,]\s+|\s[-–—]\s|\s*[|>]\s*|\s*\((?=[^()]*\)$)")
 _GROUP_FIRST = re.compile(r"([A-Z][a-z]+)(?: [A-Z][a-z]+)* ([A-Z][a-z]+ [a-z-]{3,})")  # "Nymphalidae Vanessa atalanta"
 _LEADING_DOUBT = re.compile(r"^(?:([Cc]f|[Aa]ff|nr)\.?\s+|\?\s*)(?=([A-Z][a-z-]+) [a-z-]{3,})")
@@ -84,6 +85,7 @@ class Label(NamedTuple):
     said: tuple[tuple[str, str], ...] = ()
     at_least: tuple[str, ...] = ("", "", "")  # the genus of "Carex subg. Vignea" or "cf. Carex nigra", status, reason
     within: tuple[Part, ...] = ()
+    plant: tuple[Part, ...] = ()  # the plants, and which of them: mango, of "Mango tree - plot 3"
 
     @property
     def whole(self) -> Part:
@@ -104,12 +106,13 @@ class _Shape:
     said: dict[str, str] = field(default_factory=dict)
     at_least: tuple[str, ...] = ("", "", "")
     within: tuple[str, ...] = ()
+    plant: tuple[str, ...] = ()
 
 
 def read_labels(labels: Sequence[str]) -> list[Label]:
     """Read labels; all names in them are parsed in one batch."""
     shapes = [_shape(label) for label in labels]
-    texts = dict.fromkeys(t for s in shapes for t in (s.text, *s.others, *s.within, *itertools.chain(*s.sides)))
+    texts = dict.fromkeys(t for s in shapes for t in (s.text, *s.others, *s.within, *s.plant, *itertools.chain(*s.sides)))
     spellings = {text: _spellings(text) for text in texts}
     distinct = list(dict.fromkeys(spelling for group in spellings.values() for spelling in group))
     parsed = dict(zip(distinct, parse_names(distinct), strict=True))
@@ -126,6 +129,7 @@ def read_labels(labels: Sequence[str]) -> list[Label]:
             tuple(s.said.items()),
             s.at_least,
             tuple(parts[text] for text in s.within),
+            tuple(parts[text] for text in s.plant),
         )
         for label, s in zip(labels, shapes, strict=True)
     ]
@@ -161,7 +165,10 @@ def _shape(label: str) -> _Shape:
     if doubt:
         return _Shape(text, at_least=(doubt[2], "unverified", f"{doubt[0].strip()} stands before the whole name"))
     text = _doubtful(text)
-    return _Shape(text, _others(text), _sides(text), within=_within(text))
+    others = _others(text)
+    grown = filter(None, map(_PLANT.fullmatch, (text, *others)))
+    plant = next((("Plantae", match[1]) for match in grown), ())
+    return _Shape(text, others, _sides(text), within=_within(text), plant=plant)
 
 
 def _within(text: str) -> tuple[str, ...]:
@@ -175,9 +182,9 @@ def _within(text: str) -> tuple[str, ...]:
 def _doubtful(text: str) -> str:
     """Write a doubt that stands at the end of a name where open nomenclature has it: in a binomial, after English."""
     words = _DOUBT.sub("", text).split(" ")
-    if not _DOUBT.search(text) or len(words) < 2:
+    if not _DOUBT.search(text):
         return text
-    is_binomial = words[1].isalpha() and words[1].islower() and words[0][:1].isupper()
+    is_binomial = len(words) > 1 and words[1].isalpha() and words[1].islower() and words[0][:1].isupper()
     return f"{words[0]} cf. {' '.join(words[1:])}" if is_binomial else f"{' '.join(words)} cf."
 
 

@@ -240,7 +240,7 @@ class _Dump:
 def _of_few(pairs: list[tuple[int, str]], scientific: set[str]) -> list[tuple[int, str]]:
     """Return the names that two taxa share at most, and that are no scientific ones."""
     counts = Counter(name for _, name in pairs)
-    plain = ((row, name.strip('" ')) for row, name in pairs if counts[name] <= 2)
+    plain = ((row, name.strip('", ')) for row, name in pairs if counts[name] <= 2)
     return [(row, name) for row, name in plain if name not in scientific]
 
 

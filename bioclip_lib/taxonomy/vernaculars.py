@@ -103,7 +103,7 @@ def english_heads(sure: Sequence[str], likely: Sequence[str]) -> Callable[[str],
 
     def is_english(name: str) -> bool:
         words = vernacular_words(name)
-        if not words or _ROMANCE & set(words):
+        if not words or (len(words) > 1 and words[-2] in _ROMANCE):
             return False
         head = words[-1]
         ends = (head[i:] for i in range(1, len(head) - 3))

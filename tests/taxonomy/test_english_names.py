@@ -35,7 +35,7 @@ def test_taxon_is_found_by_each_of_its_names():
     assert found == ["Aloe vera", "Citrus maxima", "Senna alata", "Citrus maxima"]
 
 
-@pytest.mark.parametrize("name", ["tree snail", "woodlandsnail", "Robust Snails", "sea-snail"])
+@pytest.mark.parametrize("name", ["tree snail", "woodlandsnail", "Robust Snails", "sea-snail", "Isla de Pinos snail"])
 def test_last_word_decides(name):
     is_english = english_heads(["Garden snail", "Roman snail"], ["apple snail", "pond snail", "lung snail"])
     assert is_english(name)

@@ -108,7 +108,7 @@ def test_kingdoms_of_protists_follow_ruggiero_2015(backbone):
 
 def test_common_names_of_taxa(facts):
     assert facts.loc["Chuck_will_Widow", "common_name"].lower() == "chuck-will's-widow"
-    assert facts.loc["Averrhoea bilimbi", "common_name"] == ""  # the article is titled with the scientific name
+    assert facts.loc["Averrhoea bilimbi", "common_name"] == "tree sorrel"  # in bold in its article
 
 
 def test_context_settles_homonyms_and_refuses_others(backbone):
