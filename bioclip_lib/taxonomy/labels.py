@@ -112,7 +112,8 @@ class _Shape:
 def read_labels(labels: Sequence[str]) -> list[Label]:
     """Read labels; all names in them are parsed in one batch."""
     shapes = [_shape(label) for label in labels]
-    texts = dict.fromkeys(t for s in shapes for t in (s.text, *s.others, *s.within, *s.plant, *itertools.chain(*s.sides)))
+    listed = ((s.text, *s.others, *s.within, *s.plant, *itertools.chain(*s.sides)) for s in shapes)
+    texts = dict.fromkeys(itertools.chain(*listed))
     spellings = {text: _spellings(text) for text in texts}
     distinct = list(dict.fromkeys(spelling for group in spellings.values() for spelling in group))
     parsed = dict(zip(distinct, parse_names(distinct), strict=True))
@@ -145,7 +146,7 @@ def _spellings(text: str) -> list[str]:
 def _shape(label: str) -> _Shape:
     """Return the texts that may be names, of one label."""
     if _PLAIN.fullmatch(label):
-        return _Shape(label)
+        return _Shape(label, plant=_plant([label]))
     label = unquote(label) if "%" in label else label
     label = _SYNSET.sub("", label.strip())
     if len(label) > MAX_CHARS:
@@ -166,9 +167,12 @@ def _shape(label: str) -> _Shape:
         return _Shape(text, at_least=(doubt[2], "unverified", f"{doubt[0].strip()} stands before the whole name"))
     text = _doubtful(text)
     others = _others(text)
-    grown = filter(None, map(_PLANT.fullmatch, (text, *others)))
-    plant = next((("Plantae", match[1]) for match in grown), ())
-    return _Shape(text, others, _sides(text), within=_within(text), plant=plant)
+    return _Shape(text, others, _sides(text), within=_within(text), plant=_plant([text, *others]))
+
+
+def _plant(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the plants and what stands before "tree", "leaf" or the like, if something does."""
+    return next((("Plantae", match[1]) for match in map(_PLANT.fullmatch, texts) if match), ())
 
 
 def _within(text: str) -> tuple[str, ...]:
