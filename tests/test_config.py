@@ -55,6 +55,21 @@ def test_of_steps_and_epochs_the_one_that_is_given_counts(profile, changes, step
     assert load_config(again.pop("profile"), again) == config  # as a process, or a notebook, is told of it
 
 
+def test_config_of_an_older_run_is_read_as_it_was_meant(tmp_path):
+    written = load_config("photos").to_dict()
+    written["train"] |= {"steps": 250, "epochs": 18.0}  # until both at once were refused, the epochs counted
+    written["data"]["synthetic"]["shuffle_traits"] = False  # is no setting any more
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    with pytest.warns(UserWarning, match=r"no more are left out: data\.synthetic\.shuffle_traits$"):
+        train = load_config("", run_dir=str(tmp_path)).train
+    assert (train.steps, train.epochs) == (0, 18.0)
+    written["data"]["synthetic"].pop("shuffle_traits")
+    (tmp_path / "config.json").write_text(json.dumps(written | {"train": {"steps": 250, "epochs": 0.0}}))
+    train = load_config("", run_dir=str(tmp_path)).train
+    assert (train.steps, train.epochs) == (250, 0.0)
+    assert load_config("", {"train.steps": 9}, str(tmp_path)).train.steps == 9
+
+
 def test_steps_and_epochs_at_once_are_refused():
     with pytest.raises(InputError, match=r"train\.steps is 9 and train\.epochs 2; give one"):
         load_config("photos", {"train.steps": 9, "train.epochs": 2})

@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any, get_args
 
@@ -142,9 +143,13 @@ def _of_run(run_dir: str, overrides: dict[str, Any]) -> tuple[str, dict[str, Any
         profile = found.pop("profile")
     except (ValueError, KeyError, AttributeError):
         raise InputError(f"{path} is damaged; give the profile and the settings that the run was made with") from None
-    if _LENGTHS.keys() & overrides.keys():
-        found = {key: value for key, value in found.items() if key not in _LENGTHS}
-    return profile, found | overrides
+    if gone := sorted(found.keys() - set(setting_names())):
+        left_out = f"settings that are no more are left out: {', '.join(gone)}"
+        warnings.warn(f"{path} is of an older version; {left_out}", stacklevel=3)
+    lengths = {key: found.pop(key) for key in _LENGTHS if key in found}
+    if not _LENGTHS.keys() & overrides.keys():  # older runs have both; their epochs were what counted
+        found |= {"train.epochs": lengths["train.epochs"]} if lengths.get("train.epochs") else lengths
+    return profile, {key: value for key, value in found.items() if key not in gone} | overrides
 
 
 def _replaced(node: Any, changes: dict[str, Any], prefix: str = "") -> Any:
