@@ -48,6 +48,18 @@ def match_addresses(addresses: pd.Series, ids: pd.Series, paths: pd.Series) -> n
     return _by_record(place, ids, np.where(free, names.to_numpy(zero_copy_only=False), ""))
 
 
+def match_other_ids(place: np.ndarray, records: pd.Series, ids: pd.Series, paths: pd.Series) -> np.ndarray:
+    """Give rows without a file one by another id of their record, where no other record has it."""
+    free = ~np.isin(np.arange(len(paths)), place)
+    if not free.any() or (place != NOT_FOUND).all():
+        return place
+    pairs = pd.DataFrame({"id": ids, "record": records}).drop_duplicates()
+    shared = pairs["id"][pairs["id"].duplicated()]
+    names = pc.replace_substring_regex(_end_of_path(pa.array(paths, pa.string()), False), _SUFFIX, "")
+    names = np.where(free, _tails(names, 1).to_numpy(zero_copy_only=False), "")
+    return _by_record(place, ids.where(~ids.isin(shared), ""), names)
+
+
 def _spread(values: np.ndarray, places: np.ndarray, n: int) -> np.ndarray:
     """Return n texts with some at their places, '' elsewhere."""
     spread = np.full(n, "", object)
@@ -125,8 +137,8 @@ def _by_record(place: np.ndarray, ids: pd.Series, names: np.ndarray) -> np.ndarr
     first = 0 if (number == 0).any() else 1
     numbered = ids.groupby(ids.to_numpy()).cumcount().to_numpy() + first
     only = ~ids.duplicated(keep=False).to_numpy()
-    keys = (short + "\0" + numbered.astype(str)).where((short != "").to_numpy(), "").to_numpy(object)
-    file_keys = (split["id"] + "\0" + number.astype(str)).where(known, "").to_numpy(object)
+    keys = (short + "\x1f" + numbered.astype(str)).where((short != "").to_numpy(), "").to_numpy(object)
+    file_keys = (split["id"] + "\x1f" + number.astype(str)).where(known, "").to_numpy(object)
     every = np.ones(len(names), bool)
     for row_keys, names_of_files in ((keys, file_keys), (short.where(only, "").to_numpy(object), names)):
         settled = _certain(

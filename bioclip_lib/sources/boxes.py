@@ -11,11 +11,10 @@ import pandas as pd
 from ..config import DataConfig
 from ..files.crops import box_problem, crop_location, with_margin
 from .columns import GROUP_COLUMN
+from .marks import SEVERAL
 from .match import unique_ids
 
 BOX_COLUMN, CONFIDENCE_COLUMN = "box", "confidence"
-SEVERAL = "several taxa on one image"
-NOTHING = ("empty", "blank", "nothing", "none", "no animal", "human", "person", "vehicle", "car", "unknown")
 DOUBTFUL = "a model is not sure of it"
 
 

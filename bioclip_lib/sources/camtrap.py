@@ -11,8 +11,9 @@ import pandas as pd
 
 from ..files.crops import box_of
 from .addresses import match_addresses
-from .boxes import BOX_COLUMN, CONFIDENCE_COLUMN, SEVERAL, numbered
+from .boxes import BOX_COLUMN, CONFIDENCE_COLUMN, numbered
 from .columns import GROUP_COLUMN
+from .marks import SEVERAL
 from .match import check_some_image, find_images, first_said, missing_reason, placed, read_given
 
 PACKAGE = "datapackage.json"

@@ -14,9 +14,10 @@ from .. import RANKS
 from ..errors import InputError
 from ..files.crops import NO_BOX, box_of
 from .addresses import match_addresses
-from .boxes import BOX_COLUMN, NOTHING, SEVERAL, numbered
+from .boxes import BOX_COLUMN, numbered
 from .columns import GROUP_COLUMN, SPLIT_COLUMN, split_word
 from .detections import is_detections
+from .marks import NO_TAXON, NOTHING, SEVERAL, plain
 from .match import check_some_image, find_images, missing_reason, placed
 
 _SNIFFED_BYTES = 4096
@@ -120,9 +121,9 @@ def split_of(path: Path) -> str:
 
 def _problems(names: pd.Series) -> pd.Series:
     """Return why images of these names are none of a taxon."""
-    plain = names.str.lower().str.strip()
-    problem = pd.Series("", index=names.index, dtype=object).mask(plain == "", "no annotation")
-    return problem.mask(plain.isin(NOTHING), "image of no taxon (" + plain + ")")
+    name = names.map(plain)
+    problem = pd.Series("", index=names.index, dtype=object).mask(name == "", "no annotation")
+    return problem.mask(name.isin(NOTHING), NO_TAXON + name + ")")
 
 
 def _text(table: pd.DataFrame, column: str, meaning: pd.Series | None = None) -> pd.Series:

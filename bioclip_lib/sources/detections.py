@@ -16,12 +16,12 @@ from ..errors import InputError
 from ..files.crops import NO_BOX, box_of
 from .addresses import NOT_FOUND, match_addresses
 from .boxes import BOX_COLUMN, CONFIDENCE_COLUMN, numbered
+from .marks import NOTHING
 from .match import check_some_image, find_images, missing_reason, placed
 
 _SNIFFED_BYTES = 4096
 _ANIMAL = ("animal", "1")
 _LABEL = ("class", "order", "family", "genus", "species", "common_name")  # of SpeciesNet, behind an id
-_NO_TAXON = ("blank", "human", "vehicle", "animal", "no cv result", "person", "empty")
 _COLUMNS = ("file", "verbatim_name", *_LABEL, BOX_COLUMN, CONFIDENCE_COLUMN, "problem")
 _ACTION = "put the images that its JSON names below that folder"
 UNNAMED = "image of no taxon (an animal without a name)"
@@ -143,7 +143,7 @@ def _named(detection: dict, said: dict) -> tuple[str, tuple]:
     label = _lineage(said.get("classification_category_descriptions", {}).get(key, ""))
     if label:
         return _deepest(label), label
-    return ("" if name.lower() in _NO_TAXON else name), ()
+    return ("" if name.lower() in NOTHING else name), ()
 
 
 def _lineage(label: str) -> tuple[str, ...]:
@@ -157,7 +157,7 @@ def _deepest(label: tuple[str, ...]) -> str:
     *ranks, genus, species, common = label
     if genus and species:
         return f"{genus} {species}"
-    return genus or next((rank for rank in reversed(ranks) if rank), "" if common.lower() in _NO_TAXON else common)
+    return genus or next((rank for rank in reversed(ranks) if rank), "" if common.lower() in NOTHING else common)
 
 
 def _of_speciesnet(image: dict) -> Iterator[tuple]:

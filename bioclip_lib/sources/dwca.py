@@ -17,9 +17,9 @@ from ..files.dialect import TableFile, found_encoding, term_of
 from ..files.members import ArchiveError
 from ..files.meta import META, described
 from ..files.tables import as_frame, list_files, read_table
-from .addresses import NOT_FOUND, match_addresses
+from .addresses import NOT_FOUND, match_addresses, match_other_ids
 from .columns import GROUP_COLUMN
-from .match import by_value, check_some_image, first_said, images_of, lineage, missing_reason, placed
+from .match import by_value, check_some_image, find_images, first_said, images_of, lineage, missing_reason, placed
 
 _IMAGE_TYPES = ("", "stillimage", "image", "photo", "still image")
 _CORES = ("occurrence", "taxon", "event", "darwincore", "simpledarwinrecord", "darwinrecord")
@@ -27,7 +27,8 @@ _MEDIA = ("multimedia", "image", "media", "simplemultimedia", "audubon")
 _NAMES = (*RANKS, "scientificName", "specificEpithet", "vernacularName", "acceptedScientificName")
 _LICENCE = ("license", "rights", "UsageTerms", "WebStatement", "accessRights")
 _HOLDER = ("rightsHolder", "Owner", "creator", "credit", "photographer", "recordedBy")
-_CORE_TERMS = (*_NAMES, *_LICENCE, "rightsHolder", "references", "associatedMedia", "organismID", "occurrenceID")
+_OTHER_IDS = ("occurrenceID", "catalogNumber")
+_CORE_TERMS = (*_OTHER_IDS, *_NAMES, *_LICENCE, "rightsHolder", "references", "associatedMedia", "organismID")
 _ADDRESS = ("accessURI", "identifier", "imageURL", "bestQualityAccessURI")
 _MEDIA_TERMS = (*_ADDRESS, "type", "format", "references", *_LICENCE, *_HOLDER)
 _EPITHET = ("specificEpithet", "species")
@@ -62,14 +63,16 @@ def _without_meta(files: dict) -> tuple[str, str] | None:
     return (core, media) if core and media else None
 
 
-def read_dwca(path: str | Path) -> pd.DataFrame:
-    """Read a Darwin Core Archive; ``source_id`` is ``<occurrence>/<n>``, the occurrence (or organism) is the group."""
+def read_dwca(path: str | Path, images: Path | None = None) -> pd.DataFrame:
+    """Read an archive and its images, by default beside it; the occurrence (or organism) is the group."""
     path = Path(path).expanduser().resolve()
     core, media = _tables(path)
     source = path.name if path.is_dir() else path.name.partition(".")[0]
     rows = _joined(core, _media_of(core, media), source).rename(columns={"url": "address", "id": "record"})
-    files, damaged = images_of(path)
+    files, damaged = find_images(images) if images else images_of(path)
     place = match_addresses(rows["address"], rows["record"], files["path"])
+    for other in _OTHER_IDS:
+        place = match_other_ids(place, rows["record"], rows.pop(other), files["path"])
     no_image = rows["problem"].isin((NO_IMAGE, AGAIN)).to_numpy()
     missing = missing_reason(damaged, what="image not downloaded")
     raw = placed(rows, np.where(no_image, NOT_FOUND, place), files, missing)
@@ -202,4 +205,5 @@ def _described(occurrences: pd.DataFrame) -> pd.DataFrame:
         said["scientific_name"] = accepted.where(other, "")
     said["common_name"], said["license"] = occurrences["vernacularName"], first_said(occurrences, _LICENCE)
     said["rights_holder"], said["source_url"] = occurrences["rightsHolder"], occurrences["references"]
+    said[list(_OTHER_IDS)] = occurrences[list(_OTHER_IDS)]
     return said.assign(**{GROUP_COLUMN: occurrences["organismID"], "id": occurrences["id"]})

@@ -4,6 +4,7 @@ Takes a folder, zip or tar; returns the raw table, a row a file: an image or wha
 beside photographs (sidecars, tables, films) is passed over. Refuses folders without classes.
 """
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,8 @@ _BESIDE = (
     *(".parquet", ".xlsx", ".sha256", ".md5"),
 )
 _OTHER_MEDIA = (".mov", ".mp4", ".avi", ".mts", ".wav", ".mp3", ".lrv")
+_KINDS = r"(?:masks?|segmentations?|segs?|trimaps?|annotations?|labels?|gt|groundtruth|heatmaps?|overlays?|depth)"
+_OF_DRAWN, _DRAWN = re.compile(rf"(?:.*[\W_])?{_KINDS}", re.IGNORECASE), re.compile(rf"[\W_]+{_KINDS}\d*$")
 _RANKS = ("kingdom", "phylum", "order", "family", "genus")  # "class" is a level of classes
 
 
@@ -32,8 +35,12 @@ def _without_sidecars(files: list[FoundFile]) -> list[FoundFile]:
     """Leave out what lies beside photographs; a folder of films or archives alone is a class without an image."""
     stems = {(file.folders, _stem(file.name)) for file in files if is_image_name(file.name)}
     beside = (*_BESIDE, *ARCHIVE_SUFFIXES)
+    drawn = {file for file in files if is_image_name(file.name) and _is_drawn(file, stems)}
+    drawn = drawn if len(drawn) < sum(is_image_name(file.name) for file in files) else set()
 
     def stays(file: FoundFile) -> bool:
+        if file in drawn:
+            return False
         is_beside = file.name.lower().endswith(beside) or (file.folders, _stem(file.name)) in stems
         return not file.name or is_image_name(file.name) or not is_beside
 
@@ -42,6 +49,14 @@ def _without_sidecars(files: list[FoundFile]) -> list[FoundFile]:
     others = (*_OTHER_MEDIA, *ARCHIVE_SUFFIXES)
     films = {file.folders for file in files if file.folders and file.name.lower().endswith(others)}
     return kept + [FoundFile(folder, "", "", EMPTY) for folder in sorted(films - held) if not is_plain(folder[-1])]
+
+
+def _is_drawn(file: FoundFile, stems: set[tuple[tuple[str, ...], str]]) -> bool:
+    """Tell masks and the like, by a folder or the end of the name of the photograph beside them."""
+    photograph = _DRAWN.sub("", _stem(file.name))
+    return any(map(_OF_DRAWN.fullmatch, file.folders)) or (
+        photograph != _stem(file.name) and (file.folders, photograph) in stems
+    )
 
 
 def _stem(name: str) -> str:

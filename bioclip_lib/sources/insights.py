@@ -13,8 +13,9 @@ import pandas as pd
 from ..errors import InputError
 from ..files.tables import as_frame, list_files, read_table
 from .addresses import NOT_FOUND, match_addresses
-from .boxes import CONFIDENCE_COLUMN, SEVERAL
+from .boxes import CONFIDENCE_COLUMN
 from .columns import GROUP_COLUMN
+from .marks import SEVERAL
 from .match import check_some_image, first_said, images_of, lineage, missing_reason, placed
 
 _SAID = ("is_blank", "identified_by", "class", "order", "family", "genus", "species", "common_name", "cv_confidence")

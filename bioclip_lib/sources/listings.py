@@ -61,6 +61,7 @@ def read_tables(root: Path, paths: list[Path], source: str) -> pd.DataFrame:
     if len(paths) > 1:
         _check_agreement(root, paths, parts)
     raw = ordered(pd.concat(parts, ignore_index=True))
+    raw = raw if (raw[SPLIT_COLUMN] != "").any() else raw.drop(columns=SPLIT_COLUMN)
     raw["source_id"] = unique_ids(raw["source_id"])
     return _checked(raw, paths[0], None)
 

@@ -7,6 +7,7 @@ holds no image, what two readers would read differently, and names that are numb
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -48,6 +49,7 @@ from .listings import (
     read_tables,
     tables_beside,
 )
+from .marks import NO_TAXON, marked
 from .plantnet import find_plantnet, read_plantnet
 from .treeoflife import find_catalog, read_treeoflife
 from .treeoflife200 import find_catalog as find_catalog_200
@@ -95,7 +97,7 @@ def read_source(data: DataConfig) -> pd.DataFrame:
         that is none.
     """
     raw = reading_of(data).read().drop(columns=["address", "record"], errors="ignore")  # they are for `download`
-    raw = owned(raw, data.owner)
+    raw = owned(marked(raw, partial(_meant, data, raw)) if data.taxa else raw, data.owner)
     raw = with_sequences(raw) if data.burst_s else raw
     if not data.published_splits or SPLIT_COLUMN not in raw:
         return raw.drop(columns=SPLIT_COLUMN, errors="ignore")
@@ -194,8 +196,8 @@ def _of_images(path: Path, data: DataConfig) -> Reading:
     for layout, is_layout, reader in layouts:
         if is_layout(path):
             return Reading(layout, (), partial(reader, path))
-    if inside := _only_archive_folder(path):
-        return Reading("Darwin Core Archive", (), partial(read_dwca, inside))
+    if inside := _only_archive(path):
+        return Reading("Darwin Core Archive", (), partial(read_dwca, inside, path.resolve()))
     packed = Path(f"{path.resolve()}.zip")  # of which this folder has the images
     if packed.is_file() and is_dwca(packed):
         return Reading("Darwin Core Archive", (packed,), partial(read_dwca, packed))
@@ -205,10 +207,11 @@ def _of_images(path: Path, data: DataConfig) -> Reading:
     return Reading(FOLDERS, (), partial(_read_class_folders, path, data))
 
 
-def _only_archive_folder(path: Path) -> Path | None:
-    """Return the only folder of a folder, where that is a Darwin Core Archive."""
-    entries = [entry for entry in path.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
-    return entries[0] if len(entries) == 1 and entries[0].is_dir() and is_dwca(entries[0]) else None
+def _only_archive(path: Path) -> Path | None:
+    """Return the Darwin Core Archive that is the only folder in a folder, or its only file beside folders of images."""
+    entries = [entry for entry in os.scandir(path) if not entry.name.startswith((".", "__MACOSX"))]
+    files = [entry for entry in entries if entry.is_file()] if len(entries) > 1 else entries
+    return Path(files[0].path) if len(files) == 1 and is_dwca(Path(files[0].path)) else None
 
 
 def _is_eol(root: Path) -> bool:
@@ -320,6 +323,13 @@ def _given(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
     return _matched(one_meaning(pd.concat(tables), f"{files[0]} and others"), raw, files[0])
 
 
+def _meant(data: DataConfig, raw: pd.DataFrame) -> set[str]:
+    """Return the class names to which the user gives a meaning: whoever says what "Human" is means to have it."""
+    with contextlib.suppress(InputError):  # `read_names` says what is wrong with it
+        return set(given["class_name"]) if (given := _given(data, raw)) is not None else set()
+    return set()
+
+
 def names_files(data: DataConfig) -> list[Path]:
     """Return the tables that say what the class names mean: the one that is given, else those of the folder."""
     if data.names:
@@ -354,7 +364,9 @@ def _matched(said: pd.DataFrame, raw: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 def _check_names(raw: pd.DataFrame, said: pd.DataFrame, data: DataConfig) -> None:
     """Refuse classes of which hardly any is a taxon, where nothing says what they mean; some of many are looked up."""
-    rows = raw[raw["verbatim_name"] != ""].drop_duplicates("verbatim_name")
+    named = raw["verbatim_name"] != ""
+    named &= ~raw["problem"].str.startswith(NO_TAXON) if "problem" in raw else True
+    rows = raw[named].drop_duplicates("verbatim_name")
     known = set(said.loc[(said.drop(columns="class_name") != "").any(axis=1), "class_name"])
     asked = rows.iloc[:: max(1, -(-len(rows) // _N_ASKED))]
     odd = asked[~asked["verbatim_name"].isin(known)]

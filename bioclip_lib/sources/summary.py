@@ -126,7 +126,7 @@ def _not_read(path: Path, raw: pd.DataFrame, reading: Reading, data: DataConfig)
         if file.name.lower().endswith((*TABLE_SUFFIXES, ".json")) and len(unused) < _N_SHOWN:
             unused.append("/".join((*file.folders, file.name)))
         kinds[_kind(file)] += 1
-    lines = [f"tables not used: {', '.join(unused)}"] if unused and reading.layout.endswith(FOLDERS) else []
+    lines = [f"tables not used: {', '.join(unused)}"] if unused and with_tables else []
     over = ", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common(_N_SHOWN))
     return lines + ([f"passed over: {over}"] if over else [])
 

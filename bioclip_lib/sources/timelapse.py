@@ -6,7 +6,6 @@ or were marked to be deleted, with their reason.
 
 import pandas as pd
 
-from .boxes import NOTHING
 from .columns import GROUP_COLUMN
 
 VISIT_S = 60.0  # frames of one folder that follow each other within so many seconds are one visit
@@ -19,9 +18,8 @@ def is_timelapse(table: pd.DataFrame) -> bool:
 
 def of_timelapse(table: pd.DataFrame, raw: pd.DataFrame) -> pd.DataFrame:
     """Say of each image what Timelapse does."""
-    name = raw["verbatim_name"].str.strip().str.lower()
-    problem = raw["problem"].mask((raw["problem"] == "") & (name == ""), "image of no taxon (not labelled)")
-    problem = problem.mask((problem == "") & name.isin(NOTHING), "image of no taxon (" + name + ")")
+    unnamed = raw["verbatim_name"].str.strip() == ""
+    problem = raw["problem"].mask((raw["problem"] == "") & unnamed, "image of no taxon (not labelled)")
     deleted = table["deleteflag"].str.lower() == "true"
     problem = problem.mask((problem == "") & deleted, "image of no taxon (marked to be deleted)")
     raw = raw.assign(problem=problem)

@@ -45,7 +45,10 @@ _SEX = re.compile(r"^(.+ .+?) (?:(?:sub)?adult|immature|imm|juvenile|juv|(?:fe)?
 _SUBGENUS = re.compile(r"^[A-Z][a-z]+ \(([A-Z][a-z]+)\) ([a-z-]{3,})")
 _WITHIN = re.compile(r"[(\[{][^()\[\]{}]*[)\]}]\s*[^\W\d_]")  # "Rattus (Mastomys) natalensis"
 _DENIED = re.compile(r"^\W*(?:not?|non|without|like|parasite|mosaic)\b")
-_EITHER = re.compile(r"\s+(?:and|or|vs\.?|versus|[&+])\s+|\s*/\s*|[,;]\s+(?=[A-Z][a-z]+ [a-z]{3,}$)")
+_EITHER = re.compile(
+    r"\s+(?:and|or|vs\.?|versus|[&+])\s+|\s*/\s*|\s*[,;|]\s*(?=[A-Z][a-z]+(?: [A-Za-z'-]{3,})+\s*(?:$|[,;|]))"
+    r"|(?:\s*[;|]\s*|,(?=\S))(?=[A-Z][a-z]{3,}(?<!idae|ceae)\s*(?:$|[,;|]))"
+)
 _CROSS = re.compile(r"\s+[xX×]\s+")
 _NOTHOSPECIES = re.compile(r"[A-Z].*[a-z]\s+[xX×]\s+[a-z]")  # "Mentha × piperita"
 _HYBRID = re.compile(r"\s*\(?\bhybrids?\)?$|^hybrids?\b:?\s*", re.I)
@@ -247,11 +250,16 @@ def _line(label: str) -> _Shape | None:
     lettered = [_RANKED.match(item) for item in items]
     if all(lettered):
         ranks = {_OF_LETTER[m[1]]: clean_label(_GTDB.sub("", m[2])) for m in lettered if m[2].strip("_ ")}
-    elif len(items) >= 3 and all(re.fullmatch(r"[^\W\d][\w .-]*", item) for item in items):
+    elif len(items) >= 3 and all(re.fullmatch(r"[^\W\d][\w .-]*", item) for item in items) and _may_be_ranks(items):
         ranks = _guessed(items)
     else:
         return None
     return _of_ranks(ranks)
+
+
+def _may_be_ranks(items: list[str]) -> bool:
+    """Tell ranks, of one word each but the last, from names of several taxa: "Red deer;Red fox;Wild boar"."""
+    return 2 * sum(" " in item for item in items[:-1]) < len(items) - 1
 
 
 def _guessed(items: list[str]) -> dict[str, str]:

@@ -121,6 +121,31 @@ def test_the_same_archive_described_otherwise(tmp_path, write_dwca, pattern, ins
     assert n > 1 and read_dwca(root).equals(plain)
 
 
+@pytest.mark.parametrize(
+    "name", ["{gbif}_{n}.jpg", "{gbif}-{n}.jpeg", "m:{id} {n}.JPG", "{id}.{n}.png", "{cat}_{n}.jpg"]
+)
+def test_files_called_by_any_id_of_their_occurrence(tmp_path, jpeg, name):
+    rows = [f"{i}\thttp://m.org/o{i}x\tQ-{i}\tParus major" for i in (901, 902, 903)]
+    (tmp_path / "occurrence.txt").write_text("\n".join(["gbifID\toccurrenceID\tcatalogNumber\tscientificName", *rows]))
+    media = [f"{i}\thttp://m.org/iiif/{i}{n}/full/0/default.jpg" for i, n in ((901, 1), (902, 1), (902, 2))]
+    (tmp_path / "multimedia.txt").write_text("\n".join(["gbifID\tidentifier", *media]))
+    for i, n in ((901, 1), (902, 1), (902, 2)):
+        (tmp_path / name.format(gbif=i, id=f"o{i}x", cat=f"Q-{i}", n=n).rpartition(":")[2]).write_bytes(jpeg(i + n))
+    raw = read_dwca(tmp_path)
+    assert raw["problem"].tolist() == ["", "", "", "occurrence without an image"]
+    assert [read_bytes(place) for place in raw["location"][:3]] == [jpeg(i) for i in (902, 903, 904)]
+
+
+def test_a_number_of_two_collections_names_no_file(tmp_path, jpeg):
+    rows = ["901\t7\tParus major", "902\t7\tTurdus merula", "903\t8\tAcer rubrum"]
+    (tmp_path / "occurrence.txt").write_text("\n".join(["gbifID\tcatalogNumber\tscientificName", *rows]))
+    media = [f"{i}\thttp://m.org/iiif/{i}/full/0/default.jpg" for i in (901, 902, 903)]
+    (tmp_path / "multimedia.txt").write_text("\n".join(["gbifID\tidentifier", *media]))
+    for name in ("7_1", "7_2", "8"):
+        (tmp_path / f"{name}.jpg").write_bytes(jpeg(int(name[0])))
+    assert read_dwca(tmp_path)["problem"].tolist()[:3] == ["image not downloaded", "image not downloaded", ""]
+
+
 def test_images_beside_a_zip(tmp_path, write_dwca, jpeg):
     path = zipped(write_dwca(tmp_path / "birds", images=False))
     (tmp_path / "unrelated.jpg").write_bytes(jpeg(9))
@@ -128,6 +153,16 @@ def test_images_beside_a_zip(tmp_path, write_dwca, jpeg):
     raw = read_dwca(path)
     assert raw["problem"].tolist()[:4] == ["image not downloaded"] * 2 + ["not an image (Sound)", ""]
     assert len(raw) == 5 and read_bytes(raw["location"][3]) == jpeg(5)
+
+
+def test_a_zip_in_the_folder_of_its_images(tmp_path, write_dwca, jpeg):
+    write_dwca(tmp_path / "in" / "birds", images=False)
+    zipped(tmp_path / "in" / "birds").rename(tmp_path / "in" / "0001-2.zip")
+    (tmp_path / "in" / "birds").rename(tmp_path / "elsewhere")
+    (tmp_path / "in" / "photos").mkdir()
+    (tmp_path / "in" / "photos" / "4.jpg").write_bytes(jpeg(5))
+    raw = read_source(DataConfig(source="photos", photos=str(tmp_path / "in")))
+    assert raw["problem"].tolist()[:4] == ["image not downloaded"] * 2 + ["not an image (Sound)", ""]
 
 
 def test_images_of_a_zip_may_differ_by_case_alone(tmp_path, write_dwca, jpeg):
