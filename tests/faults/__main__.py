@@ -5,6 +5,8 @@ is made to its end, and its artefacts are compared with those of a run to which 
 """
 
 import argparse
+import contextlib
+import ctypes
 import json
 import os
 import resource
@@ -13,7 +15,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +25,11 @@ from bioclip_lib import catalog, evaluation
 from bioclip_lib.errors import InputError
 from bioclip_lib.model import features, load_model
 from bioclip_lib.run import Run, open_run, stages
+from bioclip_lib.run.manifest import read_manifest
 from bioclip_lib.shards.read import load_images
 from bioclip_lib.training.checkpoints import list_checkpoints, read_checkpoint
 
-from .world import CONFIG, artefacts, leftovers, make
+from .world import CONFIG, STAGES, artefacts, leftovers, make, small_parts
 
 README = Path(__file__).with_name("README.md")
 MISTAKE = 2  # exit status of an `InputError`
@@ -59,12 +62,37 @@ def ended(number: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
 
 
+@contextlib.contextmanager
+def not_to_be_written(root: Path) -> Iterator[None]:
+    """Take the right to write from a folder and all below it, and give it back."""
+    paths = [root, *root.rglob("*")]
+    modes = [path.stat().st_mode for path in paths]
+    for path, mode in zip(paths, modes, strict=True):
+        path.chmod(mode & ~0o222)
+    try:
+        yield
+    finally:
+        for path, mode in zip(paths, modes, strict=True):
+            path.chmod(mode)
+
+
+def without_rights(work: Callable[[], None]) -> None:
+    """Do work as one whom the rights of files bind: root is one who may read all, and write nothing of its own."""
+    if os.geteuid() == 0:  # capabilities are given up: CAP_DAC_OVERRIDE would write anywhere
+        header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        none[0] = none[1] = 1 << 2  # CAP_DAC_READ_SEARCH stays
+        if ctypes.CDLL(None, use_errno=True).capset(header, none):
+            raise OSError(ctypes.get_errno(), "capset")
+    work()
+
+
 class Suite:
     """The faults, each a method that returns how many were tried; what is lost is collected in ``lost``."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.rng, self.lost, self.rows = folder, np.random.default_rng(seed), [], []
         self.log = folder / "log.txt"
+        small_parts()
         t0 = time.perf_counter()
         self.whole = self.made("whole")
         self.seconds = time.perf_counter() - t0
@@ -99,21 +127,22 @@ class Suite:
 
     def signals(self, what: str, number: int, n: int, each: int = 5) -> None:
         """Send a signal at random moments, up to `each` times a run."""
-        before, tried, runs = len(self.lost), 0, 0
-        while tried < n:
+        before, struck, runs = len(self.lost), dict.fromkeys(STAGES, 0), 0
+        while sum(struck.values()) < n:
             name, runs = f"signal{number}-{runs}", runs + 1
             for _ in range(each):
                 child = forked(lambda name=name: make(self.folder / name / "run"), self.log)
                 time.sleep(self.rng.uniform(0, self.seconds))
                 os.kill(child, number)
                 status = ended(child)
-                tried += 1
-                if status == 0:
+                if status == 0:  # it was faster
                     break
+                struck[STAGES[len(read_manifest(self.folder / name / "run").stages)]] += 1
                 if status not in (-number, MISTAKE):
                     self.lost.append(f"{name}: status {status}: {self.log.read_text()[-300:]}")
             self.judge(name)
-        self.report(what, tried, before)
+        where = ", ".join(f"{times} in {stage}" for stage, times in struck.items())
+        self.report(f"{what} ({where})", sum(struck.values()), before)
 
     def full_disk(self, n: int) -> None:
         """Let a process write files up to a random size only: each ends with the message, and is then made."""
@@ -173,6 +202,28 @@ class Suite:
             shutil.rmtree(root / "shards")
             self.judge(f"input{i}")
         self.report("input changed under the run", n, before)
+
+    def read_only(self, n: int) -> None:
+        """Take the right to write from the folder of a run, new or half made: one message, and nothing is changed."""
+        before = len(self.lost)
+        for i in range(n):
+            name, log = f"read{i}", self.folder / f"read{i}.txt"
+            root = self.folder / name / "run"
+            root.mkdir(parents=True)
+            if i % 2:
+                child = forked(lambda root=root: make(root), self.log)
+                time.sleep(self.rng.uniform(0, self.seconds))
+                os.kill(child, signal.SIGKILL)
+                ended(child)
+            with not_to_be_written(root):
+                found = {path.name: path.stat().st_mtime_ns for path in root.rglob("*")}
+                status, said = ended(forked(lambda root=root: without_rights(lambda: make(root)), log)), log.read_text()
+                if status != MISTAKE or "cannot be written" not in said:
+                    self.lost.append(f"{name}: status {status}: {said[-300:]}")
+                if found != {path.name: path.stat().st_mtime_ns for path in root.rglob("*")}:
+                    self.lost.append(f"{name}: changed")
+            self.judge(name)
+        self.report("read-only folder", n, before)
 
     def flips(self, n: int) -> None:
         """Flip single bits of all artefacts: each is noticed at reading, or changes nothing that is read."""
@@ -272,6 +323,7 @@ def main(argv: list[str] | None = None) -> int:
         suite.signals("SIGTERM", signal.SIGTERM, args.terms)
         suite.full_disk(args.disks)
         suite.two_at_once(args.others)
+        suite.read_only(args.others)
         suite.clock(args.others)
         suite.changed_inputs(args.others)
     lines = [f"| {what} | {n} | {lost} |" for what, n, lost in suite.rows]

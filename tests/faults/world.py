@@ -8,20 +8,32 @@ import numpy as np
 import pandas as pd
 
 from bioclip_lib import catalog, evaluation, model, shards, sources, synthetic, taxonomy, training
+from bioclip_lib.catalog import duplicates
 from bioclip_lib.config import load_config
 from bioclip_lib.evaluation.contestants import load_features
+from bioclip_lib.model import features
 from bioclip_lib.run import Run, file_sha256, locked, open_run, stages
+from bioclip_lib.synthetic.render import textures
+from bioclip_lib.taxonomy import resolution
+from bioclip_lib.training.checkpoints import made_by
 
 CONFIG = load_config(
     "smoke",
     {
-        **{"data.synthetic.n_species": 8, "data.synthetic.n_images": 80, "shards.samples_per_shard": 20},
+        **{"data.synthetic.n_species": 8, "data.synthetic.n_images": 48, "shards.samples_per_shard": 12},
         **{"model.vision_layers": 1, "model.vision_width": 32, "model.text_width": 32, "model.embed_dim": 16},
-        **{"train.steps": 24, "train.batch_size": 16, "train.warmup_steps": 2, "train.checkpoint_every_steps": 3},
+        **{"train.steps": 12, "train.batch_size": 16, "train.warmup_steps": 2, "train.checkpoint_every_steps": 2},
         "evaluate.precision": "fp32",
     },
 )
-RAW = ("01_dataset_construction", "03_training", "04_zero_shot")
+STAGES = ("01_dataset_construction", "03_training", "04_zero_shot")
+
+
+def small_parts() -> None:
+    """Let each stage of so small a world have several parts; know what each process would compute again."""
+    duplicates.AT_ONCE, features._AT_ONCE, resolution._AT_ONCE = 8, 8, 3
+    textures()
+    made_by()
 
 
 def make(root: Path) -> None:
@@ -29,7 +41,7 @@ def make(root: Path) -> None:
     with locked(root):
         run = open_run(root, CONFIG)
         stages.give_up(run.root, stages.damage(run.root))
-        for name, execute in zip(RAW, (build, train, evaluate), strict=True):
+        for name, execute in zip(STAGES, (build, train, evaluate), strict=True):
             stage = stages.Stage(name, {"settings": json.loads(json.dumps(CONFIG.to_dict()))}, ("catalog.parquet",))
             if stages.stale(run.root, stage):
                 begun = stages.begin(run.root)
@@ -78,7 +90,6 @@ def artefacts(root: Path) -> dict[str, str]:
 
 
 def leftovers(root: Path) -> list[str]:
-    """Return temporary files, and folders, that nobody writes any more."""
-    return [
-        name for _, folders, files in os.walk(root) for name in [*folders, *files] if name.endswith((".tmp", ".old"))
-    ]
+    """Return temporary files, folders and parts that nobody needs any more."""
+    ends = (".tmp", ".old", ".parts")
+    return [name for _, folders, files in os.walk(root) for name in [*folders, *files] if name.endswith(ends)]
