@@ -7,6 +7,7 @@ images split (`splits`, `extend`). Out comes catalog.parquet, and its `card`. `r
 
 from .assembly import build
 from .card import count_classes, count_groups, count_ranks, write_card
+from .checks import check_classes
 from .duplicates import inspect_images
 from .splits import usable
 from .table import check_catalog, read_catalog, write_catalog
@@ -14,6 +15,7 @@ from .table import check_catalog, read_catalog, write_catalog
 __all__ = [
     "build",
     "check_catalog",
+    "check_classes",
     "count_classes",
     "count_groups",
     "count_ranks",

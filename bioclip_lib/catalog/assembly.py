@@ -15,12 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..config import Config, DataConfig, SplitConfig
-from ..errors import InputError
 from ..sources.columns import SPLIT_COLUMN
-from ..sources.match import BY_DESIGN
-from ..sources.walk import EMPTY
-from ..taxonomy.resolution import CONTEXT_COLUMNS, KEY, context_of
 from .bursts import find_bursts
+from .checks import check_input
 from .duplicates import (
     IMAGE_COLUMNS,
     describe_images,
@@ -33,29 +30,19 @@ from .extend import keep_exclusions, match_earlier
 from .leaks import LEAK_COLUMNS, find_leaks, remove_leaks
 from .licences import exclude_licenses
 from .looks import from_hex
-from .splits import TRAINING, assign_splits, published_splits, usable
+from .names import OF_RAW, SCHEMA, Names
+from .splits import assign_splits, published_splits, usable
 from .table import (
     COLUMNS,
     NUMBERS,
     broken_decisions,
-    broken_names,
     drop_summary,
     image_ids,
-    name_classes,
     read_catalog,
     refuse,
 )
 
-SCHEMA = pa.schema([(name, pa.int64() if name in NUMBERS else pa.string()) for name in COLUMNS])
-_RESOLVED = COLUMNS[COLUMNS.index("kingdom") : COLUMNS.index("license")]
-_SCHEMA_OF_NAMES = pa.schema([SCHEMA.field(name) for name in (*_RESOLVED, "class_key")])
 _LABELS = ("source", "license", "group", "excluded", SPLIT_COLUMN)  # few words, many rows
-OF_RAW = (
-    *("source", "source_id", "location", "verbatim_name", "license", "rights_holder", "source_url", "confidence"),
-    *("group", *CONTEXT_COLUMNS, SPLIT_COLUMN),
-)
-_UNRESOLVED = "each name must be resolved once;{} resolve the names of this table"
-_AS_ASKED = ("no name", "licence ", "leak into ")  # how reasons begin that the user, or nobody, gave a class for
 _NO_HASH = "0" * 16  # of files that were not read
 _ARROW_STRING = pd.ArrowDtype(pa.string())
 
@@ -133,68 +120,6 @@ def _aligned(raw: pd.DataFrame, images: pd.DataFrame) -> pa.Table:
     sizes = images[list(NUMBERS)].fillna(0).astype("int64")
     text = pd.concat([raw, images.drop(columns=list(NUMBERS))], axis=1).fillna("").astype(str)
     return pa.Table.from_pandas(pd.concat([text, sizes], axis=1), preserve_index=False)
-
-
-class Names:
-    """The resolved names as a table of integers' meanings, and the integer of each raw row."""
-
-    def __init__(self, names: pd.DataFrame) -> None:
-        table = pa.Table.from_pandas(names[[*KEY, *_RESOLVED]].fillna(""), preserve_index=False)
-        table = encoded(table)  # rows of one word share it: a million names take little memory
-        rows = table.select([*KEY[:2], "family", "kingdom", "rank", "name_status", "scientific_name"]).to_pandas()
-        rows = rows.astype(object)
-        refuse(broken_names(rows))
-        rows["class_key"] = name_classes(rows)
-        self.rows = rows.drop(columns=["family", "kingdom", "name_status"])
-        self._table = table.select(_RESOLVED).append_column(
-            "class_key", pa.array(rows["class_key"]).dictionary_encode()
-        )
-        columns = {name: table[name].combine_chunks() for name in KEY}
-        self._words = {name: pd.Index(column.dictionary.to_pandas()) for name, column in columns.items()}
-        self._index = pd.Index(self._code({name: column.indices.to_numpy() for name, column in columns.items()}))
-        if not self._index.is_unique:
-            raise ValueError(_UNRESOLVED.format(""))
-
-    def _code(self, numbers: dict[str, np.ndarray]) -> np.ndarray:
-        """Return one integer for the numbers of source, name and context; -1 where one of them is not known."""
-        code = np.zeros(len(numbers["source"]), np.int64)
-        for name in KEY:
-            code = code * len(self._words[name]) + numbers[name].astype(np.int64)
-        return np.where(np.minimum.reduce([numbers[name] for name in KEY]) < 0, -1, code)
-
-    def find(self, raw: pa.Table) -> np.ndarray:
-        """Return the row of each raw row's name in its context, int32 (n,)."""
-        words = encoded(raw.select(["source", "verbatim_name"]))
-        numbers = {}
-        for name, column in zip(words.column_names, words.columns, strict=True):
-            column = column.combine_chunks()
-            numbers[name] = self._words[name].get_indexer(column.dictionary.to_pandas())[column.indices.to_numpy()]
-        contexts = raw.select([rank for rank in CONTEXT_COLUMNS if rank in raw.column_names])
-        number = row_numbers(contexts) if contexts.num_columns else np.zeros(len(raw), int)
-        first = np.unique(number, return_index=True)[1]
-        said = contexts.take(first).to_pandas() if contexts.num_columns else pd.DataFrame(index=[0])
-        numbers["context"] = self._words["context"].get_indexer(context_of(said))[number]
-        rows = self._index.get_indexer(self._code(numbers))
-        if (rows < 0).any():
-            missing = raw["verbatim_name"].filter(pa.array(rows < 0)).unique().to_pylist()
-            raise ValueError(_UNRESOLVED.format(f" missing: {missing[:5]};"))
-        return rows.astype(np.int32)
-
-    def take(self, rows: np.ndarray) -> pa.Table:
-        """Return what the integers stand for."""
-        return self._table.take(pa.array(rows)).cast(_SCHEMA_OF_NAMES)
-
-
-def row_numbers(table: pa.Table) -> np.ndarray:
-    """Return which of its distinct rows each row of a table of text is, numbered as they appear: int (n,)."""
-    words = encoded(table).to_pandas()
-    return words.groupby(list(words), sort=False, observed=True).ngroup().to_numpy()
-
-
-def encoded(table: pa.Table) -> pa.Table:
-    """Return a table of text with each column as integers and words."""
-    columns = zip(table.column_names, table.columns, strict=True)
-    return pa.table({name: column.combine_chunks().cast(pa.string()).dictionary_encode() for name, column in columns})
 
 
 def survey(
@@ -330,74 +255,3 @@ def assemble(raw: pa.Table, names: Names, decided: pd.DataFrame) -> pa.Table:
     columns |= {name: pa.array(decided[name], pa.string()) for name in ("image_id", "excluded", "split", "group")}
     blank = pa.repeat("", len(decided))
     return pa.table({name: columns.get(name, blank) for name in COLUMNS}, SCHEMA)
-
-
-def find_synonym_classes(catalog: pd.DataFrame) -> pd.DataFrame:
-    """Find species that one source holds under several class names: ``source, scientific_name, verbatim_names``."""
-    species = catalog[usable(catalog) & (catalog["rank"] == "species")]
-    pairs = species[["source", "scientific_name", "verbatim_name"]].drop_duplicates()
-    pairs = pairs[pairs.duplicated(["source", "scientific_name"], keep=False)]
-    names = pairs.groupby(["source", "scientific_name"])["verbatim_name"].agg(sorted)
-    return names.rename("verbatim_names").reset_index()
-
-
-def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig, named: pd.DataFrame | None = None) -> None:
-    """Refuse a catalog that cannot be worked with; files that are not there by design do not count."""
-    files = catalog[~catalog["excluded"].str.startswith(BY_DESIGN)]
-    unreadable = files[(files["width"] == 0) & ~usable(files)]
-    if len(unreadable) > data.max_unreadable * len(files):
-        which = unreadable["source"] + "/" + unreadable["source_id"] + " (" + unreadable["excluded"] + ")"
-        count = f"{len(unreadable)} of {len(files)}"
-        limit = f"SET=data.max_unreadable={len(unreadable) / len(files) + 0.005:.2f}"
-        if unreadable["excluded"].str.startswith("image not downloaded").all():
-            tool = f"python -m bioclip_lib.sources.download {data.photos} --to FOLDER"
-            raise InputError(f"{count} images are not there: {_some(which)}; download them ({tool}), or {limit}")
-        raise InputError(f"{count} files cannot be read: {_some(which)}; replace or remove them, or {limit}")
-    synonyms = find_synonym_classes(catalog if named is None else named)
-    if len(synonyms) and not data.merge_synonyms:
-        pairs = [
-            f"{' and '.join(map(repr, names))} are both {taxon} (in {source})"
-            for source, taxon, names in synonyms.itertuples(index=False)
-        ]
-        raise InputError(
-            f"class names that stand for one species: {_some(pairs)}; merge those folders, tell them apart in a "
-            "names CSV (NAMES=...), or SET=data.merge_synonyms=true"
-        )
-    _check_sizes(catalog, data, split)
-
-
-def _check_sizes(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig) -> None:
-    """Refuse classes that are too small, too few classes, and splits without a test."""
-    key, reasons = catalog["class_key"], catalog["excluded"]
-    sizes = key[usable(catalog)].value_counts()
-    meant = (*(reason for reason in BY_DESIGN if reason != EMPTY), *_AS_ASKED)
-    is_lost = ~(reasons.str.startswith(meant) | (reasons == ""))
-    lost = set(key[is_lost]) - set(key[~is_lost]) - {""}
-    if split.min_images > 1:  # who lowered it does without classes that have no image at all
-        sizes = pd.concat([sizes, pd.Series(0, index=sorted(lost))])
-    small = sizes[sizes < split.min_images].sort_index()
-    if len(small):
-        counts = [f"{name!r} ({n})" for name, n in small.items()]
-        raise InputError(
-            f"{len(small)} classes have fewer than {split.min_images} usable images: {_some(counts)}; add images, "
-            "or SET=split.min_images=1 to keep such classes for training only, and to do without those of 0"
-        )
-    if len(sizes) < 2:
-        lost = [f"{n:,} x {reason}" for reason, n in reasons[reasons != ""].value_counts().items()]
-        left_out = f" (left out: {_some(lost)})" if lost else ""
-        raise InputError(
-            f"{len(sizes)} class with usable images{left_out}; at least two are needed: add images of another class"
-        )
-    decided = catalog[usable(catalog)]
-    if split.test_fraction + split.heldout_fraction and not data.extends and decided["split"].isin(TRAINING).all():
-        raise InputError(
-            f"{' and '.join(sorted(decided['source'].unique()))} came with images to train and validate on and none to "
-            "test on; SET=data.published_splits=false to split all anew, or "
-            'SET="split.test_fraction=0 split.heldout_fraction=0" for training alone'
-        )
-
-
-def _some(items: list[str] | pd.Series, n: int = 10) -> str:
-    """Join the first n items and count the rest."""
-    items = list(items)
-    return ", ".join(items[:n]) + (f" and {len(items) - n} more" if len(items) > n else "")

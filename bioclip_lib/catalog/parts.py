@@ -18,8 +18,9 @@ from ..errors import InputError
 from ..run import atomic, remove
 from ..taxonomy.resolution import CONTEXT_COLUMNS, open_backbones, resolve
 from ..workers import map_threads
-from .assembly import OF_RAW, SCHEMA, Names, assemble, decide, row_numbers, survey
+from .assembly import assemble, decide, survey
 from .duplicates import IMAGE_COLUMNS, describe_images, inspect_images
+from .names import OF_RAW, SCHEMA, Names, row_numbers
 from .table import NUMBERS
 
 PART_ROWS = 100_000

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioclip_lib import RANKS
-from bioclip_lib.catalog.assembly import check_input, find_synonym_classes, join
+from bioclip_lib.catalog.assembly import join
+from bioclip_lib.catalog.checks import check_classes, check_input, find_synonym_classes
 from bioclip_lib.catalog.duplicates import mark_exact_duplicates
 from bioclip_lib.catalog.licences import exclude_licenses
 from bioclip_lib.catalog.splits import assign_splits, published_splits
 from bioclip_lib.catalog.table import COLUMNS, check_catalog, drop_summary, image_ids, read_catalog, write_catalog
-from bioclip_lib.config import DataConfig, SplitConfig
+from bioclip_lib.config import Config, DataConfig, SplitConfig
 from bioclip_lib.errors import InputError
 
 SPECIES = ["Aus bus", "Aus cus", "Dus eus", "Fus gus"]
@@ -434,3 +435,20 @@ def test_rows_without_a_file_by_design_do_not_count_as_unreadable():
     rows[9] = (*rows[9][:3], "truncated")
     with pytest.raises(InputError, match=r"1 of 4 files cannot be read: s/Aus cus/9.jpg \(truncated\).*=0.2[56]"):
         check_input(make_catalog(rows), DataConfig(), SplitConfig())
+
+
+def test_small_classes_are_told_before_an_image_is_read(resolve):
+    counts = {"Turdus merula": 1, "Parus major": 3}
+    rows = [(f"{name} {i}", name) for name, n in counts.items() for i in range(n)]
+    raw = pd.DataFrame(rows, columns=["source_id", "verbatim_name"]).assign(source="s", location="not/there")
+    names = resolve(raw)
+    with pytest.raises(InputError, match=r"1 classes have fewer than 2 usable images: 'Turdus merula' \(1\)"):
+        check_classes(raw, names, Config("photos"))
+    check_classes(raw, names, Config("photos", split=SplitConfig(min_images=1)))
+    check_classes(raw, names, Config("photos", DataConfig(benchmark="a.parquet")))  # it may take the whole class
+    free = raw.assign(license=["all rights reserved", *["CC0-1.0"] * 3])
+    check_classes(free, names, Config("photos", DataConfig(licenses=("cc0-1.0",))))  # which nobody asked for
+    check_classes(raw.assign(problem=["listed again", "", "", ""]), names, Config("photos"))
+    with pytest.raises(InputError, match=r"'Parus major' \(2\)"):
+        wanted = Config("photos", split=SplitConfig(min_images=3))
+        check_classes(raw.assign(problem=["listed again", "", "", "cut"]), names, wanted)

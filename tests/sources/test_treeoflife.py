@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from bioclip_lib import RANKS
-from bioclip_lib.catalog.assembly import check_input, join
+from bioclip_lib.catalog.assembly import join
+from bioclip_lib.catalog.checks import check_input
 from bioclip_lib.catalog.duplicates import inspect_images
 from bioclip_lib.catalog.splits import assign_splits
 from bioclip_lib.catalog.table import check_catalog
