@@ -21,6 +21,8 @@ python -m bioclip_lib.figures --run RUN
     draw all figures of a run again
 python -m bioclip_lib.sources.download TABLE --to FOLDER --contact ADDRESS
     fetch the images that a table has the addresses of
+python -m bioclip_lib.catalog.rare_species CATALOG RED_LIST --out BENCHMARK
+    choose a benchmark of threatened species, which training then leaves out (data.benchmark)
 Each takes --help. With make: make help."""
 
 

@@ -2,17 +2,21 @@
 
 Takes a catalog and the user's export of the IUCN Red List; returns the chosen images as a catalog of their own, whose
 species are held out. `data.benchmark` keeps its images and its species out of training. Refuses a list without names
-or categories, and a catalog in which no species satisfies the rule.
+or categories, and a catalog in which no species satisfies the rule. ``python -m bioclip_lib.catalog.rare_species
+catalog.parquet redlist.csv --out rare.parquet`` does it, before training: ``SET=data.benchmark=rare.parquet`` follows.
 """
 
+import argparse
+import sys
 from pathlib import Path
 
 import pandas as pd
 
-from ..errors import InputError
+from ..errors import InputError, as_command
 from ..files.tables import read_strings
 from ..sources.columns import find_column
 from .splits import seeded_order, usable
+from .table import read_catalog, write_catalog
 
 CATEGORIES = {
     **{"near threatened": "NT", "vulnerable": "VU", "endangered": "EN", "critically endangered": "CR"},
@@ -76,3 +80,27 @@ def choose_rare_species(
     table = table[table["key"].isin(chosen)].sort_values("draw", kind="stable")
     rows = table.groupby("key").head(n_images).index
     return catalog[catalog.index.isin(rows)].assign(split="heldout_species").reset_index(drop=True)
+
+
+@as_command
+def main(argv: list[str] | None = None) -> int:
+    """Choose a benchmark from a catalog, and write it."""
+    parser = argparse.ArgumentParser("python -m bioclip_lib.catalog.rare_species", description="Choose rare species.")
+    parser.add_argument("catalog", help="catalog.parquet of a run: of 01_dataset_construction")
+    parser.add_argument("red_list", help="export of the IUCN Red List, with scientific name and category")
+    parser.add_argument("--out", required=True, help="the benchmark's catalog, for data.benchmark")
+    parser.add_argument("--source", default="eol", help="whose images are taken (default: eol)")
+    parser.add_argument("--species", type=int, default=400, help="at most (default: 400)")
+    parser.add_argument("--images", type=int, default=30, help="of each species (default: 30)")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice (default: 0)")
+    args = parser.parse_args(argv)
+    sizes = {"source": args.source, "n_species": args.species, "n_images": args.images, "seed": args.seed}
+    chosen = choose_rare_species(read_catalog(args.catalog), read_red_list(args.red_list), **sizes)
+    write_catalog(chosen, args.out)
+    n_species = chosen["class_key"].nunique()
+    sys.stdout.write(f"{n_species} species, {len(chosen):,} images: SET=data.benchmark={args.out}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

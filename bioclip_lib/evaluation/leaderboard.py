@@ -128,7 +128,7 @@ def compare_zero_shot(predictions: pd.DataFrame, reference: str) -> pd.DataFrame
     Parameters
     ----------
     predictions : DataFrame
-        Of `score_zero_shot`.
+        Of `score_zero_shot`; of an earlier version, without ``group``, each image is one.
     reference : str
         A model.
 
@@ -138,7 +138,8 @@ def compare_zero_shot(predictions: pd.DataFrame, reference: str) -> pd.DataFrame
         ``dataset, part, baseline``, and the reference's accuracy minus the baseline's: ``value, ci_low, ci_high,
         p_value, p_flips`` (`paired_difference`, for another set of classes), ``detectable`` (the difference that this
         many classes would show in four of five cases), ``n_classes``; ``only_reference, only_baseline, p_mcnemar``
-        (exact, for these images alone); ``n`` images. Each p-value with its ``_holm``, over data sets and baselines.
+        (exact, for these images alone, a group changing models as a whole); ``n`` images. Each p-value with its
+        ``_holm``, over data sets and baselines.
 
     Raises
     ------
@@ -146,7 +147,8 @@ def compare_zero_shot(predictions: pd.DataFrame, reference: str) -> pd.DataFrame
         If the reference did not name any image.
     """
     right = predictions.assign(correct=(predictions["class_key"] == predictions["predicted"]).astype(float))
-    wide = right.pivot(index=["dataset", "part", "image_id", "class_key"], columns="model", values="correct")
+    right = right if "group" in right else right.assign(group=right["image_id"])
+    wide = right.pivot(index=["dataset", "part", "image_id", "class_key", "group"], columns="model", values="correct")
     if reference not in wide.columns and len(wide.columns) and reference != "trained":  # it may have learned no names
         raise InputError(f"no predictions of {reference}; there are those of {', '.join(map(str, wide.columns))}")
     rows = []
@@ -156,8 +158,8 @@ def compare_zero_shot(predictions: pd.DataFrame, reference: str) -> pd.DataFrame
             if both.empty:
                 continue
             a, b = both[reference].to_numpy(), both[baseline].to_numpy()
-            found = compare(a, b, both.index.get_level_values("class_key").to_numpy())
-            pairs = dict(zip(_PAIRS, mcnemar(a, b), strict=True))
+            classes, groups = (both.index.get_level_values(level).to_numpy() for level in ("class_key", "group"))
+            found, pairs = compare(a, b, classes), dict(zip(_PAIRS, mcnemar(a, b, groups), strict=True))
             rows.append({"dataset": dataset, "part": part, "baseline": baseline, **found, **pairs, "n": len(both)})
     return with_holm(pd.DataFrame(rows, columns=["dataset", "part", "baseline", *COMPARED, *_PAIRS, "n"]), ["part"])
 

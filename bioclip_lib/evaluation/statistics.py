@@ -243,11 +243,11 @@ def p_value_interval(p_value: float, n_permutations: int) -> tuple[float, float]
     return float(low), float(high)
 
 
-def mcnemar(a: np.ndarray, b: np.ndarray) -> McNemar:
+def mcnemar(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = None) -> McNemar:
     """Test exactly whether models, each right or wrong on the same images, are right equally often (McNemar 1947).
 
-    Images are taken as independent: a statement for these images alone. For another set of species take
-    `paired_difference`; queries that return in several folds are not independent.
+    A statement for these images alone; for another set of species take `paired_difference`. Images are independent, or
+    those of one group (a burst, an individual; queries of several folds: the image) change models together.
     """
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
@@ -255,8 +255,7 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> McNemar:
     if not (np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()):
         raise InputError("McNemar's test takes right (1) and wrong (0) answers, not scores")
     only_a, only_b = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum())
-    differ = only_a + only_b
-    return McNemar(only_a, only_b, float(stats.binomtest(only_a, differ).pvalue) if differ else 1.0)
+    return McNemar(only_a, only_b, _sign_flips(_group_sums(a.astype(float) - b, groups)[0]))
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ from .tasks import (
 )
 
 TOPS = (1, 3, 5)
-_PREDICTED = ["image_id", "file", "class_key", "model", "dataset", "part"]
+_PREDICTED = ["image_id", "file", "class_key", "group", "model", "dataset", "part"]
 _PREDICTED += ["predicted", "second", "confidence", "second_confidence"]
 N_BINS = 15  # of the expected calibration error
 _SCORES = 4_000_000  # image-class scores at a time, to bound the memory
@@ -157,8 +157,8 @@ def score_zero_shot(
         (`calibration`). The task of the configured text type is ``zero_shot/seen`` or ``zero_shot/unseen``; the others
         append their text type. A text type that names fewer than two candidates has no rows.
     predictions : DataFrame
-        ``image_id, file, class_key, model, dataset, part, predicted, second`` and the ``confidence`` of both, for the
-        configured text type.
+        ``image_id, file, class_key, group, model, dataset, part, predicted, second`` and the ``confidence`` of both,
+        for the configured text type.
 
     Raises
     ------
@@ -190,7 +190,8 @@ def score_zero_shot(
                 scores += rows
                 if reported:
                     keys = {"model": name, "dataset": dataset, "part": part}
-                    predictions.append(group[["class_key"]].assign(**keys, **picked).reset_index())
+                    of = group[["class_key"]].assign(group=group["group"].str.replace("\0", "/"))  # a file's text
+                    predictions.append(of.assign(**keys, **picked).reset_index())
     file_of = table.set_index("image_id")["source_id"]
     choices = images.groupby(["dataset", "part"])["class_key"].nunique()
     if not predictions and tables and (choices > 1).any():

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from bioclip_lib.catalog.leaks import find_leaks, remove_leaks
-from bioclip_lib.catalog.rare_species import choose_rare_species, read_red_list
-from bioclip_lib.catalog.table import check_catalog
+from bioclip_lib.catalog.rare_species import choose_rare_species, main, read_red_list
+from bioclip_lib.catalog.table import check_catalog, read_catalog, write_catalog
 from bioclip_lib.errors import InputError
 from tests.catalog.test_table import simple_catalog
 
@@ -71,6 +71,17 @@ def test_as_a_benchmark_its_images_and_its_species_are_kept_out_of_training():
     assert set(left.loc[left["excluded"] == "", "scientific_name"]) == {"Cus dus"}
     reasons = left.loc[left["excluded"] != "", "excluded"].value_counts().to_dict()
     assert reasons == {"leak into eol (exact)": 4, "leak into eol (species hold-out)": 2}
+
+
+def test_the_command_writes_a_benchmark_or_says_what_is_wrong(tmp_path, capsys):
+    write_catalog(species_catalog({"Aus bus": 4, "Cus dus": 4}).assign(split="train"), tmp_path / "catalog.parquet")
+    (tmp_path / "iucn.csv").write_text("scientificName,redlistCategory\nAus bus,VU\n")
+    asked = [str(tmp_path / "catalog.parquet"), str(tmp_path / "iucn.csv"), "--out", str(tmp_path / "rare.parquet")]
+    assert main([*asked, "--images", "3"]) == 0
+    chosen = read_catalog(tmp_path / "rare.parquet")
+    assert chosen["scientific_name"].tolist() == ["Aus bus"] * 3 and set(chosen["split"]) == {"heldout_species"}
+    assert capsys.readouterr().out == f"1 species, 3 images: SET=data.benchmark={tmp_path / 'rare.parquet'}\n"
+    assert main(asked) == 2 and capsys.readouterr().err.startswith("error: no species of 'eol' is on the list")
 
 
 @pytest.mark.parametrize(

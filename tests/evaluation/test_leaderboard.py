@@ -127,6 +127,8 @@ def test_paired_tests_by_hand():
     assert table.loc["y", ["value", "only_reference", "only_baseline", "n"]].tolist() == pytest.approx([-0.1, 0, 4, 40])
     assert table.loc["y", "p_mcnemar"] == table.loc["y", "p_mcnemar_holm"] == 2 / 2**4  # the larger of two: as it is
     assert table.loc["x", "p_mcnemar_holm"] == 2 * table.loc["x", "p_mcnemar"] < 1e-6
+    bursts = predictions().assign(group=lambda rows: rows["class_key"])  # all that `bad` does better is one burst
+    assert leaderboard.compare_zero_shot(bursts, "good").set_index("dataset").loc["y", "p_mcnemar"] == 1
     assert table["p_holm"].tolist() == statistics.holm(table["p_value"].to_numpy()).tolist()
     with pytest.raises(InputError, match="no predictions of frozen"):
         leaderboard.compare_zero_shot(predictions(), "frozen")

@@ -26,10 +26,25 @@ def test_mcnemar_by_hand():
     assert statistics.mcnemar(a, a) == (0, 0, 1.0)
 
 
-def test_mcnemar_keeps_its_level_for_equal_models():
-    rng = np.random.default_rng(0)
-    p = [statistics.mcnemar(rng.random(200) < 0.6, rng.random(200) < 0.6).p_value for _ in range(600)]
-    assert 0.01 < np.mean(np.array(p) < 0.05) < 0.06  # exact tests stay below 0.05; sd 0.009
+def test_mcnemar_of_images_by_themselves_is_the_binomial_test():
+    rng = np.random.default_rng(1)
+    for n in (1, 7, 60):
+        a, b = rng.random((2, n)) < [[0.7], [0.4]]
+        found = statistics.mcnemar(a, b)
+        differ = found.only_a + found.only_b
+        assert found.p_value == pytest.approx(stats.binomtest(found.only_a, differ).pvalue if differ else 1)
+
+
+@pytest.mark.parametrize("burst", [1, 5])
+def test_mcnemar_keeps_its_level_for_equal_models_and_images_in_bursts(burst):
+    """Within a burst all images are alike: taken as independent, equal models would differ in half of the cases."""
+    rng, groups, plain, grouped = np.random.default_rng(0), np.repeat(np.arange(200), burst), [], []
+    for _ in range(400):
+        a, b = (np.repeat(rng.random(200) < 0.6, burst) for _ in range(2))
+        plain.append(statistics.mcnemar(a, b).p_value)
+        grouped.append(statistics.mcnemar(a, b, groups).p_value)
+    assert 0.01 < np.mean(np.array(grouped) < 0.05) < 0.07  # exact tests stay below 0.05; sd 0.011
+    assert burst == 1 or np.mean(np.array(plain) < 0.05) > 0.25
 
 
 @pytest.mark.parametrize(
