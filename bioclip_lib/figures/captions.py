@@ -117,7 +117,7 @@ def of_risk(table: pd.DataFrame) -> str:
     return (
         "Share of images that are answered to a rank or deeper, and the share of these answers that is wrong at that "
         f"rank, for {floors:,} floors of an answer's calibrated probability from 0 (right end) to 1. An answer is one "
-        "lineage; unseen species are not among the candidates, so that their species is always wrong."
+        "lineage; unseen species are not among the candidates, so that their species cannot be right and has no line."
     )
 
 

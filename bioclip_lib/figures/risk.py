@@ -14,7 +14,8 @@ SHOWN = ("species", "genus", "family", "order", "class")
 @styled
 def plot_risk(table: pd.DataFrame) -> Figure:
     """Draw the risk of answers against the share of images answered, a line a rank, of `identify.risk`."""
-    table = table[table["risk"].notna() & table["rank"].isin(SHOWN)]
+    no_candidate = (table["part"] == "unseen") & (table["rank"] == "species")  # it cannot be right
+    table = table[table["risk"].notna() & table["rank"].isin(SHOWN) & ~no_candidate]
     if table.empty:
         return say_empty("no test image was answered")
     groups = list(table.groupby("part", sort=False))

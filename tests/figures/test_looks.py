@@ -376,3 +376,8 @@ def test_a_notebook_shows_a_figure_once_and_only_where_a_cell_ends_with_it():
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     shown = [sum("image/png" in o.get("data", {}) for o in cell.outputs) for cell in notebook.cells]
     assert shown == [0, 1, 0, 1]
+
+
+def test_species_that_are_no_candidates_have_no_line_of_their_species(drawn):
+    seen, unseen = (len(ax.lines) for ax in drawn["risk"].axes)
+    assert (seen, unseen) == (5, 4)  # species to class; genus to class
