@@ -109,6 +109,7 @@ def _shown(run: Run, table: pd.DataFrame) -> dict:
         "few": answer.few_images(table),
         "picture": _pictures(run),
         "file_of": file_of.get,
+        "english": kept.drop_duplicates("class_key").set_index("class_key")["common_name"].get,
         "example": kept.sort_values("image_id").drop_duplicates("class_key").set_index("class_key")["image_id"].get,
         "notebooks": sorted(run.notebooks.glob("[0-9]*.ipynb")),
     }

@@ -38,6 +38,7 @@ def run(tmp_path_factory, write_image):
     table["excluded"] = np.where(table["image_id"] == f"{9:016x}", f"near duplicate of {8:016x}", "")
     table.loc[table["excluded"] != "", "split"] = ""
     table = table.assign(width=40, height=30, sha256=table["location"].map(file_sha256), name_status="accepted")
+    table["common_name"] = table["class_key"].map({"Acer rubrum": "red maple", "Parus ater": "<u>coal tit"}).fillna("")
     catalog.write_catalog(table, run.catalog)
     shards.write_shards(table, run.shards, ShardConfig(image_size_px=30))
     write_tables(run, table)
@@ -99,6 +100,7 @@ def test_the_page_says_what_was_found(run):
 
 def test_names_are_harmless_and_nothing_is_loaded(run):
     body = report.show_answer(run).data
+    assert "red maple</bdi>" in body and "<u>coal" not in body and html.escape("<u>coal tit") in body
     assert "<b>moss" not in body and html.escape("<b>moss</b> & ü") in body and "run &lt;i&gt;1" in body
     assert not re.search(r"<script|src=\"(?!data:image/jpeg;base64,)|https?:|@import|url\(", body)
 
@@ -129,7 +131,7 @@ def test_a_browser_shows_the_planted_label_with_its_picture(run):
         page.on("request", lambda request: asked.append(request.url))
         page.goto((run.root / "index.html").as_uri())
         found = page.locator("figure.suspicious")
-        assert "labelled Acer rubrum, looks like Parus major" in found.inner_text().replace("\n", " ")
+        assert "labelled Acer rubrum red maple, looks like Parus major" in found.inner_text().replace("\n", " ")
         assert found.locator("img").evaluate_all("images => images.every(i => i.naturalWidth == 128)")
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         browser.close()
