@@ -12,10 +12,11 @@ from .names import OF_RAW, Names
 from .splits import TRAINING, usable
 
 _AS_ASKED = ("no name", "licence ", "leak into ")  # how reasons begin that the user, or nobody, gave a class for
+_N_SHOWN = 10
 
 
 def check_classes(raw: pd.DataFrame, names: pd.DataFrame, config: Config) -> None:
-    """Refuse, before an image is read, classes with too few images; `build` counts again what can be used.
+    """Refuse, before an image is read, too many files that are not there, and classes with too few images.
 
     Parameters
     ----------
@@ -25,19 +26,22 @@ def check_classes(raw: pd.DataFrame, names: pd.DataFrame, config: Config) -> Non
     Raises
     ------
     InputError
-        If a class has fewer than ``split.min_images`` images. Where another catalog decides which images are left out
-        (``data.extends``, ``data.benchmark``), only `build` can tell.
+        If more than ``data.max_unreadable`` of the files cannot be read, or a class has fewer than
+        ``split.min_images``. `build` counts again what can be used; where another catalog decides which images are left
+        out (``data.extends``, ``data.benchmark``), it alone can tell.
     """
     if config.data.extends or config.data.benchmark:
         return
-    found = Names(names)
     text = raw[[column for column in OF_RAW if column in raw]].fillna("").astype(str)
+    rows = text[[column for column in ("source", "source_id", "license") if column in text]]
+    rows = rows.assign(excluded=raw["problem"].fillna("") if "problem" in raw else "")
+    _refuse_unreadable(rows, config.data, rows["excluded"] != "")
+    found = Names(names)
     place = found.find(pa.Table.from_pandas(text, preserve_index=False))
-    rows = pd.DataFrame({"class_key": found.rows["class_key"].to_numpy()[place]})
-    rows["license"] = text["license"].to_numpy() if "license" in text else ""
-    rows["excluded"] = raw["problem"].fillna("").to_numpy() if "problem" in raw else ""
-    rows = exclude_licenses(rows, config.data.licenses)
-    named = text["verbatim_name"].str.strip().to_numpy() != ""
+    rows["class_key"] = found.rows["class_key"].to_numpy()[place]
+    if "license" in rows:
+        rows = exclude_licenses(rows, config.data.licenses)
+    named = text["verbatim_name"].str.strip() != ""
     _refuse_small(rows["class_key"][usable(rows) & named].value_counts(), config.split)
 
 
@@ -52,16 +56,7 @@ def find_synonym_classes(catalog: pd.DataFrame) -> pd.DataFrame:
 
 def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig, named: pd.DataFrame | None = None) -> None:
     """Refuse a catalog that cannot be worked with; files that are not there by design do not count."""
-    files = catalog[~catalog["excluded"].str.startswith(BY_DESIGN)]
-    unreadable = files[(files["width"] == 0) & ~usable(files)]
-    if len(unreadable) > data.max_unreadable * len(files):
-        which = unreadable["source"] + "/" + unreadable["source_id"] + " (" + unreadable["excluded"] + ")"
-        count = f"{len(unreadable)} of {len(files)}"
-        limit = f"SET=data.max_unreadable={len(unreadable) / len(files) + 0.005:.2f}"
-        if unreadable["excluded"].str.startswith("image not downloaded").all():
-            tool = f"python -m bioclip_lib.sources.download {data.photos} --to FOLDER"
-            raise InputError(f"{count} images are not there: {_some(which)}; download them ({tool}), or {limit}")
-        raise InputError(f"{count} files cannot be read: {_some(which)}; replace or remove them, or {limit}")
+    _refuse_unreadable(catalog, data, (catalog["width"] == 0) & ~usable(catalog))
     synonyms = find_synonym_classes(catalog if named is None else named)
     if len(synonyms) and not data.merge_synonyms:
         pairs = [
@@ -73,6 +68,20 @@ def check_input(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig, nam
             "names CSV (NAMES=...), or SET=data.merge_synonyms=true"
         )
     _check_sizes(catalog, data, split)
+
+
+def _refuse_unreadable(rows: pd.DataFrame, data: DataConfig, is_lost: pd.Series) -> None:
+    """Refuse too many files that cannot be read; those that are not there by design do not count."""
+    meant = rows["excluded"].str.startswith(BY_DESIGN)
+    n_files, lost = int((~meant).sum()), rows[is_lost & ~meant]
+    if len(lost) > data.max_unreadable * n_files:
+        first = lost.head(_N_SHOWN)
+        which = _some(first["source"] + "/" + first["source_id"] + " (" + first["excluded"] + ")", len(lost))
+        count, limit = f"{len(lost)} of {n_files}", f"SET=data.max_unreadable={len(lost) / n_files + 0.005:.2f}"
+        if lost["excluded"].str.startswith("image not downloaded").all():
+            tool = f"python -m bioclip_lib.sources.download {data.photos} --to FOLDER"
+            raise InputError(f"{count} images are not there: {which}; download them ({tool}), or {limit}")
+        raise InputError(f"{count} files cannot be read: {which}; replace or remove them, or {limit}")
 
 
 def _check_sizes(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig) -> None:
@@ -111,7 +120,8 @@ def _refuse_small(sizes: pd.Series, split: SplitConfig) -> None:
         )
 
 
-def _some(items: list[str] | pd.Series, n: int = 10) -> str:
-    """Join the first n items and count the rest."""
+def _some(items: list[str] | pd.Series, n_items: int = 0) -> str:
+    """Join the first items and count the rest."""
     items = list(items)
-    return ", ".join(items[:n]) + (f" and {len(items) - n} more" if len(items) > n else "")
+    n_more = max(n_items, len(items)) - _N_SHOWN
+    return ", ".join(items[:_N_SHOWN]) + (f" and {n_more} more" if n_more > 0 else "")

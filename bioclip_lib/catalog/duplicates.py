@@ -64,26 +64,26 @@ def inspect_images(raw: pd.DataFrame, mapper: Callable = map_threads, keep: Path
     """
     locations = raw["location"].tolist()
     problems = raw["problem"].tolist() if "problem" in raw else [""] * len(raw)
-    order = reading_order(locations)
-    items = _items([locations[i] for i in order], [problems[i] for i in order], keep)
+    order = [i for i in reading_order(locations) if not problems[i]]
+    items = _items([locations[i] for i in order], keep)
     rows = in_parts(keep and keep / "inspected", items, partial(mapper, _inspect), AT_ONCE, __name__)
-    rows = list(progress("inspect", "images", len(raw), rows))
+    rows = list(progress("inspect", "images", len(order), rows))
     found = pd.DataFrame(rows, columns=list(IMAGE_COLUMNS), index=order)
-    return found.reindex(range(len(raw))).set_axis(raw.index)
+    others = [i for i, problem in enumerate(problems) if problem]
+    unread = pd.DataFrame({**dict.fromkeys(IMAGE_COLUMNS, ""), "width": 0, "height": 0}, index=others)
+    found = pd.concat([found, unread.assign(problem=[problems[i] for i in others])])
+    return found.astype({"width": "int64", "height": "int64"}).reindex(range(len(raw))).set_axis(raw.index)
 
 
-def _items(locations: Sequence[str], problems: Sequence[str], keep: Path | None) -> list[tuple]:
-    """Return images with their problem and, where parts are kept, the stamp of their file."""
-    return list(zip(locations, problems, stamps(locations) if keep else problems, strict=True))
+def _items(locations: Sequence[str], keep: Path | None) -> list[tuple]:
+    """Return images with, where parts are kept, the stamp of their file."""
+    return list(zip(locations, stamps(locations) if keep else locations, strict=True))
 
 
 def _inspect(item: tuple) -> tuple[str, str, int, int, str, str]:
     """Return the row of one file."""
-    location, problem, _ = item
-    digest = ""
+    location, digest = item[0], ""
     try:
-        if problem:
-            raise ImageError(problem)
         data = read_bytes(location)
         digest = sha256(data).hexdigest()
         image = identify(data)
@@ -117,7 +117,7 @@ def describe_images(catalog: pd.DataFrame, keep: Path | None = None) -> pd.DataF
     locations = catalog["location"].tolist()
     order = reading_order(locations)
     details = np.empty((len(order), N_DETAILS), np.float32)
-    items = _items([locations[i] for i in order], [""] * len(order), keep)
+    items = _items([locations[i] for i in order], keep)
     rows = in_parts(keep, items, partial(map_threads, _details_of), AT_ONCE, __name__)
     for i, row in zip(order, progress("read details", "images", len(order), rows), strict=True):
         details[i] = row

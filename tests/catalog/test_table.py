@@ -449,6 +449,8 @@ def test_small_classes_are_told_before_an_image_is_read(resolve):
     free = raw.assign(license=["all rights reserved", *["CC0-1.0"] * 3])
     check_classes(free, names, Config("photos", DataConfig(licenses=("cc0-1.0",))))  # which nobody asked for
     check_classes(raw.assign(problem=["listed again", "", "", ""]), names, Config("photos"))
+    damaged, three = raw.assign(problem=["listed again", "", "", "cut"]), SplitConfig(min_images=3)
+    with pytest.raises(InputError, match=r"1 of 3 files cannot be read: s/Parus major 2 \(cut\); .*=0.34"):
+        check_classes(damaged, names, Config("photos", split=three))
     with pytest.raises(InputError, match=r"'Parus major' \(2\)"):
-        wanted = Config("photos", split=SplitConfig(min_images=3))
-        check_classes(raw.assign(problem=["listed again", "", "", "cut"]), names, wanted)
+        check_classes(damaged, names, Config("photos", DataConfig(max_unreadable=0.34), three))
