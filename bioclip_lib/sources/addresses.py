@@ -5,6 +5,8 @@ counts only where it is certain: one file has it, and no two addresses. So no fi
 state the same address.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -20,8 +22,7 @@ def match_addresses(addresses: pd.Series, ids: pd.Series, paths: pd.Series) -> n
     """Return the row of each address's file, `NOT_FOUND` where none is certain; the ids of a record in image order."""
     codes, distinct = pd.factorize(addresses.astype(object))
     whole = pa.array(distinct, pa.string())
-    ends = [_end_of_path(whole, False), _end_of_path(whole, True)]
-    files = _end_of_path(pa.array(paths, pa.string()), False)
+    ends, files = _end_of_path(whole, False), _end_of_path(pa.array(paths, pa.string()), False)
     found = np.full(len(distinct), NOT_FOUND)
     free = np.ones(len(paths), bool)
 
@@ -32,20 +33,36 @@ def match_addresses(addresses: pd.Series, ids: pd.Series, paths: pd.Series) -> n
         found[new] = settled[new]
         free[settled[new]] = False
 
-    stems = pc.replace_substring_regex(files, _SUFFIX, "")
-    bare = pc.replace_substring_regex(ends[0], _SUFFIX, "")
     n_needed = _n_needed(whole)
-    for n in _TAILS:
-        settle(_tails(ends[0], n), n_needed <= n, _tails(files, n))
-        settle(_tails(bare, n), n_needed <= n, _tails(stems, n))
-    names = _tails(stems, 1)
+    keys_of = [*_keys_by_tail(ends, files)]
+    for n, (of_addresses, of_files) in zip(_TAILS, reversed(keys_of), strict=True):
+        for keys, file_keys in zip(of_addresses, of_files, strict=True):
+            settle(keys, n_needed <= n, file_keys)
+    names = keys_of[0][1][1]
     open_ends = np.flatnonzero((found == NOT_FOUND) & (n_needed == 1))
-    for keys in _ids_inside(ends[1].take(pa.array(open_ends)), names.filter(pa.array(free))):
+    open_paths = _end_of_path(whole.take(pa.array(open_ends)), True)
+    for keys in _ids_inside(open_paths, names.filter(pa.array(free))):
         settle(pa.array(_spread(keys, open_ends, len(distinct)), pa.string()), np.ones(len(distinct), bool), names)
     place = found[codes]
     place[(addresses == "").to_numpy()] = NOT_FOUND
     ids = ids.where((n_needed[codes] == 1), "")
     return _by_record(place, ids, np.where(free, names.to_numpy(zero_copy_only=False), ""))
+
+
+def _keys_by_tail(ends: pa.Array, files: pa.Array) -> Iterator[tuple[list[pa.Array], list[pa.Array]]]:
+    """Yield the last components, 1 first, with and without suffix, of addresses and files.
+
+    Addresses whose shorter tail no file has are left out of the longer ones.
+    """
+    may = np.arange(len(ends))
+    for n in reversed(_TAILS):
+        tails, of_files = _tails(ends.take(pa.array(may)), n), _tails(files, n)
+        bare, of_bare = (pc.replace_substring_regex(keys, _SUFFIX, "") for keys in (tails, of_files))
+        place = np.full(len(ends), NOT_FOUND)
+        place[may] = np.arange(len(may))
+        index = pa.array(place, mask=place == NOT_FOUND)
+        yield [pc.fill_null(keys.take(index), "") for keys in (tails, bare)], [of_files, of_bare]
+        may = may[np.asarray(pc.is_in(bare, of_bare))]
 
 
 def match_other_ids(place: np.ndarray, records: pd.Series, ids: pd.Series, paths: pd.Series) -> np.ndarray:
@@ -91,8 +108,14 @@ def _end_of_path(addresses: pa.Array, query: bool) -> pa.Array:
     """Return addresses without scheme and host, with or without query."""
     paths = pc.replace_substring(addresses, "\\", "/")
     paths = pc.replace_substring_regex(paths, _SCHEME, "")
-    paths = paths if query else pc.replace_substring_regex(paths, r"[?#].*$", "")
-    return pc.utf8_trim(pc.replace_substring_regex(paths, "/{2,}", "/"), "/ ")
+    if not query and (_any_has(paths, "?") or _any_has(paths, "#")):
+        paths = pc.replace_substring_regex(paths, r"[?#].*$", "")
+    paths = pc.replace_substring_regex(paths, "/{2,}", "/") if _any_has(paths, "//") else paths
+    return pc.utf8_trim(paths, "/ ")
+
+
+def _any_has(texts: pa.Array, part: str) -> bool:
+    return pc.any(pc.match_substring(texts, part)).as_py() or False
 
 
 def _tails(paths: pa.Array, n: int) -> pa.Array:

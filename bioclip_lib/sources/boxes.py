@@ -9,12 +9,17 @@ import numpy as np
 import pandas as pd
 
 from ..config import DataConfig
-from ..files.crops import box_problem, crop_location, with_margin
+from ..files.crops import NO_BOX, box_of, box_problem, crop_location, with_margin
 from .columns import GROUP_COLUMN
 from .marks import SEVERAL
 from .match import unique_ids
 
 BOX_COLUMN, CONFIDENCE_COLUMN = "box", "confidence"
+_CORNERS = [
+    tuple(f"{prefix}{side}" for side in sides)
+    for sides in (("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom"), ("x1", "y1", "x2", "y2"))
+    for prefix in ("", "bbox", "box")
+]
 DOUBTFUL = "a model is not sure of it"
 
 
@@ -55,6 +60,21 @@ def _whole(raw: pd.DataFrame) -> pd.DataFrame:
     again = kept.duplicated(["source", "source_id"], keep=False) & (kept["problem"] == "") & (kept["location"] != "")
     kept = kept.assign(problem=kept["problem"].mask(again, SEVERAL)).reset_index(drop=True)
     return kept.assign(source_id=unique_ids(kept["source_id"]))
+
+
+def boxes_of(table: pd.DataFrame) -> pd.Series | None:
+    """Return the boxes that a table gives by two corners, in pixels or in shares; None where it gives none."""
+    squeezed = {column.replace("_", ""): column for column in table}
+    corners = next((names for names in _CORNERS if squeezed.keys() >= set(names)), None)
+    if corners is None:
+        return None
+    values = table[[squeezed[name] for name in corners]].apply(pd.to_numeric, errors="coerce")
+    left, upper, right, lower = (values.iloc[:, i].to_numpy() for i in range(4))
+    size = (1, 1) if values.max(axis=None) <= 1 else (0, 0)
+    sides = zip(left, upper, right - left, lower - upper, strict=True)
+    given = (table[[squeezed[name] for name in corners]] != "").any(axis=1)
+    boxes = pd.Series([box_of(box, *size) or NO_BOX for box in sides], index=table.index, dtype=object)
+    return boxes.where(given, "")
 
 
 def numbered(files: pd.Series, boxes: pd.Series) -> np.ndarray:

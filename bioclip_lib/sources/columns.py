@@ -14,6 +14,7 @@ import pandas as pd
 from .. import RANKS
 from ..errors import InputError
 from ..files.dialect import normal_name
+from ..files.images import IMAGE_SUFFIXES
 from ..files.tables import read_strings
 
 GROUP_COLUMN = "group"  # an observation, occurrence, sequence or individual: never on two sides of a split
@@ -28,13 +29,13 @@ _KNOWN = {
     "path": "path filepath filepaths filename filenames file imagepath imagefile imagefilename imagename image images "
     "imgpath imgfile imgname img photopath photofile photofilename photoname photo picturepath picturefile "
     "picturename picture pic mediafile mediapath medianame localpath localfile fullpath fullfilename relativefile "
-    "filelocation imagelocation pathtoimage pathtofile sourcefile jpg jpeg imagefilepath imageurllocal",
+    "filelocation imagelocation pathtoimage pathtofile sourcefile jpg jpeg imagefilepath imageurllocal absolutepath",
     "folder": "relativepath directory folder dir subfolder imagefolder imagedirectory foldername filedirectory",
-    "photo_id": "photoid imageid imgid pictureid mediaid assetid photouuid imageuuid fileid id uuid",
+    "photo_id": "photoid imageid imgid pictureid mediaid assetid photouuid imageuuid fileid id uuid mlcatalognumber",
     "address": "accessuri imageurl photourl mediaurl pictureurl imgurl urlgcp urlaws urlazure largeurl originalurl "
     "imagelink downloadurl urlimage urlphoto imagebackupurl imageaddress identifier associatedmedia",
     "label": "label labels labelname truelabel groundtruth target targetname categoryname annotation tag "
-    "breed identification identifiedas determination originallabel classlabel speciesguess organism",
+    "breed identification identifiedas determination originallabel classlabel speciesguess organism choice",
     "scientific_name": "scientificname sciname acceptedname latinname latin binomial binomialname binomen "
     "taxonomicname taxonname taxon taxa scientific speciesscientificname verbatimscientificname canonicalname "
     "acceptedscientificname acceptednameusage scientificnames speciesname questionspecies nomenclature",
@@ -100,6 +101,8 @@ def known_columns(table: pd.DataFrame) -> pd.DataFrame:
     kept = {i: name for name, i in found.items()}
     chosen = [i for i in range(len(names)) if i in kept]
     result = table.iloc[:, chosen].set_axis([kept[i] for i in chosen], axis=1)
+    if "folder" in found and result["folder"].str.lower().str.endswith(IMAGE_SUFFIXES).all():
+        result = result.drop(columns="path", errors="ignore").rename(columns={"folder": "path"})
     if "split" not in found:
         return result.assign(**_flagged(table, names))
     words = _split_words(result["split"], squeezed[found["split"]])

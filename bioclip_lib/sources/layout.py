@@ -7,6 +7,7 @@ are possible both are named, with the setting that chooses; nothing is guessed.
 import re
 from collections import Counter
 from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 from .. import RANKS
 from ..errors import InputError
@@ -36,7 +37,14 @@ def is_plain(name: str) -> bool:
     return bool(words) and set(words) <= _PLAIN
 
 
-def find_layout(folders: Collection[tuple[str, ...]], count_taxa: Callable[[list[str]], int]) -> list[str]:
+class Taxa(NamedTuple):
+    """How names are looked up: how many of them are taxa, and which rank each is the scientific name of."""
+
+    count: Callable[[list[str]], int]
+    ranks: Callable[[list[str]], list[str]]
+
+
+def find_layout(folders: Collection[tuple[str, ...]], taxa: Taxa) -> list[str]:
     """Return the word of each level (of `WORDS`) of folders that hold images, [] where no level can name classes."""
     depth = max(map(len, folders), default=0)
     levels = [sorted({folder[i] for folder in folders if len(folder) > i}) for i in range(depth)]
@@ -48,7 +56,7 @@ def find_layout(folders: Collection[tuple[str, ...]], count_taxa: Callable[[list
     words = ["" if i in unknown else "-" if word == "code" else word for i, word in enumerate(words)]
     if not unknown:
         return []
-    _name_levels(folders, words, unknown, count_taxa)
+    _name_levels(folders, words, unknown, taxa)
     _check_plain({name for i, word in enumerate(words) if word in ("class", "species") for name in levels[i]})
     named = next(i for i, word in enumerate(words) if word in ("class", "epithet"))
     for i in codes:
@@ -83,7 +91,7 @@ def _word_of(names: list[str]) -> str:
     return "code" if sum(map(is_code, names)) >= _MOST * len(names) else ""
 
 
-def _name_levels(folders: Collection[tuple[str, ...]], words: list[str], unknown: list[int], count_taxa) -> None:
+def _name_levels(folders: Collection[tuple[str, ...]], words: list[str], unknown: list[int], taxa: Taxa) -> None:
     """Fill the levels that are unknown."""
     first = unknown[0]
     whole = {folder[: first + 1] for folder in folders if len(folder) == first + 1}
@@ -99,22 +107,22 @@ def _name_levels(folders: Collection[tuple[str, ...]], words: list[str], unknown
     else:
         second = unknown[1]
         pairs = sorted({(folder[first], folder[second]) for folder in folders if len(folder) > second})
-        words[first], words[second] = _two_levels(pairs, count_taxa)
+        words[first], words[second] = _two_levels(pairs, taxa)
         if len(unknown) > 2:
-            _third_level(folders, words, unknown, count_taxa)
+            _third_level(folders, words, unknown, taxa)
     words[:] = [word or "-" for word in words]
 
 
-def _third_level(folders: Collection[tuple[str, ...]], words: list[str], unknown: list[int], count_taxa) -> None:
+def _third_level(folders: Collection[tuple[str, ...]], words: list[str], unknown: list[int], taxa: Taxa) -> None:
     """Read the level below two that are higher ones: a set or a higher taxon, then the next two."""
     if words[unknown[0]] in ("class", "genus"):
         return
     words[unknown[1]] = ""
     rest = [folder for folder in folders if len(folder) > unknown[1]]
-    _name_levels(rest, words, unknown[1:], count_taxa)
+    _name_levels(rest, words, unknown[1:], taxa)
 
 
-def _two_levels(pairs: list[tuple[str, str]], count_taxa: Callable[[list[str]], int]) -> tuple[str, str]:
+def _two_levels(pairs: list[tuple[str, str]], taxa: Taxa) -> tuple[str, str]:
     """Return the words of two levels, by the names of the upper one and those below."""
     if _share(pairs, lambda a, b: re.split(r"[ _]", b.lower())[0] == a.lower() != b.lower()) >= _MOST:
         return "genus", "class"
@@ -123,18 +131,27 @@ def _two_levels(pairs: list[tuple[str, str]], count_taxa: Callable[[list[str]], 
             return rank, "class"
     if _share(pairs, lambda a, b: bool(_GENUS.fullmatch(a) and _EPITHET.fullmatch(b))) >= _MOST:
         joined = [f"{a} {b}" for a, b in pairs][:_N_ASKED]
-        if 2 * count_taxa(joined) >= len(joined):
+        if 2 * taxa.count(joined) >= len(joined):
             return "genus", "epithet"
-    return _sets_or_classes(pairs, count_taxa)
+    upper, lower = _sets_or_classes(pairs, taxa)
+    return (_above(sorted({pair[0] for pair in pairs}), taxa) or upper, lower) if upper == "set" else (upper, lower)
 
 
-def _sets_or_classes(pairs: list[tuple[str, str]], count_taxa: Callable[[list[str]], int]) -> tuple[str, str]:
+def _above(names: list[str], taxa: Taxa) -> str:
+    """Return the rank of folders that are called as taxa above genera, "-" where it is not one, '' of other names."""
+    ranks = [rank for rank in taxa.ranks(names[:_N_ASKED]) if rank in RANKS[:5]]
+    if len(ranks) < _MOST * len(names[:_N_ASKED]):
+        return ""
+    return ranks[0] if len(set(ranks)) == 1 and ranks[0] != "class" else "-"
+
+
+def _sets_or_classes(pairs: list[tuple[str, str]], taxa: Taxa) -> tuple[str, str]:
     """Tell sets of classes from classes with folders in them: by names of several words, then by what are taxa."""
     upper, lower = (sorted({pair[i] for pair in pairs}) for i in (0, 1))
     several = [sum(map(bool, map(_SEVERAL_WORDS.fullmatch, names))) / len(names) for names in (upper, lower)]
     if max(several) >= 0.5 and min(several) < 0.2:
         return ("class", "-") if several[0] > several[1] else ("set", "class")
-    n_upper, n_lower = (count_taxa(names[:_N_ASKED]) / len(names[:_N_ASKED]) for names in (upper, lower))
+    n_upper, n_lower = (taxa.count(names[:_N_ASKED]) / len(names[:_N_ASKED]) for names in (upper, lower))
     if max(n_upper, n_lower) >= 0.5:
         return ("set", "class") if n_lower >= 0.5 else ("class", "-")
     if _recurs(set(pairs)):

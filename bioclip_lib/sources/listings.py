@@ -10,6 +10,7 @@ import os
 import unicodedata
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,10 @@ import pandas as pd
 from .. import RANKS
 from ..errors import InputError
 from ..files.archives import SEPARATOR, open_archive, split_location
-from ..files.tables import TABLE_SUFFIXES
+from ..files.crops import NO_BOX
+from ..files.tables import TABLE_SUFFIXES, column_names
 from .addresses import NOT_FOUND, match_addresses
+from .boxes import BOX_COLUMN, CONFIDENCE_COLUMN, boxes_of, numbered
 from .columns import (
     GROUP_COLUMN,
     PATH_COLUMNS,
@@ -109,7 +112,9 @@ def _checked(raw: pd.DataFrame, path: Path, table: pd.DataFrame | None) -> pd.Da
 
 def _raw_of(path: Path, table: pd.DataFrame, source: str) -> pd.DataFrame:
     """Return the raw rows of a table."""
-    if table.columns.intersection(_PLACES[:3]).empty:
+    if table.columns.intersection(_PLACES[:3]).empty and GROUP_COLUMN in table:
+        table = table.assign(photo_id=table[GROUP_COLUMN])  # files may be called by their record
+    elif table.columns.intersection(_PLACES[:3]).empty:
         find_column(path, "path", table, PATH_COLUMNS)
     names = verbatim_names(path, table)
     ids, location, problem = _places(path, table)
@@ -117,7 +122,15 @@ def _raw_of(path: Path, table: pd.DataFrame, source: str) -> pd.DataFrame:
     raw = pd.DataFrame({"source": sources, "source_id": _numbered(sources, ids)})
     raw = raw.assign(location=location, verbatim_name=names, problem=problem)
     raw = pd.concat([raw, said_of_names(table, names), beside_the_name(table)], axis=1)
-    return of_timelapse(table, raw) if is_timelapse(table) else raw
+    raw = of_timelapse(table, raw) if is_timelapse(table) else raw
+    boxes = boxes_of(table)
+    if boxes is None:
+        return raw
+    problem = raw["problem"].mask((raw["problem"] == "") & (boxes == NO_BOX), NO_BOX)
+    boxes = boxes.replace(NO_BOX, "")
+    sure = {CONFIDENCE_COLUMN: table["confidence"]} if "confidence" in table else {}
+    raw = raw.assign(problem=problem, **{BOX_COLUMN: boxes}, **sure)
+    return raw.assign(source_id=np.where(boxes != "", numbered(ids, boxes), raw["source_id"]))
 
 
 def addresses_in(path: Path) -> pd.DataFrame:
@@ -145,8 +158,9 @@ def _numbered(source: pd.Series, files: pd.Series) -> pd.Series:
 
 def _places(path: Path, table: pd.DataFrame) -> tuple[pd.Series, list[str], list[str]]:
     """Return what names each row's image, where it lies, and '' or the problem."""
-    columns = [column for column in _PLACES if column in table]
+    columns = [column for column in _PLACES if column in table] or [GROUP_COLUMN]
     texts = {column: _slashed(table[column]).str.removeprefix("file://") for column in columns}
+    texts |= {"path": texts["path"].map(unquote)} if "path" in texts and _is_quoted(texts["path"]) else {}
     if "path" in texts and "folder" in table:
         folder = _slashed(table["folder"]).str.strip("/")
         texts["path"] = (folder + "/" + texts["path"]).where((folder != "") & (texts["path"] != ""), texts["path"])
@@ -169,6 +183,11 @@ def _places(path: Path, table: pd.DataFrame) -> tuple[pd.Series, list[str], list
         ids = ids.where(ids != "", text)
     problem = np.where(there, "", np.where((ids == "").to_numpy(), "no path", "file not found"))
     return ids, location.tolist(), problem.tolist()
+
+
+def _is_quoted(paths: pd.Series) -> bool:
+    """Tell paths written as in addresses: "my%20pictures"; a blank in one of them says that they are not."""
+    return bool(paths.str.contains(r"%[0-9A-F]{2}").any() and not paths.str.contains(" ").any())
 
 
 def _slashed(paths: pd.Series) -> pd.Series:
@@ -209,6 +228,15 @@ def tables_beside(root: Path) -> list[Path]:
     return [Path(path) for paths in tables for path in paths]
 
 
+def columns_of(tables: Collection[Path]) -> str:
+    """Say what the columns of some tables are, as far as they can be read."""
+    seen = []
+    for path in [path for path in tables if path.suffix != ".zip"][:3]:
+        with contextlib.suppress(InputError):
+            seen.append(f"{path.name} ({', '.join(column_names(path))})")
+    return f"; tables there: {', '.join(seen)}" if seen else ""
+
+
 def _entries(folder: str | Path) -> Iterator[os.DirEntry]:
     """Yield what is visible in a folder, without a path object for each of a million images."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:  # who reads its images says what is wrong with it
@@ -226,7 +254,7 @@ def _lists_images(path: Path) -> bool:
     try:
         table = read_known(path)
         verbatim_names(path, table)
-        if table.columns.intersection(_PLACES[:3]).empty:
+        if table.columns.intersection((*_PLACES[:3], GROUP_COLUMN)).empty:
             return False
         _, _, problem = _places(path, table.head(_N_LOOKED_AT))
     except InputError:

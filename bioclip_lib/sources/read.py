@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..files.archives import ARCHIVE_SUFFIXES
 from ..files.dialect import dialect_of, found_encoding, term_of
 from ..files.members import ArchiveError
-from ..files.tables import TABLE_SUFFIXES, column_names, list_files
+from ..files.tables import TABLE_SUFFIXES, list_files
 from ..taxonomy.resolution import open_backbones, resolve
 from .bioscan import find_metadata, read_bioscan
 from .boxes import cropped
@@ -41,6 +41,7 @@ from .layout import is_code, is_plain, listed
 from .listings import (
     NAMES_COLUMNS,
     class_key,
+    columns_of,
     folder_inside,
     listings_beside,
     one_meaning,
@@ -264,7 +265,8 @@ def _read_class_folders(root: Path, data: DataConfig) -> pd.DataFrame:
     try:
         return read_image_folder(root, data.layout, data.follow_links)
     except NoClassFolderError as error:
-        raise InputError(f"{error}; {_without_media(root) or f'or give {LAYOUTS}'}") from None
+        hint = _without_media(root) or f"or give {LAYOUTS}"
+        raise InputError(f"{error}{columns_of(tables_beside(root) if root.is_dir() else [])}; {hint}") from None
 
 
 def _without_media(root: Path) -> str:
@@ -388,6 +390,4 @@ def _check_names(raw: pd.DataFrame, said: pd.DataFrame, data: DataConfig) -> Non
 def _columns_seen(data: DataConfig) -> str:
     """Say what the columns are of the tables that are read, or lie beside the images."""
     root = Path(data.photos).expanduser()
-    tables = reading_of(data).tables or (tables_beside(root) if root.is_dir() else [])
-    seen = [f"{path.name} ({', '.join(column_names(path))})" for path in tables[:3] if path.suffix not in (".zip",)]
-    return f"; tables there: {', '.join(seen)}" if seen else ""
+    return columns_of(reading_of(data).tables or (tables_beside(root) if root.is_dir() else []))

@@ -315,3 +315,37 @@ def test_boxes_keep_their_place(values, width, height):
         if box.startswith("percent") and not box_problem(box):
             assert place and pixels_of(with_margin(box, 0.3), width, height)
     assert split_crop("a#b.jpg") == ("a#b.jpg", "")
+
+
+@pytest.mark.parametrize(
+    ("corners", "values"),
+    [
+        ("xmin,ymin,xmax,ymax", "20,10,60,50"),
+        ("x_min,y_min,x_max,y_max", "20.0,10.0,60.0,50.0"),
+        ("bbox_left,bbox_top,bbox_right,bbox_bottom", "20,10,60,50"),
+        ("x1,y1,x2,y2", "0.25,0.1666667,0.75,0.8333333"),
+    ],
+)
+def test_boxes_of_a_table_by_two_corners(camera, corners, values):
+    rows = [f"a/1.png,Lynx rufus,{values}", f"b/3.png,Vulpes vulpes,{values}", "a/2.png,Lynx rufus,,,,"]
+    (camera / "labels.csv").write_text("\n".join([f"filename,class,{corners}", *rows]))
+    raw = read(camera / "labels.csv")
+    assert raw["source_id"].tolist() == ["a/1.png#1", "b/3.png#1", "a/2.png"] and set(raw["problem"]) == {""}
+    assert [pixels(place) for place in raw["location"][1:]] == [
+        [(20, 10), (59, 49), (40, 40)],
+        [(0, 0), (79, 59), (80, 60)],
+    ]
+    (camera / "labels.csv").write_text(
+        "\n".join([f"filename,class,{corners}", rows[0], rows[0].replace("Lynx", "Aus")])
+    )
+    assert set(read(camera / "labels.csv")["problem"]) == {"several taxa on one image"}  # one box, two names
+
+
+def test_a_table_of_detections_with_paths_from_elsewhere(camera):
+    header = "absolute_path,relative_path,label,confidence,bbox_left,bbox_top,bbox_right,bbox_bottom"
+    rows = ["D:/x/a/1.png,a/1.png,red fox,0.9,9,9,20,20", "D:/x/a/2.png,a/2.png,person,0.9,9,9,20,20"]
+    rows += ["D:/x/b/3.png,b/3.png,red fox,0.1,9,9,20,20", "D:/x/b/4.png,b/4.png,red fox,0.9,9,9,x,20"]
+    (camera / "results_detections.csv").write_text("\n".join([header, *rows]))
+    problems = read(camera)["problem"].tolist()
+    assert problems[:2] == ["", "image of no taxon (person)"] and problems[3] == NO_BOX
+    assert problems[2].startswith("a model is not sure of it (confidence 0.1")

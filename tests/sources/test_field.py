@@ -216,6 +216,7 @@ def folders(root: Path, jpeg, *names: str) -> Path:
         (["Paridae/Parus major/1.jpg", "Turdidae/Turdus merula/2.jpg"], {("Parus major", ""), ("Turdus merula", "")}),
         (["Citrus/Citrus maxima/1.jpg", "Rubus/Rubus idaeus/2.jpg"], {("Citrus maxima", ""), ("Rubus idaeus", "")}),
         (["2019/Parus major/1.jpg", "2020/Turdus merula/2.jpg"], {("Parus major", ""), ("Turdus merula", "")}),
+        (["Aves/Parus major/1.jpg", "Plantae/Acer rubrum/2.jpg"], {("Parus major", ""), ("Acer rubrum", "")}),
     ],
 )  # fmt: skip
 def test_nested_folders(tmp_path, jpeg, names, expected):
@@ -227,6 +228,23 @@ def test_nested_folders(tmp_path, jpeg, names, expected):
 def test_a_higher_folder_is_the_context_of_the_name(tmp_path, jpeg):
     raw = read(folders(tmp_path, jpeg, "Paridae/Parus major/1.jpg", "Turdidae/Turdus merula/2.jpg"))
     assert raw["family"].tolist() == ["Paridae", "Turdidae"]
+
+
+@pytest.mark.parametrize(
+    ("names", "ranks"),
+    [
+        (["Passeriformes/Paridae/Parus major/1.jpg", "Carnivora/Canidae/Vulpes vulpes/2.jpg"], ["order", "family"]),
+        (["Aves/Passeriformes/Parus major/1.jpg", "Mammalia/Carnivora/Vulpes vulpes/2.jpg"], ["order"]),
+        (["Chordata/Paridae/Parus/major/1.jpg", "Chordata/Canidae/Vulpes/vulpes/2.jpg"], ["phylum", "family"]),
+        (["train/Passeriformes/Parus major/1.jpg", "val/Carnivora/Vulpes vulpes/2.jpg"], ["order"]),
+    ],
+)
+def test_folders_of_higher_taxa_are_context_and_no_sets(tmp_path, jpeg, names, ranks):
+    raw = read(folders(tmp_path, jpeg, *names)).sort_values("verbatim_name")
+    lineage = {"order": "Passeriformes", "family": "Paridae", "phylum": "Chordata"}
+    assert raw["source"].nunique() == 1 and raw["verbatim_name"].tolist() == ["Parus major", "Vulpes vulpes"]
+    assert raw[ranks].iloc[0].tolist() == [lineage[rank] for rank in ranks]
+    assert {c for c in raw if c in lineage} == set(ranks)
 
 
 def test_two_readings_are_refused_and_a_setting_chooses(tmp_path, jpeg):
@@ -296,6 +314,30 @@ def test_column_names_of_the_field(tmp_path, jpeg, path, name, delimiter):
     rows = [("id", path, name, "class_id"), ("7", "1.jpg", "Parus major", "3"), ("8", "2.jpg", "Turdus merula", "4")]
     (tmp_path / "t.csv").write_text("\n".join(delimiter.join(row) for row in rows))
     assert read(tmp_path / "t.csv")["verbatim_name"].tolist() == ["Parus major", "Turdus merula"]
+
+
+def test_files_called_by_the_records_of_a_table(tmp_path, jpeg):
+    folders(tmp_path, jpeg, "in/901.jpg", "in/902.jpg", "in/903_1.jpg")
+    rows = [f"{i}\ta\t{name}" for i, name in ((901, "Parus major"), (902, "Turdus merula"), (903, "Acer rubrum"))]
+    (tmp_path / "0001-2.csv").write_text("\n".join(["gbifID\tdatasetKey\tscientificName", *rows]))
+    assert read(tmp_path)["location"].map(lambda place: Path(place).name).tolist() == [
+        "901.jpg",
+        "902.jpg",
+        "903_1.jpg",
+    ]
+
+
+def test_paths_written_as_addresses(tmp_path, jpeg):
+    folders(tmp_path, jpeg, "my pics/1 a.jpg", "my pics/2.jpg")
+    (tmp_path / "t.csv").write_text("image,label\nmy%20pics/1%20a.jpg,Robin\nmy%20pics/2.jpg,Blue Jay\n")
+    assert read(tmp_path / "t.csv")["problem"].tolist() == ["", ""]
+
+
+def test_a_table_that_names_nothing_is_said_with_its_columns(tmp_path, jpeg):
+    folders(tmp_path, jpeg, "1.jpg", "2.jpg")
+    (tmp_path / "labels.csv").write_text("image,blue_jay,robin\n1.jpg,1,0\n2.jpg,0,1\n")
+    with pytest.raises(InputError, match=r"tables there: labels.csv \(image, blue_jay, robin\)"):
+        read(tmp_path)
 
 
 def test_splits_and_groups_of_a_table(tmp_path, jpeg):
