@@ -38,15 +38,19 @@ def say_names(names: pd.DataFrame, rows: pd.DataFrame, n_shown: int = 20) -> lis
     unsettled, said = names_to_settle(names, rows), [names_in_words(names, rows)]
     for row in unsettled[:n_shown].to_dict("records"):
         read_as = f"read as {row['read_as']} ({row['rank']}): " if row["read_as"] else ""
-        said.append(f"  {row['class_name']}: {read_as}{row['why']} ({row['photographs']:,} photographs)")
+        said.append(f"  {row['class_name']}: {read_as}{row['why']} ({_photographs(row['photographs'])})")
     if len(unsettled) > n_shown:
         said.append(f"  and {len(unsettled) - n_shown:,} more")
-    corrected = names[names["name_status"] == "corrected"]
+    corrected = names[(names["name_status"] == "corrected") | names["rule"].str.startswith("common name of a plant")]
     pairs = zip(corrected["verbatim_name"][:n_shown], corrected["scientific_name"], strict=False)
     said += [f"  {name}: taken for {taxon}" for name, taxon in pairs]
     if len(unsettled):
         said.append("  to settle one, add a line class_name,scientific_name to classes.csv in the folder, or to NAMES=")
     return said
+
+
+def _photographs(n: int) -> str:
+    return f"{n:,} photograph{'' if n == 1 else 's'}"
 
 
 def _csv_line(name: str) -> str:
@@ -64,5 +68,5 @@ def names_in_words(names: pd.DataFrame, rows: pd.DataFrame) -> str:
     said = f"{n - len(unsettled):,} of {n:,} names understood as species"
     said += f", {n_partial:,} as a genus or higher" if n_partial else ""
     if len(lost):
-        said += f"; {len(lost):,} not understood, with {int(lost['photographs'].sum()):,} photographs"
+        said += f"; {len(lost):,} not understood, with {_photographs(lost['photographs'].sum())}"
     return said

@@ -154,7 +154,7 @@ def test_verdicts_beside_chance_and_in_the_tree_by_hand():
 
 def test_names_without_a_species_make_a_line_to_complete():
     names = pd.DataFrame({"verbatim_name": ["a,b", "c"], "rank": ["", "genus"], "scientific_name": ["", "Acer"]})
-    names = names.assign(name_status=["ambiguous", "accepted"], reason=["x", ""], alternatives="")
+    names = names.assign(name_status=["ambiguous", "accepted"], reason=["x", ""], alternatives="", rule="")
     table = pd.DataFrame({"verbatim_name": ["c", "c", "a,b"], **dict.fromkeys(RANKS, "")})
     found = names_to_settle(names, table)
     assert found["line"].tolist() == ['"a,b",,', "c,,"] and found["photographs"].tolist() == [1, 2]
@@ -162,10 +162,10 @@ def test_names_without_a_species_make_a_line_to_complete():
     cut = names_to_settle(names.assign(verbatim_name=["C. sinensis", "c"]), table)
     assert cut["why"][0] == "means several taxa: its genus is cut; write it out"
     lines = say_names(names, table)
-    assert (
-        lines[0] == "0 of 2 names understood as species, 1 as a genus or higher; 1 not understood, with 1 photographs"
-    )
+    assert lines[0] == "0 of 2 names understood as species, 1 as a genus or higher; 1 not understood, with 1 photograph"
     assert lines[1:3] == [
-        "  a,b: means several taxa: x (1 photographs)",
+        "  a,b: means several taxa: x (1 photograph)",
         "  c: read as Acer (genus): named no deeper (2 photographs)",
     ]
+    settled = names.assign(rule="common name of a plant", rank="species")
+    assert say_names(settled, table)[2] == "  c: taken for Acer"
