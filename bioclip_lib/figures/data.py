@@ -160,9 +160,10 @@ def plot_training(log: pd.DataFrame, chance: float | None = None) -> Figure:
     axs[0].plot(log["step"], smooth, color=colour, label="training (smoothed)")
     val = log.dropna(subset=["val_loss"])
     dots = {"marker": "o", "color": "black", "linestyle": "--"}
-    axs[0].plot(val["step"], val["val_loss"], label="validation", **dots)
     axs[0].set(title="loss (nats)")
-    axs[1].plot(val["step"], 100 * val["val_top1"], clip_on=False, zorder=3, **dots)
+    if len(val):  # an empty line that is not clipped pushes the panels aside
+        axs[0].plot(val["step"], val["val_loss"], label="validation", **dots)
+        axs[1].plot(val["step"], 100 * val["val_top1"], clip_on=False, zorder=3, **dots)
     axs[1].set(title="validation top-1 (%)", ylim=(0, 100))
     if chance is not None:
         axs[1].axhline(100 * chance, color="black", linestyle=":", linewidth=0.9, label=f"chance: {100 * chance:.1f} %")

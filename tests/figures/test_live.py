@@ -3,10 +3,12 @@
 import math
 import sys
 
+import pandas as pd
 import pytest
 
 from bioclip_lib.errors import InputError
 from bioclip_lib.figures import live
+from bioclip_lib.figures.data import plot_training
 
 ROWS = [
     {"step": 1, "loss": 4.0, "val_loss": math.nan, "val_top1": math.nan, "lr": 1e-3, "images_per_s": 100.0},
@@ -53,3 +55,11 @@ def test_the_live_figure_is_drawn_once_and_then_updated(monkeypatch):
     hook = live.live_figure(every_s=3_600)
     hook(ROWS[0])
     assert len(figures) == 2
+
+
+def test_panels_are_equally_wide_before_the_first_validation():
+    figure = plot_training(pd.DataFrame(ROWS[:1] * 3).assign(step=[1, 2, 3]))
+    figure.draw_without_rendering()
+    widths = [ax.get_window_extent().width for ax in figure.axes]
+    assert len(widths) == 4 and min(widths) > 0.15 * figure.bbox.width
+    assert max(widths) == pytest.approx(min(widths), rel=0.01)  # laid out as one row of equals
