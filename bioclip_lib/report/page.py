@@ -3,8 +3,6 @@
 Takes a finished run; writes the page and the tables behind it. Every name on it is escaped by its template.
 """
 
-import base64
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,22 +10,19 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 from IPython.display import HTML
-from PIL import Image
 
 from ..catalog import read_catalog, usable
 from ..errors import InputError
 from ..evaluation import read_metrics
-from ..files.images import ImageError
 from ..files.spreadsheets import write_csv
 from ..run import Run, atomic
-from ..shards.read import SplitImages, decode_jpeg, read_index
+from ..shards.thumbnails import thumbnails
 from ..structure.labels import find_wrong_labels
 from ..taxonomy.unsettled import names_in_words, names_to_settle
 from . import answer
 
 TOLD_APART = 0.8  # share of the photographs; features that do worse find hard cases, not wrong labels
 N_PHOTOS = 6  # named right, and as many named wrong
-_THUMBNAIL_PX = 128
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
@@ -107,7 +102,7 @@ def _shown(run: Run, table: pd.DataFrame) -> dict:
         "drawn": {hit: _drawn(predictions, hit == "right") for hit in ("right", "wrong")},
         "conflicts": [rows for _, rows in conflicts.groupby("group_x", sort=False)],
         "few": answer.few_images(table),
-        "picture": _pictures(run),
+        "picture": thumbnails(run.shards),
         "file_of": file_of.get,
         "english": kept.drop_duplicates("class_key").set_index("class_key")["common_name"].get,
         "example": kept.sort_values("image_id").drop_duplicates("class_key").set_index("class_key")["image_id"].get,
@@ -127,29 +122,3 @@ def _drawn(predictions: pd.DataFrame, right: bool) -> pd.DataFrame:
     rows = predictions[(predictions["class_key"] == predictions["predicted"]) == right]
     rows = rows.sample(frac=1, random_state=0).sort_values("part", kind="stable")  # seen before unseen
     return pd.concat([rows.drop_duplicates(["part", "class_key"]), rows]).drop_duplicates("image_id")[:N_PHOTOS]
-
-
-def _pictures(run: Run) -> Callable[[str], str]:
-    """Return a function from an image id to an address that holds a small picture; '' where the shards have none."""
-    try:
-        splits = [SplitImages(run.shards, split) for split in dict.fromkeys(read_index(run.shards)["split"])]
-    except InputError:  # moved away: the page goes without pictures
-        splits = []
-
-    def picture(image_id: str) -> str:
-        for images in splits:
-            if (number := images.number_of(image_id)) >= 0:
-                try:
-                    return _address(images.read(number))
-                except ImageError:
-                    return ""
-        return ""
-
-    return picture
-
-
-def _address(jpeg: bytes) -> str:
-    """Return a small picture as a ``data:`` address."""
-    buffer = io.BytesIO()
-    Image.fromarray(decode_jpeg(jpeg, _THUMBNAIL_PX)).save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -3,11 +3,13 @@
 `maps` places images in two dimensions and measures how far such a map can be trusted; `hierarchy` tests whether species
 lie as in the tree, and at which rank; `details` keeps what its figures are drawn from; `control` asks the same where
 looks, or words, are dealt out at random. `labels` finds photographs whose label the others doubt, and writes the
-corrected table; `planted` measures how well, on labels that were moved to a sister species.
+corrected table; `planted` measures how well, on labels that were moved to a sister species. `explorer` is a map in
+JupyterLab on which one points, selects, searches and corrects (`panel` has its widgets).
 """
 
 from .control import score_controls
 from .details import null_table, pair_table
+from .explorer import explore
 from .hierarchy import score_hierarchy
 from .labels import corrected_table, find_wrong_labels, suspicious_labels, write_corrected
 from .maps import map_quality, place
@@ -15,6 +17,7 @@ from .planted import score_planted
 
 __all__ = [
     "corrected_table",
+    "explore",
     "find_wrong_labels",
     "map_quality",
     "null_table",
