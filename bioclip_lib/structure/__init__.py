@@ -4,9 +4,11 @@
 lie as in the tree, and at which rank; `details` keeps what its figures are drawn from; `control` asks the same where
 looks, or words, are dealt out at random. `labels` finds photographs whose label the others doubt, and writes the
 corrected table; `planted` measures how well, on labels that were moved to a sister species. `explorer` is a map in
-JupyterLab on which one points, selects, searches and corrects (`panel` has its widgets).
+JupyterLab on which one points, selects, searches and corrects (`panel` has its widgets). `clusters` sorts photographs
+without labels into groups that look alike, and measures what these are worth.
 """
 
+from .clusters import cluster, score_clusters
 from .control import score_controls
 from .details import null_table, pair_table
 from .explorer import explore
@@ -16,6 +18,7 @@ from .maps import map_quality, place
 from .planted import score_planted
 
 __all__ = [
+    "cluster",
     "corrected_table",
     "explore",
     "find_wrong_labels",
@@ -23,6 +26,7 @@ __all__ = [
     "null_table",
     "pair_table",
     "place",
+    "score_clusters",
     "score_controls",
     "score_hierarchy",
     "score_planted",

@@ -38,13 +38,22 @@ def project(features: np.ndarray, method: str = "umap", seed: int = 0, n_neighbo
     return _umap(points, min(max(2, n_neighbors), len(points) - 1), seed).astype(np.float32)
 
 
-def _umap(points: np.ndarray, n_neighbors: int, seed: int) -> np.ndarray:
-    """Run UMAP on rows of unit length."""
+def reduced(features: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return the main components, 50 at most, of features (n, D) scaled to unit length."""
+    return _components(_unit(features), seed)
+
+
+def _components(points: np.ndarray, seed: int) -> np.ndarray:
+    """Reduce points of more than 50 dimensions to their main components."""
     from sklearn.decomposition import PCA
 
     n_dimensions = min(_PCA_DIMENSIONS, *points.shape)
-    if points.shape[1] > n_dimensions:
-        points = PCA(n_dimensions, random_state=seed).fit_transform(points)
+    return points if points.shape[1] <= n_dimensions else PCA(n_dimensions, random_state=seed).fit_transform(points)
+
+
+def _umap(points: np.ndarray, n_neighbors: int, seed: int) -> np.ndarray:
+    """Run UMAP on rows of unit length."""
+    points = _components(points, seed)
     few = len(points) < 2 * _PCA_DIMENSIONS  # a spectral start needs more points than eigenvectors; these start by PCA
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Tensorflow not installed", category=ImportWarning)

@@ -1,0 +1,159 @@
+"""An unlabelled folder, sorted: features in, groups of photographs that look alike out, and what such groups are worth.
+
+Takes features; returns a number a photograph, -1 where it is like no group. Groups are a proposal: `score_clusters`
+measures on labelled photographs how far they are species, and how many clicks they save. Refuses features that are not
+finite, fewer than 4 of them, and methods that need the number of groups without it.
+"""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ..errors import InputError
+from ..evaluation.statistics import LEVEL
+from ..evaluation.tasks import evaluated_images, rows_of
+from ..model.features import FeatureTable
+from .maps import METHODS as REDUCTIONS
+from .maps import project, reduced
+
+METHODS = ("hdbscan", "agglomerative", "kmeans")
+_MIN_IMAGES = 5  # of a group of HDBSCAN
+_COLUMNS = ["dataset", "model", "reduction", "method", "number given", "measure", "value", "ci_low", "ci_high", "n"]
+
+
+def cluster(
+    features: np.ndarray, reduction: str = "umap", method: str = "hdbscan", n_clusters: int = 0, seed: int = 0
+) -> np.ndarray:
+    """Sort photographs into groups that look alike.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, D)
+    reduction : {"umap", "pca"}
+        Two dimensions of a UMAP, or 50 principal components, of rows of unit length.
+    method : {"hdbscan", "agglomerative", "kmeans"}
+        HDBSCAN (Campello et al. 2013) finds the number of groups, and leaves out what belongs to none; Ward's and
+        k-means need the number and leave nothing out.
+    n_clusters : int
+        The number of groups, as of species; 0 where it is not known. HDBSCAN does not use it.
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Groups numbered from 0, the largest first; -1 is none.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, fewer than 4 photographs, or a method without the number that it needs.
+    """
+    if reduction not in REDUCTIONS or method not in METHODS:
+        raise InputError(
+            f"unknown way to sort {reduction!r}, {method!r}; choose {' or '.join(REDUCTIONS)}, and one of "
+            f"{', '.join(METHODS)}"
+        )
+    if method != "hdbscan" and not 1 < n_clusters <= len(features):
+        raise InputError(
+            f"{method} needs the number of groups, 2 to {len(features)}, not {n_clusters}; give n_clusters, or take "
+            "hdbscan, which finds it"
+        )
+    points = project(features, "umap", seed) if reduction == "umap" else reduced(features, seed)
+    found = _clusterer(method, n_clusters, seed).fit_predict(points.astype(np.float64))
+    counts = np.bincount(found[found >= 0])
+    order = np.empty(len(counts), int)
+    order[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
+    return np.where(found >= 0, order[found] if len(order) else -1, -1)
+
+
+def _clusterer(method: str, n_clusters: int, seed: int):
+    """Return scikit-learn's estimator."""
+    from sklearn import cluster as sk
+
+    if method == "hdbscan":
+        return sk.HDBSCAN(min_cluster_size=_MIN_IMAGES, copy=True)
+    if method == "agglomerative":
+        return sk.AgglomerativeClustering(n_clusters)
+    return sk.KMeans(n_clusters, n_init=4, random_state=seed)
+
+
+def clicks(groups: np.ndarray, truth: np.ndarray) -> int:
+    """Count the clicks to label all: one a group for its commonest species, one for each photograph that is another's.
+
+    Those that are in no group take one each; one by one it would be as many as there are photographs.
+    """
+    table = pd.DataFrame({"group": groups, "truth": truth})
+    inside = table[table["group"] >= 0]
+    sizes = inside.value_counts().groupby("group").max()
+    return int(len(sizes) + (len(inside) - sizes.sum()) + (len(table) - len(inside)))
+
+
+def score_clusters(
+    table: pd.DataFrame, tables: dict[str, FeatureTable], n_species: int = 20, max_draws: int = 5, seed: int = 0
+) -> pd.DataFrame:
+    """Sort labelled photographs as if they had no labels, and compare the groups with the species.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The catalog: its test images and those of held-out species.
+    tables : mapping of model to FeatureTable
+    n_species : int
+        Of a draw; draws share no species, so that they are independent.
+    max_draws : int
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        ``dataset, model, reduction, method, number given`` (whether the number of species was), ``measure, value,
+        ci_low, ci_high, n`` (draws). Measures: ``v_measure`` (Rosenberg & Hirschberg 2007: the harmonic mean of
+        homogeneity and completeness, 0 to 1) of the photographs in a group, ``in no group`` (share), ``groups`` a
+        species, and ``clicks`` a photograph (`clicks`). Intervals are Student's t over draws of species; NaN of one.
+        No row of a data set with fewer than two species.
+    """
+    rows, images = [], evaluated_images(table)
+    for dataset, group in images.groupby("dataset"):
+        species = np.random.default_rng(seed).permutation(np.unique(group["class_key"]))
+        n = min(n_species, len(species))
+        draws = [species[i : i + n] for i in range(0, len(species) - n + 1, n)][:max_draws] if n > 1 else []
+        for model, features in tables.items() if draws else ():
+            values = rows_of(features, images)
+            for way in _WAYS:
+                drawn = [group.index[group["class_key"].isin(draw)] for draw in draws]
+                found = pd.DataFrame(
+                    [_scored(values.loc[ids].to_numpy(), group.loc[ids, "class_key"], way, seed) for ids in drawn]
+                )
+                keys = dict(zip(_COLUMNS[:5], (dataset, model, *way), strict=True))
+                rows += [{**keys, "measure": name, **_over_draws(found[name].to_numpy())} for name in found]
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+_WAYS = [(reduction, "hdbscan", False) for reduction in REDUCTIONS]
+_WAYS += [(reduction, method, True) for reduction in REDUCTIONS for method in METHODS[1:]]
+
+
+def _scored(features: np.ndarray, truth: pd.Series, way: tuple[str, str, bool], seed: int) -> dict[str, float]:
+    """Return the measures of one draw."""
+    from sklearn.metrics import v_measure_score
+
+    n_species = truth.nunique()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Graph is not fully connected")
+        groups = cluster(features, *way[:2], n_species * way[2], seed)
+    inside = groups >= 0
+    return {
+        "v_measure": v_measure_score(truth[inside], groups[inside]) if inside.any() else 0.0,
+        "in no group": 1 - inside.mean(),
+        "groups": (groups.max() + 1) / n_species,
+        "clicks": clicks(groups, truth.to_numpy()) / len(truth),
+    }
+
+
+def _over_draws(values: np.ndarray) -> dict[str, float]:
+    """Return the mean over draws with its interval."""
+    n, mean = len(values), float(values.mean())
+    reach = stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+    return {"value": mean, "ci_low": mean - reach, "ci_high": mean + reach, "n": n}
