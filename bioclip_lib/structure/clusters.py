@@ -5,8 +5,6 @@ measures on labelled photographs how far they are species, and how many clicks t
 finite, fewer than 4 of them, and methods that need the number of groups without it.
 """
 
-import warnings
-
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -60,7 +58,16 @@ def cluster(
             f"{method} needs the number of groups, 2 to {len(features)}, not {n_clusters}; give n_clusters, or take "
             "hdbscan, which finds it"
         )
-    points = project(features, "umap", seed) if reduction == "umap" else reduced(features, seed)
+    return _groups(_points(features, reduction, seed), method, n_clusters, seed)
+
+
+def _points(features: np.ndarray, reduction: str, seed: int) -> np.ndarray:
+    """Reduce features (n, D) to two dimensions of a UMAP or to main components."""
+    return project(features, "umap", seed) if reduction == "umap" else reduced(features, seed)
+
+
+def _groups(points: np.ndarray, method: str, n_clusters: int, seed: int) -> np.ndarray:
+    """Group points; number the groups from 0, the largest first, -1 is none."""
     found = _clusterer(method, n_clusters, seed).fit_predict(points.astype(np.float64))
     counts = np.bincount(found[found >= 0])
     order = np.empty(len(counts), int)
@@ -121,35 +128,36 @@ def score_clusters(
         draws = [species[i : i + n] for i in range(0, len(species) - n + 1, n)][:max_draws] if n > 1 else []
         for model, features in tables.items() if draws else ():
             values = rows_of(features, images)
-            for way in _WAYS:
-                drawn = [group.index[group["class_key"].isin(draw)] for draw in draws]
-                found = pd.DataFrame(
-                    [_scored(values.loc[ids].to_numpy(), group.loc[ids, "class_key"], way, seed) for ids in drawn]
-                )
+            found = pd.DataFrame(
+                row
+                for draw in draws
+                for row in _scored(values, group.loc[group["class_key"].isin(draw), "class_key"], seed)
+            )
+            for way, of_way in found.groupby(_COLUMNS[2:5], sort=False):
                 keys = dict(zip(_COLUMNS[:5], (dataset, model, *way), strict=True))
-                rows += [{**keys, "measure": name, **_over_draws(found[name].to_numpy())} for name in found]
+                measures = of_way.drop(columns=_COLUMNS[2:5])
+                rows += [{**keys, "measure": name, **_over_draws(measures[name].to_numpy())} for name in measures]
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-_WAYS = [(reduction, "hdbscan", False) for reduction in REDUCTIONS]
-_WAYS += [(reduction, method, True) for reduction in REDUCTIONS for method in METHODS[1:]]
-
-
-def _scored(features: np.ndarray, truth: pd.Series, way: tuple[str, str, bool], seed: int) -> dict[str, float]:
-    """Return the measures of one draw."""
+def _scored(values: pd.DataFrame, truth: pd.Series, seed: int) -> list[dict]:
+    """Return the measures of one draw of species, by each way to sort their images."""
     from sklearn.metrics import v_measure_score
 
-    n_species = truth.nunique()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Graph is not fully connected")
-        groups = cluster(features, *way[:2], n_species * way[2], seed)
-    inside = groups >= 0
-    return {
-        "v_measure": v_measure_score(truth[inside], groups[inside]) if inside.any() else 0.0,
-        "in no group": 1 - inside.mean(),
-        "groups": (groups.max() + 1) / n_species,
-        "clicks": clicks(groups, truth.to_numpy()) / len(truth),
-    }
+    rows, n_species, features = [], truth.nunique(), values.loc[truth.index].to_numpy()
+    for reduction in REDUCTIONS:
+        points = _points(features, reduction, seed)
+        for method in METHODS:
+            groups, given = _groups(points, method, n_species, seed), method != "hdbscan"
+            inside = groups >= 0
+            measures = {
+                "v_measure": v_measure_score(truth[inside], groups[inside]) if inside.any() else 0.0,
+                "in no group": 1 - inside.mean(),
+                "groups": (groups.max() + 1) / n_species,
+                "clicks": clicks(groups, truth.to_numpy()) / len(truth),
+            }
+            rows.append(dict(zip(_COLUMNS[2:5], (reduction, method, given), strict=True)) | measures)
+    return rows
 
 
 def _over_draws(values: np.ndarray) -> dict[str, float]:

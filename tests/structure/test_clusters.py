@@ -59,7 +59,7 @@ def test_ways_that_do_not_exist_are_refused(way, message):
 
 
 def test_scores_are_over_draws_that_share_no_species(monkeypatch):
-    monkeypatch.setattr("bioclip_lib.structure.clusters._WAYS", [("pca", "kmeans", True), ("pca", "hdbscan", False)])
+    monkeypatch.setattr("bioclip_lib.structure.clusters.REDUCTIONS", ("pca",))
     features, truth = species(n_species=9)
     ids = [f"{i:016x}" for i in range(len(truth))]
     table = pd.DataFrame({"image_id": ids, "class_key": [f"G s{i}" for i in truth], "source": "set", "split": "test"})

@@ -1,7 +1,5 @@
 """The explorer: what is searched, marked and noted by hand; in a browser, what a lasso takes and what a point shows."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +13,6 @@ from bioclip_lib.run import file_sha256, open_run
 from bioclip_lib.structure import explore
 from bioclip_lib.workers import BARS
 
-CHROMIUM = Path("/usr/bin/chromium")
 NAMES = ["Parus major", "Parus ater", "Acer rubrum"]
 
 
