@@ -14,8 +14,8 @@ from .labels import LabelSet
 from .naming import answers, combine, name_features
 from .photographed import add_images, labels_of_images
 from .photos import Photo, list_photos
-from .trained import load_run
-from .trials import draws, events, examples, risk, rules, unknowns, with_added
+from .trained import load_run, nearest_images
+from .trials import attachments, draws, events, examples, risk, rules, unknowns, with_added
 
 __all__ = [
     "LabelSet",
@@ -23,6 +23,7 @@ __all__ = [
     "Trust",
     "add_images",
     "answers",
+    "attachments",
     "combine",
     "compare_labels",
     "draws",
@@ -35,6 +36,7 @@ __all__ = [
     "load_run",
     "map_answers",
     "name_features",
+    "nearest_images",
     "read_labels",
     "read_names",
     "risk",

@@ -21,6 +21,20 @@ def judge(naming: Naming, labels: LabelSet, truth: np.ndarray, floor: float) -> 
     return pd.DataFrame({"depth": depth + 1, "right": (depth < 0) | (own == answer) | (own == UNKNOWN)})
 
 
+def attached(naming: Naming, truth: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Tell of images of unknown taxa where an answer down to a depth (n,) lies beside the taxon that they join.
+
+    "exact", "above" (right, and less deep), "below" (of a taxon inside that holds it not), or "elsewhere".
+    """
+    rank, each = np.arange(len(RANKS)), np.arange(len(depth))
+    there = truth >= 0
+    join = np.where(there, rank, -1).max(axis=1)
+    same = (naming.lineage == truth) & there
+    right = (depth < 0) | same[each, depth]
+    below = (depth > join) & ((join < 0) | same[each, join])
+    return np.select([below, ~right, depth < join], ["below", "elsewhere", "above"], "exact")
+
+
 def winners_of_ranks(features: np.ndarray, labels: LabelSet, scale: float) -> tuple[Naming, np.ndarray]:
     """Take the likeliest taxon of each rank by itself: in place of a lineage, and down to where it is none, (n, 7)."""
     found = [name_features(features, labels, scale, rank, k=1) for rank in RANKS]

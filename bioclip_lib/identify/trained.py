@@ -37,8 +37,10 @@ from .candidates import labels_of_catalog
 from .labels import LabelSet
 from .naming import FLOOR, name_features
 from .photographed import labels_of_images
-from .tree import LABEL
+from .tree import LABEL, highest
 from .unknown import KNOWN_PASS
+
+_AT_ONCE = 1_024  # photographs
 
 
 class Split(NamedTuple):
@@ -126,6 +128,34 @@ def known_classes(table: pd.DataFrame) -> pd.DataFrame:
     """Return the classes of a catalog that were trained on, as `class_rows`."""
     kept = table[usable(table) & table["split"].isin(TRAINING)]
     return class_rows(table).loc[sorted(set(kept["class_key"]))]
+
+
+def nearest_images(features: np.ndarray, split: Split, k: int = 5) -> pd.DataFrame:
+    """Show the images of a split that are most like others.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, D)
+        Of unit length, of the run's model.
+    split : Split
+        Of `TrainedRun.split`: the images that are looked through.
+    k : int
+        Images of each; fewer where there are fewer.
+
+    Returns
+    -------
+    DataFrame
+        ``photograph`` (the row of `features`), ``place`` (from 1), ``image_id, class_key, scientific_name, location``
+        of the image, ``cosine``, and ``row``, its place in the split. Equal ones come in the order of the split.
+    """
+    found = []
+    for start in range(0, len(features), _AT_ONCE):
+        rows, values = highest(features[start : start + _AT_ONCE] @ split.features.T, k)  # (b, D) @ (D, m) -> (b, m)
+        table = split.rows.iloc[rows.ravel()][["class_key", "scientific_name", "location"]].reset_index()
+        table.insert(0, "photograph", start + np.repeat(np.arange(len(rows)), rows.shape[1]))
+        table.insert(1, "place", 1 + np.tile(np.arange(rows.shape[1]), len(rows)))
+        found.append(table.assign(cosine=values.ravel(), row=rows.ravel()))
+    return pd.concat(found, ignore_index=True)
 
 
 def load_run(root: str | Path) -> TrainedRun:

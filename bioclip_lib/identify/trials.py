@@ -15,13 +15,13 @@ from ..evaluation.tasks import PARTS, with_interval
 from ..model import encode_images
 from ..model.features import load_split
 from .calibrate import places
-from .judging import compare_rules, coverage_over_draws, judge, risk_by_floor
+from .judging import N_STEPS, attached, compare_rules, coverage_over_draws, judge, risk_by_floor
 from .labels import LabelSet
-from .naming import FLOOR, Naming, answers, combine, name_features
+from .naming import FLOOR, Naming, answers, combine, name_features, trusted_depth
 from .photographed import add_images, labels_of_images
 from .trained import Split, TrainedRun
 from .tree import LABEL
-from .unknown import known_scores, left_out, nearest_taxon, no_organism, separation, with_both
+from .unknown import folds, known_scores, left_out, nearest_taxon, no_organism, separation, with_both
 
 STRICT = 0.8  # a floor that others take, beside `FLOOR`
 N_NOTHING = 200  # images of which some without an organism are made
@@ -184,6 +184,47 @@ def unknowns(run: TrainedRun) -> pd.DataFrame:
         features = encode_images(run.model.model, pixels, precision=run.precision)
         tables.append(separation(known, with_both(scored(features), like), np.arange(len(pixels))).assign(others=kind))
     return pd.concat(tables, ignore_index=True)
+
+
+def attachments(run: TrainedRun, coverage: float = 0.9) -> pd.DataFrame:
+    """Ask where unknown species belong: is the answer the taxon at which they join the candidates?
+
+    Returns
+    -------
+    DataFrame
+        A row a ``rule``: ``value, ci_low, ci_high`` (the share of images of held-out species whose answer is exactly
+        that taxon, for another set of species), the shares ``above`` it, ``below`` it and ``elsewhere``, ``n``,
+        ``n_species``. "floor of left-out species" is the floor that is best for validation species, a fifth of them at
+        a time left out of the candidates, "always to ..." the rank that is best for them; others are as in `rules`.
+    """
+    val, unseen, scale = run.split("val"), run.split("heldout_species"), run.scale / run.trust().temperature
+    if min(len(val.rows), len(unseen.rows)) == 0:
+        return pd.DataFrame()
+    tried: dict[tuple, list] = {}
+    for kept, out in folds(run.labels, val.classes):
+        naming, truth = name_features(val.features[out], kept, scale), places(val.rows[out], kept)
+        for option in [(floor, None) for floor in np.linspace(0, 1, N_STEPS + 1)] + [
+            (None, d) for d in range(len(RANKS))
+        ]:
+            tried.setdefault(option, []).extend(attached(naming, truth, _depth(naming, kept, *option)) == "exact")
+    share = {option: np.mean(hits) for option, hits in tried.items()}
+    floor = max((f for f, d in share if d is None), key=lambda f: share[f, None])
+    rank = max((d for f, d in share if f is None), key=lambda d: share[None, d])
+    asked = {f"floor of left-out species, {floor:.2f}": (floor, None), f"always to {RANKS[rank]}": (None, rank)}
+    asked |= {f"{coverage:.0%} of images": (run.trust(coverage).floor, None), f"{FLOOR}": (FLOOR, None)}
+    naming, truth = _named(run, unseen)
+    rows = []
+    for name, option in asked.items():
+        found = attached(naming, truth, _depth(naming, run.labels, *option))
+        row = {"rule": name, **with_interval((found == "exact").astype(float), unseen.classes)}
+        row |= {where: (found == where).mean() for where in ("above", "below", "elsewhere")}
+        rows.append({**row, "n": len(found), "n_species": len(set(unseen.classes))})
+    return pd.DataFrame(rows)
+
+
+def _depth(naming: Naming, labels: LabelSet, floor: float | None, depth: int | None) -> np.ndarray:
+    """Return how deep answers go: to where they clear a floor, or always to one rank."""
+    return trusted_depth(naming, labels, floor) if depth is None else np.full(len(naming.trust), depth)
 
 
 def _pixels(run: TrainedRun) -> np.ndarray:

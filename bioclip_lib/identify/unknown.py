@@ -5,6 +5,8 @@ like a candidate, and how well each separates known from unknown images. Which s
 species alone, each in turn left out of the candidates and of the gallery.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -12,6 +14,7 @@ from .. import RANKS
 from ..evaluation.tasks import with_interval
 from .labels import LabelSet
 from .naming import Naming, name_features
+from .tree import LABEL
 
 NEIGHBOURS = 5
 KNOWN_PASS = 0.95  # share of known images that a threshold lets pass, as FPR95 asks
@@ -55,18 +58,24 @@ def left_out(
 ) -> pd.DataFrame:
     """Ask each score of images whose species are left out of candidates and gallery, a fifth at a time."""
     known, unknown, species = [], [], []
+    for kept, out in folds(labels, classes):
+        scores = known_scores(
+            name_features(features, kept, scale), features, gallery[0][np.isin(gallery[1], kept.names[LABEL])]
+        )
+        scores = with_both(scores, scores[~out])
+        known.append(scores[~out])
+        unknown.append(scores[out])
+        species.append(classes[out])
+    return separation(pd.concat(known), pd.concat(unknown), np.concatenate(species))
+
+
+def folds(labels: LabelSet, classes: np.ndarray) -> Iterator[tuple[LabelSet, np.ndarray]]:
+    """Leave out a fifth of the candidates at a time: yield those kept, and which images are of the others."""
     fold = np.arange(len(labels)) % 5
     for part in range(5):
-        kept = labels.rows(np.flatnonzero(fold != part))
-        if not 0 < len(kept) < len(labels):
-            continue
-        inside, of_gallery = (np.isin(each, kept.names["label"]) for each in (classes, gallery[1]))
-        scores = known_scores(name_features(features, kept, scale), features, gallery[0][of_gallery])
-        scores = with_both(scores, scores[inside])
-        known.append(scores[inside])
-        unknown.append(scores[~inside])
-        species.append(classes[~inside])
-    return separation(pd.concat(known), pd.concat(unknown), np.concatenate(species))
+        if 0 < (fold != part).sum() < len(labels):
+            kept = labels.rows(np.flatnonzero(fold != part))
+            yield kept, ~np.isin(classes, kept.names[LABEL])
 
 
 def nearest_taxon(places: np.ndarray) -> np.ndarray:

@@ -19,9 +19,9 @@ from bioclip_lib.identify.calibrate import (
     places,
     wrong_up_to,
 )
-from bioclip_lib.identify.judging import compare_rules, coverage_over_draws, judge, risk_by_floor
+from bioclip_lib.identify.judging import attached, compare_rules, coverage_over_draws, judge, risk_by_floor
 from bioclip_lib.identify.labels import COLUMNS
-from bioclip_lib.identify.unknown import known_scores, left_out, nearest_taxon, no_organism, separation
+from bioclip_lib.identify.unknown import folds, known_scores, left_out, nearest_taxon, no_organism, separation
 
 from .test_naming import ROWS, P, features_for, label_set
 
@@ -128,6 +128,33 @@ def test_rules_beside_each_other():
     species = risk[risk["rank"] == "species"].set_index("floor")
     assert species.loc[0.0, ["answered", "risk"]].tolist() == [1.0, 0.5]
     assert (species["answered"].diff().dropna() <= 0).all()
+
+
+def test_where_an_unknown_belongs():
+    labels = label_set()
+    naming = name_features(features_for([P] * 7), labels, 1.0)  # Parus major, of Paridae, of Passeriformes
+    own = taxa_of(labels)
+    asked = pd.DataFrame(
+        [
+            (*own.iloc[0][:5], "Poecile", "montanus"),  # joins at Paridae
+            (*own.iloc[0][:4], "Corvidae", "Corvus", "corax"),  # at Passeriformes
+            (*own.iloc[0][:3], "Podargiformes", "Podargidae", "Batrachostomus", "auritus"),  # at a family elsewhere
+            ("Fungi", *[""] * 6),  # at nothing
+        ]
+        + [(*own.iloc[0][:5], "Poecile", "montanus")] * 3,
+        columns=list(RANKS),
+    )
+    depth = np.array([4, 4, 4, -1, 6, 3, -1])
+    found = attached(naming, places(asked, labels), depth)
+    assert found.tolist() == ["exact", "below", "elsewhere", "exact", "below", "above", "above"]
+
+
+def test_folds_leave_out_each_candidate_once():
+    labels = label_set(GRID)
+    classes = np.array([row[0] for row in GRID])
+    found = list(folds(labels, classes))
+    assert len(found) == 5 and sum(out for _, out in found).tolist() == [1] * len(GRID)
+    assert all(not out[np.isin(classes, kept.names["label"])].any() for kept, out in found)
 
 
 def test_separation_is_that_of_scikit_learn():

@@ -5,8 +5,17 @@ import pandas as pd
 import pytest
 
 from bioclip_lib.errors import InputError
-from bioclip_lib.identify import LabelSet, add_images, labels_of_images, name_features, read_labels, write_labels
+from bioclip_lib.identify import (
+    LabelSet,
+    add_images,
+    labels_of_images,
+    name_features,
+    nearest_images,
+    read_labels,
+    write_labels,
+)
 from bioclip_lib.identify.photographed import read_classes
+from bioclip_lib.identify.trained import Split
 
 from .test_candidates import TABLE
 from .test_naming import label_set
@@ -100,3 +109,16 @@ def test_folders_of_photographs_are_classes(tmp_path, write_image, model):
     (tmp_path / "my gnome" / "2.jpg").write_bytes(b"no")
     with pytest.raises(InputError, match=r"1 photographs of .* cannot be read .*take them out"):
         read_classes(tmp_path, model)
+
+
+def test_the_images_most_like_a_photograph_are_shown(monkeypatch):
+    monkeypatch.setattr("bioclip_lib.identify.trained._AT_ONCE", 2)
+    rows = pd.DataFrame({"class_key": list("abbc"), "scientific_name": list("ABBC"), "location": list("1234")})
+    angles = np.array([0.0, 0.5, 0.5, 2.0])
+    split = Split(rows.set_axis(pd.Index(list("wxyz"), name="image_id")), np.stack([np.cos(angles), np.sin(angles)], 1))
+    asked = np.array([[1.0, 0.0], [np.cos(2.0), np.sin(2.0)], [np.cos(0.5), np.sin(0.5)]])
+    found = nearest_images(asked, split, k=3)
+    assert found.groupby("photograph")["image_id"].agg("".join).tolist() == ["wxy", "zxy", "xyw"]
+    assert found["place"].tolist() == [1, 2, 3] * 3 and found["row"].tolist()[3:5] == [3, 1]
+    assert found["cosine"].tolist()[:2] == pytest.approx([1, np.cos(0.5)])
+    assert len(nearest_images(asked, split, k=9)) == 3 * 4
