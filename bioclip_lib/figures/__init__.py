@@ -2,8 +2,9 @@
 
 `draw` draws a figure of a run from the tables that the run keeps, and writes it; `draw_all` all of them (``make
 figures``). `data` draws images, catalogs, captions and training, `treemap` the tree of taxa, `scores` what was
-measured, `risk` what answers cost, `maps` the embedding; `style` has the look, one colour a meaning, `words` the names
-of codes, `captions` what is told beside a figure; `live` draws while a model trains.
+measured, `risk` what answers cost, `saliency` what speaks for them, `maps` the embedding; `style` has the look, one
+colour a meaning, `words` the names of codes, `captions` what is told beside a figure; `live` draws while a model
+trains.
 """
 
 from .data import contact_sheet_table, plot_contact_sheet, plot_shared_words, plot_taxon_counts, plot_training
@@ -11,6 +12,7 @@ from .gallery import draw, draw_all, makers
 from .live import live_figure
 from .maps import plot_distance_by_rank, plot_mantel, plot_map
 from .risk import plot_risk
+from .saliency import plot_saliency
 from .scores import plot_few_shot, plot_mistakes, plot_rank_accuracy, plot_results_overview, plot_zero_shot
 from .style import look
 from .tables import write_table
@@ -32,6 +34,7 @@ __all__ = [
     "plot_rank_accuracy",
     "plot_results_overview",
     "plot_risk",
+    "plot_saliency",
     "plot_shared_words",
     "plot_taxon_counts",
     "plot_taxon_treemap",

@@ -121,6 +121,15 @@ def of_risk(table: pd.DataFrame) -> str:
     )
 
 
+def of_saliency(table: pd.DataFrame) -> str:
+    """Tell the caption of `saliency`."""
+    return (
+        f"{len(table):,} test images, drawn by a seed, and what speaks for the name that the model gives them: "
+        "where the name gets less likely when a window is covered, and what the image tower looks at, weighed by the "
+        "gradient of the name's probability. Bright speaks for the name; how far to believe it, the notebook tells."
+    )
+
+
 def of_mistakes(table: pd.DataFrame) -> str:
     """Tell the caption of `mistakes`."""
     mine = table[(table["model"] == "trained") & (table["n"] > 0)]

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from .. import RANKS
 from ..errors import InputError, as_command
 from ..run import REPOSITORY, Run, atomic, file_sha256, git_commit, write_json
-from . import captions, data, maps, risk, scores, treemap
+from . import captions, data, maps, risk, saliency, scores, treemap
 from .style import in_look, look, mark_smoke
 from .tables import write_tables
 from .words import in_words, model_words
@@ -63,6 +63,9 @@ MAKERS = {
     ),
     "mistakes": Maker("04_zero_shot", ("tables/mistakes.csv",), scores.plot_mistakes, captions.of_mistakes),
     "risk": Maker("09_identify", ("tables/identify_risk.csv",), risk.plot_risk, captions.of_risk),
+    "saliency": Maker(
+        "09_identify", ("tables/identify_saliency.parquet",), saliency.plot_saliency, captions.of_saliency
+    ),
     "few_shot": Maker("05_few_shot", ("tables/few_shot.csv",), scores.plot_few_shot, captions.of_few_shot),
     "mantel": Maker("08_hierarchy_probes", ("tables/hierarchy_null.csv",), maps.plot_mantel, captions.of_mantel),
     "distance_by_rank": Maker(

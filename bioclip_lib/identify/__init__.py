@@ -10,6 +10,7 @@ trusted (`judging`). `exchange` writes answers as MegaDetector's JSON, Camtrap D
 from .asking import Trust, identify, write_answers
 from .candidates import labels_of_names, read_labels, read_names, write_labels
 from .changes import compare_labels, map_answers
+from .explained import saliency_examples, saliency_scores
 from .labels import LabelSet
 from .naming import answers, combine, name_features
 from .photographed import add_images, labels_of_images
@@ -41,6 +42,8 @@ __all__ = [
     "read_names",
     "risk",
     "rules",
+    "saliency_examples",
+    "saliency_scores",
     "unknowns",
     "with_added",
     "write_answers",

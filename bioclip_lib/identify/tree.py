@@ -25,7 +25,7 @@ class Tree:
     def __init__(self, names: pd.DataFrame) -> None:
         ranks = names[list(RANKS)]
         alone = (ranks == "").all(axis=1)
-        root = ranks["kingdom"].mask(alone, "\0" + names[LABEL])
+        root = ranks["kingdom"].mask(alone, "\x1f" + names[LABEL])
         self.codes, self.first, self.above, self.is_named, self._within = [], [], [], [], []
         lineage = np.zeros(len(names), dtype=np.int64)
         for rank in RANKS:

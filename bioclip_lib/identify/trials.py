@@ -189,29 +189,34 @@ def unknowns(run: TrainedRun) -> pd.DataFrame:
 def attachments(run: TrainedRun, coverage: float = 0.9) -> pd.DataFrame:
     """Ask where unknown species belong: is the answer the taxon at which they join the candidates?
 
+    An unknown species is none of the candidates, so that answers end above species, at a rank and a floor.
+
     Returns
     -------
     DataFrame
         A row a ``rule``: ``value, ci_low, ci_high`` (the share of images of held-out species whose answer is exactly
         that taxon, for another set of species), the shares ``above`` it, ``below`` it and ``elsewhere``, ``n``,
-        ``n_species``. "floor of left-out species" is the floor that is best for validation species, a fifth of them at
-        a time left out of the candidates, "always to ..." the rank that is best for them; others are as in `rules`.
+        ``n_species``. "floor ..., down to ..." and "always to ..." (no floor) are the best for validation species, a
+        fifth of them at a time left out of the candidates; the others are as in `rules`.
     """
     val, unseen, scale = run.split("val"), run.split("heldout_species"), run.scale / run.trust().temperature
     if min(len(val.rows), len(unseen.rows)) == 0:
         return pd.DataFrame()
-    tried: dict[tuple, list] = {}
+    species = len(RANKS) - 1
+    options = list(product(np.linspace(0, 1, N_STEPS + 1), range(species)))
+    hits: list[list] = [[] for _ in options]
     for kept, out in folds(run.labels, val.classes):
         naming, truth = name_features(val.features[out], kept, scale), places(val.rows[out], kept)
-        for option in [(floor, None) for floor in np.linspace(0, 1, N_STEPS + 1)] + [
-            (None, d) for d in range(len(RANKS))
-        ]:
-            tried.setdefault(option, []).extend(attached(naming, truth, _depth(naming, kept, *option)) == "exact")
-    share = {option: np.mean(hits) for option, hits in tried.items()}
-    floor = max((f for f, d in share if d is None), key=lambda f: share[f, None])
-    rank = max((d for f, d in share if f is None), key=lambda d: share[None, d])
-    asked = {f"floor of left-out species, {floor:.2f}": (floor, None), f"always to {RANKS[rank]}": (None, rank)}
-    asked |= {f"{coverage:.0%} of images": (run.trust(coverage).floor, None), f"{FLOOR}": (FLOOR, None)}
+        for found, option in zip(hits, options, strict=True):
+            found.extend(attached(naming, truth, _depth(naming, kept, *option)) == "exact")
+    share = dict(zip(options, np.mean(hits, axis=1), strict=True))
+    floor, deepest = max(options, key=share.get)
+    always = max((option for option in options if option[0] == 0), key=share.get)[1]
+    asked = {
+        f"floor {floor:.2f}, down to {RANKS[deepest]}": (floor, deepest),
+        f"always to {RANKS[always]}": (0.0, always),
+    }
+    asked |= {f"{coverage:.0%} of images": (run.trust(coverage).floor, species), f"{FLOOR}": (FLOOR, species)}
     naming, truth = _named(run, unseen)
     rows = []
     for name, option in asked.items():
@@ -222,9 +227,9 @@ def attachments(run: TrainedRun, coverage: float = 0.9) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _depth(naming: Naming, labels: LabelSet, floor: float | None, depth: int | None) -> np.ndarray:
-    """Return how deep answers go: to where they clear a floor, or always to one rank."""
-    return trusted_depth(naming, labels, floor) if depth is None else np.full(len(naming.trust), depth)
+def _depth(naming: Naming, labels: LabelSet, floor: float, deepest: int) -> np.ndarray:
+    """Return how deep answers go: to where they clear a floor, and no deeper than one rank."""
+    return np.minimum(trusted_depth(naming, labels, floor), deepest)
 
 
 def _pixels(run: TrainedRun) -> np.ndarray:

@@ -89,12 +89,32 @@ def render(genomes: np.ndarray, seeds: np.ndarray, size_px: int = 64, noise: flo
     return images
 
 
-def _render_batch(plan: str, genomes: np.ndarray, seeds: np.ndarray, size_px: int, noise: np.float32) -> np.ndarray:
+def body_shares(genomes: np.ndarray, seeds: np.ndarray, size_px: int = 64, noise: float = 1.0) -> np.ndarray:
+    """Return how much of each pixel of `render` shows the organism, float32 (n, size_px, size_px) in [0, 1]."""
+    shares = np.empty((len(genomes), size_px, size_px), np.float32)
+    plan_of = genomes[:, : len(PLANS)].argmax(1)
+    for row, plan in enumerate(plan_of):
+        one = slice(row, row + 1)
+        _, canvas, xy = _drawn(PLANS[plan], genomes[one], seeds[one], size_px, np.float32(noise))
+        share = 1 - canvas.clear
+        grass, blade = _grass(seeds[one], xy, np.float32(noise))
+        share[grass] *= 1 - blade[:, 0]
+        shares[row] = share.reshape(size_px, size_px)
+    return shares
+
+
+def _drawn(plan: str, genomes: np.ndarray, seeds: np.ndarray, size_px: int, noise: np.float32) -> tuple:
+    """Return traits, the canvas with their bodies, and the coordinates of its pixels."""
     traits = Traits(genomes, noise * INDIVIDUAL_SD * hash_normal(seeds, 0, len(TRAITS)))
     axis = (np.arange(size_px, dtype=np.float32) + 0.5) * 2 / size_px - 1
     x, y = np.tile(axis, size_px)[None], np.repeat(-axis, size_px)[None]  # each (1, P), y up
     canvas = _pose(traits, seeds, (x, y), noise, extent(plan, traits))
     draw(plan, canvas, traits)
+    return traits, canvas, (x, y)
+
+
+def _render_batch(plan: str, genomes: np.ndarray, seeds: np.ndarray, size_px: int, noise: np.float32) -> np.ndarray:
+    traits, canvas, (x, y) = _drawn(plan, genomes, seeds, size_px, noise)
     shade, shine = _relief_light(canvas, traits, seeds, size_px, noise)
     behind = canvas.clear * _shadow(1 - canvas.clear, size_px)
     colours = _palette(plan, traits, seeds, noise)
@@ -177,14 +197,19 @@ def _ground(seeds: np.ndarray, x: np.ndarray, y: np.ndarray, noise: np.float32) 
 
 def _occlude(image: np.ndarray, colour: np.ndarray, seeds: np.ndarray, xy: tuple, noise: np.float32) -> None:
     """Put a blade of grass, out of focus, before a third of the images (B, 3, P), in place."""
+    rows, blade = _grass(seeds, xy, noise)
+    image[rows] += blade * (colour[rows, :, None].astype(np.float32) - image[rows])
+
+
+def _grass(seeds: np.ndarray, xy: tuple, noise: np.float32) -> tuple[np.ndarray, np.ndarray]:
+    """Return which images have a blade of grass before them, and its share of their pixels, (b, 1, P)."""
     r = hash_uniform(seeds, 4, 6)
     rows = np.flatnonzero(r[:, 5] < 0.35 * noise)
     angle, offset, bend, width = 2 * np.pi * r[rows, :1], r[rows, 1:2], r[rows, 2:3], r[rows, 3:4]
     across = xy[0] * np.cos(angle) + xy[1] * np.sin(angle)
     along = xy[1] * np.cos(angle) - xy[0] * np.sin(angle)
     distance = np.abs(across - 0.3 - 0.5 * offset - (0.5 * bend - 0.25) * along * along) - (0.05 + 0.08 * width)
-    blade = np.clip(0.5 - 9 * distance, 0, 1)[:, None]
-    image[rows] += blade * (colour[rows, :, None].astype(np.float32) - image[rows])
+    return rows, np.clip(0.5 - 9 * distance, 0, 1)[:, None]
 
 
 def _develop(image: np.ndarray, seeds: np.ndarray, xy: tuple, noise: np.float32) -> np.ndarray:

@@ -75,6 +75,13 @@ def risk_rows():
     return pd.DataFrame(rows)
 
 
+def saliency_rows():
+    rng = np.random.default_rng(0)
+    png = contact_sheet()["png"][0]
+    maps = {name: list(rng.random((4, 144))) for name in ("occlusion", "gradient")}
+    return pd.DataFrame({"title": ["Drujuskus fergoides"] * 4, "png": [png] * 4, **maps})
+
+
 def pair_rows():
     tables, rng = [], np.random.default_rng(0)
     for model in MODELS:
@@ -124,5 +131,6 @@ def write(run):
         table.to_csv(run.tables / f"{name}.csv", index=False)
     shared_words().to_csv(run.tables / "caption_words.csv", index_label="rank")
     contact_sheet().to_parquet(run.tables / "contact_sheet.parquet", index=False)
+    saliency_rows().to_parquet(run.tables / "identify_saliency.parquet", index=False)
     pair_rows().to_parquet(run.tables / "hierarchy_pairs.parquet", index=False)
     score_rows().to_csv(run.metrics_csv, index=False)

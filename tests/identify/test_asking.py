@@ -173,3 +173,14 @@ def test_classes_are_added_to_those_of_a_run_alone(tmp_path, image_folder, model
     (tmp_path / "labels.txt").write_text("one\ntwo\n")
     argv = [str(image_folder), "--model", "x", "--labels", str(tmp_path / "labels.txt"), "--add", str(image_folder)]
     assert command.main(argv) == 2 and "give --run" in capsys.readouterr().err
+
+
+def test_a_folder_of_a_thousand_with_one_in_a_hundred_broken(tmp_path, write_image, model, labels):
+    good = write_image(tmp_path / "good.jpg", size=(20, 16)).read_bytes()
+    for i in range(1_000):
+        (tmp_path / "new").mkdir(exist_ok=True)
+        (tmp_path / "new" / f"{i:04d}.jpg").write_bytes(good[: len(good) // 3] if i % 100 == 7 else good)
+    table = identify(tmp_path / "new", labels, model, k=1)
+    assert table["file_name"].tolist() == sorted(table["file_name"]) and len(table) == 1_000
+    assert np.flatnonzero(table["problem"] != "").tolist() == list(range(7, 1_000, 100))
+    assert table.loc[table["problem"] == "", "score_1"].notna().all()

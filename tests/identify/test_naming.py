@@ -106,6 +106,23 @@ def test_absent_middle_ranks_are_passed_and_a_blank_is_no_answer():
     assert (odd["taxon"], odd["rank"], odd["kingdom"]) == ("a chair, red", "", "")
 
 
+def test_a_label_that_is_called_like_a_kingdom_stands_for_itself():
+    rows = [("tit", *BIRDS, "Passeriformes", "Paridae", "Parus", "major", ""), ("Animalia", *[""] * 7, "")]
+    for dtype in (object, "str"):
+        names = label_set(rows).names.astype({"label": dtype})
+        assert [len(first) for first in Tree(names).first] == [2] * 7
+
+
+def test_labels_that_differ_by_their_common_name_alone_are_one_species_and_two_labels():
+    labels = label_set(ROWS[:3])
+    found = name_features(features_for([0.3, 0.4, 0.3]), labels, 1.0, "species", k=3)
+    assert found.scores[0].tolist() == pytest.approx([0.6, 0.4])
+    row = answers(found, labels, 0.5).iloc[0]
+    assert (row["taxon"], row["common_name"]) == ("Parus major", "Great tit")
+    by_label = name_features(features_for([0.3, 0.4, 0.3]), labels, 1.0, "label", k=3)
+    assert labels.called(by_label.choices[0], "label").tolist() == ["blue", "tit", "again"]
+
+
 def test_ties_go_to_the_first_label_wherever_it_stands():
     rng = np.random.default_rng(0)
     one = rng.standard_normal(37).astype(np.float32)

@@ -1,0 +1,238 @@
+"""Which pixels of a photograph speak for its name: two maps of saliency, and how far they can be believed.
+
+`occlusion` covers a window at a time and asks how much less likely the name gets; `gradient_map` weighs what the image
+tower attends to, or its last map of features, by the gradient of the name's score. `judge_maps` asks whether these
+pixels matter to the model: taken away first they should cost the name most (deletion), alone they should bring it back
+(insertion), more than those of a random order or of the middle; and whether they lie on the organism, where that is
+known. Refuses a tower that has neither attention nor a map of features that can be read.
+"""
+
+import math
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from ..errors import InputError
+from ..evaluation.tasks import with_interval
+from ..model import encode_images
+from ..model.encode import normalised, prepare_pixels
+from ..model.load import LoadedModel
+from ..model.towers import device_of
+from .labels import LabelSet
+from .naming import logits_of
+
+CELLS = 12  # of a map, along each side
+WINDOW = 3  # cells that are covered at once, along each side
+STEPS = 9  # of deletion and insertion
+_ROWS = 512  # altered images at once
+
+
+def occlusion(pixels: np.ndarray, model: LoadedModel, labels: LabelSet, named: np.ndarray, scale: float) -> np.ndarray:
+    """Map how much the log-probability of a name drops where the image is covered.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (n, S, S, 3), uint8
+        Images of the size that the model takes.
+    model : LoadedModel
+    labels : LabelSet
+    named : ndarray of shape (n,), int
+        The candidate of each.
+    scale : float
+        As `name_features` takes it.
+
+    Returns
+    -------
+    ndarray of shape (n, CELLS, CELLS), float32
+        The mean drop over the windows that cover a cell (Zeiler & Fergus 2014, arXiv 1311.2901). A window takes the
+        mean colour of its image.
+    """
+    starts = [(row, column) for row in range(CELLS - WINDOW + 1) for column in range(CELLS - WINDOW + 1)]
+    windows = np.zeros((len(starts), CELLS, CELLS), dtype=bool)
+    for window, (row, column) in zip(windows, starts, strict=True):
+        window[row : row + WINDOW, column : column + WINDOW] = True
+    ask = partial(_log_probability, model=model, labels=labels, scale=scale)
+    whole = ask(pixels, named)
+    maps = np.empty((len(pixels), CELLS, CELLS), dtype=np.float32)
+    for i, image in enumerate(pixels):
+        drop = whole[i] - ask(covered(image, windows), np.full(len(windows), named[i]))
+        maps[i] = np.tensordot(drop, windows, 1) / windows.sum(axis=0)  # (w,) @ (w, CELLS, CELLS)
+    return maps
+
+
+def gradient_map(
+    pixels: np.ndarray, model: LoadedModel, labels: LabelSet, named: np.ndarray, scale: float
+) -> np.ndarray:
+    """Map what the image tower looks at, weighed by the gradient of a name's log-probability.
+
+    Takes what `occlusion` takes, and returns the like: of a vision transformer the relevance of Chefer et al. (2021,
+    arXiv 2103.15679), attention times its positive gradient through all layers; of a convolutional tower Grad-CAM of
+    its last map (Selvaraju et al. 2017, arXiv 1610.02391).
+
+    Raises
+    ------
+    InputError
+        If the tower is neither open_clip's vision transformer nor a convolutional trunk of timm's.
+    """
+    clip = model.model
+    weights = torch.from_numpy(np.asarray(labels.weights, dtype=np.float32)).to(device_of(clip))
+    maps, size = [], max(1, _ROWS // 8)
+    for start in range(0, len(pixels), size):
+        batch = torch.from_numpy(np.ascontiguousarray(pixels[start : start + size])).to(device_of(clip))
+        x = prepare_pixels(batch, clip.visual.preprocess_cfg)
+        with torch.enable_grad():
+            features, relevance = (_of_trunk if hasattr(clip.visual, "trunk") else _of_attention)(clip.visual, x)
+            logits = scale * normalised(features) @ weights.T  # (n, D) @ (D, C) -> (n, C)
+            own = torch.from_numpy(named[start : start + size]).to(logits.device)
+            score = logits.log_softmax(dim=1).gather(1, own[:, None]).sum()
+            found = relevance(score)
+        maps.append(F.interpolate(found[:, None], (CELLS, CELLS), mode="bilinear")[:, 0].cpu().numpy())
+    return np.concatenate(maps)
+
+
+def judge_maps(
+    pixels: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    model: LoadedModel,
+    asked: tuple[LabelSet, np.ndarray, float],
+    on_organism: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Compare maps with a random order, and with the distance from the middle.
+
+    Parameters
+    ----------
+    pixels, model
+        As `occlusion` takes them.
+    maps : mapping of str to ndarray of shape (n, CELLS, CELLS)
+    asked : labels, named, scale
+        As `occlusion` takes them.
+    on_organism : ndarray of shape (n, S, S), optional
+        Share of the organism in each pixel.
+    groups : ndarray of shape (n,), optional
+        Of which other ones the intervals are; each image by default.
+
+    Returns
+    -------
+    DataFrame
+        ``map, measure, value, ci_low, ci_high, n``: the mean probability of the name while cells are taken away, the
+        most salient first ("deletion", less is better), and while they are put back ("insertion", more is better;
+        Petsiuk et al. 2018, arXiv 1806.07421); the share of images whose most salient cell is mostly organism
+        ("pointing", Zhang et al. 2018, arXiv 1608.00507).
+    """
+    labels, named, scale = asked
+    n, rng = len(pixels), np.random.default_rng(0)
+    axis = np.arange(CELLS) - (CELLS - 1) / 2
+    middle = -np.hypot(axis[:, None], axis)
+    orders = {**maps, "middle": np.broadcast_to(middle, (n, CELLS, CELLS)), "random": rng.random((n, CELLS, CELLS))}
+    if on_organism is not None:
+        body = by_cell(on_organism)
+        orders["organism"] = body
+    rows = []
+    for name, values in orders.items():
+        rank = (-values.reshape(n, -1)).argsort(axis=1, kind="stable").argsort(axis=1).reshape(values.shape)
+        found = {}
+        for measure, taken in (
+            ("deletion", lambda k, rank=rank: rank < k),
+            ("insertion", lambda k, rank=rank: rank >= k),
+        ):
+            curve = []
+            for k in np.linspace(0, CELLS**2, STEPS):
+                altered = np.concatenate([covered(x, mask[None]) for x, mask in zip(pixels, taken(k), strict=True)])
+                curve.append(np.exp(_log_probability(altered, named, model, labels, scale)))
+            found[measure] = np.mean(curve, axis=0)
+        if on_organism is not None:
+            found["pointing"] = (body[rank == 0] > 0.5).astype(float)
+        for measure, value in found.items():
+            interval = with_interval(value, np.arange(n) if groups is None else groups)
+            rows.append({"map": name, "measure": measure, **interval, "n": n})
+    return pd.DataFrame(rows)
+
+
+def covered(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Return an image (S, S, 3) with cells (m, CELLS, CELLS) in its mean colour, (m, S, S, 3)."""
+    cell = np.arange(len(image)) * CELLS // len(image)
+    mean = image.mean(axis=(0, 1)).round().astype(np.uint8)
+    return np.where(masks[:, cell][:, :, cell, None], mean, image)
+
+
+def by_cell(values: np.ndarray) -> np.ndarray:
+    """Return the mean of pixels (n, S, S) in each cell."""
+    return F.adaptive_avg_pool2d(torch.from_numpy(values)[:, None], CELLS)[:, 0].numpy()
+
+
+def _log_probability(
+    pixels: np.ndarray, named: np.ndarray, model: LoadedModel, labels: LabelSet, scale: float
+) -> np.ndarray:
+    """Return the log-probability of candidates for images, (n,)."""
+    found = []
+    for start in range(0, len(pixels), _ROWS):
+        features = encode_images(model.model, pixels[start : start + _ROWS], precision="fp32")
+        logits = torch.from_numpy(logits_of(features, labels, scale)).log_softmax(dim=1).numpy()
+        found.append(logits[np.arange(len(logits)), named[start : start + _ROWS]])
+    return np.concatenate(found)
+
+
+def _of_trunk(visual: torch.nn.Module, x: torch.Tensor) -> tuple:
+    """Return features, and what makes Grad-CAM of a score."""
+    last = visual.trunk.forward_features(x)
+    if last.ndim != 4:
+        raise InputError(
+            "this image tower has no map of features; choose a vision transformer of open_clip's, or a CNN"
+        )
+    last.requires_grad_() if last.is_leaf else last.retain_grad()
+    features = visual.head(visual.trunk.forward_head(last))
+
+    def relevance(score: torch.Tensor) -> torch.Tensor:
+        (gradient,) = torch.autograd.grad(score, last)
+        weight = gradient.mean(dim=(2, 3), keepdim=True)
+        return (weight * last).sum(dim=1).relu().detach()  # (n, F, h, w) -> (n, h, w)
+
+    return features, relevance
+
+
+def _of_attention(visual: torch.nn.Module, x: torch.Tensor) -> tuple:
+    """Return features, and what makes the relevance of patches of a score."""
+    modules = [m for m in visual.modules() if isinstance(m, torch.nn.MultiheadAttention)]
+    if not modules or not hasattr(visual, "conv1"):
+        raise InputError(
+            "this image tower has no attention to read; choose a vision transformer of open_clip's, or a CNN"
+        )
+    seen: list[torch.Tensor] = []
+    own = [module.forward for module in modules]
+    try:
+        for module in modules:
+            module.forward = partial(_attend, module, seen)
+        features = visual(x)
+    finally:
+        for module, forward in zip(modules, own, strict=True):
+            module.forward = forward
+
+    def relevance(score: torch.Tensor) -> torch.Tensor:
+        n_tokens = seen[0].shape[-1]
+        total = torch.eye(n_tokens, device=x.device).expand(len(x), n_tokens, n_tokens)
+        for attention, gradient in zip(seen, torch.autograd.grad(score, seen), strict=True):
+            step = (gradient * attention).relu().mean(dim=1).detach()  # (n, heads, t, t) -> (n, t, t)
+            total = total + step @ total
+        side = math.isqrt(n_tokens - 1)
+        return total[:, 0, 1:].reshape(-1, side, side)  # what the class token takes from each patch
+
+    return features, relevance
+
+
+def _attend(module: torch.nn.MultiheadAttention, seen: list, query: torch.Tensor, *_: object, **__: object) -> tuple:
+    """Do what self-attention does, and keep its weights, (n, heads, t, t)."""
+    x = query if module.batch_first else query.transpose(0, 1)
+    n, t, width = x.shape
+    parts = F.linear(x, module.in_proj_weight, module.in_proj_bias).reshape(n, t, 3, module.num_heads, -1)
+    q, k, v = parts.permute(2, 0, 3, 1, 4)  # each (n, heads, t, width / heads)
+    attention = (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])).softmax(dim=-1)
+    if not attention.requires_grad:
+        attention.requires_grad_()
+    seen.append(attention)
+    out = module.out_proj((attention @ v).transpose(1, 2).reshape(n, t, width))
+    return (out if module.batch_first else out.transpose(0, 1)), None
