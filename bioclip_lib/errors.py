@@ -4,6 +4,7 @@ A command prints its message without a traceback and exits with status 2; a note
 """
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 
@@ -17,12 +18,20 @@ class InputError(ValueError):
 
 
 def as_command(main: Callable[..., int]) -> Callable[..., int]:
-    """Let a command line end with one line and status 2 on a user's mistake, 130 where it was asked to stop."""
+    """Let a command line end with one line and status 2 on a user's mistake, 130 where it was asked to stop.
+
+    Where nobody reads its output any more (``| head``) it ends in silence, with 141.
+    """
 
     @functools.wraps(main)
     def command(argv: list[str] | None = None) -> int:
         try:
-            return main(argv)
+            status = main(argv)
+            sys.stdout.flush()
+            return status
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more as it ends
+            return 141
         except InputError as error:
             sys.stderr.write(f"error: {error}\n")
             return 2

@@ -48,7 +48,11 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     begun = args.run and Run(args.run).config_json.is_file()
     profile = args.profile or ("photos" if args.photos and not begun else "")
-    config = load_config(profile, settings_from(args), args.run)
+    given = settings_from(args)
+    if args.run and not begun and (args.check or (args.lab and not (profile or given))):
+        begin = "" if args.check else ", or PROFILE= or PHOTOS= beside it, to begin one there"
+        raise InputError(f"{args.run} holds no run (no config.json); pass RUN=path/to/run{begin}")
+    config = load_config(profile, given, args.run)
     if args.list_settings:
         print(settings.listed(config))
         return 0

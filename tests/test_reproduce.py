@@ -63,6 +63,19 @@ def test_every_notebook_is_executed_and_nothing_half_written_is_left(smoke):
             assert not noise or noise.count("\n") < 5, f"{path.name}: more than one line a bar: {noise[:500]}"
 
 
+@pytest.mark.parametrize("command", ["--check", "--lab"])
+def test_a_run_that_is_not_there_is_named_and_not_begun(command, tmp_path, capsys):
+    assert reproduce.main(["--run", str(tmp_path / "misspelt"), command]) == 2
+    assert "misspelt holds no run" in capsys.readouterr().err and not (tmp_path / "misspelt").exists()
+
+
+def test_a_reader_that_goes_away_is_no_traceback():
+    asked = [sys.executable, "-m", "bioclip_lib.reproduce", "--list-settings"]
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPOSITORY) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 141
+
+
 def test_the_run_ends_with_its_answer(smoke):
     page = (smoke.root / "index.html").read_text(encoding="utf-8")
     assert "New photographs of species it was trained on" in page and page.count("data:image/jpeg") > 12
