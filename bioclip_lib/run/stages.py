@@ -186,12 +186,12 @@ def damage(root: Path, by_digest: bool = False) -> dict[str, str]:
     for name in sorted(wanted):
         if name not in there:
             found[name] = "missing"
-        elif name not in known.files or not _is_same(there[name], known.files[name], by_digest):
+        elif name not in known.files or not is_same(there[name], known.files[name], by_digest):
             found[name] = "damaged or changed"
     return found
 
 
-def _is_same(path: str, fact: dict, by_digest: bool) -> bool:
+def is_same(path: str, fact: dict, by_digest: bool = False) -> bool:
     """Tell whether a file is the one that was recorded."""
     stat = os.stat(path)
     if stat.st_size != fact["size"]:

@@ -1,13 +1,17 @@
 """Tables that are built once, and mapped into memory from a cache that may be deleted at will.
 
 The cache lies in ``$BIOCLIP_CACHE``, else in ``bioclip_lib`` in the user's cache directory. Its tables appear whole
-or not at all, whoever builds them at the same time; other code that builds them has a cache of its own.
+or not at all, whoever builds them at the same time; other code that builds them has a cache of its own, which goes when
+nobody has opened it for a week. A cache that is not what was written is built again.
 """
 
+import contextlib
 import functools
+import json
 import os
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from hashlib import blake2b
@@ -16,10 +20,17 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from ..run import stages
+from ..run.manifest import fact_of
+
+_FACTS = "facts.json"  # size, time and digest of each table
+_UNUSED_S = 7 * 24 * 3600
 _TABLES = ("usages", "words", "problems")
 _BUILDERS = ("authors", "avilist", "backbone", "canonical", "checklists", "dumps", "lineages", "names", "ncbi")
 _BUILDERS += ("vernaculars", "../files/dialect", "../files/meta", "../files/tables")
 """The modules whose code decides what stands in the tables."""
+
+_BROKEN = (OSError, pa.ArrowInvalid, KeyError, ValueError, TypeError)
 
 
 @functools.cache
@@ -40,10 +51,8 @@ def cache_folder() -> Path:
 def cached(key: str, build: Callable[[], tuple[pa.Table, pa.Table, pd.DataFrame]]) -> tuple:
     """Return usages, words and problems from the cache; build them where they are not there, and keep them."""
     folder = cache_folder() / f"{key}-{code_digest()}"
-    try:
+    with contextlib.suppress(*_BROKEN):
         return _opened(folder)
-    except (OSError, pa.ArrowInvalid, KeyError):
-        pass
     usages, words, problems = tables = build()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +61,8 @@ def cached(key: str, build: Callable[[], tuple[pa.Table, pa.Table, pd.DataFrame]
             for name, table in zip(_TABLES, (usages, words, pa.Table.from_pandas(problems)), strict=True):
                 with pa.ipc.new_file(f"{temporary}/whole/{name}.arrow", table.schema) as file:
                     file.write_table(table.combine_chunks())
+            facts = [fact_of(f"{temporary}/whole/{name}.arrow", name) for name in _TABLES]
+            Path(temporary, "whole", _FACTS).write_text(json.dumps(facts), encoding="utf-8")
             _move(Path(temporary) / "whole", folder)
         return _opened(folder)
     except OSError as error:
@@ -66,13 +77,37 @@ def _move(whole: Path, folder: Path) -> None:
     except OSError:
         try:
             _opened(folder)
-        except (OSError, pa.ArrowInvalid, KeyError):  # a damaged one is in the way
-            shutil.rmtree(folder, ignore_errors=True)
+        except _BROKEN:  # a damaged one is in the way
+            _remove(folder)
             os.rename(whole, folder)
 
 
+def _remove(folder: Path) -> None:
+    """Remove a cache at once for whoever looks for it; who has mapped it keeps what it has."""
+    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".removing-"))
+    with contextlib.suppress(OSError):  # another process was faster, or still reads it (Windows)
+        os.rename(folder, aside / "cache")
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove_unused(base: Path) -> None:
+    """Remove caches of other code, and what dead processes left, that nobody has used for a week."""
+    with contextlib.suppress(OSError):
+        for folder in base.iterdir():
+            passing = folder.name.startswith((".building-", ".removing-"))
+            other = (folder / f"{_TABLES[0]}.arrow").is_file() and not folder.name.endswith(f"-{code_digest()}")
+            if (passing or other) and time.time() - folder.stat().st_mtime > _UNUSED_S:
+                _remove(folder)
+
+
 def _opened(folder: Path) -> tuple[pa.Table, pa.Table, pd.DataFrame]:
-    """Map the tables of a cache into memory."""
+    """Map the tables of a cache into memory; `OSError` if one is not what was written."""
+    for fact in json.loads((folder / _FACTS).read_text(encoding="utf-8")):
+        if not stages.is_same(str(folder / f"{fact['file']}.arrow"), fact):
+            raise OSError(f"{folder} is damaged")
+    with contextlib.suppress(OSError):  # it may be there for reading alone
+        os.utime(folder)
+    _remove_unused(folder.parent)
     files = (pa.memory_map(str(folder / f"{name}.arrow")) for name in _TABLES)
     usages, words, problems = (pa.ipc.open_file(file).read_all() for file in files)
     return usages, words, problems.to_pandas()

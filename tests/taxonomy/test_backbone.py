@@ -46,6 +46,34 @@ def test_tables_are_built_once_and_again_where_the_source_or_the_cache_changed(c
     assert len(calls) == 3 and not [path for path in cache.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.parametrize("name", ["usages", "words", "problems"])
+def test_no_flipped_bit_of_a_cache_is_read(cache, tmp_path, name):
+    backbone.open_checklist(tmp_path / "taxa.tsv")
+    (file,) = cache.glob(f"*/{name}.arrow")
+    whole = file.read_bytes()
+    place = len(whole) // 2
+    file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    assert backbone.open_checklist(tmp_path / "taxa.tsv").names() == ["Animalia", "Parus"]
+    assert file.read_bytes() == whole
+
+
+def test_caches_of_other_code_go_when_nobody_has_used_them_for_a_week(cache, tmp_path, monkeypatch):
+    code = tables_cache.code_digest()
+    monkeypatch.setattr(tables_cache, "code_digest", lambda: "old")
+    read = backbone.open_checklist(tmp_path / "taxa.tsv")
+    monkeypatch.setattr(tables_cache, "code_digest", lambda: code)
+    (cache / "labels").mkdir()
+    (cache / ".building-x").mkdir()
+    backbone.open_checklist(tmp_path / "taxa.tsv")
+    assert len(list(cache.iterdir())) == 4
+    for folder in cache.iterdir():
+        os.utime(folder, (0, 0))
+    backbone.open_checklist(tmp_path / "taxa.tsv")
+    names = sorted(folder.name for folder in cache.iterdir())
+    assert len(names) == 2 and names[0].endswith(code) and names[1] == "labels"
+    assert read.names() == ["Animalia", "Parus"], "who has opened one keeps what it has"
+
+
 def test_builders_at_the_same_time_do_not_disturb_each_other(cache, tmp_path):
     with ThreadPoolExecutor(8) as pool:
         opened = list(pool.map(lambda _: backbone.open_checklist(tmp_path / "taxa.tsv"), range(8)))
