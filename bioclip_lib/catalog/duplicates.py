@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..errors import InputError
 from ..files.archives import reading_order
+from ..files.crops import split_crop
 from ..files.images import ImageError, identify, open_image, read_bytes, stamps, time_taken, to_rgb, upright_size
 from ..run import in_parts
 from ..workers import map_threads, progress
@@ -87,7 +88,8 @@ def _inspect(item: tuple) -> tuple[str, str, int, int, str, str]:
         data = read_bytes(location)
         digest = sha256(data).hexdigest()
         image = identify(data)
-        (width, height), taken = upright_size(image), time_taken(image)
+        photograph, box = split_crop(location)
+        (width, height), taken = upright_size(image), time_taken(identify(read_bytes(photograph)) if box else image)
         grey = to_rgb(image, short_side_px=_DECODED_PX).convert("L")
     except ImageError as error:
         return digest, "", 0, 0, "", str(error)

@@ -42,7 +42,8 @@ def cropped(raw: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
     location[usable] = [crop_location(place, with_margin(box, data.box_margin)) for place, box in pairs]
     group = raw.get(GROUP_COLUMN, pd.Series("", index=raw.index))
     photograph = raw["source"] + "/" + raw["source_id"].str.replace(r"#\d+$", "", regex=True)
-    group = group.where((group != "") | ~boxed, photograph)
+    several = photograph.duplicated(keep=False) & boxed  # one box alone may belong to a burst
+    group = group.where((group != "") | ~several, photograph)
     raw = raw.assign(location=location, problem=problem, **{GROUP_COLUMN: group})
     return raw.drop(columns=BOX_COLUMN)
 

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -146,13 +147,21 @@ def named(rows: pd.DataFrame) -> list[Wanted]:
     files, settled = address.map(_last_resort), np.zeros(len(rows), bool)
     for choice in choices:
         tried = choice.map(_safe).reset_index(drop=True)
-        taken = set(files[settled].str.casefold())
-        free = ~tried.str.casefold().duplicated(keep=False) & (tried != "") & ~tried.str.casefold().isin(taken)
+        taken, keys = set(files[settled].str.casefold()), tried.str.casefold()
+        folders = set(chain.from_iterable(map(_folders, chain(keys, taken))))
+        free = ~keys.duplicated(keep=False) & (tried != "") & ~keys.isin(taken | folders)
+        free &= keys.map(lambda key, taken=taken: taken.isdisjoint(_folders(key)))  # 1.jpg is no folder of 1.jpg/o.jpg
         attempt = files.where(settled | ~free, tried)
         place = match_addresses(address, record, attempt)
         settled |= free & (place == np.arange(len(rows)))
         files = files.where(~settled, attempt)
     return [Wanted(*pair) for pair in zip(address, files, strict=True)]
+
+
+def _folders(path: str) -> set[str]:
+    """Return the folders on the way to a file."""
+    parts = path.split("/")
+    return {"/".join(parts[:n]) for n in range(1, len(parts))}
 
 
 def _end(address: str) -> str:

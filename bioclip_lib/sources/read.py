@@ -55,6 +55,7 @@ from .plantnet import find_plantnet, read_plantnet
 from .treeoflife import find_catalog, read_treeoflife
 from .treeoflife200 import find_catalog as find_catalog_200
 from .treeoflife200 import read_treeoflife200, read_web_data_set, web_tars
+from .walk import refuse_links
 
 LAYOUTS = (
     "the folder of TreeOfLife-10M (metadata/catalog.csv), EOL media (a media manifest), iNat21 (train.json), BIOSCAN "
@@ -97,7 +98,8 @@ def read_source(data: DataConfig) -> pd.DataFrame:
         If nothing is given or there, the format is none of these, it can be read in two ways, or a split has a word
         that is none.
     """
-    raw = reading_of(data).read().drop(columns=["address", "record"], errors="ignore")  # they are for `download`
+    raw = refuse_links(reading_of(data).read(), data.follow_links)
+    raw = raw.drop(columns=["address", "record"], errors="ignore")  # they are for `download`
     raw = owned(marked(raw, partial(_meant, data, raw)) if data.taxa else raw, data.owner)
     raw = with_sequences(raw) if data.burst_s else raw
     if not data.published_splits or SPLIT_COLUMN not in raw:

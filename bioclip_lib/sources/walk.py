@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from ..errors import InputError
 from ..files.archives import SEPARATOR, open_archive
 from ..files.images import IMAGE_SUFFIXES
@@ -92,3 +94,14 @@ def link_problem(file: Path, root: Path) -> str:
     if not file.resolve().is_relative_to(root):
         return "link that leaves the folder, not followed"
     return "link to a folder, not followed" if file.is_dir() else ""
+
+
+def refuse_links(raw: pd.DataFrame, follow_links: bool) -> pd.DataFrame:
+    """Refuse links that are to be followed where the reader of their layout does not."""
+    left = raw.loc[raw["problem"].str.endswith("not followed"), "source_id"]
+    if follow_links and len(left):
+        raise InputError(
+            f"data.follow_links follows links in class folders and tables, and {left.iloc[0]} is one in a set of "
+            "another layout; copy the set with the files that its links lead to (cp -rL)"
+        )
+    return raw

@@ -10,6 +10,7 @@ from bioclip_lib.catalog.bursts import find_bursts
 from bioclip_lib.catalog.duplicates import inspect_images
 from bioclip_lib.config import Config, DataConfig, SplitConfig
 from bioclip_lib.sources.folders import read_image_folder
+from bioclip_lib.sources.read import read_source
 from tests.catalog.test_groups import torn
 
 
@@ -50,6 +51,19 @@ def test_photographs_within_seconds_are_a_group(tmp_path, write_image, resolve, 
         photograph(tmp_path / "s" / "Acer rubrum" / f"{i}a.jpg", write_image, 10 + i, f"2024:05:01 1{i}:00:00")
     table = built(tmp_path / "s", resolve, burst_s=within_s)
     assert groups(table) == expected and not torn(table)
+
+
+def test_boxes_of_photographs_within_seconds_are_a_group(tmp_path, write_image, resolve):
+    for i, time in enumerate(["10:00:00", "10:00:02", "10:01:00", "10:02:00"]):
+        photograph(tmp_path / f"{i}.jpg", write_image, i, f"2024:05:01 {time}")
+    boxes = [f"{i}.jpg,Parus major,{x},0,{x + 16},20" for i, x in ((0, 0), (1, 8), (2, 0), (2, 20))]
+    rows = ["path,name,xmin,ymin,xmax,ymax", *boxes, "3.jpg,Acer rubrum,0,0,20,20"]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    data = DataConfig(source="photos", photos=str(tmp_path / "t.csv"))
+    raw = read_source(data)
+    config = Config("photos", data, SplitConfig(min_images=1, heldout_fraction=0))
+    table = build(raw, resolve(raw), inspect_images(raw), config).table
+    assert groups(table) == [["0.jpg#1", "1.jpg#1"], ["2.jpg#1", "2.jpg#2"]]
 
 
 def test_another_folder_of_the_class_is_another_burst(tmp_path, write_image, resolve):

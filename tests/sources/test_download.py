@@ -308,6 +308,7 @@ ADDRESSES = [
     *(f"https://b.org/{i}/IMG_1.JPG" for i in range(2)),
     *("https://c.org/x/picture", "https://d.org/My%20photo.jpeg", "https://e.org/a:b/q*.png", "https://f.org/?who=me"),
     *("https://g.org/IMG_9.jpg", "https://g.org/img_9.JPG", "https://h.org/../../etc/7.jpg", "https://i.org/.hidden/8"),
+    *("https://j.org/x.jpg", "https://j.org/x.jpg/o.jpg", "https://k.org/y/5.png/z.jpg", "https://k.org/y/5.png"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,16 @@ def test_files_outside_the_archive_are_refused(tmp_path, write_dwca, name, as_zi
     (root / "meta.xml").write_text(meta.replace(">occurrence.txt<", f">{name}<"))
     with pytest.raises(InputError, match=r"names a file .* that is not there"):
         read_dwca(zipped(root) if as_zip else root)
+
+
+def test_links_that_a_reader_does_not_follow_are_refused_where_they_should_be(tmp_path, write_dwca):
+    root = write_dwca(tmp_path / "birds")
+    (root / "media" / "4.jpg").rename(tmp_path / "4.jpg")
+    (root / "media" / "4.jpg").symlink_to(tmp_path / "4.jpg")
+    data = DataConfig(source="photos", photos=str(root))
+    assert read_source(data)["problem"][3].startswith("link that leaves the folder")
+    with pytest.raises(InputError, match=r"follow_links .* 12/2 is one .*copy the set"):
+        read_source(replace(data, follow_links=True))
 
 
 def test_a_link_out_of_the_archive_is_not_followed(tmp_path, write_dwca):
