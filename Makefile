@@ -19,7 +19,7 @@ $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
 export $(GIVEN)
 ASKED = --profile "$$PROFILE" --run "$$RUN" --photos "$$PHOTOS" --names "$$NAMES" $(if $(UNFREEZE),--unfreeze) --settings "$$SET"
 
-.PHONY: help reproduce look check lab report name settings figures readme test faults numerical lint pins bench environment
+.PHONY: help reproduce look check lab report name sort settings figures readme test faults numerical lint pins bench environment
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -66,6 +66,9 @@ bench: $(READY)  ## measure speed (speed/README.md)
 
 name: $(READY)  ## name the species on PHOTOS= with the model of RUN=, into OUT=
 	@$(BIN)python -m bioclip_lib.identify "$$PHOTOS" $(if $(RUN),--run "$$RUN") --out "$${OUT:-names.csv}"
+
+sort: $(READY)  ## sort PHOTOS= without labels into groups that look alike, named with the model of RUN=, into OUT=
+	@$(BIN)python -m bioclip_lib.identify.sorting "$$PHOTOS" --run "$${RUN:-runs/mini}" --out "$${OUT:-sorted.csv}"
 
 settings: $(READY)  ## print every setting, with value, meaning and limits
 	@$(BIN)python -m bioclip_lib.reproduce --profile "$$PROFILE" --list-settings

@@ -17,6 +17,8 @@ python -m bioclip_lib.reproduce --run RUN --check
     say what of a run is missing, damaged or out of date
 python -m bioclip_lib.identify PHOTOS --run RUN --out names.csv
     name new photographs
+python -m bioclip_lib.identify.sorting PHOTOS --run RUN --out sorted.csv
+    sort photographs without labels into groups that look alike, each named as far as that can be trusted
 python -m bioclip_lib.figures --run RUN
     draw all figures of a run again
 python -m bioclip_lib.sources.download TABLE --to FOLDER --contact ADDRESS

@@ -4,7 +4,8 @@ Photographs (`photos`), candidates and a model go in; a table comes out, an imag
 label sets of names, catalogs and published embeddings, `photographed` makes them of images; `labels` holds them and
 cuts them to a clade or checklist, `changes` compares two. `tree` adds probabilities up, `naming` turns features into
 names. `trained` takes all from a run and calibrates it (`calibrate`, `unknown`); `trials` asks how far that can be
-trusted (`judging`). `exchange` writes answers as MegaDetector's JSON, Camtrap DP and Darwin Core.
+trusted (`judging`). `sorting` groups photographs without labels. `exchange` writes answers as MegaDetector's JSON,
+Camtrap DP and Darwin Core.
 """
 
 from .asking import Trust, identify, write_answers

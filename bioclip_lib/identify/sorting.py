@@ -1,0 +1,121 @@
+"""Sort a folder without labels: ``python -m bioclip_lib.identify.sorting new/ --run runs/photos --out sorted.csv``.
+
+Photographs, candidates and a model go in; a table comes out, a photograph a row, group by group, each group named as
+far as that can be trusted. Correct ``class_name`` and give the table as the photographs of a run.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..errors import InputError, as_command
+from ..model.load import LoadedModel
+from ..structure import cluster
+from .asking import Trust, _named, check_model, write_csv
+from .labels import LabelSet
+from .naming import combine
+from .photos import Photo, Source, features_of, list_photos
+from .trained import load_run
+
+_COLUMNS = ["path", "class_name", "group", "suggested", "rank_of_suggested", "score", "unlike", "problem"]
+
+
+def sort_photographs(
+    photos: Source | Photo | Sequence,
+    labels: LabelSet,
+    model: LoadedModel,
+    trust: Trust,
+    n_groups: int = 0,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Sort photographs without labels into groups that look alike, and name each group.
+
+    Parameters
+    ----------
+    photos : path, or a sequence of them
+        As `list_photos` takes them.
+    labels : LabelSet
+        The candidates that groups are named by.
+    model : LoadedModel
+        The one that the labels were made with.
+    trust : Trust
+        As of `identify`: how sure a name must be.
+    n_groups : int
+        The number of groups where it is known, as of species (Ward's method on a UMAP); 0: HDBSCAN on a UMAP finds it,
+        and leaves out what is like no group.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        A row a photograph, the largest group first, in it the most typical first; then those in no group, then those
+        that cannot be read: ``path``; ``class_name``, to be corrected: the taxon that is suggested, else the group,
+        '' in no group; ``group`` (-1: none), ``suggested, rank_of_suggested, score``: the deepest taxon along one
+        lineage that the mean of the group's photographs clears the floor for; ``unlike``, 0 to 2: the cosine distance
+        to that mean; ``problem``. As the photographs of a run it is read by ``path`` and ``class_name``.
+
+    Raises
+    ------
+    InputError
+        If there is no photograph, fewer than 4 can be read, or labels and model do not belong together.
+    """
+    check_model(labels, model)
+    found = list_photos(photos)
+    parts = list(features_of(found, model))
+    problems = np.array([problem for part, _ in parts for problem in part], dtype=object)
+    read = problems == ""
+    if read.sum() < 4:
+        raise InputError(f"{read.sum()} of {len(found)} photographs can be read; give at least 4 to sort")
+    features = np.concatenate([values for _, values in parts if len(values)])
+    groups = cluster(features, "umap", "agglomerative" if n_groups else "hdbscan", n_groups, seed)
+    table = pd.DataFrame({"path": [str(photo.source) for photo in found], "group": -1, "problem": problems})
+    table.loc[read, "group"] = groups
+    table["unlike"] = np.nan
+    names = pd.DataFrame(columns=["taxon", "rank", "score"])
+    if (groups >= 0).any():
+        inside = groups >= 0
+        _, means = combine(features[inside], groups[inside])
+        names = _named(means.astype(np.float32), labels, model, ("species", 1, trust, 0))[["taxon", "rank", "score"]]
+        means /= np.linalg.norm(means, axis=1, keepdims=True)
+        table.loc[np.flatnonzero(read)[inside], "unlike"] = 1 - (features[inside] * means[groups[inside]]).sum(axis=1)
+    of_group = names.reindex(table["group"]).reset_index(drop=True)
+    table["suggested"], table["rank_of_suggested"] = of_group["taxon"].fillna(""), of_group["rank"].fillna("")
+    table["score"] = of_group["score"].astype(float)
+    group_name = "group " + table["group"].astype(str)
+    table["class_name"] = table["suggested"].where(table["suggested"] != "", group_name).where(table["group"] >= 0, "")
+    last = table["group"].where(table["group"] >= 0, len(table)) + (table["problem"] != "")
+    return table.iloc[np.lexsort((table["unlike"], last))][_COLUMNS].reset_index(drop=True)
+
+
+@as_command
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    parser = argparse.ArgumentParser("python -m bioclip_lib.identify.sorting", description="Sort photographs.")
+    parser.add_argument("photos", nargs="+", help="files, folders, archives or patterns, without labels")
+    parser.add_argument("--run", required=True, help="folder of a run: its model, and its classes to name groups by")
+    parser.add_argument("--groups", type=int, default=0, help="how many groups, as of species (default: found out)")
+    parser.add_argument("--out", default="sorted.csv", help="a CSV (default: sorted.csv)")
+    args = parser.parse_args(argv)
+    run = load_run(args.run)
+    table = sort_photographs(args.photos, run.labels, run.model, run.trust(), args.groups)
+    write_csv(Path(args.out), table.assign(path=[str(Path(path).absolute()) for path in table["path"]]))
+    print(_summary(table, args.out))
+    return 0
+
+
+def _summary(table: pd.DataFrame, out: str) -> str:
+    """Say how many groups there are, how they are named, and what to do next."""
+    read = table[table["problem"] == ""]
+    inside = read[read["group"] >= 0]
+    named = inside.loc[inside["suggested"] != "", "group"].nunique()
+    lines = [f"{len(read)} of {len(table)} photographs sorted into {inside['group'].nunique()} groups, {named} named"]
+    lines.append(f"{len(read) - len(inside)} are in no group, {len(table) - len(read)} cannot be read")
+    return "\n".join([*lines, f"correct class_name in {out}, then: make reproduce PHOTOS={out}"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
