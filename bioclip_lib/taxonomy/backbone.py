@@ -119,6 +119,8 @@ def _array(column: pa.ChunkedArray) -> pa.Array:
 class Backbone:
     """Two tables that names are looked up in."""
 
+    says_language = True  # of its common names; NCBI's do not
+
     def __init__(self, name: str, usages: pa.Table, words: pa.Table, problems: pd.DataFrame):
         self.name, self.problems, self._tables = name, problems, (usages, words)
         self._keys, self._display, self._authorship, self._id, self._english = (
@@ -319,7 +321,9 @@ def open_checklist(path: str | Path, name: str | None = None) -> Backbone:
     broken = problems.loc[problems["reason"].str.contains("fields in place of"), "reason"]
     if len(broken):
         warnings.warn(f"{len(broken)} rows are left out of this checklist ({broken.iloc[0]}); mend them", stacklevel=2)
-    return Backbone(name, usages, words, problems)
+    backbone = Backbone(name, usages, words, problems)
+    backbone.says_language = "names.dmp" not in list_files(Path(path).expanduser())  # a dump of NCBI's
+    return backbone
 
 
 def _digest(path: str | Path) -> tuple[str, int]:

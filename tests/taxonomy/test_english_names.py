@@ -2,6 +2,8 @@
 
 import pytest
 
+from bioclip_lib.taxonomy.backbone import open_checklist
+from bioclip_lib.taxonomy.ncbi import ncbi
 from bioclip_lib.taxonomy.resolution import resolve
 from bioclip_lib.taxonomy.vernaculars import english_heads
 
@@ -49,3 +51,40 @@ def test_what_ends_as_no_english_name_is_none(name):
 def test_one_name_in_doubt_does_not_vouch_for_another():
     assert not english_heads(["duo hua qin"], ["hong qin"])("yan qin")
     assert english_heads([], ["pond snail"] * 5)("sea snail") and not english_heads([], ["pond snail"] * 4)("sea snail")
+
+
+TAXA = "id\tparentID\tscientificName\trank\n1\t\tAnimalia\tkingdom\n2\t1\tParus major\tspecies\n"
+DMP = {
+    "nodes.dmp": "1\t|\t1\t|\tkingdom\t|\n2\t|\t1\t|\tspecies\t|\n",
+    "names.dmp": "1\t|\tMetazoa\t|\t\t|\tscientific name\t|\n2\t|\tParus major\t|\t\t|\tscientific name\t|\n"
+    "2\t|\tkjottmeis\t|\t\t|\tgenbank common name\t|\n",
+}
+
+
+def write_lists(folder):
+    """Write a checklist without names, one with an English name, and a dump whose name is of no stated language."""
+    for name, vernacular in (("bare", ""), ("named", "taxonID\tname\tlanguage\n2\tSaw-sharpener\ten\n")):
+        (folder / name).mkdir()
+        (folder / name / "NameUsage.tsv").write_text(TAXA)
+        if vernacular:
+            (folder / name / "VernacularName.tsv").write_text(vernacular)
+    (folder / "dump").mkdir()
+    for name, text in DMP.items():
+        (folder / "dump" / name).write_text(text)
+    return {name: open_checklist(folder / name) for name in ("bare", "named", "dump")}
+
+
+@pytest.mark.parametrize(
+    ("order", "english"),
+    [
+        (["bare"], "great tit"),  # NCBI Taxonomy's
+        (["bare", "named"], "saw-sharpener"),  # the next list states that its names are English
+        (["ncbi", "named"], "saw-sharpener"),  # before NCBI Taxonomy, though that decides
+        (["dump"], "great tit"),  # before that of a dump, which may be of any language
+        (["dump", "named"], "saw-sharpener"),
+    ],
+)
+def test_names_of_a_stated_language_come_first(tmp_path, order, english):
+    lists = write_lists(tmp_path) | {"ncbi": ncbi()}
+    row = resolve(["Parus major"], [lists[name] for name in order]).iloc[0]
+    assert row["common_name"].lower() == english and row["backbone"] == lists[order[0]].name
