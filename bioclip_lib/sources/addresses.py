@@ -107,6 +107,8 @@ def _certain(keys: pa.Array, may: np.ndarray, file_keys: pa.Array, free: np.ndar
 def _end_of_path(addresses: pa.Array, query: bool) -> pa.Array:
     """Return addresses without scheme and host, with or without query."""
     paths = pc.replace_substring(addresses, "\\", "/")
+    if not (pc.all(pc.string_is_ascii(paths)).as_py() or not len(paths)):
+        paths = pc.utf8_normalize(paths, "NFC")  # macOS writes accents in two signs
     paths = pc.replace_substring_regex(paths, _SCHEME, "")
     if not query and (_any_has(paths, "?") or _any_has(paths, "#")):
         paths = pc.replace_substring_regex(paths, r"[?#].*$", "")
