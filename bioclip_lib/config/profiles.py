@@ -27,12 +27,12 @@ PROFILES: dict[str, dict[str, Any]] = {
         "model.text_heads": 2, "model.embed_dim": 64,
         "train.steps": 60, "train.batch_size": 64, "train.warmup_steps": 10, "train.val_every_steps": 30,
         "train.checkpoint_every_steps": 30,
-        "evaluate.n_permutations": 199, "evaluate.controls": ("shuffled", "ranks_dealt"),
+        "evaluate.n_permutations": 199, "evaluate.controls": ("shuffled", "ranks_dealt"), "evaluate.ablations": "two",
     },
     # The first run: the embedded tree of life, no download, minutes on 2 cores (README).
     "mini": {
         "data.synthetic.n_species": 160, "split.heldout_fraction": 0.3,  # 48 held out: speed/README.md, power
-        "evaluate.controls": ("shuffled", "ranks_dealt"),
+        "evaluate.controls": ("shuffled", "ranks_dealt"), "evaluate.ablations": "few",
     },
     # The user's photographs: a frozen pretrained tower, its features computed once, a text tower trained on them.
     "photos": {

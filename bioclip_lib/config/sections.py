@@ -11,12 +11,13 @@ from ..errors import InputError
 from .limits import Section, section, setting
 
 OBJECTIVES = (
-    *("clip", "multi_positive", "siglip", "hierarchical_contrastive"),
+    *("clip", "multi_positive", "siglip", "hierarchical_contrastive", "hierarchical_sisters"),
     *("classification", "hierarchical_classification"),
 )
 CAPTIONS = ("com", "sci", "taxon", "taxonTag", "sci_com", "taxon_com", "taxonTag_com")
 BARE_NAMES = ("scientific_name", "taxonomic_name", "common_name")
 CONTROLS = ("shuffled", "shuffled_in_kingdoms", "ranks_dealt", "names_dealt")
+ABLATIONS = ("none", "two", "few", "all")
 _SEEDS = "[0, 4_294_967_296)"
 FREE_SETTINGS = (  # they change no result, and may change in a run that is there
     *("train.checkpoint_every_steps", "train.keep_checkpoints", "train.decode_workers", "train.other_code"),
@@ -214,6 +215,7 @@ class EvaluateConfig(Section):
     n_permutations: int = setting(9_999, "of a null model", "[1, 1e8]")
     batch_size: int = setting(256, "images, or texts, encoded at once", "[1, 1e6]")
     controls: tuple[str, ...] = setting((), "trained beside the model, each once more (`structure.control`)", CONTROLS)
+    ablations: str = setting("none", "how many trainings 06_ablations compares: 0, 2, 6 or 65", ABLATIONS)
     precision: str = setting(
         "auto", "of images' features; auto: bf16 if it gains, fp32 for published sets", ("auto", "fp32", "bf16")
     )

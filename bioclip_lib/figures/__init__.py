@@ -2,11 +2,13 @@
 
 `draw` draws a figure of a run from the tables that the run keeps, and writes it; `draw_all` all of them (``make
 figures``). `data` draws images, catalogs, captions and training, `treemap` the tree of taxa, `scores` what was
-measured, `risk` what answers cost, `saliency` what speaks for them, `maps` the embedding; `style` has the look, one
+measured, `ablations` what choices contribute, `risk` what answers cost, `saliency` what speaks for them, `maps` the
+embedding; `style` has the look, one
 colour a meaning, `words` the names of codes, `captions` what is told beside a figure; `live` draws while a model
 trains.
 """
 
+from .ablations import plot_text_matrix
 from .data import contact_sheet_table, plot_contact_sheet, plot_shared_words, plot_taxon_counts, plot_training
 from .gallery import draw, draw_all, makers
 from .live import live_figure
@@ -38,6 +40,7 @@ __all__ = [
     "plot_shared_words",
     "plot_taxon_counts",
     "plot_taxon_treemap",
+    "plot_text_matrix",
     "plot_training",
     "plot_zero_shot",
     "write_table",

@@ -130,6 +130,16 @@ def of_saliency(table: pd.DataFrame) -> str:
     )
 
 
+def of_text_matrix(table: pd.DataFrame) -> str:
+    """Tell the caption of `text_matrix`."""
+    seeds = f"{table['n_seeds'].max():.0f}" if len(table) else "0"
+    return (
+        "Zero-shot top-1 accuracy in percent, mean over species, of a small model trained on one text type or on their "
+        f"mixture and asked with each; seeds: {seeds}, each another world, or other held-out species, and other "
+        "weights. ±: half the 95 % interval over seeds (Student's t); none with one seed."
+    )
+
+
 def of_mistakes(table: pd.DataFrame) -> str:
     """Tell the caption of `mistakes`."""
     mine = table[(table["model"] == "trained") & (table["n"] > 0)]

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from .. import RANKS
 from ..errors import InputError, as_command
 from ..run import REPOSITORY, Run, atomic, file_sha256, git_commit, write_json
-from . import captions, data, maps, risk, saliency, scores, treemap
+from . import ablations, captions, data, maps, risk, saliency, scores, treemap
 from .style import in_look, look, mark_smoke
 from .tables import write_tables
 from .words import in_words, model_words
@@ -67,6 +67,9 @@ MAKERS = {
         "09_identify", ("tables/identify_saliency.parquet",), saliency.plot_saliency, captions.of_saliency
     ),
     "few_shot": Maker("05_few_shot", ("tables/few_shot.csv",), scores.plot_few_shot, captions.of_few_shot),
+    "text_matrix": Maker(
+        "06_ablations", ("tables/ablation_text_types.csv",), ablations.plot_text_matrix, captions.of_text_matrix
+    ),
     "mantel": Maker("08_hierarchy_probes", ("tables/hierarchy_null.csv",), maps.plot_mantel, captions.of_mantel),
     "distance_by_rank": Maker(
         "08_hierarchy_probes",

@@ -95,12 +95,13 @@ def _shuffled(run: Run, config: Config, name: str) -> tuple[pd.DataFrame, dict]:
     return score_hierarchy(table, tables, config.evaluate)
 
 
-def build(run: Run, config: Config, name: str) -> pd.DataFrame:
-    """Build the catalog and the shards of a shuffled world; return the catalog."""
-    folder = run.root / "raw" / f"synthetic_{name}"
+def build(run: Run, config: Config, name: str = "") -> pd.DataFrame:
+    """Build the catalog and the shards of a shuffled world, or of the true one; return the catalog."""
+    folder = run.root / "raw" / ("synthetic" + f"_{name}" * bool(name))
     tree = synthetic.grow_tree(config.data.synthetic, seed=config.split.seed)
-    strata = tree.taxa["kingdom"].to_numpy() if name == "shuffled_in_kingdoms" else np.zeros(len(tree.taxa))
-    tree = replace(tree, genomes=tree.genomes[dealt_inside(strata, config.split.seed)])
+    if name:
+        strata = tree.taxa["kingdom"].to_numpy() if name == "shuffled_in_kingdoms" else np.zeros(len(tree.taxa))
+        tree = replace(tree, genomes=tree.genomes[dealt_inside(strata, config.split.seed)])
     raw = synthetic.write_images(tree, folder, seed=config.split.seed).assign(source=folder.name)
     names = resolution.resolve(raw, resolution.open_backbones(config.data), read_names_csv(folder / "classes.csv"))
     table = assembly.build(raw, names, duplicates.inspect_images(raw), config).table
@@ -122,15 +123,20 @@ def _dealt(run: Run, config: Config, name: str):
     """Train on the run's pictures with words dealt out among the trained species; return the features."""
     folder = open_run(run.root / "controls" / name, config)
     borrow(folder, run)
-    dealt = deal_words(catalog.read_catalog(run.catalog), DEALT[name], config.split.seed)
+    train(folder, run, config, load_dealt(name))
+    return contestants.load_features(folder, config, ["trained"])["trained"]
+
+
+def load_dealt(name: str) -> Callable:
+    """Return `load_training_data` with a control's words dealt out among the trained species."""
 
     def load(run: Run, config: Config, clip):
+        dealt = deal_words(catalog.read_catalog(run.catalog), DEALT[name], config.split.seed)
         captioned = data.captioned_classes(dealt[dealt["split"].isin(TRAINING)], config)[1]
         words = {part: getattr(captioned, part) for part in ("tokens", "groups", "lineages")}
         return [replace(part, **words) for part in data.load_training_data(run, config, clip)]
 
-    train(folder, run, config, load)
-    return contestants.load_features(folder, config, ["trained"])["trained"]
+    return load
 
 
 def borrow(folder: Run, run: Run) -> None:

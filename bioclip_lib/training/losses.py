@@ -86,6 +86,30 @@ def lineage_distance(images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
     return distance
 
 
+def sister_loss(
+    image_features: torch.Tensor,
+    text_features: torch.Tensor,
+    logit_scale: torch.Tensor,
+    distance: torch.Tensor,
+    positives: tuple[torch.Tensor, torch.Tensor],
+    rows: slice = ALL,
+) -> torch.Tensor:
+    """Add up, over ranks, what it costs to tell an image's taxon from its sisters of one parent, and the reverse.
+
+    Of `lineage_distance`, (b, B), and what is true of what, twice (b, B). At each rank the candidates are those that
+    share all ranks above: negatives are sisters alone (BioCLIP-HC, https://arxiv.org/abs/2606.21838, draws the rank;
+    here all ranks count). A rank at which a batch has no sister costs nothing.
+    """
+    total = torch.zeros((), device=image_features.device)
+    for logits, true in zip(_logits(image_features, text_features, logit_scale, rows), positives, strict=True):
+        d = torch.where(true, 0, distance.clamp(min=1))  # classes that no known rank parts are still two
+        for level in d.unique()[d.unique() > 0].tolist():
+            asked = (d == level).any(dim=1)
+            among, right = (logits[asked].masked_fill(d[asked] > far, -torch.inf) for far in (level, level - 1))
+            total = total + (among.logsumexp(dim=1) - right.logsumexp(dim=1)).sum() / len(logits)
+    return total / 2
+
+
 def tree_weights(distance: torch.Tensor, positives: torch.Tensor, temperature: float) -> torch.Tensor:
     """Turn distances in the tree, (n, m), into soft targets: exp(-distance / temperature), in rows that sum to 1."""
     d = torch.where(positives, 0, distance.clamp(min=1))  # classes that no known rank parts are still two

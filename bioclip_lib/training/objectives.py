@@ -7,6 +7,7 @@ Takes a model, `TrainConfig` and the classes of the data; returns scalars.
 ``multi_positive``              every text that is true of an image is a positive of it
 ``siglip``                      each pair on its own, true or not, with a learned bias
 ``hierarchical_contrastive``    the texts of related taxa are true in part, the nearer the more
+``hierarchical_sisters``        rank by rank, the texts of sisters of one parent are the negatives, and no others
 ``classification``              no texts: a linear classifier of the classes on the image features
 ``hierarchical_classification`` no texts: a linear classifier a rank
 ==============================  ====================================================================================
@@ -19,7 +20,15 @@ import torch
 from ..config import TrainConfig
 from ..model.encode import normalised
 from .batches import Batch, Pairs, TrainData
-from .losses import clip_loss, lineage_distance, rank_cross_entropy, sigmoid_loss, soft_target_clip_loss, tree_weights
+from .losses import (
+    clip_loss,
+    lineage_distance,
+    rank_cross_entropy,
+    sigmoid_loss,
+    sister_loss,
+    soft_target_clip_loss,
+    tree_weights,
+)
 
 CLASS_OBJECTIVES = ("classification", "hierarchical_classification")
 SIGLIP_SCALE, SIGLIP_BIAS = math.log(10), -10.0
@@ -71,9 +80,11 @@ class Objective(torch.nn.Module):
         by_image, by_text = _positives(data, batch, rows, device)
         if self.name == "siglip":
             return sigmoid_loss(images, texts, scale, model.logit_bias, by_image, rows)
-        if self.name == "hierarchical_contrastive":
+        if self.name.startswith("hierarchical"):
             lineages = data.lineages[batch.labels].to(device)  # (B, 7)
             distance = lineage_distance(lineages[rows], lineages)  # (b, B)
+            if self.name == "hierarchical_sisters":
+                return sister_loss(images, texts, scale, distance, (by_image, by_text), rows)
             by_image, by_text = (tree_weights(distance, true, self.temperature) for true in (by_image, by_text))
         return soft_target_clip_loss(images, texts, scale, by_image, by_text, rows)
 

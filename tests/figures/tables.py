@@ -82,6 +82,17 @@ def saliency_rows():
     return pd.DataFrame({"title": ["Drujuskus fergoides"] * 4, "png": [png] * 4, **maps})
 
 
+def text_matrix_rows():
+    rows = [
+        (part, trained, tested, 0.4 + 0.05 * i - 0.02 * j, 0.3, 0.6, 5, 0.05)
+        for part in ("seen", "unseen")
+        for i, trained in enumerate((*TEXT_TYPES, "mixture", "mixture, ranks dealt"))
+        for j, tested in enumerate(TEXT_TYPES)
+    ]
+    columns = ["part", "trained", "tested", "value", "ci_low", "ci_high", "n_seeds", "chance"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def pair_rows():
     tables, rng = [], np.random.default_rng(0)
     for model in MODELS:
@@ -125,6 +136,7 @@ def write(run):
         "rank_accuracy": rank_rows(),
         "mistakes": mistake_rows(),
         "identify_risk": risk_rows(),
+        "ablation_text_types": text_matrix_rows(),
         "map": map_rows(),
         "hierarchy_null": null_rows(),
     }.items():

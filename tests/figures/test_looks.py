@@ -29,6 +29,7 @@ from .tables import (
     saliency_rows,
     score_rows,
     shared_words,
+    text_matrix_rows,
     training_log,
 )
 
@@ -46,6 +47,7 @@ DRAWN = {
     "mistakes": lambda: figures.plot_mistakes(mistake_rows()),
     "risk": lambda: figures.plot_risk(risk_rows()),
     "saliency": lambda: figures.plot_saliency(saliency_rows()),
+    "text_matrix": lambda: figures.plot_text_matrix(text_matrix_rows()),
     "map": lambda: figures.plot_map(map_rows(), "trained"),
     "mantel": lambda: figures.plot_mantel(null_rows()),
     "distance_by_rank": lambda: figures.plot_distance_by_rank(pair_rows()),

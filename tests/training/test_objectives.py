@@ -26,6 +26,7 @@ from bioclip_lib.training.losses import (
     lineage_distance,
     rank_cross_entropy,
     sigmoid_loss,
+    sister_loss,
     soft_target_clip_loss,
     tree_weights,
 )
@@ -63,6 +64,19 @@ def test_rank_cross_entropy_by_hand():
     taxa = torch.tensor([[0, -1, -1], [1, -1, -1], [-1, 2, -1]])
     expected = (math.log(1 + math.exp(-1)) + math.log(2)) / 2 + math.log(3)
     assert rank_cross_entropy(logits, taxa).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_sister_loss_by_hand():
+    """Images 0 and 1 are species of one genus, 2 of another phylum, 3 of another kingdom; logits 2 * identity."""
+    lineages = torch.tensor(LINEAGES)
+    distance, true = lineage_distance(lineages, lineages), torch.eye(4, dtype=torch.bool)
+    loss = sister_loss(torch.eye(4), torch.eye(4), SCALE, distance, (true, true))
+    e = math.exp(2)
+    species = 2 * math.log((e + 1) / e)  # of 0 and 1, one against the other
+    phylum = 2 * math.log((e + 2) / (e + 1)) + math.log((e + 2) / e)  # both of 0's genus are right against 2
+    kingdom = 2 * math.log((e + 3) / (e + 2)) + math.log((e + 3) / (e + 2)) + math.log((e + 3) / e)
+    assert loss.item() == pytest.approx((species + phylum + kingdom) / 4, rel=1e-6)
+    assert sister_loss(torch.eye(4), torch.eye(4), SCALE, torch.zeros(4, 4).long(), (true | True,) * 2).item() == 0
 
 
 def test_lineage_distance_and_weights_by_hand():

@@ -1,0 +1,73 @@
+"""What is trained: a cell a recipe and seed; a seed is another world, or other held-out species, and other weights."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import TEXT_TYPES
+from ..config import OBJECTIVES, Config, flat, load_config
+
+MIXTURE, DEALT = "mixture", "mixture, ranks dealt"
+SEEDS = {"none": 0, "two": 1, "few": 2, "all": 5}
+# of a world from scratch: 42 of 60 species trained on, about 20 s of processor time a cell
+SMALL = {
+    "data.synthetic.n_species": 60, "data.synthetic.n_images": 2_400, "split.heldout_fraction": 0.3,
+    "model.image_size_px": 32, "model.text_layers": 1,
+    "train.batch_size": 64, "train.steps": 150, "train.epochs": 0.0, "train.warmup_steps": 15, "train.lr": 2e-3,
+}  # fmt: skip
+
+
+TOY = {"data.synthetic.n_images": 240, "train.steps": 10, "train.batch_size": 32}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A training: the name of its recipe, its seed, what it changes in the configuration, and a control's words."""
+
+    recipe: str
+    seed: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    control: str = ""
+
+    def config(self, config: Config) -> Config:
+        """Return the configuration of this cell of a run: small where the world is invented."""
+        invented = TOY if config.profile == "smoke" else SMALL
+        small = invented if config.data.source == "synthetic" else {}
+        seeds = {"train.seed": self.seed, "split.seed": self.seed}
+        run = {key: value for key, value in flat(config.to_dict()).items() if key != "profile"}
+        fixed = {"evaluate.controls": (), "evaluate.models": (), "evaluate.n_permutations": 999}
+        return load_config(config.profile, {**run, **small, **fixed, **seeds, **self.settings})
+
+
+def text_types(grid: str) -> list[Cell]:
+    """List the cells of each text type alone, of their mixture, and of the mixture with ranks dealt out.
+
+    Parameters
+    ----------
+    grid : str
+        ``none``; ``two``: one seed of ``taxon`` and of the mixture; ``few``: two seeds of these and of ``com``;
+        ``all``: five seeds of all.
+
+    Returns
+    -------
+    list of Cell
+        Seed by seed, so that an unfinished grid has whole seeds.
+    """
+    alone = {"none": (), "two": ("taxon",), "few": ("com", "taxon"), "all": TEXT_TYPES}[grid]
+    rows = [(name, {"train.text_types": (name,)}, "") for name in alone] + [(MIXTURE, {}, "")]
+    rows += [(DEALT, {}, "ranks_dealt")] if grid == "all" else []
+    return _each_seed(rows, grid)
+
+
+def objectives(grid: str, names: Sequence[str] = OBJECTIVES) -> list[Cell]:
+    """List the cells of each objective, all with the mixture and as many pairs: only under ``all``."""
+    rows = [(name, {"train.objective": name}, "") for name in names]
+    return _each_seed(rows, grid) if grid == "all" else []
+
+
+def _each_seed(rows: list[tuple], grid: str) -> list[Cell]:
+    return [
+        Cell(name, seed, settings, control)
+        for seed, (name, settings, control) in itertools.product(range(SEEDS[grid]), rows)
+    ]

@@ -1,0 +1,77 @@
+"""Cells side by side: hand-computed means, intervals, differences inside seeds, and what is claimed."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bioclip_lib.ablations import claims, compared, objectives, over_seeds, text_matrix, text_types
+from bioclip_lib.ablations.cells import DEALT, MIXTURE
+
+
+def scores(values, task="zero_shot/unseen", metric="macro_top1", chance=0.05):
+    """Rows of recipe -> values by seed."""
+    rows = [
+        (recipe, seed, "synthetic", task, metric, value, chance, 100, 1.0)
+        for recipe, of_seeds in values.items()
+        for seed, value in enumerate(of_seeds)
+    ]
+    columns = ["recipe", "seed", "dataset", "task", "metric", "value", "chance", "n", "seconds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_a_mean_over_seeds_has_students_interval_and_one_seed_has_none():
+    found = over_seeds([0.1, 0.2, 0.3])  # sd 0.1, t(2) 4.3027: 4.3027 * 0.1 / sqrt(3)
+    assert (found["value"], found["n_seeds"]) == (pytest.approx(0.2), 3)
+    assert found["ci_high"] - found["value"] == pytest.approx(0.24841, abs=1e-5)
+    assert over_seeds([0.5])["ci_low"] == -np.inf
+    assert over_seeds([0.5, np.nan])["n_seeds"] == 1
+
+
+def test_the_matrix_has_a_row_a_training_and_a_column_a_question():
+    table = pd.concat(
+        [
+            scores({"taxon": [0.2, 0.4], MIXTURE: [0.3, 0.3]}, "zero_shot/unseen/taxon"),
+            scores({"taxon": [0.1, 0.1], MIXTURE: [0.2, 0.4]}),  # as configured: taxon_com
+            scores({"clip": [0.9, 0.9]}),  # an objective is no text type
+        ]
+    )
+    found = text_matrix(table, "taxon_com").set_index(["part", "trained", "tested"])
+    assert len(found) == 4
+    assert found.loc[("unseen", "taxon", "taxon"), "value"] == pytest.approx(0.3)
+    assert found.loc[("unseen", MIXTURE, "taxon_com"), "value"] == pytest.approx(0.3)
+    assert found.loc[("unseen", "taxon", "taxon_com"), "ci_high"] == pytest.approx(0.1)
+
+
+def test_differences_are_taken_inside_seeds():
+    found = compared(scores({"clip": [0.1, 0.5, 0.9], "siglip": [0.2, 0.6, 1.0]}), "clip").set_index("recipe")
+    assert found.loc["siglip", "difference"] == pytest.approx(0.1)
+    assert found.loc["siglip", "difference_low"] == pytest.approx(0.1)  # though seeds differ by 0.4
+    assert found.loc["siglip", "ci_low"] < 0
+    assert np.isnan(found.loc["clip", "difference"])
+
+
+def test_a_claim_holds_fails_or_stays_open_by_its_interval():
+    taxon = {"taxon": [0.30, 0.31, 0.32], MIXTURE: [0.29, 0.30, 0.31], DEALT: [0.05, 0.06, 0.05]}
+    found = claims(scores(taxon, "zero_shot/unseen/taxon"), "taxon_com")
+    near, alone, chance, dealt = found.to_dict("records")
+    assert (near["against"], near["verdict"]) == ("taxon", "holds")  # 1 point below, and not more
+    assert near["difference"] == pytest.approx(-0.01)
+    assert [row["verdict"] for row in (alone, chance, dealt)] == ["holds"] * 3
+    assert dealt["difference"] == pytest.approx(0.30 - 0.16 / 3)
+    far = scores({"taxon": [0.30, 0.31, 0.32], MIXTURE: [0.10, 0.11, 0.12]}, "zero_shot/unseen/taxon", chance=0.5)
+    assert claims(far, "taxon_com")["verdict"].tolist() == ["fails"] * 3
+    assert claims(far[far["seed"] == 0], "taxon_com")["verdict"].tolist() == ["open"] * 3
+
+
+def test_nothing_trained_is_an_empty_table():
+    nothing = scores({})
+    assert text_matrix(nothing, "taxon_com").empty and compared(nothing, "clip").empty
+    assert claims(nothing, "taxon_com").empty
+
+
+def test_a_grid_goes_seed_by_seed():
+    cells = text_types("all")
+    assert len(cells) == 35 and [cell.seed for cell in cells[:7]] == [0] * 7
+    assert [cell.recipe for cell in text_types("two")] == ["taxon", MIXTURE]
+    assert len(text_types("few")) == 6 and not objectives("few")
+    assert {cell.seed for cell in objectives("all")} == set(range(5))
