@@ -18,6 +18,14 @@ CAPTIONS = ("com", "sci", "taxon", "taxonTag", "sci_com", "taxon_com", "taxonTag
 BARE_NAMES = ("scientific_name", "taxonomic_name", "common_name")
 CONTROLS = ("shuffled", "shuffled_in_kingdoms", "ranks_dealt", "names_dealt")
 ABLATIONS = ("none", "two", "few", "all")
+LANGUAGES = {
+    **{"en": ("eng", "english"), "de": ("deu", "ger", "german"), "fr": ("fra", "fre", "french")},
+    **{"es": ("spa", "spanish"), "pt": ("por", "portuguese"), "it": ("ita", "italian"), "nl": ("nld", "dut", "dutch")},
+    **{"sv": ("swe", "swedish"), "da": ("dan", "danish"), "no": ("nor", "nob", "norwegian"), "fi": ("fin", "finnish")},
+    **{"pl": ("pol", "polish"), "cs": ("ces", "cze", "czech"), "hu": ("hun", "hungarian"), "tr": ("tur", "turkish")},
+    **{"ru": ("rus", "russian"), "ja": ("jpn", "japanese"), "zh": ("zho", "chi", "chinese"), "ko": ("kor", "korean")},
+}
+"""Languages of common names: codes as in ISO 639, and the name that iNaturalist and ITIS write, last."""
 _SEEDS = "[0, 4_294_967_296)"
 FREE_SETTINGS = (  # they change no result, and may change in a run that is there
     *("train.checkpoint_every_steps", "train.keep_checkpoints", "train.decode_workers", "train.other_code"),
@@ -49,6 +57,7 @@ class DataConfig(Section):
     photos: str = setting("", "folder, CSV or Parquet, or <owner>/<name> of the hub; only with source=photos")
     names: str = setting("", "CSV of what class names mean; none: <folder>/classes.csv if there")
     backbones: tuple[str, ...] = setting(("ncbi",), "checklists (paths), avilist, ncbi; the most trusted first")
+    language: str = setting("en", "of common names; another than en needs a checklist that has them", (*LANGUAGES,))
     merge_synonyms: bool = setting(False, "two class names for one species become one class instead of an error")
     benchmark: str = setting("", "catalog.parquet; its images and held-out species are kept out of training")
     extends: str = setting("", "catalog.parquet of an earlier run: its images keep their split, its classes their side")

@@ -88,10 +88,10 @@ def _described(table: pd.DataFrame, root: Path) -> pd.DataFrame:
 
 def read_vernaculars(path: Path, pages: set[str]) -> dict[str, str]:
     """Read the English name of EOL pages: the one that EOL prefers, then the first of the alphabet."""
-    from ..taxonomy.vernaculars import english_names
+    from ..taxonomy.vernaculars import names_in
 
     table = read_given(path, tuple(_VERNACULARS), _VERNACULARS).rename(columns=_VERNACULARS)
-    table = english_names(pa.Table.from_pandas(table[table["id"].isin(pages)], preserve_index=False)).to_pandas()
+    table = names_in(pa.Table.from_pandas(table[table["id"].isin(pages)], preserve_index=False)).to_pandas()
     table = table.sort_values(["merit", "name"], ascending=[False, True]).drop_duplicates("id")
     return dict(zip(table["id"], table["name"], strict=True))
 

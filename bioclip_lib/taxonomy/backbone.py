@@ -27,7 +27,7 @@ from .canonical import kingdom_of
 from .checklists import read_usages
 from .lineages import DOUBTFUL, HIGHER_RANKS, SYNONYM, UNAVAILABLE, Linker
 from .names import vernacular_key
-from .vernaculars import EPITHET, NAME, WORD, read_english, with_english
+from .vernaculars import EPITHET, NAME, WORD, read_names, with_english
 
 _SMALL = 1 << 20  # bytes: a smaller checklist is read again in less time than it takes to tell
 _BLOCK = 512  # rows: the search for a key among millions begins in a list of every 512th
@@ -119,7 +119,8 @@ def _array(column: pa.ChunkedArray) -> pa.Array:
 class Backbone:
     """Two tables that names are looked up in."""
 
-    says_language = True  # of its common names; NCBI's do not
+    language = "en"  # of its common names
+    says_language = True  # itself, of each; NCBI does not
 
     def __init__(self, name: str, usages: pa.Table, words: pa.Table, problems: pd.DataFrame):
         self.name, self.problems, self._tables = name, problems, (usages, words)
@@ -299,16 +300,17 @@ def _parts(name: str, ranks: Sequence[str]) -> tuple[str, str, str]:
     return (title if title == "x " else "") + words[0], f"{title}{words[0]} {epithet}", epithet
 
 
-def open_checklist(path: str | Path, name: str | None = None) -> Backbone:
-    """Open a checklist on disk as a backbone."""
+def open_checklist(path: str | Path, name: str | None = None, language: str = "en") -> Backbone:
+    """Open a checklist on disk as a backbone, with the common names that it has in a language."""
     name = name or Path(path).expanduser().resolve().stem
     digest, n_bytes = _digest(path)
+    kind = "" if language == "en" else f"-{language}"
 
     def build() -> tuple[pa.Table, pa.Table, pd.DataFrame]:
         usages, problems = read_usages(path)
         linker, more = Linker(usages), []
         linked = linker.link()
-        usages, words = with_english(linked, read_english(path, more))
+        usages, words = with_english(linked, read_names(path, more, language))
         columns = ["id", "name", "reason"]
         problems = pd.concat([problems, *linker.problems, pd.DataFrame(more, columns=columns, dtype=str)])
         problems = problems.reset_index(drop=True)
@@ -317,11 +319,12 @@ def open_checklist(path: str | Path, name: str | None = None) -> Backbone:
             raise InputError(f"{path} has no usage that can be looked up; see what is wrong with it: {why}")
         return usages, words, problems
 
-    usages, words, problems = build() if n_bytes < _SMALL else cached(f"checklist-{digest}", build)
+    usages, words, problems = build() if n_bytes < _SMALL else cached(f"checklist-{digest}{kind}", build)
     broken = problems.loc[problems["reason"].str.contains("fields in place of"), "reason"]
     if len(broken):
         warnings.warn(f"{len(broken)} rows are left out of this checklist ({broken.iloc[0]}); mend them", stacklevel=2)
     backbone = Backbone(name, usages, words, problems)
+    backbone.language = language
     backbone.says_language = "names.dmp" not in list_files(Path(path).expanduser())  # a dump of NCBI's
     return backbone
 

@@ -151,7 +151,7 @@ def _row(lookup: Lookup, backbones: Sequence[Backbone], usage: Usage, decided_by
         **blank(reason or ("" if rank == "species" else f"named to {rank} only")),
         **ranks,
         "scientific_name": taxon.scientific_name,
-        "common_name": _english_name(taxon, rank, backbones),
+        "common_name": _common_name(taxon, rank, backbones),
         "rank": rank,
         "name_status": "synonym" if is_synonym else lookup.status,
         "backbone": backbones[0].name,
@@ -160,13 +160,16 @@ def _row(lookup: Lookup, backbones: Sequence[Backbone], usage: Usage, decided_by
     }
 
 
-def _english_name(taxon: Taxon, rank: str, backbones: Sequence[Backbone]) -> str:
-    """Return the taxon's English name, of the first of the backbones that has one; the first is that of the taxon.
+def _common_name(taxon: Taxon, rank: str, backbones: Sequence[Backbone]) -> str:
+    """Return the taxon's common name, of the first of the backbones that has one; the first is that of the taxon.
 
-    Those that state the language of their names come first, then NCBI Taxonomy, then other dumps of NCBI.
+    Those that state the language of their names come first. English ones NCBI Taxonomy has as well, then other dumps of
+    NCBI; a name in another language than the one that was asked for is none.
     """
-    stating = [each for each in backbones if each.says_language]
-    for each in (*stating, None, *(each for each in backbones if each not in stating)):
+    language = next((each.language for each in backbones if each.language != "en"), "en")
+    stating = [each for each in backbones if each.says_language and each.language == language]
+    unsure = (None, *(each for each in backbones if not each.says_language)) if language == "en" else ()
+    for each in (*stating, *unsure):
         each = each or ncbi()  # opened where it is needed
         name = (
             taxon.common_name if each is backbones[0] else _named_in(each, taxon.scientific_name, taxon.ranks[0], rank)
@@ -178,7 +181,7 @@ def _english_name(taxon: Taxon, rank: str, backbones: Sequence[Backbone]) -> str
 
 @functools.lru_cache(65_536)
 def _named_in(backbone: Backbone, name: str, kingdom: str, rank: str) -> str:
-    """Return the English name of the one taxon of a kingdom and rank that a backbone names so, else ''."""
+    """Return the common name of the one taxon of a kingdom and rank that a backbone names so, else ''."""
     found = [u for u in map(backbone.at, backbone.rows(name)) if u.rank == rank and u.taxon.ranks[0] == kingdom]
     return found[0].taxon.common_name if kingdom and len(found) == 1 else ""
 

@@ -51,6 +51,9 @@ def check_backbones(data: DataConfig) -> list[str]:
     if missing:
         ways = f"the folder, zip or table of a checklist, {AVILIST} or {NCBI}"
         raise InputError(f"no backbone at {missing[0]}; give {ways}")
+    if data.language != "en" and not paths:
+        names = f"{NCBI} and {AVILIST} have English names alone"
+        raise InputError(f"data.language={data.language}: {names}; add a checklist with such names to data.backbones")
     return paths
 
 
@@ -72,7 +75,7 @@ def open_backbones(data: DataConfig) -> list[Backbone]:
     from .avilist import avilist
 
     known = {NCBI: ncbi, AVILIST: avilist}
-    return [known[name]() if name in known else open_checklist(name) for name in data.backbones]
+    return [known[name]() if name in known else open_checklist(name, language=data.language) for name in data.backbones]
 
 
 def context_of(raw: pd.DataFrame) -> pd.Series:

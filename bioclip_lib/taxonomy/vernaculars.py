@@ -1,8 +1,9 @@
-"""English names of the taxa of a backbone: the one that tables show, and all by which a taxon is found.
+"""Common names of the taxa of a backbone, in one language (English, if not `data.language` says otherwise): the one
+that tables show, and all by which a taxon is found.
 
 Takes the table of vernacular names beside a checklist: ColDP's ``VernacularName``, the extension of a Darwin Core
-Archive (GBIF, EOL, ITIS), iNaturalist's ``VernacularNames-english``. Of several English names of a taxon the one stays
-that comes first in this order: marked as preferred; language exactly English, not a variety such as en-GB; for no
+Archive (GBIF, EOL, ITIS), iNaturalist's ``VernacularNames-english``. Of several names of a taxon the one stays
+that comes first in this order: marked as preferred; exactly of the language, not a variety such as en-GB; for no
 country in particular; given by most of the rows that are equal so far; the shorter; the first in the alphabet. The
 order of rows does not count.
 """
@@ -17,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..config import LANGUAGES
 from ..files.dialect import TableFile
 from ..files.meta import described
 from ..files.tables import first_column, list_files, read_batches
@@ -34,17 +36,16 @@ _COLUMNS = {
 }
 _KNOWN = {name for names in _COLUMNS.values() for name in names}
 _STEMS = ("vernacularname", "vernacularnames", "vernacular", "vernaculars", "commonnames")
-_ENGLISH, _VARIETY = r"^(en|eng|english)$", r"^(en|eng|english)([-_ (].*)?$"
 _ROMANCE = {"da", "de", "del", "di", "do", "du", "el", "la"}  # "granadilla de monte"
 _ADDRESS = r"^https?://.*/"
 
 
-def read_english(path: str | Path, problems: list[dict[str, str]]) -> pa.Table | None:
-    """Read the English names beside a checklist: ``id, name, merit`` a row, None if there are none."""
+def read_names(path: str | Path, problems: list[dict[str, str]], language: str = "en") -> pa.Table | None:
+    """Read the names of a language beside a checklist: ``id, name, merit`` a row, None if there are none."""
     # in parts: 5 million rows, 2.3 million of them different English names, take 750 MB at their peak
-    file, dump = _table_of(path), dump_english(list_files(Path(path).expanduser()))
-    parts = [english_names(batch) for batch in read_batches(file, _KNOWN, problems)] if file else []
-    parts += [english_names(dump)] if dump is not None else []
+    file, dump = _table_of(path, language), dump_english(list_files(Path(path).expanduser()))
+    parts = [names_in(batch, language) for batch in read_batches(file, _KNOWN, problems)] if file else []
+    parts += [names_in(dump, language)] if dump is not None else []
     return pa.concat_tables(parts).combine_chunks() if sum(map(len, parts)) else None
 
 
@@ -135,26 +136,29 @@ def _best(rows: np.ndarray, merit: np.ndarray, names: pa.ChunkedArray) -> tuple[
     return taxa[chosen], spellings.take(order.take(pa.array(code[chosen])))
 
 
-def _table_of(path: str | Path) -> TableFile | None:
+def _table_of(path: str | Path, language: str) -> TableFile | None:
     """Return the table of vernacular names beside a checklist, None if there is none."""
     files = list_files(Path(path).expanduser())
     by_stem = tables_of(files)
-    if "vernacularnamesenglish" in by_stem:  # iNaturalist's: one of many, and meta.xml lists them all
-        return by_stem["vernacularnamesenglish"]
+    of_language = f"vernacularnames{LANGUAGES[language][-1]}"
+    if of_language in by_stem:  # iNaturalist's: one of many, and meta.xml lists them all
+        return by_stem[of_language]
     is_described = "meta.xml" in files and "nameusage" not in by_stem
     extension = described(files, "vernacularname") if is_described else None
     return extension or next((by_stem[stem] for stem in _STEMS if stem in by_stem), None)
 
 
-def english_names(batch: pa.Table) -> pa.Table:
-    """Reduce a part of the table to its English names: the id of the taxon, the name, and its merit."""
+def names_in(batch: pa.Table, language: str = "en") -> pa.Table:
+    """Reduce a part of the table to the names of a language: the id of the taxon, the name, and its merit."""
+    words = "|".join((language, *LANGUAGES[language]))
+    exact, variety = rf"^({words})$", rf"^({words})([-_ (].*)?$"
     table = pa.table({term: first_column(batch, *names) for term, names in _COLUMNS.items()})
-    language = pc.utf8_lower(table["language"])
-    is_english = pc.match_substring_regex(language, _VARIETY)
-    table, language = table.filter(is_english), language.filter(is_english)
+    given = pc.utf8_lower(table["language"])
+    is_wanted = pc.match_substring_regex(given, variety)
+    table, given = table.filter(is_wanted), given.filter(is_wanted)
     names = _cleaned(table["name"].combine_chunks())
     is_preferred = pc.match_substring_regex(pc.utf8_lower(table["preferred"]), r"^(true|t|1|yes|y|preferred)$")
-    is_exact, is_anywhere = pc.match_substring_regex(language, _ENGLISH), pc.equal(table["country"], "")
+    is_exact, is_anywhere = pc.match_substring_regex(given, exact), pc.equal(table["country"], "")
     merits = ((4, is_preferred), (2, is_exact), (1, is_anywhere))
     merit = sum(weight * np.asarray(flags, np.int8) for weight, flags in merits)
     ids = pc.replace_substring_regex(table["id"], _ADDRESS, "")

@@ -6,9 +6,11 @@ import zipfile
 import pandas as pd
 import pytest
 
+from bioclip_lib.config import DataConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.taxonomy.backbone import open_checklist
 from bioclip_lib.taxonomy.ncbi import ncbi
+from bioclip_lib.taxonomy.resolution import open_backbones, resolve
 
 from .asking import resolve_records
 
@@ -96,6 +98,24 @@ def test_every_layout_gives_the_same_english_names(tmp_path, layout):
     checklist = open_checklist(write(tmp_path / layout, layout))
     assert english(checklist) == EXPECTED
     assert checklist.problems.empty
+
+
+@pytest.mark.parametrize("layout", ["coldp", "inaturalist"])
+def test_another_language_is_taken_from_the_checklist_alone(tmp_path, layout):
+    write(tmp_path / "list", layout)
+    data = DataConfig(backbones=(str(tmp_path / "list"), "ncbi"), language="de")
+    rows = resolve(["Kohlmeise", "Parus major", "Parus minor", "Blue Jay"], open_backbones(data))
+    assert rows["scientific_name"].tolist() == ["Parus major", "Parus major", "Parus minor", "Cyanocitta cristata"]
+    assert rows["common_name"].tolist() == ["Kohlmeise", "Kohlmeise", "", ""]  # no English name among German ones
+    english = resolve(["Parus major"], open_backbones(DataConfig(backbones=data.backbones)))
+    assert english["common_name"].tolist() == ["Great Tit"]
+
+
+def test_a_language_that_no_backbone_has_is_refused():
+    with pytest.raises(InputError, match=r"data\.language=de: .* English names alone; add a checklist"):
+        open_backbones(DataConfig(language="de"))
+    with pytest.raises(InputError, match=r"data\.language .*xx.*choose"):
+        DataConfig(language="xx")
 
 
 def test_order_of_rows_does_not_count(tmp_path):
