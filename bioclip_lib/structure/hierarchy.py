@@ -245,7 +245,7 @@ def score_hierarchy(table: pd.DataFrame, tables: Features, config: EvaluateConfi
         species are all equally related, are left out.
     details : dict
         ``(dataset, task, model)`` to a dict of ``observed``, ``null`` (n_permutations,), ``tree`` and ``embedding``,
-        the two distance matrices, and ``nested``.
+        the two distance matrices, ``clades`` (n,), what intervals leave out, and ``nested``.
     """
     images = evaluated_images(table)
     images = images[images["rank"] == "species"]
@@ -277,7 +277,7 @@ def _probe(
     """Return the rows and the details of one model's centroids of one part."""
     embedding, (_, clades), n = embedding_distance(points), clades_of(ranks), config.n_permutations
     counts, codes = {"n": len(tree), "clades": len(np.unique(clades))}, lineage_codes(ranks)
-    rows, found = [], {"tree": tree, "embedding": embedding}
+    rows, found = [], {"tree": tree, "embedding": embedding, "clades": clades}
     for metric, statistic, chance in (("spearman", spearman, 0.0), ("triplets", _centred_triplets, 0.5)):
         ends = np.array([statistic(embedding, tree), *over_clades(statistic, embedding, tree, clades)])
         value, low, high = ends if metric == "spearman" else (ends + 1) / 2

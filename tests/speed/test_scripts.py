@@ -9,6 +9,7 @@ import pkgutil
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -23,6 +24,7 @@ from speed import (
     download,
     embedding,
     few_shot,
+    interval_times,
     intervals,
     many_classes,
     measuring,
@@ -151,6 +153,22 @@ def test_intervals_and_tests_of_known_truths(monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert next(row for row in rows_of(printed) if row[0] == "68 tests")[1:] == ["1.0", "1.0", "0"]
     assert len(rows_of(printed)) == 4 + 4 + 1 + 8 + 6 + 3
+
+
+def test_intervals_are_asked_of_a_runs_answers(monkeypatch, capsys):
+    """The answers are made up here, as the tables of no run are at hand; the older commit is not in every clone."""
+    rng, species = np.random.default_rng(0), np.arange(40) // 2
+    right, points = rng.random((2, 400)) < 0.5, rng.normal(size=(40, 8))
+    of = np.repeat(np.arange(20), 20)
+    distances = np.linalg.norm(points[:, None] - points, axis=-1)
+    asked = {"means": [(right[0], of)] * 3, "differences": [(*right.astype(float), of)]}
+    asked["correlations"] = [(distances, (species[:, None] != species) + 1.0 - np.eye(40), species)]
+    monkeypatch.setattr(interval_times, "questions", lambda root: asked)
+    interval_times.main(["runs/a"])
+    rows = rows_of(capsys.readouterr().out)
+    assert [row[:3] for row in rows[:4]] == [["a", what, n] for what, n in zip(["all", *asked], "5311", strict=True)]
+    times = [float(row[4]) for row in rows]
+    assert min(times[1:]) > 0 and times[0] == pytest.approx(sum(times[1:4]), rel=0.1)
 
 
 def test_signals_and_held_out_species(monkeypatch, capsys):
