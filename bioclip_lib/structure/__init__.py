@@ -1,11 +1,11 @@
 """What the embedding looks like inside: features of evaluated images in, maps and tests of hierarchy out.
 
 `maps` places images in two dimensions and measures how far such a map can be trusted; `hierarchy` tests whether species
-lie as in the tree, and at which rank; `details` keeps what its figures are drawn from; `control` asks the same where
-looks, or words, are dealt out at random. `labels` finds photographs whose label the others doubt, and writes the
-corrected table; `planted` measures how well, on labels that were moved to a sister species. `explorer` is a map in
-JupyterLab on which one points, selects, searches and corrects (`panel` has its widgets). `clusters` sorts photographs
-without labels into groups that look alike, and measures what these are worth.
+lie as in the tree, and at which rank, `probes` the same by other measures; `details` keeps what its figures are drawn
+from; `control` asks the same where looks, or words, are dealt out at random. `labels` finds photographs whose label the
+others doubt, and writes the corrected table; `planted` measures how well, on labels that were moved to a sister
+species. `explorer` is a map in JupyterLab on which one points, selects, searches and corrects (`panel` has its
+widgets). `clusters` sorts photographs without labels into groups that look alike, and measures what these are worth.
 """
 
 from .clusters import cluster, score_clusters
@@ -16,6 +16,7 @@ from .hierarchy import score_hierarchy
 from .labels import corrected_table, find_wrong_labels, suspicious_labels, write_corrected
 from .maps import map_quality, place
 from .planted import score_planted
+from .probes import score_probes
 
 __all__ = [
     "cluster",
@@ -30,6 +31,7 @@ __all__ = [
     "score_controls",
     "score_hierarchy",
     "score_planted",
+    "score_probes",
     "suspicious_labels",
     "write_corrected",
 ]
