@@ -90,6 +90,8 @@ def _check_sizes(catalog: pd.DataFrame, data: DataConfig, split: SplitConfig) ->
     sizes = key[usable(catalog)].value_counts()
     meant = (*(reason for reason in BY_DESIGN if reason != EMPTY), *_AS_ASKED)
     is_lost = ~(reasons.str.startswith(meant) | (reasons == ""))
+    if "unnamed" in catalog:  # "to sort" may hold nothing but copies of what is well named
+        is_lost &= ~(catalog["unnamed"] & reasons.str.startswith(("duplicate of", "near duplicate of")))
     lost = set(key[is_lost]) - set(key[~is_lost]) - {""}
     if split.min_images > 1:  # who lowered it does without classes that have no image at all
         sizes = pd.concat([sizes, pd.Series(0, index=sorted(lost))])

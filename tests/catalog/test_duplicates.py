@@ -122,6 +122,24 @@ def test_a_copy_in_a_folder_that_names_no_taxon_loses(tmp_path, write_image, res
         assert dropped.to_dict() == {"to sort/copy.jpg": f"duplicate of {table.loc['Parus major/1.jpg', 'image_id']}"}
 
 
+def test_a_folder_that_names_no_taxon_may_hold_nothing_but_copies(tmp_path, write_image, resolve):
+    for i, name in enumerate(LINEAGES):
+        for j in range(4):
+            write_image(tmp_path / "s" / name / f"{j}.jpg", seed=10 * i + j)
+    (tmp_path / "s" / "misc").mkdir()
+    for j in range(2):
+        shutil.copy(tmp_path / "s" / "Parus major" / f"{j}.jpg", tmp_path / "s" / "misc" / f"{j}.jpg")
+    raw, config = read_image_folder(tmp_path / "s"), load_config("photos", {"data.photos": str(tmp_path / "s")})
+    table = build(raw, resolve(raw).assign(reason=""), inspect_images(raw), config).table
+    assert config.split.min_images == 2 and set(table.loc[table["excluded"] != "", "verbatim_name"]) == {"misc"}
+    shutil.copy(tmp_path / "s" / "Parus major" / "0.jpg", tmp_path / "s" / "Parus major" / "again.jpg")
+    for j in range(4):  # a named class that loses all its images is still refused
+        shutil.copy(tmp_path / "s" / "Parus major" / f"{j}.jpg", tmp_path / "s" / "Acer rubrum" / f"{j}.jpg")
+    raw = read_image_folder(tmp_path / "s")
+    with pytest.raises(InputError, match=r"fewer than 2 usable images: 'Acer rubrum' \(0\), 'Parus major' \(0\)"):
+        build(raw, resolve(raw).assign(reason=""), inspect_images(raw), config)
+
+
 def test_a_file_under_two_names_is_excluded_everywhere(catalog):
     twins = catalog.copy()
     twins.loc[[0, 25], "sha256"] = "same"
