@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from ..config import DataConfig, SplitConfig
 from ..errors import InputError
+from ..files import write_csv
 from ..run import atomic, remove
 from ..taxonomy.resolution import CONTEXT_COLUMNS, open_backbones, resolve
 from ..workers import map_threads
@@ -99,8 +100,7 @@ def build_catalog_file(
     surveyed = survey(_parts(raw, [*OF_RAW, *IMAGE_COLUMNS]), found, data)
     decided, leaks, *_ = decide(*surveyed, data, split, describe)
     if data.benchmark:
-        with atomic(out.with_name("leaks.csv")) as tmp:
-            leaks.to_csv(tmp, index=False)
+        write_csv(leaks, out.with_name("leaks.csv"))
     with atomic(out) as tmp:
         _write(_assembled(raw, found, decided), tmp, SCHEMA)
     remove(kept)

@@ -41,6 +41,11 @@ def write_csv(table: pd.DataFrame, path: str | Path, index: bool = False, for_pe
         table.to_csv(tmp, index=False)
 
 
+def as_it_was(text: str) -> str:
+    """Return text from before `harmless`, for a name in a table that came back from a spreadsheet."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text[1:]) else text
+
+
 def harmless(value: object) -> object:
     """Return text that a spreadsheet shows as it is; anything else stays."""
     if not isinstance(value, str):

@@ -61,8 +61,7 @@ def _write(run: Run) -> tuple[dict[str, pd.DataFrame], dict]:
     for name, rows in found.items():
         write_csv(rows, run.tables / f"{name}.csv")
     lines = found["names_to_settle"][["class_name"]].assign(scientific_name="", common_name="")
-    with atomic(run.root / "classes.csv") as tmp:
-        lines.to_csv(tmp, index=False)
+    write_csv(lines, run.root / "classes.csv")
     shown["body"] = _TEMPLATES.get_template("answer.html.j2").render(found | shown)
     with atomic(run.root / "index.html") as tmp:
         tmp.write_text(_TEMPLATES.get_template("page.html.j2").render(shown), encoding="utf-8")

@@ -10,6 +10,7 @@ import pandas as pd
 
 from .. import RANKS
 from ..errors import InputError
+from ..files.spreadsheets import as_it_was
 from .names import clean_label, parse_names, stems
 from .ranks import deepest_rank
 
@@ -39,7 +40,8 @@ def stated_by_user(said: pd.DataFrame | None) -> dict[str, dict[str, str]]:
     for row in table.to_dict("records"):
         stated = {column: value.strip() for column, value in row.items() if value.strip()}
         rows[row["class_name"]] = stated | _binomial(stated)
-    return {**{clean_label(name): row for name, row in rows.items()}, **rows}
+    as_named = {as_it_was(name): row for name, row in rows.items()}
+    return {**{clean_label(name): row for name, row in as_named.items()}, **as_named, **rows}
 
 
 def _binomial(stated: Mapping[str, str]) -> dict[str, str]:

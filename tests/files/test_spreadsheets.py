@@ -2,7 +2,20 @@ import pandas as pd
 import pytest
 
 from bioclip_lib.files import write_csv
-from bioclip_lib.files.spreadsheets import harmless
+from bioclip_lib.files.spreadsheets import as_it_was, harmless
+from bioclip_lib.taxonomy.user import stated_by_user
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "=", "-a", "+1x"])
+def test_a_name_that_a_spreadsheet_would_compute_comes_back_as_it_was(text):
+    said = pd.DataFrame({"class_name": [harmless(text)], "scientific_name": ["Parus major"]})
+    assert as_it_was(harmless(text)) == text.replace("\0", "\ufffd")
+    assert stated_by_user(said)[text]["scientific_name"] == "Parus major"
+
+
+@pytest.mark.parametrize("text", ["Parus major", "'s-Gravenhage", "'t", "-3.5", ""])
+def test_other_names_stay(text):
+    assert as_it_was(harmless(text)) == text
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "=", "-a", "+1x"])
