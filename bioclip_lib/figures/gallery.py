@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from .. import RANKS
 from ..errors import InputError, as_command
-from ..run import REPOSITORY, Run, atomic, file_sha256, git_commit, write_json
+from ..run import REPOSITORY, Run, atomic, file_sha256, git_commit, stages, write_json
 from . import ablations, captions, data, maps, risk, saliency, scores, treemap
 from .style import in_look, look, mark_smoke
 from .tables import write_tables
@@ -107,9 +107,9 @@ def draw(run: Run, name: str, folder: str | Path = "") -> Figure:
     Returns
     -------
     Figure
-        Written as PDF (fonts embedded), SVG and PNG, with its caption as text, and a JSON with commit, notebook, the
-        run's configuration and the digests of the tables. The JSON is removed first and written last: where it lies,
-        the files beside it are those it speaks of. Under the profile smoke a note says that numbers are no result.
+        Written as PDF (fonts embedded), SVG and PNG, with its caption as text, and a JSON with commit, versions,
+        notebook, the run's configuration and the digests of the tables. The JSON is removed first and written last:
+        where it lies, the files beside it are those it speaks of. A note of the profile smoke says: no result.
 
     Raises
     ------
@@ -131,7 +131,8 @@ def draw(run: Run, name: str, folder: str | Path = "") -> Figure:
     made_by = {
         **{"figure": name, "notebook": maker.notebook, "run": run.name, "profile": parameters.get("profile", "")},
         **{"inputs": {path: file_sha256(run.root / path) for path in maker.tables}, "parameters": parameters},
-        **{"git_commit": git_commit(), "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")},
+        **{"packages": stages.versions(), "git_commit": git_commit()},
+        **{"made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")},
     }
     save_figure(fig, Path(folder or run.figures) / name, maker.tell(*tables), made_by)
     return fig

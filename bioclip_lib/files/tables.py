@@ -37,6 +37,7 @@ TABLE_SUFFIXES = (
     *PARQUET_SUFFIXES,
 )
 _MAX_KEPT = 100  # of the rows that cannot be read
+_MAX_ROWS = 250_000_000  # of a Parquet file, whose columns are read at once
 _BLOCK_BYTES = 1 << 24
 _KINDS = [re.compile(p) for p in (r"[-+]?[\d.,]+", r"https?://\S+", r"\d{4}-\d\d-\d\d.*", r".*\.\w{3,4}")]
 
@@ -265,6 +266,9 @@ def _read_typed(file: TableFile, wanted: Collection[str] | None) -> pa.Table:
                 table = pa.Table.from_pandas(pd.read_json(stream, lines=True, dtype=False))
             else:
                 table = pq.ParquetFile(stream)
+                if table.metadata.num_rows > _MAX_ROWS:  # a few bytes can stand for any number of equal rows
+                    n_rows = f"{table.metadata.num_rows:,} rows, more than {_MAX_ROWS:,}"
+                    raise InputError(f"{file.where} declares {n_rows}; give it in several files")
                 names = [n for n in table.schema_arrow.names if wanted is None or file.name(n) in wanted]
                 table = table.read(columns=names)
         except ValueError as error:  # pandas' and Arrow's errors are of this kind

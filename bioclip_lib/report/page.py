@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..evaluation import read_metrics
 from ..files.spreadsheets import write_csv
 from ..run import Run, atomic
+from ..run.manifest import read_manifest
 from ..shards.thumbnails import thumbnails
 from ..structure.labels import find_wrong_labels
 from ..taxonomy.unsettled import names_in_words, names_to_settle
@@ -105,6 +106,9 @@ def _shown(run: Run, table: pd.DataFrame) -> dict:
         "file_of": file_of.get,
         "english": kept.drop_duplicates("class_key").set_index("class_key")["common_name"].get,
         "example": kept.sort_values("image_id").drop_duplicates("class_key").set_index("class_key")["image_id"].get,
+        "stages": {
+            name: fact for name, fact in sorted(read_manifest(run.root).stages.items()) if "versions" in fact["made_of"]
+        },
         "notebooks": sorted(run.notebooks.glob("[0-9]*.ipynb")),
     }
 

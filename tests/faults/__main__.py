@@ -137,7 +137,7 @@ class Suite:
                 status = ended(child)
                 if status == 0:  # it was faster
                     break
-                struck[STAGES[len(read_manifest(self.folder / name / "run").stages)]] += 1
+                struck[[*STAGES, STAGES[-1]][len(read_manifest(self.folder / name / "run").stages)]] += 1
                 if status not in (-number, MISTAKE):
                     self.lost.append(f"{name}: status {status}: {self.log.read_text()[-300:]}")
             self.judge(name)
@@ -329,8 +329,9 @@ def main(argv: list[str] | None = None) -> int:
     lines = [f"| {what} | {n} | {lost} |" for what, n, lost in suite.rows]
     table = "\n".join(["| fault, at random moments of all stages | tried | lost |", "| --- | ---: | ---: |", *lines])
     text = f"# What a run survives\n\nMade by `make faults` (`python -m tests.faults {' '.join(sys.argv[1:])}`).\n\n"
-    text += f"{table}\n"
-    Path(args.table).write_text(text + "".join(f"\n- {line}" for line in suite.lost), encoding="utf-8")
+    text += f"{table}\n" + "".join(f"\n- {line}" for line in suite.lost)
+    _, by_line, rest = README.read_text(encoding="utf-8").partition("\n## Line by line")
+    Path(args.table).write_text(text + by_line + rest, encoding="utf-8")
     return int(bool(suite.lost))
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from importlib import metadata
 
 import matplotlib
 import pytest
@@ -69,6 +70,7 @@ def test_how_it_was_made_stands_beside_a_figure(run, drawn):
     assert made["inputs"] == {"tables/zero_shot.csv": digest} and made["notebook"] == "04_zero_shot"
     assert made["parameters"]["evaluate"]["shots"] == [1, 5] and made["profile"] == "mini"
     assert {"git_commit", "made", "run", "figure"} <= set(made)
+    assert made["packages"]["torch"] == metadata.version("torch")
 
 
 def test_the_same_figure_is_the_same_file(run, tmp_path):

@@ -8,6 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -67,6 +69,21 @@ def test_containers(tmp_path, name):
         table.to_json(path, orient="records", lines=True)
     assert read_strings(path).to_dict("list") == TWO_ROWS
     assert read_columns(path, ["name", "none"]).to_dict("list") == {"name": ["1", "2"]}
+
+
+def test_a_nul_stays_in_its_cell(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"path,name\n1.jpg,Parus\0 major\n2.jpg,Pica\n")
+    assert read_strings(tmp_path / "t.csv")["name"].tolist() == ["Parus\0 major", "Pica"]
+
+
+def test_a_parquet_file_of_too_many_rows_is_refused_before_they_take_memory(tmp_path, monkeypatch):
+    pq.write_table(pa.table({"path": pa.repeat("a.jpg", 10**6).dictionary_encode()}), tmp_path / "t.parquet")
+    monkeypatch.setattr(tables, "_MAX_ROWS", 10**5)
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda *_, **__: pytest.fail("it was read"))
+    with pytest.raises(
+        InputError, match=r"t\.parquet declares 1,000,000 rows, more than 100,000; give it in several files"
+    ):
+        read_strings(tmp_path / "t.parquet")
 
 
 def test_types_become_text(tmp_path):

@@ -14,7 +14,8 @@ from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import append_metrics
 from bioclip_lib.model.features import write_features
 from bioclip_lib.report import answer
-from bioclip_lib.run import file_sha256, open_run
+from bioclip_lib.run import file_sha256, open_run, stages
+from bioclip_lib.run.manifest import read_manifest
 from bioclip_lib.taxonomy.unsettled import names_to_settle, say_names
 from tests.report.test_tables import row
 
@@ -103,6 +104,13 @@ def test_names_are_harmless_and_nothing_is_loaded(run):
     assert "red maple</bdi>" in body and "<u>coal" not in body and html.escape("<u>coal tit") in body
     assert "<b>moss" not in body and html.escape("<b>moss</b> & ü") in body and "run &lt;i&gt;1" in body
     assert not re.search(r"<script|src=\"(?!data:image/jpeg;base64,)|https?:|@import|url\(", body)
+
+
+def test_the_page_says_which_version_made_what(run):
+    begun = stages.begin(run.root)
+    stages.finish(run.root, stages.Stage("03_training", {"versions": {"torch": "9.9", "taxoniq": ""}}, ()), begun)
+    body, commit = report.show_answer(run).data, read_manifest(run.root).stages["03_training"]["commit"]
+    assert re.search(rf"<td>03_training</td><td>{commit}</td><td>20[\d:TZ-]+</td><td>torch 9\.9</td>", body)
 
 
 def test_a_run_without_shards_has_a_page_without_pictures(run):
