@@ -20,15 +20,16 @@ def plot_saliency(table: pd.DataFrame) -> Figure:
     table = table.head(_SHOWN)
     if table.empty:
         return say_empty("no image is kept for tests")
+    maps = {name: words for name, words in MAPS.items() if name in table}
     size = page_in() / max(len(table), 4)
-    fig = new_figure(page_in(), size * (1 + len(MAPS)) + 0.2)
-    axs = fig.subplots(1 + len(MAPS), len(table), squeeze=False)
+    fig = new_figure(page_in(), size * (1 + len(maps)) + 0.2)
+    axs = fig.subplots(1 + len(maps), len(table), squeeze=False)
     for column, row in enumerate(table.itertuples()):
         image = np.asarray(Image.open(io.BytesIO(row.png)).convert("RGB"))
         axs[0, column].imshow(image)
         words = [shorten(word, max(6, int(size / _CHARACTER_IN))) for word in row.title.split(" ", 1)]
         axs[0, column].set_title("\n".join(words), style="italic")
-        for ax, name in zip(axs[1:, column], MAPS, strict=True):
+        for ax, name in zip(axs[1:, column], maps, strict=True):
             values = np.asarray(getattr(row, name), dtype=float)
             side = int(np.sqrt(len(values)))
             ax.imshow(image.mean(axis=2), cmap="gray", alpha=0.6)
@@ -42,6 +43,6 @@ def plot_saliency(table: pd.DataFrame) -> Figure:
     for ax in axs.flat:
         ax.set(xticks=[], yticks=[])
         ax.grid(False)
-    for ax, words in zip(axs[:, 0], ("image", *MAPS.values()), strict=True):
+    for ax, words in zip(axs[:, 0], ("image", *maps.values()), strict=True):
         ax.set_ylabel(words)
     return fig

@@ -4,6 +4,7 @@ Takes a `trained.TrainedRun`; returns tables. In the synthetic world new images 
 share of the organism in each pixel, and with each trait changed in turn: what changes then are the pixels of the trait.
 """
 
+import contextlib
 import io
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from ..config import SyntheticConfig
+from ..errors import InputError
 from ..evaluation.tasks import with_interval
 from ..model.features import load_split, size_px
 from ..synthetic import grow_tree
@@ -33,6 +35,7 @@ def saliency_examples(run: TrainedRun, n: int = 5, seed: int = 0) -> pd.DataFram
     -------
     DataFrame
         ``title`` (the name given), ``png`` (the image), and a column a map of `MAPS`: its values, row by row.
+        A tower of which the gradient cannot be read (`saliency.gradient_map`) has the first map alone.
     """
     split = run.split("test")
     if not len(split.rows):
@@ -74,9 +77,11 @@ def saliency_scores(run: TrainedRun, n: int = 40, seed: int = 0) -> tuple[pd.Dat
 
 
 def _maps(run: TrainedRun, pixels: np.ndarray, named: np.ndarray, scale: float) -> dict[str, np.ndarray]:
-    """Return both maps of images."""
-    made = (make(pixels, run.model, run.labels, named, scale) for make in (occlusion, gradient_map))
-    return dict(zip(MAPS, made, strict=True))
+    """Return both maps of images; the first alone where the tower cannot be read."""
+    made = {MAPS[0]: occlusion(pixels, run.model, run.labels, named, scale)}
+    with contextlib.suppress(InputError):
+        made[MAPS[1]] = gradient_map(pixels, run.model, run.labels, named, scale)
+    return made
 
 
 def _by_trait(maps: dict, pixels: np.ndarray, drawn: tuple, species: np.ndarray) -> pd.DataFrame:

@@ -19,25 +19,29 @@ from PIL import Image
 
 from ..errors import InputError
 from ..files.archives import ARCHIVE_SUFFIXES, split_location
-from ..files.crops import split_crop
+from ..files.crops import crop_location, split_crop
 from ..files.dialect import normal_name
 from ..files.images import ImageError, open_image, to_rgb
 from ..files.tables import TABLE_SUFFIXES, read_strings
 from ..model.encode import encode_prepared, height_width
 from ..model.load import LoadedModel
-from ..sources.columns import PATH_COLUMNS, find_column, known_columns
+from ..sources.boxes import BOX_COLUMN
+from ..sources.camtrap import is_camtrap, read_camtrap
+from ..sources.columns import GROUP_COLUMN, PATH_COLUMNS, find_column, known_columns
 from ..sources.folders import files_of, is_image_name
+from ..sources.match import NoImageError
 from ..workers import map_threads
 
 WORKERS = min(8, os.cpu_count() or 1)
 FOLDER = "folder"
 """As events: photographs of one folder are one."""
 _OVERSIZE = 2  # as in `model.encode`
-Source = str | Path | Image.Image | np.ndarray
+Source = str | Path | Image.Image | np.ndarray | ImageError
+_NO_ANIMAL = ("blank", "human", "vehicle")
 
 
 class Photo(NamedTuple):
-    """A photograph by its name: where it lies, maybe a box of it (`files.crops`), or its pixels; maybe its event."""
+    """A photograph by its name: where it lies, maybe a box of it, its pixels, or why it has none; maybe its event."""
 
     name: str
     source: Source
@@ -50,10 +54,11 @@ def list_photos(given: Source | Photo | Sequence, events: str = "") -> list[Phot
     Parameters
     ----------
     given : path, PIL image, array (H, W, 3) of uint8, Photo, or a sequence of these
-        A path is that of a file, a folder or archive of them at any depth, a pattern as ``new/*.jpg``, or a table with
-        a column of paths, which are relative to it.
+        A path is that of a file, a folder or archive of them at any depth (of a Camtrap DP its boxes, else its images,
+        named by media), a pattern as ``new/*.jpg``, or a table with a column of paths, which are relative to it.
     events : str
-        What photographs of one individual or event have in common: "folder", or a column of that table.
+        What photographs of one individual or event have in common: "folder", or a column of that
+        table; of a Camtrap DP its own events.
 
     Raises
     ------
@@ -94,6 +99,9 @@ def _files_at(path: str, events: str) -> Iterator[Photo]:
     if os.path.isfile(path) and name.endswith(TABLE_SUFFIXES):
         yield from _listed(Path(path), events)
         return
+    if os.path.isdir(path) and is_camtrap(Path(path)):
+        yield from _of_camtrap(path, events)
+        return
     if os.path.isdir(path) or (os.path.isfile(path) and name.endswith(ARCHIVE_SUFFIXES)):
         files = files_of(Path(path), follow_links=True)
         found = [file.location for file in files if is_image_name(file.name)]
@@ -104,6 +112,20 @@ def _files_at(path: str, events: str) -> Iterator[Photo]:
     if events not in ("", FOLDER):
         raise InputError(f"{path} is no table and has no column {events!r}; give a table, or {FOLDER!r} for events")
     yield from (Photo(place, place, os.path.dirname(place) if events else "") for place in found)
+
+
+def _of_camtrap(path: str, events: str) -> Iterator[Photo]:
+    """Yield the boxes and images of a Camtrap DP; those that are said to show no animal keep that as their reason."""
+    try:
+        table = read_camtrap(path)
+    except NoImageError as error:  # none has a name: that is what is asked for
+        table = error.raw
+    for row in table.to_dict("records"):
+        place = crop_location(row["location"], row[BOX_COLUMN]) if row[BOX_COLUMN] else row["location"]
+        said = str(row["problem"])
+        is_blank = any(f"({kind})" in said for kind in _NO_ANIMAL) or said.startswith("not an image")
+        source = ImageError(said) if is_blank or not place else place
+        yield Photo(str(row["source_id"]), source, str(row[GROUP_COLUMN]) if events else "")
 
 
 def _listed(path: Path, events: str) -> Iterator[Photo]:
@@ -149,6 +171,8 @@ def _prepared(model: LoadedModel, least: int, photo: Photo) -> torch.Tensor | st
 
 def _decoded(source: Source, least: int | None) -> Image.Image:
     """Decode a file, or turn pixels upright, to RGB."""
+    if isinstance(source, ImageError):
+        raise source
     if isinstance(source, Image.Image):
         try:
             return to_rgb(source.copy())  # to_rgb forgets what an image says of its own

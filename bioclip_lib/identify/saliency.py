@@ -214,11 +214,15 @@ def _of_attention(visual: torch.nn.Module, x: torch.Tensor) -> tuple:
 
     def relevance(score: torch.Tensor) -> torch.Tensor:
         n_tokens = seen[0].shape[-1]
+        side = math.isqrt(n_tokens - 1)
+        if side**2 != n_tokens - 1:
+            raise InputError(
+                "this image tower has no class token beside a square of patches; choose another to explain"
+            )
         total = torch.eye(n_tokens, device=x.device).expand(len(x), n_tokens, n_tokens)
         for attention, gradient in zip(seen, torch.autograd.grad(score, seen), strict=True):
             step = (gradient * attention).relu().mean(dim=1).detach()  # (n, heads, t, t) -> (n, t, t)
             total = total + step @ total
-        side = math.isqrt(n_tokens - 1)
         return total[:, 0, 1:].reshape(-1, side, side)  # what the class token takes from each patch
 
     return features, relevance

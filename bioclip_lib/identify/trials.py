@@ -123,6 +123,8 @@ def events(run: TrainedRun, sizes: Sequence[int] = (1, 2, 4, 8), seed: int = 0) 
 def with_added(run: TrainedRun, shots: Sequence[int] = (2, 5), n_seeds: int = 3) -> pd.DataFrame:
     """Add held-out species to the candidates, by a few photographs each, and name all others and the test images.
 
+    Those of which there are more photographs than shots.
+
     Returns
     -------
     DataFrame
@@ -132,7 +134,10 @@ def with_added(run: TrainedRun, shots: Sequence[int] = (2, 5), n_seeds: int = 3)
     """
     test, unseen, scale = run.split("test"), run.split("heldout_species"), run.scale / run.trust().temperature
     val, rows = run.split("val"), []
-    if min(len(test.rows), len(val.rows), len(unseen.rows)) == 0:
+    many = unseen.rows.groupby("class_key")["class_key"].transform("size").to_numpy() > max(shots)
+    known = np.isin(val.classes, run.labels.names[LABEL])
+    unseen = Split(unseen.rows[many], unseen.features[many])
+    if min(len(test.rows), len(val.rows), len(unseen.rows)) == 0 or not known.all():
         return pd.DataFrame()
     taxa = unseen.rows.drop_duplicates("class_key").set_index("class_key")
     for k, seed in product(shots, range(n_seeds)):

@@ -184,3 +184,24 @@ def test_a_folder_of_a_thousand_with_one_in_a_hundred_broken(tmp_path, write_ima
     assert table["file_name"].tolist() == sorted(table["file_name"]) and len(table) == 1_000
     assert np.flatnonzero(table["problem"] != "").tolist() == list(range(7, 1_000, 100))
     assert table.loc[table["problem"] == "", "score_1"].notna().all()
+
+
+def test_boxes_of_a_camtrap_package_are_photographs(tmp_path, write_image, model, labels):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        write_image(tmp_path / "dp" / "media" / name, size=(80, 60), seed=len(name))
+    (tmp_path / "dp" / "datapackage.json").write_text("{}")
+    (tmp_path / "dp" / "media.csv").write_text(
+        "mediaID,deploymentID,timestamp,filePath,fileMediatype\n"
+        + "".join(f"m{n},d,2024-05-01T10:00:00Z,media/{n}.jpg,image/jpeg\n" for n in "abcx")
+    )
+    (tmp_path / "dp" / "observations.csv").write_text(
+        "observationID,deploymentID,mediaID,eventID,observationType,scientificName,bboxX,bboxY,bboxWidth,bboxHeight\n"
+        "1,d,ma,e1,animal,,0.25,0.25,0.5,0.5\n2,d,mb,e1,unclassified,,,,,\n3,d,mc,e2,human,,,,,\n4,d,mx,e2,animal,,,,,\n"
+    )
+    photos = list_photos(tmp_path / "dp", events="event")
+    assert [photo.event for photo in photos] == ["e1", "e1", "e2", "e2"]
+    table = identify(photos, labels, model, k=1)
+    assert table["problem"].tolist()[:2] == ["", ""] and "(human)" in table["problem"][2]
+    assert table["problem"][3] != "" and table["file_name"][0].startswith("ma")
+    box = Image.open(tmp_path / "dp/media/a.jpg").crop((20, 15, 60, 45))
+    assert identify([box], labels, model, k=1).loc[0, "max_logit"] == pytest.approx(table.loc[0, "max_logit"], abs=1e-4)

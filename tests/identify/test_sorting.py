@@ -49,4 +49,4 @@ def test_groups_without_a_trusted_name_have_a_number(folder, model):
 def test_too_few_photographs_are_refused(tmp_path, write_image, model):
     write_image(tmp_path / "a.jpg")
     with pytest.raises(InputError, match="at least 4"):
-        sorting.sort_photographs(tmp_path, labels_of_names(["Parus major"], model), model)
+        sorting.sort_photographs(tmp_path, labels_of_names(["Parus major"], model), model, Trust())
