@@ -1,7 +1,8 @@
 """Sort a folder without labels: ``python -m bioclip_lib.identify.sorting new/ --run runs/photos --out sorted.csv``.
 
 Photographs, candidates and a model go in; a table comes out, a photograph a row, group by group, each group named as
-far as that can be trusted. Correct ``class_name`` and give the table as the photographs of a run.
+far as that can be trusted. Write the names into ``class_name`` and give the table as the photographs of a run: a taxon
+that is no candidate gets the name of one that looks like it, so that nothing is named there before a person has looked.
 """
 
 import argparse
@@ -53,10 +54,10 @@ def sort_photographs(
     -------
     DataFrame
         A row a photograph, the largest group first, in it the most typical first; then those in no group, then those
-        that cannot be read: ``path``; ``class_name``, to be corrected: the taxon that is suggested, else the group,
-        '' in no group; ``group`` (-1: none), ``suggested, rank_of_suggested, score``: the deepest taxon along one
-        lineage that the mean of the group's photographs clears the floor for; ``unlike``, 0 to 2: the cosine distance
-        to that mean; ``problem``. As the photographs of a run it is read by ``path`` and ``class_name``.
+        that cannot be read: ``path``; ``class_name``, to be written over: "group 0" and so on, '' in no group;
+        ``group`` (-1: none), ``suggested, rank_of_suggested, score``: the deepest taxon along one lineage that the mean
+        of the group's photographs clears the floor for; ``unlike``, 0 to 2: the cosine distance to that mean;
+        ``problem``. As the photographs of a run it is read by ``path`` and ``class_name``.
 
     Raises
     ------
@@ -85,8 +86,7 @@ def sort_photographs(
     of_group = names.reindex(table["group"]).reset_index(drop=True)
     table["suggested"], table["rank_of_suggested"] = of_group["taxon"].fillna(""), of_group["rank"].fillna("")
     table["score"] = of_group["score"].astype(float)
-    group_name = "group " + table["group"].astype(str)
-    table["class_name"] = table["suggested"].where(table["suggested"] != "", group_name).where(table["group"] >= 0, "")
+    table["class_name"] = ("group " + table["group"].astype(str)).where(table["group"] >= 0, "")
     last = table["group"].where(table["group"] >= 0, len(table)) + (table["problem"] != "")
     return table.iloc[np.lexsort((table["unlike"], last))][_COLUMNS].reset_index(drop=True)
 
@@ -112,9 +112,10 @@ def _summary(table: pd.DataFrame, out: str) -> str:
     read = table[table["problem"] == ""]
     inside = read[read["group"] >= 0]
     named = inside.loc[inside["suggested"] != "", "group"].nunique()
-    lines = [f"{len(read)} of {len(table)} photographs sorted into {inside['group'].nunique()} groups, {named} named"]
+    n_groups, n_read = inside["group"].nunique(), len(read)
+    lines = [f"{n_read} of {len(table)} photographs sorted into {n_groups} groups, a name suggested for {named}"]
     lines.append(f"{len(read) - len(inside)} are in no group, {len(table) - len(read)} cannot be read")
-    return "\n".join([*lines, f"correct class_name in {out}, then: make reproduce PHOTOS={out}"])
+    return "\n".join([*lines, f"write the names into class_name of {out}, then: make reproduce PHOTOS={out}"])
 
 
 if __name__ == "__main__":

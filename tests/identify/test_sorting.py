@@ -40,9 +40,10 @@ def test_what_looks_alike_is_a_group_and_the_next_run_reads_it(folder, model, tm
     assert len(raw) == 37 and raw["verbatim_name"].tolist() == corrected["class_name"].tolist()
 
 
-def test_groups_without_a_trusted_name_have_a_number(folder, model):
+def test_nothing_is_named_before_a_person_has_looked(folder, model):
     labels = labels_of_names(["Parus major", "Acer rubrum"], model)
     table = sorting.sort_photographs(folder, labels, model, Trust(floor=1.1), n_groups=3)
+    assert (table["suggested"] == "").all()
     assert table["class_name"].tolist() == ["group 0"] * 12 + ["group 1"] * 12 + ["group 2"] * 12 + [""]
 
 
