@@ -46,7 +46,7 @@ report: $(READY)  ## write the answer page of RUN= again
 test: $(READY)  ## run the tests
 	$(BIN)python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-faults: $(READY)  ## kill, fill the disk, flip bits: what a run survives (tests/faults/README.md; half an hour)
+faults: $(READY)  ## kill, fill the disk, flip bits: what a run survives (tests/faults/README.md)
 	$(BIN)python -m tests.faults
 
 numerical: $(READY)  ## repeat the numerical tests under other processor instructions
@@ -67,7 +67,7 @@ bench: $(READY)  ## measure speed (speed/README.md)
 name: $(READY)  ## name the species on PHOTOS= with the model of RUN=, into OUT=
 	@$(BIN)python -m bioclip_lib.identify "$$PHOTOS" $(if $(RUN),--run "$$RUN") --out "$${OUT:-names.csv}"
 
-sort: $(READY)  ## sort PHOTOS= without labels into groups that look alike, named with the model of RUN=, into OUT=
+sort: $(READY)  ## sort PHOTOS= without labels into groups that look alike, names suggested by RUN=, into OUT=
 	@$(BIN)python -m bioclip_lib.identify.sorting "$$PHOTOS" --run "$${RUN:-runs/mini}" --out "$${OUT:-sorted.csv}"
 
 settings: $(READY)  ## print every setting, with value, meaning and limits

@@ -2,8 +2,9 @@
 
 `sources` (or `synthetic`) gives the raw table, `taxonomy` what its names mean, `catalog` one row an image; `shards` has
 their captions and tars, `model` the towers, `training` their weights; `evaluation` asks how well a model names,
-`structure` what its embedding looks like inside; `figures` draws. `config` has every setting, `run` the folder that all
-of it goes to, `files` and `workers` what lies on disk and who reads it. `reproduce` runs all notebooks in order.
+`structure` what its embedding looks like inside; `ablations` trains again with one thing changed, `identify` names
+photographs, `figures` draws, `report` writes the answer page. `config` has every setting, `run` the folder that all of
+it goes to, `files` and `workers` what lies on disk and who reads it. `reproduce` runs all notebooks in order.
 """
 
 __version__ = "0.1.0"

@@ -18,7 +18,7 @@ python -m bioclip_lib.reproduce --run RUN --check
 python -m bioclip_lib.identify PHOTOS --run RUN --out names.csv
     name new photographs
 python -m bioclip_lib.identify.sorting PHOTOS --run RUN --out sorted.csv
-    sort photographs without labels into groups that look alike, each named as far as that can be trusted
+    sort photographs without labels into groups that look alike, a name suggested for each
 python -m bioclip_lib.figures --run RUN
     draw all figures of a run again
 python -m bioclip_lib.sources.download TABLE --to FOLDER --contact ADDRESS

@@ -223,7 +223,7 @@ def test_what_is_damaged_is_named_and_made_again(copy, name, makers):
 @pytest.mark.parametrize(
     ("package", "first", "last"),
     [
-        ("structure", "07", "08"),
+        ("structure", "04", "08"),
         ("evaluation", "04", "09"),
         ("figures", "00", "09"),
         ("report", "04", "09"),

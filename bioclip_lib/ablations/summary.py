@@ -45,7 +45,8 @@ def over_seeds(values: np.ndarray) -> dict[str, float]:
     if not n:
         return {"value": np.nan, "ci_low": np.nan, "ci_high": np.nan, "n_seeds": 0}
     reach = stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.inf
-    return {"value": values.mean(), "ci_low": values.mean() - reach, "ci_high": values.mean() + reach, "n_seeds": n}
+    mean, reach = float(values.mean()), float(reach)
+    return {"value": mean, "ci_low": mean - reach, "ci_high": mean + reach, "n_seeds": n}
 
 
 def text_matrix(scores: pd.DataFrame, text_type: str) -> pd.DataFrame:
@@ -82,7 +83,9 @@ def _asked(scores: pd.DataFrame, text_type: str, part: str) -> pd.DataFrame:
     """Return the zero-shot scores of a part with the text type that each was asked with, ``tested``."""
     rows = scores[scores["task"].str.fullmatch(rf"zero_shot/{part}(/\w+)?") & (scores["metric"] == "macro_top1")]
     tested = rows["task"].map(lambda task: re.sub(r"^zero_shot/\w+/?", "", task) or text_type)
-    return rows.assign(tested=tested)[lambda found: found["tested"].isin(TEXT_TYPES)]
+    rows = rows.assign(tested=tested)[tested.isin(TEXT_TYPES)].astype({"value": float, "chance": float})
+    keys = ["seed", "recipe", "tested"]  # of several data sets, their mean: a seed is one observation
+    return rows.groupby(keys, sort=False, as_index=False)[["value", "chance"]].mean()
 
 
 def compared(scores: pd.DataFrame, baseline: str) -> pd.DataFrame:

@@ -72,7 +72,8 @@ def inspect_images(raw: pd.DataFrame, mapper: Callable = map_threads, keep: Path
     found = pd.DataFrame(rows, columns=list(IMAGE_COLUMNS), index=order)
     others = [i for i, problem in enumerate(problems) if problem]
     unread = pd.DataFrame({**dict.fromkeys(IMAGE_COLUMNS, ""), "width": 0, "height": 0}, index=others)
-    found = pd.concat([found, unread.assign(problem=[problems[i] for i in others])])
+    said = pd.Series([problems[i] for i in others], others, dtype=str)
+    found = pd.concat([found, unread.assign(problem=said)])
     return found.astype({"width": "int64", "height": "int64"}).reindex(range(len(raw))).set_axis(raw.index)
 
 

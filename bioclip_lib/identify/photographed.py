@@ -64,12 +64,16 @@ def read_classes(folder: str | Path, model: LoadedModel) -> tuple[tuple[np.ndarr
 
     The names of the folders are resolved to taxa where they are some.
     """
-    photos = list_photos(folder)
+    photos, root = list_photos(folder), Path(folder).expanduser()
+    paths, n_above = [Path(photo.name) for photo in photos], len(root.parts) if root.is_dir() else 0
+    wrong = [path for path in paths if n_above and len(path.parts) != n_above + 2]
+    if wrong:
+        raise InputError(f"{wrong[0]} does not lie in a folder of its class, one below {folder}; move it there")
     problems, features = zip(*features_of(photos, model), strict=True)
     broken = [f"{photo.name}: {why}" for photo, why in zip(photos, chain(*problems), strict=True) if why]
     if broken:
         raise InputError(f"{len(broken)} photographs of {folder} cannot be read (first: {broken[0]}); take them out")
-    classes = np.array([Path(photo.name).parent.name for photo in photos], dtype=object)
+    classes = np.array([path.parent.name for path in paths], dtype=object)
     taxa = resolved(sorted(set(classes))).set_index(LABEL)
     return (np.concatenate(features), classes), taxa
 

@@ -1,7 +1,7 @@
 """Sort a folder without labels: ``python -m bioclip_lib.identify.sorting new/ --run runs/photos --out sorted.csv``.
 
-Photographs, candidates and a model go in; a table comes out, a photograph a row, group by group, each group named as
-far as that can be trusted. Write the names into ``class_name`` and give the table as the photographs of a run: a taxon
+Photographs, candidates and a model go in; a table comes out, a photograph a row, group by group, a name suggested
+for each. Write the names into ``class_name`` and give the table as the photographs of a run: a taxon
 that is no candidate gets the name of one that looks like it, so that nothing is named there before a person has looked.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError, as_command
+from ..files.archives import split_location
 from ..model.load import LoadedModel
 from ..structure import cluster
 from .asking import Trust, _named, check_model, write_csv
@@ -22,7 +23,7 @@ from .naming import combine
 from .photos import Photo, Source, features_of, list_photos
 from .trained import load_run
 
-_COLUMNS = ["path", "class_name", "group", "suggested", "rank_of_suggested", "score", "unlike", "problem"]
+_COLUMNS = ["path", "class_name", "cluster", "suggested", "rank_of_suggested", "score", "unlike", "problem"]
 
 
 def sort_photographs(
@@ -33,7 +34,7 @@ def sort_photographs(
     n_groups: int = 0,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Sort photographs without labels into groups that look alike, and name each group.
+    """Sort photographs without labels into groups that look alike, and suggest a name for each.
 
     Parameters
     ----------
@@ -55,8 +56,9 @@ def sort_photographs(
     DataFrame
         A row a photograph, the largest group first, in it the most typical first; then those in no group, then those
         that cannot be read: ``path``; ``class_name``, to be written over: "group 0" and so on, '' in no group;
-        ``group`` (-1: none), ``suggested, rank_of_suggested, score``: the deepest taxon along one lineage that the mean
-        of the group's photographs clears the floor for; ``unlike``, 0 to 2: the cosine distance to that mean;
+        ``cluster`` (-1: none; a column ``group`` would be read as observations), ``suggested, rank_of_suggested,
+        score``: the deepest taxon along one lineage that the mean of the cluster's photographs clears the floor for;
+        ``unlike``, 0 to 2: the cosine distance to that mean;
         ``problem``. As the photographs of a run it is read by ``path`` and ``class_name``.
 
     Raises
@@ -73,8 +75,8 @@ def sort_photographs(
         raise InputError(f"{read.sum()} of {len(found)} photographs can be read; give at least 4 to sort")
     features = np.concatenate([values for _, values in parts if len(values)])
     groups = cluster(features, "umap", "agglomerative" if n_groups else "hdbscan", n_groups, seed)
-    table = pd.DataFrame({"path": [str(photo.source) for photo in found], "group": -1, "problem": problems})
-    table.loc[read, "group"] = groups
+    table = pd.DataFrame({"path": [str(photo.source) for photo in found], "cluster": -1, "problem": problems})
+    table.loc[read, "cluster"] = groups
     table["unlike"] = np.nan
     names = pd.DataFrame(columns=["taxon", "rank", "score"])
     if (groups >= 0).any():
@@ -83,11 +85,11 @@ def sort_photographs(
         names = _named(means.astype(np.float32), labels, model, ("species", 1, trust, 0))[["taxon", "rank", "score"]]
         means /= np.linalg.norm(means, axis=1, keepdims=True)
         table.loc[np.flatnonzero(read)[inside], "unlike"] = 1 - (features[inside] * means[groups[inside]]).sum(axis=1)
-    of_group = names.reindex(table["group"]).reset_index(drop=True)
+    of_group = names.reindex(table["cluster"]).reset_index(drop=True)
     table["suggested"], table["rank_of_suggested"] = of_group["taxon"].fillna(""), of_group["rank"].fillna("")
     table["score"] = of_group["score"].astype(float)
-    table["class_name"] = ("group " + table["group"].astype(str)).where(table["group"] >= 0, "")
-    last = table["group"].where(table["group"] >= 0, len(table)) + (table["problem"] != "")
+    table["class_name"] = ("group " + table["cluster"].astype(str)).where(table["cluster"] >= 0, "")
+    last = table["cluster"].where(table["cluster"] >= 0, len(table)) + (table["problem"] != "")
     return table.iloc[np.lexsort((table["unlike"], last))][_COLUMNS].reset_index(drop=True)
 
 
@@ -95,13 +97,15 @@ def sort_photographs(
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser("python -m bioclip_lib.identify.sorting", description="Sort photographs.")
-    parser.add_argument("photos", nargs="+", help="files, folders, archives or patterns, without labels")
+    parser.add_argument("photos", nargs="+", help="files, folders or patterns, without labels")
     parser.add_argument("--run", required=True, help="folder of a run: its model, and its classes to name groups by")
     parser.add_argument("--groups", type=int, default=0, help="how many groups, as of species (default: found out)")
     parser.add_argument("--out", default="sorted.csv", help="a CSV (default: sorted.csv)")
     args = parser.parse_args(argv)
     run = load_run(args.run)
     table = sort_photographs(args.photos, run.labels, run.model, run.trust(), args.groups)
+    if inside := [path for path in table["path"] if split_location(path)]:
+        raise InputError(f"{inside[0]} lies in an archive, which a table of paths cannot name; unpack it")
     write_csv(Path(args.out), table.assign(path=[str(Path(path).absolute()) for path in table["path"]]))
     print(_summary(table, args.out))
     return 0
@@ -110,9 +114,9 @@ def main(argv: list[str] | None = None) -> int:
 def _summary(table: pd.DataFrame, out: str) -> str:
     """Say how many groups there are, how they are named, and what to do next."""
     read = table[table["problem"] == ""]
-    inside = read[read["group"] >= 0]
-    named = inside.loc[inside["suggested"] != "", "group"].nunique()
-    n_groups, n_read = inside["group"].nunique(), len(read)
+    inside = read[read["cluster"] >= 0]
+    named = inside.loc[inside["suggested"] != "", "cluster"].nunique()
+    n_groups, n_read = inside["cluster"].nunique(), len(read)
     lines = [f"{n_read} of {len(table)} photographs sorted into {n_groups} groups, a name suggested for {named}"]
     lines.append(f"{len(read) - len(inside)} are in no group, {len(table) - len(read)} cannot be read")
     return "\n".join([*lines, f"write the names into class_name of {out}, then: make reproduce PHOTOS={out}"])

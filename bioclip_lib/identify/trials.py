@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .. import RANKS
+from ..catalog.splits import group_keys
 from ..evaluation.tasks import PARTS, with_interval
 from ..model import encode_images
 from ..model.features import load_split
@@ -141,9 +142,9 @@ def with_added(run: TrainedRun, shots: Sequence[int] = (2, 5), n_seeds: int = 3)
         return pd.DataFrame()
     taxa = unseen.rows.drop_duplicates("class_key").set_index("class_key")
     for k, seed in product(shots, range(n_seeds)):
-        order = np.random.default_rng(seed).permutation(len(unseen.rows))
-        place = pd.Series(unseen.classes[order]).groupby(unseen.classes[order]).cumcount().to_numpy()
-        given, asked = order[place < k], order[place >= max(shots)]
+        given, asked = _given_and_asked(unseen, k, max(shots), np.random.default_rng(seed))
+        if not len(asked):
+            continue
         images = unseen.features[given], unseen.classes[given]
         evened = add_images(run.labels, images, taxa, (val.features, val.classes), scale)
         plain = np.concatenate([run.labels.weights, labels_of_images(*images, taxa).weights])
@@ -154,8 +155,19 @@ def with_added(run: TrainedRun, shots: Sequence[int] = (2, 5), n_seeds: int = 3)
             row = {"shots": k, "classes": kind, "seen": right[0], "unseen": right[1]}
             row |= {"seen_lost": (found[0].choices[:, 0] >= len(run.labels)).mean()}
             rows.append({**row, "surer": np.mean([a.scores[:, 0].mean() for a in found]) - np.mean(right)})
+    if not rows:
+        return pd.DataFrame()
     table = pd.DataFrame(rows).groupby(["shots", "classes"], as_index=False).mean()
     return table.assign(n_species=len(taxa), n_seen=len(test.rows), n_seeds=n_seeds)
+
+
+def _given_and_asked(split: Split, k: int, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw k images of each class, of `most` that it could be; asked are those of no group (burst) of these."""
+    order = rng.permutation(len(split.rows))
+    place = pd.Series(split.classes[order]).groupby(split.classes[order]).cumcount().to_numpy()
+    unit = group_keys(split.rows.rename_axis("image_id").reset_index())[order]
+    asked = (place >= most) & ~unit.isin(unit[place < most]).to_numpy()
+    return order[place < k], order[asked]
 
 
 def unknowns(run: TrainedRun) -> pd.DataFrame:

@@ -35,7 +35,8 @@ def _without_sidecars(files: list[FoundFile]) -> list[FoundFile]:
     """Leave out what lies beside photographs; a folder of films or archives alone is a class without an image."""
     stems = {(file.folders, _stem(file.name)) for file in files if is_image_name(file.name)}
     beside = (*_BESIDE, *ARCHIVE_SUFFIXES)
-    drawn = {file for file in files if is_image_name(file.name) and _is_drawn(file, stems)}
+    photographs = {stem for folders, stem in stems if not any(map(_OF_DRAWN.fullmatch, folders))}
+    drawn = {file for file in files if is_image_name(file.name) and _is_drawn(file, stems, photographs)}
     drawn = drawn if len(drawn) < sum(is_image_name(file.name) for file in files) else set()
 
     def stays(file: FoundFile) -> bool:
@@ -51,12 +52,12 @@ def _without_sidecars(files: list[FoundFile]) -> list[FoundFile]:
     return kept + [FoundFile(folder, "", "", EMPTY) for folder in sorted(films - held) if not is_plain(folder[-1])]
 
 
-def _is_drawn(file: FoundFile, stems: set[tuple[tuple[str, ...], str]]) -> bool:
+def _is_drawn(file: FoundFile, stems: set[tuple[tuple[str, ...], str]], photographs: set[str]) -> bool:
     """Tell masks and the like, by a folder or the end of the name of the photograph beside them."""
     photograph = _DRAWN.sub("", _stem(file.name))
-    return any(map(_OF_DRAWN.fullmatch, file.folders)) or (
-        photograph != _stem(file.name) and (file.folders, photograph) in stems
-    )
+    if any(map(_OF_DRAWN.fullmatch, file.folders)):
+        return photograph in photographs
+    return photograph != _stem(file.name) and (file.folders, photograph) in stems
 
 
 def _stem(name: str) -> str:

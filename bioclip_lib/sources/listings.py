@@ -160,10 +160,13 @@ def _places(path: Path, table: pd.DataFrame) -> tuple[pd.Series, list[str], list
     """Return what names each row's image, where it lies, and '' or the problem."""
     columns = [column for column in _PLACES if column in table] or [GROUP_COLUMN]
     texts = {column: _slashed(table[column]).str.removeprefix("file://") for column in columns}
-    texts |= {"path": texts["path"].map(unquote)} if "path" in texts and _is_quoted(texts["path"]) else {}
+    quoted = "path" in texts and _is_quoted(texts["path"])
     if "path" in texts and "folder" in table:
         folder = _slashed(table["folder"]).str.strip("/")
         texts["path"] = (folder + "/" + texts["path"]).where((folder != "") & (texts["path"] != ""), texts["path"])
+    if quoted:  # a file may be called so: "IMG%20001.jpg"
+        written = texts["path"]
+        texts["path"] = written.where([os.path.isfile(path.parent / text) for text in written], written.map(unquote))
     first = texts[columns[0]]
     archive, member = split_location(str(path)) or ("", "")
     root = Path(archive) if archive else path.parent

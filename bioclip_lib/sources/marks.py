@@ -33,7 +33,8 @@ def marked(raw: pd.DataFrame, meant: Callable[[], set[str]] = set) -> pd.DataFra
     nothing = (raw["problem"] == "") & names.isin(NOTHING)
     nothing &= ~raw["verbatim_name"].isin(meant() if nothing.any() else set())
     problem = raw["problem"].mask(nothing, NO_TAXON + names + ")")
-    named = pd.DataFrame({"location": raw["location"], "name": names})[(problem == "") & (raw["location"] != "")]
+    counts = (problem == "") & (raw["location"] != "") & (names != "")  # a row without a name contradicts none
+    named = pd.DataFrame({"location": raw["location"], "name": names})[counts]
     named = named[named["location"].duplicated(keep=False)].drop_duplicates()
     twice = named.loc[named["location"].duplicated(), "location"]
     return raw.assign(problem=problem.mask((problem == "") & raw["location"].isin(twice), SEVERAL))

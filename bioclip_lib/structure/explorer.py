@@ -87,7 +87,8 @@ class Explorer:
             return values.astype(float).fillna(0.0)
         known = values[values != ""].value_counts()
         kept = list(known.index[: len(COLOURS)])
-        return pd.Categorical(values.where(values.isin(kept), "other"), [*kept, "other"])
+        other = "other" if "other" not in kept else "all others"
+        return pd.Categorical(values.where(values.isin(kept), other), [*kept, other])
 
     def record(self, row: int) -> dict[str, str]:
         """Return what is said of an image at a row, its nearest images among it."""
@@ -137,7 +138,7 @@ class Explorer:
         InputError
             Where no name contains the words and no model of the map reads texts.
         """
-        words = " ".join(words.split())
+        words = " ".join(words.replace("_", " ").split())
         columns = [name for name in ("file", "label", "common_name", *RANKS) if name in self.table]
         found = np.zeros(len(self.table), bool)
         for column in columns if words else ():

@@ -23,6 +23,7 @@ from ..taxonomy.ranks import lineage_codes
 MAX_IMAGES = 50_000  # that learn from each other
 CLEAR, AHEAD = 0.75, 0.4  # shares of the score that a class's members usually have
 _FENCE = 3.0  # interquartile ranges below the lower quartile: far out (Tukey 1977)
+_TOLD = 0.5  # share of a class's images that score highest for it, before it can clearly claim others
 _BLOCK = 2048
 _SAID = ["image_id", "file", "label", "suggested", "shared", "own", "other", "clear", "odd", "like", "like_file"]
 
@@ -62,17 +63,17 @@ def suspicious_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarr
     if len(names) < 2:
         return pd.DataFrame(columns=["row", "suggested", "own", "other", "neighbour", "clear", "odd"])
     values, units = centred(features), units_of(groups)
-    alone = np.bincount(np.unique(np.stack([codes, units]), axis=1)[0], minlength=len(names)) < 2
     vouching = np.ones(len(codes), bool)
     for _ in range(2):
         scores = left_out_scores(values, codes, units, vouching)
         own, suggested, other, clear = _compared(scores, codes)
-        clear &= ~alone[codes]
+        judged = _judged(codes, units, vouching)
+        clear &= judged
         vouching = ~clear
     odd = _nearest_cosine(values, units)
     low, high = np.quantile(odd, [0.25, 0.75])
     odd = odd < low - _FENCE * (high - low)
-    row = np.flatnonzero(((other > own) & ~alone[codes]) | odd)
+    row = np.flatnonzero(((other > own) & judged) | odd)
     neighbour = [_nearest_of(values, i, codes == suggested[i], units) for i in row]
     found = {"row": row, "suggested": names[suggested[row]], "own": own[row], "other": other[row]}
     table = pd.DataFrame({**found, "neighbour": neighbour, "clear": clear[row], "odd": odd[row]})
@@ -116,6 +117,14 @@ def left_out_scores(
     return scores
 
 
+def _judged(codes: np.ndarray, units: np.ndarray, vouching: np.ndarray) -> np.ndarray:
+    """Tell which images have one of their class in another unit that vouches for it, (n,)."""
+    pair = codes.astype(np.int64) * (units.max() + 1) + units
+    there = np.unique(pair[vouching])
+    n_units = np.bincount(there // (units.max() + 1), minlength=codes.max() + 1)
+    return n_units[codes] > np.isin(pair, there)
+
+
 def _compared(scores: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return of each image the score of its own class, the best other class, its score, and whether that is clear."""
     images = np.arange(len(codes))
@@ -125,6 +134,7 @@ def _compared(scores: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.nda
     suggested = scores.argmax(axis=1)
     other = scores[images, suggested]
     clear = (other >= CLEAR * usual[suggested]) & (other - own >= AHEAD * usual[suggested]) & (other > own)
+    clear &= (np.bincount(codes, own > other) / np.bincount(codes) >= _TOLD)[suggested]  # whose score means something
     return own, suggested, other, clear
 
 
@@ -213,21 +223,26 @@ def corrected_table(table: pd.DataFrame, corrections: pd.DataFrame) -> pd.DataFr
     -------
     DataFrame
         A row an image, those that this run left out among them, in the catalog's order: ``path, class_name, source,
-        group, license, rights_holder, source_url`` and ``label_was``, '' where nothing changed.
+        group, license, rights_holder, source_url``, ``kingdom`` to ``family`` and ``scientific_name`` of the class that
+        it has now (they tell its name from others; blank them where you write another ``class_name`` by hand), and
+        ``label_was``, '' where nothing changed.
 
     Raises
     ------
     InputError
-        For an image that is not in the catalog or is given two labels; for photographs inside archives, and boxes.
+        For an image that is not in the catalog or is given two labels; for corrections where photographs lie in
+        archives or are boxes.
     """
-    labels = corrections[["image_id", "label"]].drop_duplicates()
+    if not {"image_id", "label"} <= set(corrections):
+        raise InputError(f"corrections: found {', '.join(corrections)}; give the columns image_id and label")
+    labels = corrections[["image_id", "label"]].fillna("").drop_duplicates()
     unknown = labels.loc[~labels["image_id"].isin(table["image_id"]), "image_id"]
     twice = labels.loc[labels["image_id"].duplicated(), "image_id"]
     if len(unknown) or len(twice):
         what = f"{unknown.iloc[0]} is not in the catalog" if len(unknown) else f"{twice.iloc[0]} has two labels"
         raise InputError(f"corrections: {what}; take image_id from tables/suspicious.csv and one label an image")
     inside = table.loc[table["location"].map(lambda place: bool(split_crop(place)[1] or split_location(place)))]
-    if len(inside):
+    if len(inside) and len(labels):  # where nothing is corrected, the run is read as it was
         raise InputError(
             f"{inside['location'].iloc[0]} lies in an archive or is a box; a table of paths cannot name it: unpack the "
             "archive or write the crops, run again, and correct that run"
@@ -237,6 +252,10 @@ def corrected_table(table: pd.DataFrame, corrections: pd.DataFrame) -> pd.DataFr
     now = table["image_id"].map(given)
     names = table["verbatim_name"].where(now.isna(), now)
     columns = table[["source", "group", "license", "rights_holder", "source_url"]]
+    known = class_rows(table)
+    said = known[list(RANKS[:5])].assign(scientific_name=known["scientific_name"].where(known["rank"] == "species", ""))
+    key = table["class_key"].where(now.isna(), table["image_id"].map(labels.set_index("image_id")["label"]))
+    columns = columns.join(said.reindex(key).fillna("").set_axis(table.index))  # what told its name from homonyms
     result = columns.assign(label_was=table["verbatim_name"].where(names != table["verbatim_name"], ""))
     result.insert(0, "class_name", names)
     result.insert(0, "path", table["location"].to_numpy())

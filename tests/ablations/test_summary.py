@@ -63,6 +63,14 @@ def test_a_claim_holds_fails_or_stays_open_by_its_interval():
     assert claims(far[far["seed"] == 0], "taxon_com")["verdict"].tolist() == ["open"] * 3
 
 
+def test_two_data_sets_of_a_seed_are_one_observation():
+    one = scores({"taxon": [0.5, 0.6, 0.7], MIXTURE: [0.5, 0.6, 0.7]}, "zero_shot/unseen/taxon")
+    both = pd.concat([one, one.assign(dataset="other", value=one["value"] + 0.02)])
+    found = text_matrix(both, "taxon_com").iloc[0]
+    assert (found["n_seeds"], found["value"]) == (3, pytest.approx(0.61))
+    assert claims(both, "taxon_com")["verdict"].tolist() == ["holds"] * len(claims(one, "taxon_com"))
+
+
 def test_nothing_trained_is_an_empty_table():
     nothing = scores({})
     assert text_matrix(nothing, "taxon_com").empty and compared(nothing, "clip").empty

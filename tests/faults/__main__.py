@@ -327,7 +327,7 @@ def main(argv: list[str] | None = None) -> int:
         suite.clock(args.others)
         suite.changed_inputs(args.others)
     lines = [f"| {what} | {n} | {lost} |" for what, n, lost in suite.rows]
-    table = "\n".join(["| fault, at random moments of all stages | tried | lost |", "| --- | ---: | ---: |", *lines])
+    table = "\n".join(["| fault, in a toy run's three stages | tried | lost |", "| --- | ---: | ---: |", *lines])
     text = f"# What a run survives\n\nMade by `make faults` (`python -m tests.faults {' '.join(sys.argv[1:])}`).\n\n"
     text += f"{table}\n" + "".join(f"\n- {line}" for line in suite.lost)
     _, by_line, rest = README.read_text(encoding="utf-8").partition("\n## Line by line")

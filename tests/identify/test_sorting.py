@@ -29,14 +29,16 @@ def test_what_looks_alike_is_a_group_and_the_next_run_reads_it(folder, model, tm
     assert len(table) == 37 and table["problem"].ne("").tolist() == [False] * 36 + [True]
     colour = table["path"][:36].str.extract(r"(\d+)\.png")[0].astype(int) % 3
     assert (
-        table[:36].groupby("group").size().tolist() == [12] * 3 and colour.groupby(table["group"]).nunique().eq(1).all()
+        table[:36].groupby("cluster").size().tolist() == [12] * 3
+        and colour.groupby(table["cluster"]).nunique().eq(1).all()
     )
-    assert table["group"].tolist() == [0] * 12 + [1] * 12 + [2] * 12 + [-1]
-    assert table[:36].groupby("group")["unlike"].apply(lambda values: values.is_monotonic_increasing).all()
+    assert table["cluster"].tolist() == [0] * 12 + [1] * 12 + [2] * 12 + [-1]
+    assert table[:36].groupby("cluster")["unlike"].apply(lambda values: values.is_monotonic_increasing).all()
     assert set(table["suggested"][:36]) <= {"Parus major", "Acer rubrum"} and table["class_name"][36] == ""
-    corrected = table.assign(class_name=table["class_name"].where(table["group"] != 0, "Parus ater"))
+    corrected = table.assign(class_name=table["class_name"].where(table["cluster"] != 0, "Parus ater"))
     corrected.to_csv(tmp_path / "sorted.csv", index=False)
     raw = read_source(load_config("photos", {"data.photos": str(tmp_path / "sorted.csv")}).data)
+    assert "group" not in raw, "a group of the next run is one observation: never on two sides of a split"
     assert len(raw) == 37 and raw["verbatim_name"].tolist() == corrected["class_name"].tolist()
 
 

@@ -40,6 +40,22 @@ def test_an_image_of_two_names_is_of_neither(tmp_path, jpeg, packed):
         assert raw["problem"].tolist() == [several, several, "", "", "", "", human]
 
 
+def test_a_row_without_a_name_contradicts_none(tmp_path, jpeg):
+    path = table_of(tmp_path, jpeg, "image,label", "1.jpg,Blue Jay", "1.jpg,", "2.jpg,Robin")
+    assert (read_source(config(path))["problem"] == "").all()
+
+
+def test_photographs_in_folders_called_like_drawings_stay(tmp_path, jpeg):
+    root = folders(tmp_path, jpeg, "field/Robin/1.jpg", "field/Blue_Jay/2.jpg", "museum_labels/Robin/3.jpg")
+    assert len(read(root)) == 3
+
+
+def test_files_are_called_as_they_are_written(tmp_path, jpeg):
+    folders(tmp_path, jpeg, "IMG%20001.jpg")
+    path = table_of(tmp_path, jpeg, "image,label", "IMG%20001.jpg,Blue Jay", "2.jpg,Robin")
+    assert (read_source(config(path))["problem"] == "").all()
+
+
 def test_two_occurrences_of_one_image_are_of_neither(tmp_path, jpeg):
     folders(tmp_path, jpeg, "1.jpg", "2.jpg")
     (tmp_path / "occurrence.txt").write_text(

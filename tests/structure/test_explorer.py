@@ -52,7 +52,7 @@ def test_names_are_searched_before_descriptions(made):
     _, run, placed, tables = made
     view = explore(run, placed, tables, {"a": lambda texts: np.array([[1.0, 0.0]] * len(texts))})
     assert view.search("parus").shape[0] == 40 and view.search("ACER  rubrum").index.tolist() == list(placed.index[40:])
-    assert view.search("Site 1").shape[0] == 20
+    assert view.search("Site 1").shape[0] == view.search("Site_1/").shape[0] == 20
     found = view.search("something white", n=3)
     assert found.index.tolist() == list(placed.index[:3]) and found["cosine"].is_monotonic_decreasing
     assert view.selected().index.tolist() == list(placed.index[:3])

@@ -154,6 +154,29 @@ def test_corrections_are_what_the_next_run_reads(tmp_path, write_image):
     assert corrected["label_was"].tolist() == ["great tit"] * 3 + [""] * 9
 
 
+def test_a_correction_keeps_what_told_a_name_and_a_blank_leaves_out(tmp_path, write_image):
+    table = small_catalog(tmp_path / "tits", write_image)
+    table = table.assign(scientific_name=table["class_key"], rank="species")
+    said = pd.DataFrame({"image_id": ["00", "01"], "label": ["Cyanistes caeruleus", np.nan]})  # as read from a CSV
+    corrected = corrected_table(table, said)
+    assert corrected["class_name"].tolist()[:2] == ["blue tit", ""]
+    assert corrected["scientific_name"].tolist()[:3] == ["Cyanistes caeruleus", "", "Parus major"]
+    assert corrected["family"].tolist()[2:] == ["Paridae"] * 10
+    with pytest.raises(InputError, match="give the columns image_id and label"):
+        corrected_table(table, said.rename(columns={"label": "suggested"}))
+
+
+def test_nothing_corrected_is_no_mistake_whatever_the_images_are():
+    table = pd.DataFrame({"image_id": ["00"], "location": "p.zip::a.jpg"}).reindex(columns=COLUMNS, fill_value="")
+    assert len(corrected_table(table, pd.DataFrame(columns=["image_id", "label"]))) == 1
+
+
+def test_noise_has_no_clear_case():
+    rng = np.random.default_rng(0)
+    found = suspicious_labels(rng.normal(size=(400, 32)), np.repeat([f"c{i}" for i in range(20)], 20), np.arange(400))
+    assert not found["clear"].any()
+
+
 @pytest.mark.parametrize(
     ("said", "location", "message"),
     [
