@@ -68,7 +68,7 @@ name: $(READY)  ## name the species on PHOTOS= with the model of RUN=, into OUT=
 	@$(BIN)python -m bioclip_lib.identify "$$PHOTOS" $(if $(RUN),--run "$$RUN") --out "$${OUT:-names.csv}"
 
 sort: $(READY)  ## sort PHOTOS= without labels into groups that look alike, names suggested by RUN=, into OUT=
-	@$(BIN)python -m bioclip_lib.identify.sorting "$$PHOTOS" --run "$${RUN:-runs/mini}" --out "$${OUT:-sorted.csv}"
+	@$(BIN)python -m bioclip_lib.identify.sorting "$$PHOTOS" $(if $(RUN),--run "$$RUN") --out "$${OUT:-sorted.csv}"
 
 settings: $(READY)  ## print every setting, with value, meaning and limits
 	@$(BIN)python -m bioclip_lib.reproduce --profile "$$PROFILE" --list-settings
