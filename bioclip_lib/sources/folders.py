@@ -35,9 +35,11 @@ def _without_sidecars(files: list[FoundFile]) -> list[FoundFile]:
     """Leave out what lies beside photographs; a folder of films or archives alone is a class without an image."""
     stems = {(file.folders, _stem(file.name)) for file in files if is_image_name(file.name)}
     beside = (*_BESIDE, *ARCHIVE_SUFFIXES)
-    photographs = {stem for folders, stem in stems if not any(map(_OF_DRAWN.fullmatch, folders))}
-    drawn = {file for file in files if is_image_name(file.name) and _is_drawn(file, stems, photographs)}
-    drawn = drawn if len(drawn) < sum(is_image_name(file.name) for file in files) else set()
+    images = [file for file in files if is_image_name(file.name)]
+    of_drawn = {folders for folders in {file.folders for file in images} if any(map(_OF_DRAWN.fullmatch, folders))}
+    photographs = {stem for folders, stem in stems if folders not in of_drawn} if of_drawn else set()
+    drawn = {file for file in images if _is_drawn(file, stems, of_drawn, photographs)}
+    drawn = drawn if len(drawn) < len(images) else set()
 
     def stays(file: FoundFile) -> bool:
         if file in drawn:
@@ -52,12 +54,13 @@ def _without_sidecars(files: list[FoundFile]) -> list[FoundFile]:
     return kept + [FoundFile(folder, "", "", EMPTY) for folder in sorted(films - held) if not is_plain(folder[-1])]
 
 
-def _is_drawn(file: FoundFile, stems: set[tuple[tuple[str, ...], str]], photographs: set[str]) -> bool:
+def _is_drawn(file: FoundFile, stems: set[tuple], of_drawn: set[tuple], photographs: set[str]) -> bool:
     """Tell masks and the like, by a folder or the end of the name of the photograph beside them."""
-    photograph = _DRAWN.sub("", _stem(file.name))
-    if any(map(_OF_DRAWN.fullmatch, file.folders)):
+    stem = _stem(file.name)
+    photograph = _DRAWN.sub("", stem)
+    if file.folders in of_drawn:
         return photograph in photographs
-    return photograph != _stem(file.name) and (file.folders, photograph) in stems
+    return photograph != stem and (file.folders, photograph) in stems
 
 
 def _stem(name: str) -> str:

@@ -3,6 +3,7 @@
 Takes the settings of the data; returns text. Refuses what `read.read_source` refuses.
 """
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -103,9 +104,9 @@ def _problems(raw: pd.DataFrame) -> list[str]:
 
 def _not_named_as_images(raw: pd.DataFrame) -> list[str]:
     """Count files of class folders whose suffix is no image's: each is opened, and most are no photograph."""
-    suffixes = raw.loc[raw["problem"] == "", "location"].map(lambda name: Path(name).suffix.lower())
-    others = suffixes[(suffixes != "") & ~suffixes.map(lambda suffix: is_image_name(f"x{suffix}"))].value_counts()
-    what = ", ".join(f"{n:,} {suffix}" for suffix, n in others.head(_N_SHOWN).items())
+    suffixes = Counter(os.path.splitext(name)[1].lower() for name in raw.loc[raw["problem"] == "", "location"])
+    others = Counter({suffix: n for suffix, n in suffixes.items() if suffix and not is_image_name(f"x{suffix}")})
+    what = ", ".join(f"{n:,} {suffix}" for suffix, n in others.most_common(_N_SHOWN))
     return [f"of these not named as images: {what}"] if what else []
 
 
