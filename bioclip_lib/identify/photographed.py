@@ -68,7 +68,7 @@ def read_classes(folder: str | Path, model: LoadedModel) -> tuple[tuple[np.ndarr
     paths, n_above = [Path(photo.name) for photo in photos], len(root.parts) if root.is_dir() else 0
     wrong = [path for path in paths if n_above and len(path.parts) != n_above + 2]
     if wrong:
-        raise InputError(f"{wrong[0]} does not lie in a folder of its class, one below {folder}; move it there")
+        raise InputError(f"{wrong[0]} does not lie in a folder of its class, one below {folder}; give each class one")
     problems, features = zip(*features_of(photos, model), strict=True)
     broken = [f"{photo.name}: {why}" for photo, why in zip(photos, chain(*problems), strict=True) if why]
     if broken:
