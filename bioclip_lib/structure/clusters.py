@@ -7,11 +7,9 @@ finite, fewer than 4 of them, and methods that need the number of groups without
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..errors import InputError
-from ..evaluation.statistics import LEVEL
-from ..evaluation.tasks import evaluated_images, rows_of
+from ..evaluation.tasks import evaluated_images, rows_of, with_interval
 from ..model.features import FeatureTable
 from .maps import METHODS as REDUCTIONS
 from .maps import project, reduced
@@ -118,7 +116,8 @@ def score_clusters(
         ``dataset, model, reduction, method, number given`` (whether the number of species was), ``measure, value,
         ci_low, ci_high, n`` (draws). Measures: ``v_measure`` (Rosenberg & Hirschberg 2007: the harmonic mean of
         homogeneity and completeness, 0 to 1) of the photographs in a group, ``in no group`` (share), ``groups`` a
-        species, and ``clicks`` a photograph (`clicks`). Intervals are Student's t over draws of species; NaN of one.
+        species, and ``clicks`` a photograph (`clicks`). Intervals are over draws of species; of one draw nearly
+        the whole range.
         No row of a data set with fewer than two species.
     """
     rows, images = [], evaluated_images(table)
@@ -136,7 +135,10 @@ def score_clusters(
             for way, of_way in found.groupby(_COLUMNS[2:5], sort=False):
                 keys = dict(zip(_COLUMNS[:5], (dataset, model, *way), strict=True))
                 measures = of_way.drop(columns=_COLUMNS[2:5])
-                rows += [{**keys, "measure": name, **_over_draws(measures[name].to_numpy())} for name in measures]
+                for name, values_of in measures.items():
+                    bounds = (0.0, len(group) / n if name == "groups" else 1.0)
+                    interval = with_interval(values_of.to_numpy(), np.arange(len(draws)), bounds)
+                    rows.append({**keys, "measure": name, **interval, "n": len(draws)})
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
@@ -158,10 +160,3 @@ def _scored(values: pd.DataFrame, truth: pd.Series, seed: int) -> list[dict]:
             }
             rows.append(dict(zip(_COLUMNS[2:5], (reduction, method, given), strict=True)) | measures)
     return rows
-
-
-def _over_draws(values: np.ndarray) -> dict[str, float]:
-    """Return the mean over draws with its interval."""
-    n, mean = len(values), float(values.mean())
-    reach = stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
-    return {"value": mean, "ci_low": mean - reach, "ci_high": mean + reach, "n": n}

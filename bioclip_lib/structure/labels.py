@@ -54,10 +54,9 @@ def suspicious_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarr
     The scores are those of a ridge regression of the classes on centred features of unit length, from which the image
     and its group are left out (exact, by the hat matrix). It is fitted twice: what is clear the first time does not
     vouch for others the second time. An image whose class has no other group cannot be judged. Of 2,000 birds with 5 %
-    of the labels moved to a sister species (3 draws), by EfficientNet-Lite0: 96 % of these were listed and 73 % clear,
-    68 % of the clear ones were such, and 72 % of the first hundred (cleanlab 2.9 with a logistic regression, five
-    folds: 61 %); of 795 leaves 100, 90, 98 and 98 % (cleanlab 92). With none moved 30 and 0 images were clear: birds
-    have doubles.
+    of the labels moved to a sister species (3 draws), by EfficientNet-Lite0: 96 % of these were listed and 72 % clear,
+    69 % of the clear ones were such, and 71 % of the first hundred (cleanlab 2.9 with a logistic regression, five
+    folds, one draw: 61 %). With none moved 27 images were clear: birds have doubles.
     """
     codes, names = pd.factorize(np.asarray(labels))
     if len(names) < 2:
