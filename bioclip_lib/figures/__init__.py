@@ -3,9 +3,8 @@
 `draw` draws a figure of a run from the tables that the run keeps, and writes it; `draw_all` all of them (``make
 figures``). `data` draws images, catalogs, captions and training, `treemap` the tree of taxa, `scores` what was
 measured, `ablations` what choices contribute, `risk` what answers cost, `saliency` what speaks for them, `maps` the
-embedding; `style` has the look, one
-colour a meaning, `words` the names of codes, `captions` what is told beside a figure; `live` draws while a model
-trains.
+embedding, `probes` what is measured in it; `style` has the look, one colour a meaning, `words` the names of codes,
+`captions` what is told beside a figure; `live` draws while a model trains.
 """
 
 from .ablations import plot_text_matrix
@@ -13,6 +12,7 @@ from .data import contact_sheet_table, plot_contact_sheet, plot_shared_words, pl
 from .gallery import draw, draw_all, makers
 from .live import live_figure
 from .maps import plot_distance_by_rank, plot_mantel, plot_map
+from .probes import plot_consistency
 from .risk import plot_risk
 from .saliency import plot_saliency
 from .scores import plot_few_shot, plot_mistakes, plot_rank_accuracy, plot_results_overview, plot_zero_shot
@@ -27,6 +27,7 @@ __all__ = [
     "live_figure",
     "look",
     "makers",
+    "plot_consistency",
     "plot_contact_sheet",
     "plot_distance_by_rank",
     "plot_few_shot",

@@ -185,6 +185,21 @@ def of_distance_by_rank(pairs: pd.DataFrame) -> str:
     )
 
 
+def of_consistency(scores: pd.DataFrame) -> str:
+    """Tell the caption of `consistency`."""
+    kept = scores[scores["value"].notna()].drop_duplicates(["dataset", "part"])
+    counts = "; ".join(
+        f"{row.dataset}, {PARTS.get(row.part, row.part)}: {row.n:,.0f} images of {row.n_species:,.0f} species"
+        for row in kept.itertuples()
+    )
+    return (
+        f"How often a model is right at every rank, by four ways to ask it, and how often its answers at two ranks "
+        f"contradict each other ({counts}; classes with all seven ranks, asked by their taxonomic names). {INTERVAL}. "
+        "Dotted: species dealt out over the classes; of contradictions each rank's answers over the images. "
+        "tables/consistency.csv has hierarchical precision, recall and F."
+    )
+
+
 def of_overview(results: pd.DataFrame) -> str:
     """Tell the caption of `overview`."""
     rows = results[results["metric"].isin([main_metric(results), "spearman"])]

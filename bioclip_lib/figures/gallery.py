@@ -18,14 +18,29 @@ from matplotlib.figure import Figure
 from .. import RANKS
 from ..errors import InputError, as_command
 from ..run import REPOSITORY, Run, atomic, file_sha256, git_commit, stages, write_json
-from . import ablations, captions, data, maps, risk, saliency, scores, treemap
+from . import ablations, captions, data, maps, probes, risk, saliency, scores, treemap
 from .style import in_look, look, mark_smoke
 from .tables import write_tables
 from .words import in_words, model_words
 
 FORMATS = ("pdf", "svg", "png")
 COUNTS, MAP = "tables/class_counts.csv", "tables/map.csv"
-_TEXT = ("dataset", "source", "model", "part", "task", "metric", "class_key", "split", "image_id", "rank", *RANKS)
+_TEXT = (
+    "dataset",
+    "source",
+    "model",
+    "part",
+    "task",
+    "metric",
+    "measure",
+    "way",
+    "why",
+    "class_key",
+    "split",
+    "image_id",
+    "rank",
+    *RANKS,
+)
 _MODELS_ON_MAPS = ("trained", "frozen", "pixels")  # others are numbered
 
 
@@ -76,6 +91,9 @@ MAKERS = {
         ("tables/hierarchy_pairs.parquet",),
         maps.plot_distance_by_rank,
         captions.of_distance_by_rank,
+    ),
+    "consistency": Maker(
+        "08_hierarchy_probes", ("tables/consistency.csv",), probes.plot_consistency, captions.of_consistency
     ),
     "overview": Maker("10_paper_figures", ("metrics.csv",), scores.plot_results_overview, captions.of_overview),
 }

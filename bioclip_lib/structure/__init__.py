@@ -1,7 +1,8 @@
 """What the embedding looks like inside: features of evaluated images in, maps and tests of hierarchy out.
 
 `maps` places images in two dimensions and measures how far such a map can be trusted; `hierarchy` tests whether species
-lie as in the tree, and at which rank, `probes` the same by other measures; `details` keeps what its figures are drawn
+lie as in the tree, and at which rank, `probes` the same by other measures; `consistency` asks whether a model's answers
+at the ranks are those of one taxon; `told` puts such tables in sentences; `details` keeps what its figures are drawn
 from; `control` asks the same where looks, or words, are dealt out at random. `labels` finds photographs whose label the
 others doubt, and writes the corrected table; `planted` measures how well, on labels that were moved to a sister
 species. `explorer` is a map in JupyterLab on which one points, selects, searches and corrects (`panel` has its
@@ -9,6 +10,7 @@ widgets). `clusters` sorts photographs without labels into groups that look alik
 """
 
 from .clusters import cluster, score_clusters
+from .consistency import score_consistency
 from .control import score_controls
 from .details import null_table, pair_table
 from .explorer import explore
@@ -17,6 +19,7 @@ from .labels import corrected_table, find_wrong_labels, suspicious_labels, write
 from .maps import map_quality, place
 from .planted import score_planted
 from .probes import score_probes
+from .told import tell_consistency
 
 __all__ = [
     "cluster",
@@ -28,10 +31,12 @@ __all__ = [
     "pair_table",
     "place",
     "score_clusters",
+    "score_consistency",
     "score_controls",
     "score_hierarchy",
     "score_planted",
     "score_probes",
     "suspicious_labels",
+    "tell_consistency",
     "write_corrected",
 ]

@@ -17,6 +17,7 @@ from ..config import EvaluateConfig
 from ..errors import InputError
 from ..evaluation.statistics import LEVEL, holm, p_value_interval
 from ..evaluation.tasks import MIN_SPECIES, SCORE_COLUMNS, Features, evaluated_images, rows_of, unit_rows
+from ..model.features import FeatureTable
 from ..taxonomy.ranks import lineage_codes, tree_distance
 
 MIN_CLADES = 5  # fewer give no interval
@@ -31,6 +32,18 @@ def centroids(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     sums = np.zeros((len(counts), features.shape[1]))
     np.add.at(sums, labels, unit_rows(np.asarray(features, dtype=np.float64)))
     return sums / counts[:, None]
+
+
+def features_of(features: FeatureTable, images: pd.DataFrame, kept: pd.Index) -> np.ndarray:
+    """Return the features (n, D) of some of the images; refuse what has no direction: NaN, infinity, zeros."""
+    values = rows_of(features, images).loc[kept].to_numpy()
+    empty = ~np.isfinite(values).all(axis=1) | ~values.any(axis=1)
+    if empty.any():
+        raise InputError(
+            f"{empty.sum()} images have features that are NaN, infinite or all zero (e.g. {kept[empty][0]}); delete "
+            "the run's embeddings/ and run 03_training and 04_zero_shot again"
+        )
+    return values
 
 
 def embedding_distance(points: np.ndarray) -> np.ndarray:
@@ -257,7 +270,7 @@ def score_hierarchy(table: pd.DataFrame, tables: Features, config: EvaluateConfi
         if len(classes) < MIN_SPECIES or len(np.unique(tree)) < 3:  # 0 and one distance: nothing to correlate with
             continue
         for name, features in tables.items():
-            values = rows_of(features, images).loc[group.index].to_numpy()
+            values = features_of(features, images, group.index)
             points = centroids(values - values.mean(axis=0), labels)
             keys = {"model": name, "dataset": dataset, "task": f"hierarchy/{part}"}
             rows, found = _probe(points, ranks, tree, config)

@@ -93,6 +93,20 @@ def text_matrix_rows():
     return pd.DataFrame(rows, columns=columns)
 
 
+def consistency_rows():
+    ways = ("each rank by itself", "summed from species", "top down", "of the species")
+    rows = [
+        ("birds100", part, model, way, measure, value, value - 0.1, min(1, value + 0.1), 0.05, 480, 80, "")
+        for part in ("seen", "unseen")
+        for model, value in {"trained": 0.9, "random_init": 0.1}.items()
+        for measure in ("full path", "hierarchical F", "inconsistent")
+        for way in (ways[:2] if measure == "inconsistent" else ways)
+    ]
+    rows.append(("other", "unseen", *[np.nan] * 9, "1 of two species have all seven ranks"))
+    columns = ["dataset", "part", "model", "way", "measure", "value", "ci_low", "ci_high", "by_chance"]
+    return pd.DataFrame(rows, columns=[*columns, "n", "n_species", "why"])
+
+
 def pair_rows():
     tables, rng = [], np.random.default_rng(0)
     for model in MODELS:
@@ -139,6 +153,7 @@ def write(run):
         "ablation_text_types": text_matrix_rows(),
         "map": map_rows(),
         "hierarchy_null": null_rows(),
+        "consistency": consistency_rows(),
     }.items():
         table.to_csv(run.tables / f"{name}.csv", index=False)
     shared_words().to_csv(run.tables / "caption_words.csv", index_label="rank")

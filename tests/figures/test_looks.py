@@ -19,6 +19,7 @@ from .tables import (
     DATASETS,
     MODELS,
     class_counts,
+    consistency_rows,
     contact_sheet,
     map_rows,
     mistake_rows,
@@ -51,6 +52,7 @@ DRAWN = {
     "map": lambda: figures.plot_map(map_rows(), "trained"),
     "mantel": lambda: figures.plot_mantel(null_rows()),
     "distance_by_rank": lambda: figures.plot_distance_by_rank(pair_rows()),
+    "consistency": lambda: figures.plot_consistency(in_words(consistency_rows())),
     "overview": lambda: figures.plot_results_overview(score_rows()),
     "overview_smoke": lambda: figures.plot_results_overview(score_rows(profile="smoke")),
 }
@@ -322,6 +324,7 @@ def test_distances_are_boxed_by_shared_rank_and_few_pairs_are_dots(drawn):
         lambda: figures.plot_mantel(null_rows().iloc[:0]),
         lambda: figures.plot_distance_by_rank(pair_rows().iloc[:0]),
         lambda: figures.plot_taxon_counts(class_counts().iloc[:0]),
+        lambda: figures.plot_consistency(consistency_rows().iloc[:0]),
     ],
 )
 def test_nothing_to_show_is_said(draw):
@@ -380,6 +383,16 @@ def test_a_notebook_shows_a_figure_once_and_only_where_a_cell_ends_with_it():
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     shown = [sum("image/png" in o.get("data", {}) for o in cell.outputs) for cell in notebook.cells]
     assert shown == [0, 1, 0, 1]
+
+
+def test_consistency_shows_each_way_to_ask(drawn):
+    fig = drawn["consistency"]
+    assert [ax.get_title().split("\n")[1] for ax in fig.axes] == [
+        "seen species, 480 images",
+        "unseen species, 480 images",
+    ]
+    assert len(fig.axes[0].get_yticklabels()) == 6
+    assert list(drawn_values(fig.axes[0], "trained")[0]) == pytest.approx([0.9] * 6)
 
 
 def test_species_that_are_no_candidates_have_no_line_of_their_species(drawn):

@@ -1,0 +1,44 @@
+"""Figures of what an embedding looks like inside: value, interval and chance of every probe and model."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from .scores import _draw_dots, _handles, _height
+from .style import legend_above, models_in_order, panels, say_empty, shorten, styled
+from .words import PARTS
+
+ANSWERED = {
+    ("full path", "of the species"): "right: by the species named",
+    ("full path", "summed from species"): "right: summed from species",
+    ("full path", "top down"): "right: top down",
+    ("full path", "each rank by itself"): "right: rank by rank",
+    ("inconsistent", "each rank by itself"): "contradictory: rank by rank",
+    ("inconsistent", "summed from species"): "contradictory: summed",
+}
+
+
+@styled
+def plot_consistency(table: pd.DataFrame) -> Figure:
+    """Draw how often answers at all ranks are right, and contradict each other, of `structure.score_consistency`."""
+    rows = table[table["value"].notna()]
+    places = {key: i for i, key in enumerate(ANSWERED)}
+    rows = rows.assign(line=[places.get(key, -1) for key in zip(rows["measure"], rows["way"], strict=True)])
+    rows = rows[rows["line"] >= 0].rename(columns={"by_chance": "chance"})
+    if rows.empty:
+        return say_empty("no model names taxa at several ranks")
+    groups, models, lines = (
+        list(rows.groupby(["dataset", "part"])),
+        models_in_order(rows["model"]),
+        list(places.values()),
+    )
+    fig, axs = panels(len(groups), _height(len(lines), len(models)) + 0.55, panel_in=2.4, sharex=True, sharey=True)
+    for ax, ((dataset, part), mine) in zip(axs, groups, strict=True):
+        _draw_dots(ax, mine.assign(chance=mine.groupby("line")["chance"].transform("mean")), lines, models)
+        ax.set_title(f"{shorten(dataset, 30)}\n{PARTS.get(part, part)}, {mine['n'].max():,.0f} images")
+        ax.set(xlim=(0, 1), xlabel="share of images")
+        ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+        ax.tick_params(labelbottom=True)
+    axs[0].set_yticks(lines, list(ANSWERED.values()))
+    legend_above(fig, _handles(axs, models))
+    return fig
