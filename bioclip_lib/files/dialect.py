@@ -10,6 +10,7 @@ import csv
 import functools
 import gzip
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -115,8 +116,8 @@ def dialect_of(file: TableFile) -> tuple[TableFile, list[str]]:
     lines = head_of(file)
     n_before = 0 if file.columns else next(i for i, line in enumerate(lines) if line.strip())
     stated = None if file.columns else re.fullmatch(r'"?sep=(.)"?', lines[n_before].rstrip(",;| "), re.IGNORECASE)
-    if stated or (not file.columns and _is_title(lines[n_before:])):
-        n_before += 1
+    if not file.columns:
+        n_before += 1 if stated else _n_titles(lines[n_before:])
     header = lines[n_before] if n_before < len(lines) else ""
     delimiter = stated[1] if stated else file.delimiter or _delimiter(header)
     quote = file.quote if file.quote is not None else ("" if delimiter == "\t" and '"' not in header else '"')
@@ -141,15 +142,17 @@ def _delimiter(header: str) -> str:
     return best if n_fields[best] > 1 else _NO_DELIMITER
 
 
-def _is_title(lines: list[str]) -> bool:
-    """Tell a line of title above the header, as spreadsheets export it: one cell, and below it two lines of more."""
-    if len(lines) < 3:
-        return False
-    delimiter = _delimiter(lines[1])
-    title, header, row = ([cell.strip() for cell in _fields(line, delimiter)] for line in lines[:3])
+def _n_titles(lines: list[str]) -> int:
+    """Count lines of title above the header, as spreadsheets export it: one cell at most, or a comment, "# "."""
+    titles = itertools.takewhile(lambda line: line.startswith("# ") or not re.search(r"\w.*[,;\t|].*\w", line), lines)
+    n = sum(1 for _ in titles)
+    if not 0 < n < len(lines) - 1:
+        return 0
+    delimiter = _delimiter(lines[n])
+    title, header, row = ([cell.strip() for cell in _fields(line, delimiter)] for line in (lines[0], *lines[n : n + 2]))
     names = all(re.match(r"[^\W\d]", cell) for cell in header if cell) and sum(map(bool, header)) > 1
-    one = sum(map(bool, title)) == 1 and (len(title) == len(header) or " " in title[0])
-    return one and names and len(row) == len(header) and len(set(header)) == len(header)
+    one = sum(map(bool, title)) == 0 or len(title) == len(header) or " " in title[0]
+    return n if one and names and len(row) == len(header) and len(set(header)) == len(header) else 0
 
 
 def found_encoding(file: TableFile) -> TableFile:

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..files.crops import NO_BOX, box_of
 from .addresses import match_addresses
 from .boxes import BOX_COLUMN, numbered
-from .columns import GROUP_COLUMN, SPLIT_COLUMN, split_word
+from .columns import GROUP_COLUMN, SPLIT_COLUMN, split_word, verbatim_names
 from .detections import is_detections
 from .marks import NO_TAXON, NOTHING, SEVERAL, plain
 from .match import check_some_image, find_images, missing_reason, placed
@@ -27,11 +27,17 @@ _ACTION = "put the images that its JSON names below that folder"
 
 
 def annotation_files(root: Path) -> list[Path]:
-    """Return the files of annotations in a folder, or in ``annotations/`` of it; or the file that is given itself."""
+    """Return the files of annotations in a folder, or in ``annotations/`` of it; or the file that is given itself.
+
+    Where there are none, those of its folders: Roboflow writes one beside the images of each split.
+    """
     if root.is_file():
         return [root] if root.suffix.lower() == ".json" and _is_coco(root) else []
-    found = sorted([*root.glob("*.json"), *root.glob("annotations/*.json")]) if root.is_dir() else []
-    return [path for path in found if path.is_file() and _is_coco(path) and not is_detections(path)]
+    for patterns in (("*.json", "annotations/*.json"), ("*/*annotations*.json",)) if root.is_dir() else ():
+        found = sorted(path for pattern in patterns for path in root.glob(pattern) if path.is_file())
+        if found := [path for path in found if _is_coco(path) and not is_detections(path)]:
+            return found
+    return []
 
 
 def _is_coco(path: Path) -> bool:
@@ -44,7 +50,7 @@ def _is_coco(path: Path) -> bool:
 def read_coco(path: str | Path) -> pd.DataFrame:
     """Read a folder with annotations and images, or one file beside them; ``source_id`` is the path that it states."""
     root = Path(path).expanduser().resolve()
-    table = pd.concat([read_annotations(file) for file in annotation_files(root)], ignore_index=True).fillna("")
+    table = pd.concat([_of_folder(file, root) for file in annotation_files(root)], ignore_index=True).fillna("")
     root = root.parent if root.is_file() else root
     root = root.parent if root.name == "annotations" else root
     table = table.assign(source=root.name)
@@ -54,6 +60,17 @@ def read_coco(path: str | Path) -> pd.DataFrame:
     files, damaged = find_images(root)
     place = match_addresses(named, named, files["path"])
     return check_some_image(placed(table, place, files, missing_reason(damaged)), root, damaged, _ACTION)
+
+
+def _of_folder(file: Path, root: Path) -> pd.DataFrame:
+    """Read one file; of one in a folder of splits the images lie beside it."""
+    table = read_annotations(file)
+    if root.is_file() or file.parent == root or file.parent.name == "annotations":
+        return table
+    inside = f"{file.parent.name}/"
+    split = table[SPLIT_COLUMN].where(table[SPLIT_COLUMN] != "", split_word(file.parent.name))
+    ids = table["source_id"].where(table["source_id"].str.startswith(inside), inside + table["source_id"])
+    return table.assign(source_id=ids, **{SPLIT_COLUMN: split})
 
 
 def _mark_contradictions(table: pd.DataFrame) -> None:
@@ -67,11 +84,9 @@ def read_annotations(path: Path, one_taxon: bool = False) -> pd.DataFrame:
     """Read one file of annotations: a row an image and a taxon on it (or the first), named as the categories are."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-        images = pd.DataFrame(content["images"]).set_index("id")
+        images, classes, licenses = (_by_id(content.get(key, [])) for key in ("images", "categories", "licenses"))
         labels = pd.DataFrame(content["annotations"]).reindex(columns=["image_id", "category_id", "bbox", *_GROUPS])
-        classes = pd.DataFrame(content["categories"]).set_index("id")
-        licenses = pd.DataFrame(content.get("licenses", [])).reindex(columns=["id", "name"]).set_index("id")["name"]
-        classes, images = classes[~classes.index.duplicated()], images[~images.index.duplicated()]
+        labels["image_id"], labels["category_id"] = labels["image_id"].map(_id), labels["category_id"].map(_id)
         labels = _labels(labels, images, one_taxon)
         table = images.join(labels, suffixes=("", "_of_label"))
         names = classes.reindex(table["category_id"]).fillna("").astype(str).reset_index(drop=True)
@@ -82,18 +97,30 @@ def read_annotations(path: Path, one_taxon: bool = False) -> pd.DataFrame:
     table = table.reset_index(drop=True)
     raw = names.rename(columns={"name": "verbatim_name", "specific_epithet": "species"})
     raw = raw.reindex(columns=["verbatim_name", *RANKS, "common_name"], fill_value="")
+    if "species" in names and raw["verbatim_name"].str.isdigit().all():
+        raw["verbatim_name"] = verbatim_names(path, names)
     raw["problem"] = _problems(raw["verbatim_name"]).mask(several, SEVERAL)
     raw[BOX_COLUMN] = table[BOX_COLUMN].fillna("")
     raw["problem"] = raw["problem"].mask(raw[BOX_COLUMN] == NO_BOX, NO_BOX)
     raw[BOX_COLUMN] = raw[BOX_COLUMN].replace(NO_BOX, "")
-    raw["license"] = _text(table, "license", licenses[~licenses.index.duplicated()])
+    raw["license"] = _text(table, "license", licenses.get("name"))
     raw["rights_holder"] = _text(table, "rights_holder")
     raw[SPLIT_COLUMN] = _text(table, "split") if "split" in table else split_of(path)
     groups = [_text(table, column) for column in (*_GROUPS, *(f"{c}_of_label" for c in _GROUPS)) if column in table]
-    groups = [group for group in groups if (group != "").any()]
-    if groups:
-        raw[GROUP_COLUMN] = groups[0]
-    return raw.assign(source_id=files)
+    group = next((group for group in groups if (group != "").any()), None)
+    return raw.assign(source_id=files, **({} if group is None else {GROUP_COLUMN: group}))
+
+
+def _by_id(rows: list[dict]) -> pd.DataFrame:
+    """Return the rows of a list by their ids, the first of each."""
+    table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["id"])
+    table = table.set_index(table.pop("id").map(_id))
+    return table[~table.index.duplicated()]
+
+
+def _id(value: object) -> str:
+    """Write an id as text: some quote it in one table alone, and pandas makes 1 to 1.0 beside a blank."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _labels(labels: pd.DataFrame, images: pd.DataFrame, one_taxon: bool) -> pd.DataFrame:
@@ -130,5 +157,5 @@ def _text(table: pd.DataFrame, column: str, meaning: pd.Series | None = None) ->
     """Return a column as text, '' where it says nothing."""
     if column not in table:
         return pd.Series("", index=table.index, dtype=object)
-    values = table[column].map(meaning) if meaning is not None and len(meaning) else table[column]
+    values = table[column] if meaning is None else table[column].map(_id).map(meaning)
     return values.map(lambda value: "" if pd.isna(value) else str(value)).astype(object)

@@ -6,6 +6,7 @@ CamtrapR and PlantCLEF. Refuses a table without a column that is needed; the mes
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,32 +17,40 @@ from ..errors import InputError
 from ..files.dialect import normal_name
 from ..files.images import IMAGE_SUFFIXES
 from ..files.tables import read_strings
+from .qualifiers import MARKED, qualified
 
 GROUP_COLUMN = "group"  # an observation, occurrence, sequence or individual: never on two sides of a split
 SPLIT_COLUMN = "source_split"  # the split that the data set's makers assigned
 OPTIONAL_COLUMNS = (*RANKS, "scientific_name", "common_name", "license", "rights_holder", "source_url")
 NAME_COLUMNS = (
     *("name", "class_name", "verbatim_name", "label", "scientific_name", "species", "class", "common_name"),
-    *("category", "text", "folder"),
+    *("category", "text", "folder", "class_id"),
 )
 PATH_COLUMNS = ("path", "file", "filename", "filepath", "file_path", "file_name", "image", "image_path", "photo_id")
 _KNOWN = {
     "path": "path filepath filepaths filename filenames file imagepath imagefile imagefilename imagename image images "
     "imgpath imgfile imgname img photopath photofile photofilename photoname photo picturepath picturefile "
     "picturename picture pic mediafile mediapath medianame localpath localfile fullpath fullfilename relativefile "
-    "filelocation imagelocation pathtoimage pathtofile sourcefile jpg jpeg imagefilepath imageurllocal absolutepath",
+    "filelocation imagelocation pathtoimage pathtofile sourcefile jpg jpeg imagefilepath imageurllocal absolutepath "
+    "datei dateiname bild bilddatei fichier nomfichier archivo nombrearchivo arquivo imagen imagem foto bestand",
     "folder": "relativepath directory folder dir subfolder imagefolder imagedirectory foldername filedirectory",
     "photo_id": "photoid imageid imgid pictureid mediaid assetid photouuid imageuuid fileid id uuid mlcatalognumber",
     "address": "accessuri imageurl photourl mediaurl pictureurl imgurl urlgcp urlaws urlazure largeurl originalurl "
     "imagelink downloadurl urlimage urlphoto imagebackupurl imageaddress identifier associatedmedia",
-    "label": "label labels labelname truelabel groundtruth target targetname categoryname annotation tag "
-    "breed identification identifiedas determination originallabel classlabel speciesguess organism choice",
+    "label": "label labels labelname truelabel truespecies trueclass truename groundtruth target targetname "
+    "categoryname annotation tag breed identification identifiedas determination originallabel classlabel "
+    "speciesguess organism choice",
     "scientific_name": "scientificname sciname acceptedname latinname latin binomial binomialname binomen "
     "taxonomicname taxonname taxon taxa scientific speciesscientificname verbatimscientificname canonicalname "
-    "acceptedscientificname acceptednameusage scientificnames speciesname questionspecies nomenclature",
+    "acceptedscientificname acceptednameusage scientificnames speciesname questionspecies nomenclature "
+    "wissenschaftlichername nomscientifique nombrecientifico nomecientifico wetenschappelijkenaam",
+    "species": "art espece especie soort",
+    "family": "familie famille familia",
     "common_name": "commonname vernacularname englishname common vernacular commonnames englishcommonname",
     "class_name": "classname classnames",
+    "class_id": "classid labelid categoryid speciesid targetid classindex labelindex",
     "epithet": "specificepithet speciesepithet epithet",
+    "qualifier": "identificationqualifier qualifier",
     "license": "license licence licensename licencename licenseurl licenceurl rights usageterms webstatement "
     "imagelicense imagelicence medialicense medialicence licensetype licencetype licensecode licencecode",
     "rights_holder": "rightsholder owner copyrightholder copyrightowner holder creator photographer author credit "
@@ -58,8 +67,11 @@ _PRIORITY = {word: i for i, word in enumerate(word for words in _KNOWN.values() 
 _MAY_BE_OTHER = ("usage", "subset", "set", "dataset", "phase", "stage")  # split where their words say so
 _SPLIT_WORDS = {
     **dict.fromkeys(("train", "training", "tr", "trn", "learn", "trainval"), "train"),
+    **dict.fromkeys(("entrenamiento", "entrainement", "apprentissage", "treino", "trainingsdaten"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "validate", "eval"), "val"),
+    **dict.fromkeys(("validacion", "validacao", "validierung", "validierungsdaten"), "val"),
     **dict.fromkeys(("test", "testing", "tst", "tests", "holdout", "heldout", "publictest", "privatetest"), "test"),
+    **dict.fromkeys(("prueba", "pruebas", "testdaten", "teste"), "test"),
 }
 _OF_USAGE = {"public": "test", "private": "test"}  # the two halves of a test at Kaggle
 PUBLISHED = {
@@ -71,12 +83,15 @@ PUBLISHED = {
 }
 """What the makers of data sets call their splits, and what it is here; '' leaves it to us."""
 _YES, _NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
+_OF_A_NAME = r"\b1[78]\d\d\b|^\(?L\.|\bLinn"
+_NO_NAME = frozenset(("na", "n/a", "nan", "none", "null", "-", "unknown"))  # where a part of a name is looked for
 _RANK_WORDS = {**{f"{rank}name": rank for rank in RANKS if rank != "class"}, **{rank: rank for rank in RANKS}}
 
 
 def split_word(text: str) -> str:
     """Return the split that a word means, '' where it means none: "images_val" is one, "Testudo" none."""
-    words = [word for word in re.split(r"[\W_\d]+", text.lower()) if word not in ("", "images", "image", "set", "data")]
+    words = re.split(r"[\W_\d]+", without_accents(text.lower()))
+    words = [word for word in words if word not in ("", "images", "image", "set", "data")]
     return _SPLIT_WORDS.get(words[0], "") if len(words) == 1 else ""
 
 
@@ -90,12 +105,14 @@ def known_columns(table: pd.DataFrame) -> pd.DataFrame:
     names = [normal_name(column) for column in table.columns]
     if "cls" in names and "class" in names:  # Rare Species: cls is the rank, class the label
         names = [{"class": "class_name", "cls": "class"}.get(name, name) for name in names]
-    squeezed = [re.sub(r"[\W_]", "", name.rpartition(":")[2]) for name in names]
+    squeezed = [re.sub(r"[\W_]", "", without_accents(name.rpartition(":")[2])) for name in names]
     found: dict[str, int] = {}
     for i in sorted(range(len(names)), key=lambda i: _PRIORITY.get(squeezed[i], 0)):
         name = names[i] if names[i] in RANKS else _RANK_WORDS.get(squeezed[i], _CANONICAL.get(squeezed[i], names[i]))
         if name == "split" and squeezed[i] in _MAY_BE_OTHER and not _split_words(table.iloc[:, i], squeezed[i]).any():
             name = names[i]  # a set of another kind
+        if squeezed[i] == "author" and table.iloc[:, i].str.contains(_OF_A_NAME).any():
+            name = names[i]  # of the name, not of the photograph
         if name not in found or (_says_less(table, found[name], name) and not _says_less(table, i, name)):
             found[name] = i
     kept = {i: name for name, i in found.items()}
@@ -103,10 +120,24 @@ def known_columns(table: pd.DataFrame) -> pd.DataFrame:
     result = table.iloc[:, chosen].set_axis([kept[i] for i in chosen], axis=1)
     if "folder" in found and result["folder"].str.lower().str.endswith(IMAGE_SUFFIXES).all():
         result = result.drop(columns="path", errors="ignore").rename(columns={"folder": "path"})
+    result = _qualified(result)
     if "split" not in found:
         return result.assign(**_flagged(table, names))
     words = _split_words(result["split"], squeezed[found["split"]])
     return result.assign(split=words.where(words != "", result["split"])).rename(columns={"split": SPLIT_COLUMN})
+
+
+def without_accents(text: str) -> str:
+    """Write letters without their accents."""
+    return "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
+
+
+def _qualified(table: pd.DataFrame) -> pd.DataFrame:
+    """Write the qualifier of an identification into the names of its row: "cf." beside "Parus major" is a doubt."""
+    if "qualifier" not in table:
+        return table
+    columns = [name for name in ("scientific_name", "species", "epithet") if name in table]
+    return table.assign(**{name: qualified(table[name], table["qualifier"]) for name in columns})
 
 
 def _split_words(values: pd.Series, column: str) -> pd.Series:
@@ -162,8 +193,13 @@ def verbatim_names(path: Path, table: pd.DataFrame) -> pd.Series:
     names = _binomials(table) if column == "species" else table[column]
     if column in ("species", "scientific_name"):
         for rank in ("genus", *(reversed(RANKS[:5]) if _has_ranks(table) else ())):
-            names = names.where(names != "", table.get(rank, ""))
+            names = names.where(names != "", _said(table[rank]) if rank in table else "")
     return names
+
+
+def _said(part: pd.Series) -> pd.Series:
+    """Return the parts of names that say something."""
+    return part.mask(part.str.lower().isin(_NO_NAME), "")
 
 
 def _has_ranks(table: pd.DataFrame) -> bool:
@@ -174,9 +210,13 @@ def _has_ranks(table: pd.DataFrame) -> bool:
 def _binomials(table: pd.DataFrame) -> pd.Series:
     """Return "Genus epithet" of the columns ``genus`` and ``species`` or ``epithet``, whichever there are."""
     blank = pd.Series("", index=table.index, dtype=object)
-    genus, species = table.get("genus", blank), table.get("species", blank)
-    species = species.where(species != "", table.get("epithet", blank))
-    return species.where(species.str.contains(" "), genus + " " + species).str.strip()
+    genus, species, epithet = (_said(table.get(name, blank)) for name in ("genus", "species", "epithet"))
+    species = species if "genus" in table else table.get("species", blank)  # alone it is of no taxon, and said so
+    species = species.where(species != "", epithet)
+    short = species.str.match(r"[A-Z]\. ") & (species.str[0] == genus.str[0])
+    species = species.mask(short, species.str[3:])
+    marked = (genus != "") & species.str.match(MARKED) & (species.str.partition(" ")[0] != genus)
+    return species.where(species.str.contains(" ") & ~marked, genus + " " + species).str.strip()
 
 
 def said_of_names(table: pd.DataFrame, names: pd.Series) -> pd.DataFrame:

@@ -20,11 +20,13 @@ from ..files.tables import as_frame, list_files, read_table
 from .addresses import NOT_FOUND, match_addresses, match_other_ids
 from .columns import GROUP_COLUMN
 from .match import by_value, check_some_image, find_images, first_said, images_of, lineage, missing_reason, placed
+from .qualifiers import qualified
 
 _IMAGE_TYPES = ("", "stillimage", "image", "photo", "still image")
 _CORES = ("occurrence", "taxon", "event", "darwincore", "simpledarwinrecord", "darwinrecord")
 _MEDIA = ("multimedia", "image", "media", "simplemultimedia", "audubon")
-_NAMES = (*RANKS, "scientificName", "specificEpithet", "vernacularName", "acceptedScientificName")
+_QUALIFIER = "identificationQualifier"
+_NAMES = (*RANKS, "scientificName", _QUALIFIER, "specificEpithet", "vernacularName", "acceptedScientificName")
 _LICENCE = ("license", "rights", "UsageTerms", "WebStatement", "accessRights")
 _HOLDER = ("rightsHolder", "Owner", "creator", "credit", "photographer", "recordedBy")
 _OTHER_IDS = ("occurrenceID", "catalogNumber")
@@ -192,7 +194,10 @@ def _at(column: pd.Series, places: np.ndarray) -> np.ndarray:
 
 def _described(occurrences: pd.DataFrame) -> pd.DataFrame:
     """Return what is said of each occurrence; GBIF's ``species`` is the accepted name, whatever else is given."""
-    species, name = occurrences["species"], occurrences["scientificName"]
+    name = qualified(occurrences["scientificName"], occurrences[_QUALIFIER])
+    is_doubted = name != occurrences["scientificName"]  # GBIF's species does not know of it
+    occurrences = occurrences.assign(**{term: occurrences[term].mask(is_doubted, "") for term in _EPITHET})
+    species = occurrences["species"]
     accepted = by_value(species, lambda text: text if " " in text else "")
     said = lineage(occurrences.assign(species=accepted.where(accepted != "", first_said(occurrences, _EPITHET))))
     genus, epithet = (by_value(accepted, lambda text, i=i: text.partition(" ")[i]) for i in (0, 2))

@@ -20,6 +20,7 @@ _PLAIN = set(
 )
 _CODE = re.compile(r"(?:[A-Za-z]{0,10}[\W_]*\d+[\W_]*)+[A-Za-z]?|\d{3}[A-Z_]{4,5}|(?=.*\d)[0-9a-f-]{8,}")
 _GENUS, _EPITHET = re.compile(r"[A-Z][a-z]{2,}"), re.compile(r"[a-z]{3,}(?:-[a-z]+)?|spp?\.?")
+_ONE_WORD = re.compile(r"[A-Za-z]{3,}(?:-[A-Za-z]+)?|spp?\.?", re.IGNORECASE)
 _SEVERAL_WORDS = re.compile(r"[A-Z0-9][\w'.-]*?[ _][A-Za-z][\w' .-]+")
 _RANK_ENDINGS = {"family": ("idae", "aceae"), "order": ("ales", "iformes", "ptera")}
 _TRAINING = re.compile(r"train(ing)?(?![a-z])[\W_\w]*", re.IGNORECASE)  # no taxon is called so
@@ -129,12 +130,21 @@ def _two_levels(pairs: list[tuple[str, str]], taxa: Taxa) -> tuple[str, str]:
     for rank, endings in _RANK_ENDINGS.items():
         if _share(pairs, lambda a, b, endings=endings: a.lower().endswith(endings)) >= _MOST:
             return rank, "class"
-    if _share(pairs, lambda a, b: bool(_GENUS.fullmatch(a) and _EPITHET.fullmatch(b))) >= _MOST:
-        joined = [f"{a} {b}" for a, b in pairs][:_N_ASKED]
-        if 2 * taxa.count(joined) >= len(joined):
-            return "genus", "epithet"
+    if _are_parts(pairs, taxa):
+        return "genus", "epithet"
     upper, lower = _sets_or_classes(pairs, taxa)
     return (_above(sorted({pair[0] for pair in pairs}), taxa) or upper, lower) if upper == "set" else (upper, lower)
+
+
+def _are_parts(pairs: list[tuple[str, str]], taxa: Taxa) -> bool:
+    """Tell genera with their epithets: most are species, in whatever case; or known names of the usual case."""
+    if _share(pairs, lambda a, b: bool(_ONE_WORD.fullmatch(a) and _ONE_WORD.fullmatch(b))) < _MOST:
+        return False
+    joined = [f"{a.capitalize()} {b.lower()}" for a, b in pairs][:_N_ASKED]
+    if 2 * taxa.ranks(joined).count("species") >= len(joined):
+        return True
+    usual = _share(pairs, lambda a, b: bool(_GENUS.fullmatch(a) and _EPITHET.fullmatch(b))) >= _MOST
+    return usual and 2 * taxa.count(joined) >= len(joined) and not _above(sorted({a for a, _ in pairs}), taxa)
 
 
 def _above(names: list[str], taxa: Taxa) -> str:

@@ -6,7 +6,9 @@ without a column of paths or names, and one none of whose images is there.
 """
 
 import contextlib
+import json
 import os
+import re
 import unicodedata
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
@@ -40,7 +42,9 @@ MEANING_COLUMNS = ("scientific_name", "common_name", *RANKS)
 NAMES_COLUMNS = ("class_name", *MEANING_COLUMNS)
 _PLACES = ("path", "photo_id", "address", "source_url")
 _N_LOOKED_AT = 200  # rows of a table that lies beside images
-_NO_LISTING = ("classes", "readme", "species", "names", "taxa", "licenses", "attribution")
+_NO_LISTING = re.compile(  # what says what names mean, or is no label: a sample submission labels test images at random
+    r"classes|readme|species|names|taxa|licenses|attribution|.*submission.*|.*predictions?"
+)
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -249,7 +253,7 @@ def _entries(folder: str | Path) -> Iterator[os.DirEntry]:
 def _may_list(name: str) -> bool:
     if name.startswith((".", "~$")):
         return False
-    return name.lower().endswith(TABLE_SUFFIXES) and name.lower().partition(".")[0] not in _NO_LISTING
+    return name.lower().endswith(TABLE_SUFFIXES) and not _NO_LISTING.fullmatch(name.lower().partition(".")[0])
 
 
 def _lists_images(path: Path) -> bool:
@@ -276,8 +280,8 @@ def read_names_csv(path: str | Path, classes: Collection[str] = ()) -> pd.DataFr
     Parameters
     ----------
     path : str or Path
-        A CSV or Parquet file with ``class_name`` (or another of `columns.NAME_COLUMNS`, or ``folder``) and any of
-        ``scientific_name``, ``common_name`` and the seven ranks.
+        A CSV, Parquet or JSON file ({"1": "a name"}) with ``class_name`` (or another of
+        `columns.NAME_COLUMNS`) and any of ``scientific_name``, ``common_name`` and the seven ranks.
     classes : Collection of str
         The classes of the photographs: where that column has none of them, the first column with one takes its place.
 
@@ -295,15 +299,28 @@ def read_names_csv(path: str | Path, classes: Collection[str] = ()) -> pd.DataFr
     path = Path(path).expanduser()
     if not path.is_file():
         raise InputError(f"{path} is not a file; give a CSV with class_name and scientific_name, common_name or ranks")
-    table = read_known(path)
+    table = _names_of_numbers(path) if path.suffix.lower() == ".json" else read_known(path)
     key = next((column for column in ("class_name", "folder", "label", "name") if column in table), None)
     names = table[key] if key else verbatim_names(path, table)
     wanted = set(map(class_key, classes))
     if wanted and wanted.isdisjoint(names.map(class_key)):
         key = next((column for column in table if not wanted.isdisjoint(table[column].map(class_key))), None)
         names, table = (table[key], table.drop(columns=key)) if key else (names, table)
+        if key and table.columns.intersection(MEANING_COLUMNS).empty:  # a number and a name
+            table = table.assign(scientific_name=verbatim_names(path, table))
     find_column(path, "meaning of a name", table, MEANING_COLUMNS)
     return one_meaning(said_of_names(table, names).assign(class_name=names), path)
+
+
+def _names_of_numbers(path: Path) -> pd.DataFrame:
+    """Read an object such as {"1": "Parus major"}."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        if all(isinstance(name, str) for name in content.values()):
+            return pd.DataFrame({"class_name": list(content), "scientific_name": list(content.values())}, dtype=object)
+    except (ValueError, AttributeError):
+        pass
+    raise InputError(f"{path} is no JSON object of names by class; give a CSV with class_name and scientific_name")
 
 
 def one_meaning(table: pd.DataFrame, where: object) -> pd.DataFrame:

@@ -16,7 +16,10 @@ NOTHING = frozenset(
     (
         *("empty", "blank", "nothing", "none", "no animal", "no animals", "background", "background google", "misfire"),
         *("human", "humans", "person", "people", "vehicle", "vehicles", "car", "animal", "no cv result", "unsorted"),
-        *("unknown", "unidentified", "unclassified", "unlabelled", "unlabeled", "not identified"),
+        *("unknown", "unidentified", "unclassified", "unlabelled", "unlabeled", "not identified", "unidentifiable"),
+        *("null", "nan", "n a", "no name", "no id", "indet", "unsure", "not sure", "unclear", "to identify"),
+        *("to sort", "todo", "to do", "misc", "miscellaneous", "rejected", "rejects", "discarded", "deleted", "trash"),
+        *("junk", "duplicate", "duplicates", "blurry", "blurred", "unusable", "review", "to review", "to check"),
     )
 )
 """Names that are of no taxon, in lower case."""

@@ -323,7 +323,7 @@ def _given(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
     if not files:
         return None
     classes = set(raw["verbatim_name"]) - {""}
-    tables = [read_names_csv(file, classes if data.names else ()) for file in files]
+    tables = [read_names_csv(file, classes if len(files) == 1 else ()) for file in files]
     return _matched(one_meaning(pd.concat(tables), f"{files[0]} and others"), raw, files[0])
 
 

@@ -217,6 +217,13 @@ def folders(root: Path, jpeg, *names: str) -> Path:
         (["Citrus/Citrus maxima/1.jpg", "Rubus/Rubus idaeus/2.jpg"], {("Citrus maxima", ""), ("Rubus idaeus", "")}),
         (["2019/Parus major/1.jpg", "2020/Turdus merula/2.jpg"], {("Parus major", ""), ("Turdus merula", "")}),
         (["Aves/Parus major/1.jpg", "Plantae/Acer rubrum/2.jpg"], {("Parus major", ""), ("Acer rubrum", "")}),
+        (["parus/major/1.jpg", "turdus/merula/2.jpg"], {("parus major", ""), ("turdus merula", "")}),
+        (["PARUS/MAJOR/1.jpg", "TURDUS/MERULA/2.jpg"], {("PARUS MAJOR", ""), ("TURDUS MERULA", "")}),
+        (["Animalia/lion/1.jpg", "Plantae/oak/2.jpg"], {("lion", ""), ("oak", "")}),
+        (["Bombus/terrestris/1.jpg", "Bombus/lucorum/2.jpg"], {("Bombus terrestris", ""), ("Bombus lucorum", "")}),
+        (["entraînement/lion/1.jpg", "validación/oak/2.jpg"], {("lion", "train"), ("oak", "val")}),
+        (["Trainingsdaten/lion/1.jpg", "Testdaten/oak/2.jpg"], {("lion", "train"), ("oak", "test")}),
+        (["treino/lion/1.jpg", "teste/oak/2.jpg"], {("lion", "train"), ("oak", "test")}),
     ],
 )  # fmt: skip
 def test_nested_folders(tmp_path, jpeg, names, expected):
@@ -355,6 +362,58 @@ def test_genus_and_epithet_in_parts(tmp_path, jpeg):
     assert raw["verbatim_name"].tolist() == ["Parus major"] and raw["family"].tolist() == ["Paridae"]
 
 
+@pytest.mark.parametrize(
+    ("header", "row", "name"),
+    [
+        ("scientificName,identificationQualifier", "Parus major,cf.", "Parus cf. major"),
+        ("scientificName,identificationQualifier", "Parus major L.,aff. major", "Parus aff. major L."),
+        ("scientificName,identificationQualifier", "Parus major,?", "Parus cf. major"),
+        ("scientificName,identificationQualifier", "Parus major,agg.", "Parus major agg."),
+        ("scientificName,identificationQualifier", "Parus major,sensu Smith", "Parus major"),
+        ("scientificName,identificationQualifier", "Parus cf. major,cf.", "Parus cf. major"),
+        ("genus,qualifier,species", "Parus,cf.,major", "Parus cf. major"),
+        ("genus,species", "Parus,cf. major", "Parus cf. major"),
+        ("genus,species", "Quercus,robur x petraea", "Quercus robur x petraea"),
+        ("genus,species", "Parus,sp. 1", "Parus sp. 1"),
+        ("genus,species", "Parus,P. major", "Parus major"),
+        ("genus,species", "Vulpes,red fox", "red fox"),
+        ("genus,species", "Parus,NA", "Parus"),
+        ("family,genus,species", "Paridae,nan,None", "Paridae"),
+    ],
+)
+def test_what_doubts_a_name_stays_with_it(tmp_path, jpeg, header, row, name):
+    raw = read(table_of(tmp_path, jpeg, f"path,{header}", f"1.jpg,{row}"))
+    assert raw["verbatim_name"].tolist() == [name]
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("classes.csv", "class_id,class_name\n0,Parus major\n1,Acer rubrum"),
+        ("classes.csv", "name,id\nParus major,0\nAcer rubrum,1"),
+        ("n.csv", "idx;species\n0;Parus major\n1;Acer rubrum"),
+        ("cat_to_name.json", '{"0": "Parus major", "1": "Acer rubrum"}'),
+    ],
+)
+def test_numbers_of_classes_and_what_they_mean(tmp_path, jpeg, file, says):
+    table_of(tmp_path, jpeg, "file,class_id", "1.jpg,0", "2.jpg,1", name="labels.csv")
+    with pytest.raises(InputError, match=r"none of the 2 class names .*0, 1"):
+        read_names(config(tmp_path), read_source(config(tmp_path)))
+    (tmp_path / file).write_text(says)
+    data = config(tmp_path, names="" if file == "classes.csv" else str(tmp_path / file))
+    said = read_names(data, read_source(data))
+    assert said[["class_name", "scientific_name"]].to_numpy().tolist() == [["0", "Parus major"], ["1", "Acer rubrum"]]
+
+
+@pytest.mark.parametrize("says", ["[1]", '{"0": ["x"]}', "{"])
+def test_json_that_names_nothing_is_one_message(tmp_path, jpeg, says):
+    table_of(tmp_path, jpeg, "file,class_id", "1.jpg,0", "2.jpg,1", name="labels.csv")
+    (tmp_path / "n.json").write_text(says)
+    data = config(tmp_path, names=str(tmp_path / "n.json"))
+    with pytest.raises(InputError, match=r"n.json is no JSON object of names by class; give a CSV"):
+        read_names(data, read_source(data))
+
+
 def test_a_missing_folder_is_not_replaced_by_another(tmp_path, jpeg):
     folders(tmp_path, jpeg, "site0/001.jpg", "site0/002.jpg")
     (tmp_path / "t.csv").write_text("path,name\nsite1/001.jpg,Parus major\nsite0/002.jpg,Turdus merula\n")
@@ -371,6 +430,35 @@ def coco(root: Path, categories=("Parus major", "empty"), **image) -> Path:
     }
     (root / "x.json").write_text(json.dumps(content))
     return root
+
+
+@pytest.mark.parametrize("quoted", ["images", "annotations", "categories"])
+def test_coco_ids_quoted_in_one_table_alone(tmp_path, jpeg, quoted):
+    root = coco(folders(tmp_path, jpeg, *(f"a/{i}.jpg" for i in range(4))))
+    whole, content = read(root, boxes="whole"), json.loads((root / "x.json").read_text())
+    for row in content[quoted]:
+        row.update({key: str(row[key]) for key in ("id", "image_id", "category_id") if key in row})
+    (root / "x.json").write_text(json.dumps(content))
+    assert read(root, boxes="whole").equals(whole)
+
+
+def test_coco_beside_the_images_of_each_split(tmp_path, jpeg):
+    for split in ("train", "valid", "test"):
+        root = coco(folders(tmp_path / split, jpeg, *(f"a/{i}.jpg" for i in range(4))))
+        (root / "x.json").rename(root / "_annotations.coco.json")
+    raw = read(tmp_path, boxes="whole")
+    kept = raw[raw["problem"] == ""]
+    assert kept["source_split"].value_counts().to_dict() == {"train": 2, "val": 2, "test": 2}
+    assert all(place.endswith(key) for place, key in zip(kept["location"], kept["source_id"], strict=True))
+
+
+def test_coco_classes_called_by_numbers_beside_their_species(tmp_path, jpeg):
+    root = coco(folders(tmp_path, jpeg, *(f"a/{i}.jpg" for i in range(4))), categories=("0", "1"))
+    content = json.loads((root / "x.json").read_text())
+    for row, name in zip(content["categories"], ("Parus major", "Acer rubrum"), strict=True):
+        row["species"] = name
+    (root / "x.json").write_text(json.dumps(content))
+    assert read(root, boxes="whole")["verbatim_name"].tolist() == ["Parus major", "Acer rubrum"] * 2
 
 
 def test_coco_sequences_are_groups_and_two_taxa_are_said(tmp_path, jpeg):
@@ -442,13 +530,19 @@ def test_british_licences_and_pages_are_kept(tmp_path, jpeg):
 
 def test_tables_that_name_the_same_images_differently_are_refused(tmp_path, jpeg):
     table_of(tmp_path, jpeg, "file,label", "1.jpg,Robin", "2.jpg,Robin", "3.jpg,Blue Jay", name="labels.csv")
-    table_of(tmp_path, jpeg, "file,label", "1.jpg,Blue Jay", "2.jpg,Blue Jay", "4.jpg,Robin", name="predictions.csv")
-    with pytest.raises(
-        InputError, match=r"labels.csv, predictions.csv name .* differently .*'Robin', 'Blue Jay'.*give"
-    ):
+    table_of(tmp_path, jpeg, "file,label", "1.jpg,Blue Jay", "2.jpg,Blue Jay", "4.jpg,Robin", name="second.csv")
+    with pytest.raises(InputError, match=r"labels.csv, second.csv name .* differently .*'Robin', 'Blue Jay'.*give"):
         read_source(config(tmp_path))
-    table_of(tmp_path, jpeg, "file,label", "1.jpg,Robin", "2.jpg,Robin", "4.jpg,Robin", name="predictions.csv")
+    table_of(tmp_path, jpeg, "file,label", "1.jpg,Robin", "2.jpg,Robin", "4.jpg,Robin", name="second.csv")
     assert len(read_source(config(tmp_path))) == 6
+
+
+@pytest.mark.parametrize("name", ["sample_submission.csv", "sampleSubmission.csv", "my_predictions.csv"])
+def test_a_table_to_hand_in_labels_no_test_image(tmp_path, jpeg, name):
+    table_of(tmp_path, jpeg, "file,label", "1.jpg,Robin", "2.jpg,Blue Jay", "3.jpg,Blue Jay", name="train.csv")
+    table_of(tmp_path, jpeg, "file,label", "4.jpg,Robin", "5.jpg,Robin", "6.jpg,Robin", name=name)
+    assert read(tmp_path)["source_id"].tolist() == ["1.jpg", "2.jpg", "3.jpg"]
+    assert f"tables not used: {name}" in look(config(tmp_path))
 
 
 def test_a_class_of_films_is_a_class_without_an_image(tmp_path, jpeg):

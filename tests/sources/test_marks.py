@@ -5,8 +5,10 @@ import pytest
 from bioclip_lib.sources import look, read_source
 from tests.sources.test_field import config, folders, read, table_of
 
+NOTHING = ("Empty", "BLANK", "Human", "Person", "vehicle", "no_animal", "Unknown", "_unsorted", "to sort", "Rejected")
 
-@pytest.mark.parametrize("name", ["Empty", "BLANK", "Human", "Person", "vehicle", "no_animal", "Unknown", "_unsorted"])
+
+@pytest.mark.parametrize("name", NOTHING)
 def test_what_cameras_see_beside_animals_is_no_class(tmp_path, jpeg, name):
     root = folders(tmp_path, jpeg, f"{name}/1.jpg", "Robin/2.jpg", "Blue_Jay/3.jpg")
     raw = read(root).set_index("verbatim_name")

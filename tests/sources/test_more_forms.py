@@ -119,6 +119,16 @@ def test_the_accepted_species_beside_other_names(tmp_path, jpeg, name, species, 
 
 
 @pytest.mark.parametrize(
+    ("qualifier", "name"), [("cf.", "Parus cf. major L."), ("?", "Parus cf. major L."), ("agg.", "Parus major L. agg.")]
+)
+def test_a_doubt_beside_the_accepted_species_is_one(tmp_path, jpeg, qualifier, name):
+    header = "id scientificName identificationQualifier genus species"
+    core = (DWC + "Occurrence", header, f"7 Parus_major_L. {qualifier} Parus Parus_major")
+    raw = read_dwca(archive(tmp_path, jpeg, core, (GBIF + "Multimedia", "id identifier", "7 http://x/1.jpg")))
+    assert raw["verbatim_name"][0] == name and raw["species"][0] == ""
+
+
+@pytest.mark.parametrize(
     "names", [("001.Blue_Jay", "002.Robin"), ("1_Blue_Jay", "2_Robin"), ("01-Blue_Jay", "02-Robin")]
 )
 def test_numbered_classes_are_classes(tmp_path, jpeg, names):

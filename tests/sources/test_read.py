@@ -138,6 +138,14 @@ def write_table(folder: Path, text: str | bytes, name: str = "list.csv") -> Path
         "path,name\nx/1.jpg,Añil\nx/2.jpg,NA\n".encode("utf-16"),
         "filepath,label,species\nx/1.jpg,0,Añil\nx/2.jpg,1,NA\n",
         ",filepath,class\n0,x/1.jpg,Añil\n1,x/2.jpg,NA\n",
+        "Dateiname;Art\nx/1.jpg;Añil\nx/2.jpg;NA\n",
+        "fichier,espèce\nx/1.jpg,Añil\nx/2.jpg,NA\n",
+        "archivo,especie\nx/1.jpg,Añil\nx/2.jpg,NA\n",
+        "imagem,nome científico\nx/1.jpg,Añil\nx/2.jpg,NA\n",
+        "path,predicted_species,true_species\nx/1.jpg,x,Añil\nx/2.jpg,x,NA\n",
+        "\n\n,,\nfile,species\nx/1.jpg,Añil\nx/2.jpg,NA\n",
+        "# made by Jo\n# 2020, all of them\nfile,species\nx/1.jpg,Añil\nx/2.jpg,NA\n",
+        "Survey of 2020\nPlace: Kruger\n\nfile,species\nx/1.jpg,Añil\nx/2.jpg,NA\n",
     ],
 )
 def test_tables_in_every_dress(tmp_path, text):
