@@ -6,6 +6,8 @@ PHOTOS ?=
 NAMES ?=
 SET ?=
 UNFREEZE ?=
+ADD ?=
+EVENTS ?=
 WORKERS ?= 2
 VENV ?= .venv
 PYTHON ?= python3
@@ -14,7 +16,7 @@ BIN := $(if $(VENV),$(VENV)/bin/)
 READY := $(if $(VENV),$(VENV)/.ready)
 
 # what is given goes through the environment, as it is: neither make nor the shell reads a $$ or a quote in it
-GIVEN := PROFILE RUN PHOTOS NAMES OUT SET UNFREEZE
+GIVEN := PROFILE RUN PHOTOS NAMES OUT SET UNFREEZE ADD EVENTS
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
 export $(GIVEN)
 ASKED = --profile "$$PROFILE" --run "$$RUN" --photos "$$PHOTOS" --names "$$NAMES" $(if $(UNFREEZE),--unfreeze) --settings "$$SET"
@@ -64,8 +66,9 @@ pins: $(READY)  ## look for wheels of all pins
 bench: $(READY)  ## measure speed (speed/README.md)
 	$(BIN)python -m speed
 
-name: $(READY)  ## name the species on PHOTOS= with the model of RUN=, into OUT=
-	@$(BIN)python -m bioclip_lib.identify "$$PHOTOS" $(if $(RUN),--run "$$RUN") --out "$${OUT:-names.csv}"
+name: $(READY)  ## name the species on PHOTOS= with RUN=, into OUT=; EVENTS= column or folder, ADD= new classes
+	@$(BIN)python -m bioclip_lib.identify "$$PHOTOS" $(if $(RUN),--run "$$RUN") --out "$${OUT:-names.csv}" \
+	  $(if $(EVENTS),--events "$$EVENTS") $(if $(ADD),--add "$$ADD")
 
 sort: $(READY)  ## sort PHOTOS= without labels into groups that look alike, names suggested by RUN=, into OUT=
 	@$(BIN)python -m bioclip_lib.identify.sorting "$$PHOTOS" $(if $(RUN),--run "$$RUN") --out "$${OUT:-sorted.csv}"

@@ -468,12 +468,20 @@ def test_make_and_the_shell_read_nothing_into_what_they_are_given(tmp_path):
     given = [f"PHOTOS={odd}", f"RUN={odd}", "SET=data.names='my names.csv' train.steps=7;touch made"]
     (tmp_path / "python").write_text('#!/bin/sh\nfor a in "$@"; do printf "%s\\n" "$a"; done\n')
     (tmp_path / "python").chmod(0o755)
-    make = ["make", "-s", "-f", str(REPOSITORY / "Makefile"), "reproduce", "VENV=", *given]
+    make = ["make", "-s", "-f", str(REPOSITORY / "Makefile"), "VENV="]
     path = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run(make, cwd=tmp_path, env=path, capture_output=True, text=True, check=False)
-    heard = done.stdout.splitlines()
-    assert heard[heard.index("--photos") + 1] == heard[heard.index("--run") + 1] == odd, done.stdout + done.stderr
-    assert heard[heard.index("--settings") + 1] == given[2].removeprefix("SET=") and not (tmp_path / "made").exists()
+
+    def heard(*asked):
+        done = subprocess.run([*make, *asked], cwd=tmp_path, env=path, capture_output=True, text=True, check=False)
+        lines = done.stdout.splitlines()
+        return dict(zip(lines, [*lines[1:], ""], strict=True))
+
+    told = heard("reproduce", *given)
+    assert told["--photos"] == told["--run"] == odd
+    assert told["--settings"] == given[2].removeprefix("SET=") and not (tmp_path / "made").exists()
+    told = heard("name", f"PHOTOS={odd}", "RUN=r", f"ADD={odd}", "EVENTS=my column")
+    assert told["bioclip_lib.identify"] == told["--add"] == odd and told["--events"] == "my column"
+    assert "--add" not in heard("name", "PHOTOS=p", "RUN=r") and not (tmp_path / "made").exists()
 
 
 def test_what_is_said_of_photographs_is_part_of_their_digest(two_sets):

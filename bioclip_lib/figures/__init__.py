@@ -17,7 +17,7 @@ from .risk import plot_risk
 from .saliency import plot_saliency
 from .scores import plot_few_shot, plot_mistakes, plot_rank_accuracy, plot_results_overview, plot_zero_shot
 from .style import look
-from .tables import write_table
+from .tables import or_say, write_table
 from .treemap import plot_taxon_treemap
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "live_figure",
     "look",
     "makers",
+    "or_say",
     "plot_consistency",
     "plot_contact_sheet",
     "plot_distance_by_rank",

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+from IPython.display import Markdown
 
 from ..errors import InputError
 from ..files.markdown import markdown_table
@@ -46,6 +47,11 @@ def results_frame(results: pd.DataFrame, tasks: str = _MAIN) -> pd.DataFrame:
             if len(asked):
                 lines.append((DATASETS.get(dataset, dataset), *_ends(task, asked)[0], *cells, *_ends(task, asked)[1]))
     return pd.DataFrame(lines, columns=["data set", "task", *models, "chance", "n"])
+
+
+def or_say(table: pd.DataFrame, sentence: str) -> pd.DataFrame | Markdown:
+    """Return a table to be shown or, where it has no row, a sentence that says what this means."""
+    return table if len(table) else Markdown(f"*{sentence}*")
 
 
 def _place(task: str) -> tuple:

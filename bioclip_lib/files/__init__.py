@@ -6,7 +6,6 @@
 writes CSV that people open.
 """
 
-from .images import first_images
 from .spreadsheets import write_csv
 
-__all__ = ["first_images", "write_csv"]
+__all__ = ["write_csv"]

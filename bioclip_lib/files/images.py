@@ -10,20 +10,16 @@ grey is scaled by its bit depth, else 12 bits in a file of 16 were black; of 16-
 Pillow converts other modes; colour profiles are not applied.
 """
 
-import contextlib
 import functools
 import io
-import itertools
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from ..errors import InputError
 from .archives import read_member, split_location
 from .crops import OUTSIDE, pixels_of, split_crop
 from .members import ArchiveError
@@ -268,31 +264,3 @@ def resize_and_crop(image: Image.Image, size_px: int) -> Image.Image:
         return image
     left, top = round((size[0] - size_px) / 2), round((size[1] - size_px) / 2)
     return image.crop((left, top, left + size_px, top + size_px))
-
-
-def first_images(raw: pd.DataFrame, n_per_name: int, n_images: int, size_px: int) -> tuple[np.ndarray, list[str]]:
-    """Return the first readable images of each name of a raw table, (n, size_px, size_px, 3), and their names.
-
-    Raises
-    ------
-    InputError
-        If no image can be read.
-    """
-    shown = list(itertools.islice(_first_images(raw[raw["problem"] == ""], n_per_name, size_px), n_images))
-    if not shown:
-        raise InputError(f"none of the {len(raw)} images can be read; 01_dataset_construction says why, one by one")
-    names, pixels = zip(*shown, strict=True)
-    return np.stack(pixels), list(names)
-
-
-def _first_images(raw: pd.DataFrame, n_per_name: int, size_px: int) -> Iterator[tuple[str, np.ndarray]]:
-    for name, rows in raw.groupby("verbatim_name", sort=False):
-        images = map(_readable, rows["location"])
-        for image in itertools.islice(filter(None, images), n_per_name):
-            yield name, np.asarray(resize_and_crop(image, size_px))
-
-
-def _readable(location: str) -> Image.Image | None:
-    with contextlib.suppress(ImageError):
-        return open_image(location)
-    return None

@@ -28,9 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         "photos", nargs="+", help="files, folders, archives, patterns, or tables with a column of paths"
     )
     parser.add_argument("--run", help="folder of a run: its model, and the classes that it was trained on")
-    parser.add_argument(
-        "--model", default="hf-hub:imageomics/bioclip-2", help="a model's address (default: %(default)s)"
-    )
+    parser.add_argument("--model", help="without --run: a model's address, as hf-hub:imageomics/bioclip-2")
     parser.add_argument(
         "--labels", help="candidates: a text file with a name a line, a table, or the folder of a label set"
     )
@@ -62,6 +60,8 @@ def _run(args: argparse.Namespace) -> int:
     """Name the photographs, write the table and say what came out."""
     if not any(args.photos):
         raise InputError("no photographs are given; pass files, folders, patterns or a table (PHOTOS=path/to/folder)")
+    if not (args.run or args.model):
+        raise InputError("no model is given; pass RUN=path/to/run (--run), or --model hf-hub:imageomics/bioclip-2")
     detections = args.photos[0] if len(args.photos) == 1 and args.photos[0].lower().endswith(".json") else ""
     content, photos = boxes_of_megadetector(detections) if detections else ({}, list_photos(args.photos, args.events))
     if args.megadetector and not content:

@@ -1,9 +1,8 @@
-"""Result tables in Markdown, the index of figures, and what is shown where a table is empty."""
+"""Result tables in Markdown, and the index of figures."""
 
 import json
 
 import pandas as pd
-from IPython.display import Markdown
 
 from ..figures.tables import results_frame
 from ..files.markdown import escape, markdown_table
@@ -29,11 +28,6 @@ def results_table(results: pd.DataFrame) -> str:
     smoke = (results["profile"] == "smoke").any()
     table = markdown_table(frame, escaped=False, n_left=2)
     return table + ("\n\nSmoke numbers: not a result." if smoke else "")
-
-
-def or_say(table: pd.DataFrame, sentence: str) -> pd.DataFrame | Markdown:
-    """Return a table to be shown or, where it has no row, a sentence that says what this means."""
-    return table if len(table) else Markdown(f"*{sentence}*")
 
 
 def figure_index(run: Run) -> pd.DataFrame:

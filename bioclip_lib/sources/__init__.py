@@ -10,6 +10,6 @@ traps (`camtrap`), annotations of COCO, CUB, the sets that TreeOfLife is made of
 
 from .listings import read_names_csv
 from .read import read_names, read_source
-from .summary import look
+from .summary import first_images, look
 
-__all__ = ["look", "read_names", "read_names_csv", "read_source"]
+__all__ = ["first_images", "look", "read_names", "read_names_csv", "read_source"]

@@ -7,6 +7,7 @@ table of vernaculars, licence and owner from the manifest. Without a manifest ea
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -87,13 +88,14 @@ def _described(table: pd.DataFrame, root: Path) -> pd.DataFrame:
 
 
 def read_vernaculars(path: Path, pages: set[str]) -> dict[str, str]:
-    """Read the English name of EOL pages: the one that EOL prefers, then the first of the alphabet."""
-    from ..taxonomy.vernaculars import names_in
+    """Read the English name of EOL pages, chosen as `vernaculars` does: the one that EOL prefers first."""
+    from ..taxonomy.vernaculars import best_names, names_in
 
     table = read_given(path, tuple(_VERNACULARS), _VERNACULARS).rename(columns=_VERNACULARS)
-    table = names_in(pa.Table.from_pandas(table[table["id"].isin(pages)], preserve_index=False)).to_pandas()
-    table = table.sort_values(["merit", "name"], ascending=[False, True]).drop_duplicates("id")
-    return dict(zip(table["id"], table["name"], strict=True))
+    english = names_in(pa.Table.from_pandas(table[table["id"].isin(pages)], preserve_index=False))
+    rows, found = pd.factorize(english["id"].to_pandas())
+    taxa, names = best_names(rows, np.asarray(english["merit"]), english["name"])
+    return dict(zip(found[taxa], names.to_pylist(), strict=True))
 
 
 def read_pages(path: Path, pages: set[str]) -> pd.DataFrame:

@@ -3,16 +3,22 @@
 Takes the settings of the data; returns text. Refuses what `read.read_source` refuses.
 """
 
+import contextlib
+import itertools
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..config import DataConfig
 from ..errors import InputError
 from ..files.crops import split_crop
+from ..files.images import ImageError, open_image, resize_and_crop
 from ..files.tables import TABLE_SUFFIXES
+from ..taxonomy import open_backbones, resolve
 from .columns import GROUP_COLUMN, SPLIT_COLUMN
 from .layout import listed
 from .read import FOLDERS, TABLE, Reading, names_files, read_names, read_source, reading_of
@@ -52,6 +58,43 @@ def look(data: DataConfig, raw: pd.DataFrame | None = None) -> str:
     path = Path(data.photos).expanduser()
     has_files = path.is_dir() or (path.exists() and reading.layout.endswith(FOLDERS))
     return "\n".join(lines + (_not_read(path, raw, reading, data) if has_files else []))
+
+
+def first_images(data: DataConfig, n_per_name: int, n_images: int, size_px: int) -> tuple[np.ndarray, pd.DataFrame]:
+    """Show what came in: the first readable images of each name, and the taxon that the name is resolved to.
+
+    Returns
+    -------
+    pixels : ndarray of shape (n, size_px, size_px, 3), uint8
+        At most `n_images`, name by name.
+    taxa : DataFrame
+        As `taxonomy.resolve` returns it, a row an image.
+
+    Raises
+    ------
+    InputError
+        As `read_source`; and if no image can be read.
+    """
+    raw = read_source(data)
+    shown = list(itertools.islice(_readable(raw[raw["problem"] == ""], n_per_name, size_px), n_images))
+    if not shown:
+        raise InputError(f"none of the {len(raw)} images can be read; 01_dataset_construction says why, one by one")
+    labels, pixels = zip(*shown, strict=True)
+    labelled = raw[raw["verbatim_name"].isin(labels)]
+    found = resolve(labelled, open_backbones(data), read_names(data, raw)).drop_duplicates("verbatim_name")
+    return np.stack(pixels), found.set_index("verbatim_name").loc[list(labels)].reset_index()
+
+
+def _readable(raw: pd.DataFrame, n_per_name: int, size_px: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield name and pixels of the first images of each name that can be read."""
+    for name, rows in raw.groupby("verbatim_name", sort=False):
+        n_left = n_per_name
+        for location in rows["location"]:
+            with contextlib.suppress(ImageError):
+                yield name, np.asarray(resize_and_crop(open_image(location), size_px))
+                n_left -= 1
+            if not n_left:
+                break
 
 
 def _classes(raw: pd.DataFrame) -> list[str]:

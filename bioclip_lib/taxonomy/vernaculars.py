@@ -59,7 +59,7 @@ def with_english(usages: pa.Table, english: pa.Table | None) -> tuple[pa.Table, 
         english = english.filter(index.is_valid())
         rows = np.asarray(usages["accepted"])[np.asarray(index.drop_null())]
         names = english["name"].combine_chunks()
-        taxa, chosen = _best(rows, np.asarray(english["merit"]), english["name"])
+        taxa, chosen = best_names(rows, np.asarray(english["merit"]), english["name"])
         best[taxa] = np.asarray(chosen.to_pylist(), object)
     listed = list(zip(rows.tolist(), names.to_pylist(), strict=True))
     return usages.append_column("english", pa.array(best, pa.string())), word_table(listed, usages["key"])
@@ -113,7 +113,7 @@ def english_heads(sure: Sequence[str], likely: Sequence[str]) -> Callable[[str],
     return is_english
 
 
-def _best(rows: np.ndarray, merit: np.ndarray, names: pa.ChunkedArray) -> tuple[np.ndarray, pa.StringArray]:
+def best_names(rows: np.ndarray, merit: np.ndarray, names: pa.ChunkedArray) -> tuple[np.ndarray, pa.StringArray]:
     """Return the best name of each row, of parallel arrays: the greatest merit, then what most of those say."""
     greatest = np.full(rows.max(initial=-1) + 1, -1, np.int8)
     np.maximum.at(greatest, rows, merit)

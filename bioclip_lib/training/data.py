@@ -26,6 +26,7 @@ from ..run import Run
 from ..shards import captions, read
 from ..shards.replay import ReplayPairs
 from ..shards.stream import ShardStream
+from ..taxonomy.ranks import rank_codes
 from .batches import TrainData
 from .loaders import ShardImages
 from .trainer import MAX_VALIDATION_PAIRS
@@ -130,11 +131,9 @@ def _warn_of_long(texts: pd.DataFrame, context_length: int) -> None:
 def class_lineages(table: pd.DataFrame, class_keys: pd.Index) -> np.ndarray:
     """Number the taxon of each class at each rank, (n_classes, 7), from 0, -1 where unknown; homonyms are two."""
     rows = class_rows(table).loc[class_keys, list(RANKS)].fillna("")
-    known = (rows != "").to_numpy()  # names are told apart by kingdom, epithets by genus too
-    taxa = rows.apply(lambda column: rows["kingdom"] + "|" + column)
-    taxa["species"] = taxa["genus"] + "|" + rows["species"]
-    codes = [pd.factorize(taxa[rank].where(known[:, i]))[0] for i, rank in enumerate(RANKS)]  # -1 where missing
-    return np.stack(codes, axis=1).astype(np.int64)
+    taxa = rows.apply(lambda column: rows["kingdom"] + "|" + column)  # names are told apart by kingdom
+    taxa["species"] = taxa["genus"] + "|" + rows["species"]  # epithets by genus too
+    return rank_codes(taxa.where(rows != "", "")) - 1
 
 
 def _one_split(

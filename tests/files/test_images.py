@@ -7,18 +7,15 @@ import struct
 import zlib
 
 import numpy as np
-import pandas as pd
 import PIL.features
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bioclip_lib.errors import InputError
 from bioclip_lib.files import images
 from bioclip_lib.files.images import (
     ImageError,
-    first_images,
     identify,
     open_image,
     resize_and_crop,
@@ -332,23 +329,6 @@ def test_geometry_is_torchvisions(width, height, size_px):
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
     stock = transforms.CenterCrop(size_px)(transforms.Resize(size_px, transforms.InterpolationMode.BICUBIC)(image))
     assert np.array_equal(np.asarray(resize_and_crop(image, size_px)), np.asarray(stock))
-
-
-def test_the_first_readable_images_of_each_name_are_shown(tmp_path, write_image):
-    rows = []
-    for name, files in {"jay": ["bad.jpg", "gone.jpg", "0.png", "1.png", "2.png"], "tit": ["3.png"]}.items():
-        for file in files:
-            if file.endswith("png"):
-                write_image(tmp_path / file, seed=int(file[0]))
-            rows.append({"verbatim_name": name, "location": str(tmp_path / file), "problem": ""})
-    (tmp_path / "bad.jpg").write_text("no image")
-    raw = pd.DataFrame(rows)
-    raw.loc[1, "problem"] = "file not found"
-    pixels, names = first_images(raw, n_per_name=2, n_images=48, size_px=8)
-    assert pixels.shape == (3, 8, 8, 3) and names == ["jay", "jay", "tit"]
-    assert first_images(raw, n_per_name=2, n_images=1, size_px=8)[1] == ["jay"]
-    with pytest.raises(InputError, match="none of the 2 images"):
-        first_images(raw.iloc[:2], n_per_name=2, n_images=48, size_px=8)
 
 
 def test_formats_of_phones_and_cameras_are_called_by_their_name(tmp_path):

@@ -205,3 +205,8 @@ def test_boxes_of_a_camtrap_package_are_photographs(tmp_path, write_image, model
     assert table["problem"][3] != "" and table["file_name"][0].startswith("ma")
     box = Image.open(tmp_path / "dp/media/a.jpg").crop((20, 15, 60, 45))
     assert identify([box], labels, model, k=1).loc[0, "max_logit"] == pytest.approx(table.loc[0, "max_logit"], abs=1e-4)
+
+
+def test_without_a_run_or_a_model_nothing_is_named(image_folder, capsys):
+    assert command.main([str(image_folder)]) == 2
+    assert "no model is given; pass RUN=path/to/run" in capsys.readouterr().err

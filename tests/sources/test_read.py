@@ -3,13 +3,14 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from bioclip_lib import RANKS
 from bioclip_lib.config import DataConfig, load_config
 from bioclip_lib.errors import InputError
-from bioclip_lib.sources import look, read_names, read_names_csv, read_source
+from bioclip_lib.sources import first_images, look, read_names, read_names_csv, read_source
 from bioclip_lib.sources.folders import read_image_folder
 from bioclip_lib.sources.listings import read_table
 from bioclip_lib.sources.match import RAW_COLUMNS
@@ -312,3 +313,18 @@ def test_photographs_that_state_no_licence_are_their_owners(tmp_path, write_imag
     ]
     with pytest.raises(InputError, match=r"data\.owner is 'mine'; give licence and holder"):
         read_source(load_config("photos", {"data.photos": str(tmp_path / "list.csv"), "data.owner": "mine"}).data)
+
+
+def test_the_first_readable_images_of_each_name_are_shown_under_its_taxon(tmp_path, write_image):
+    for name, images in {"Blue_Jay": "2345", "Parus_major": "6"}.items():
+        for image in images:
+            write_image(tmp_path / "s" / name / f"{image}.png", seed=int(image))
+    touch(tmp_path / "s" / "Blue_Jay" / "0.png", b"no image")
+    data = photos_config(tmp_path)
+    pixels, taxa = first_images(data, n_per_name=2, n_images=48, size_px=8)
+    assert pixels.shape == (3, 8, 8, 3) and pixels.dtype == np.uint8 and len(np.unique(pixels, axis=0)) == 3
+    assert taxa["verbatim_name"].tolist() == ["Blue_Jay", "Blue_Jay", "Parus_major"]
+    assert taxa["scientific_name"].tolist() == ["Cyanocitta cristata", "Cyanocitta cristata", "Parus major"]
+    assert first_images(data, n_per_name=2, n_images=1, size_px=8)[1]["verbatim_name"].tolist() == ["Blue_Jay"]
+    with pytest.raises(InputError, match=r"none of the 1 images can be read; 01_dataset_construction says why"):
+        first_images(photos_config(touch(tmp_path / "bad" / "b" / "c" / "0.png").parents[2]), 2, 48, 8)
