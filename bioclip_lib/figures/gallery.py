@@ -95,6 +95,9 @@ MAKERS = {
     "consistency": Maker(
         "08_hierarchy_probes", ("tables/consistency.csv",), probes.plot_consistency, captions.of_consistency
     ),
+    "image_text": Maker(
+        "08_hierarchy_probes", ("tables/modalities.csv",), probes.plot_image_text, captions.of_image_text
+    ),
     "overview": Maker("10_paper_figures", ("metrics.csv",), scores.plot_results_overview, captions.of_overview),
 }
 

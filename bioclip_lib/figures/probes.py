@@ -6,7 +6,7 @@ from matplotlib.ticker import PercentFormatter
 
 from .scores import _draw_dots, _handles, _height
 from .style import legend_above, models_in_order, panels, say_empty, shorten, styled
-from .words import PARTS
+from .words import PARTS, TEXT_TYPES
 
 ANSWERED = {
     ("full path", "of the species"): "right: by the species named",
@@ -40,5 +40,25 @@ def plot_consistency(table: pd.DataFrame) -> Figure:
         ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
         ax.tick_params(labelbottom=True)
     axs[0].set_yticks(lines, list(ANSWERED.values()))
+    legend_above(fig, _handles(axs, models))
+    return fig
+
+
+@styled
+def plot_image_text(table: pd.DataFrame) -> Figure:
+    """Draw how closely images and texts follow the tree of life, of `structure.score_modalities`."""
+    rows = table[table["question"].isin(["images follow the tree", "texts follow the tree"]) & table["value"].notna()]
+    if rows.empty:
+        return say_empty("no model reads the names of enough species")
+    lines = {"": "images", **{text: TEXT_TYPES[text] for text in ("taxon", "sci", "com")}}
+    rows = rows.rename(columns={"text": "line", "by_chance": "chance"})
+    groups, models = list(rows.groupby(["dataset", "part"])), models_in_order(rows["model"])
+    fig, axs = panels(len(groups), _height(len(lines), len(models)) + 0.55, panel_in=2.4, sharex=True, sharey=True)
+    for ax, ((dataset, part), mine) in zip(axs, groups, strict=True):
+        _draw_dots(ax, mine, list(lines), models)
+        ax.set_title(f"{shorten(dataset, 30)}\n{PARTS.get(part, part)}, {mine['n'].max():,.0f} species")
+        ax.set(xlim=(min(-0.05, rows["ci_low"].min()), 1), xlabel="Spearman's ρ with the tree")
+        ax.tick_params(labelbottom=True)
+    axs[0].set_yticks(range(len(lines)), list(lines.values()))
     legend_above(fig, _handles(axs, models))
     return fig

@@ -2,11 +2,12 @@
 
 `maps` places images in two dimensions and measures how far such a map can be trusted; `hierarchy` tests whether species
 lie as in the tree, and at which rank, `probes` the same by other measures; `consistency` asks whether a model's answers
-at the ranks are those of one taxon; `told` puts such tables in sentences; `details` keeps what its figures are drawn
-from; `control` asks the same where looks, or words, are dealt out at random. `labels` finds photographs whose label the
-others doubt, and writes the corrected table; `planted` measures how well, on labels that were moved to a sister
-species. `explorer` is a map in JupyterLab on which one points, selects, searches and corrects (`panel` has its
-widgets). `clusters` sorts photographs without labels into groups that look alike, and measures what these are worth.
+at the ranks are those of one taxon, `modalities` which of images and texts follows the tree more closely; `told` puts
+such tables in sentences; `details` keeps what figures are drawn from; `control` asks the same where looks, or words,
+are dealt out at random. `labels` finds photographs whose label the others doubt, and writes the corrected table;
+`planted` measures how well, on labels that were moved to a sister species. `explorer` is a map in JupyterLab on which
+one points, selects, searches and corrects (`panel` has its widgets). `clusters` sorts photographs without labels into
+groups that look alike, and measures what these are worth.
 """
 
 from .clusters import cluster, score_clusters
@@ -17,9 +18,10 @@ from .explorer import explore
 from .hierarchy import score_hierarchy
 from .labels import corrected_table, find_wrong_labels, suspicious_labels, write_corrected
 from .maps import map_quality, place
+from .modalities import score_modalities
 from .planted import score_planted
 from .probes import score_probes
-from .told import tell_consistency
+from .told import tell_consistency, tell_modalities
 
 __all__ = [
     "cluster",
@@ -34,9 +36,11 @@ __all__ = [
     "score_consistency",
     "score_controls",
     "score_hierarchy",
+    "score_modalities",
     "score_planted",
     "score_probes",
     "suspicious_labels",
     "tell_consistency",
+    "tell_modalities",
     "write_corrected",
 ]

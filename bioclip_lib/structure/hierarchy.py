@@ -161,21 +161,24 @@ def over_clades(
     correlation, so leaving out, or drawing, single ones gives an interval for these clades alone. (-1, 1) for fewer
     than `MIN_CLADES` clades.
     """
-    names = np.unique(clades)
+    return over_kept(lambda kept: statistic(embedding[np.ix_(kept, kept)], tree[np.ix_(kept, kept)]), clades)[:2]
+
+
+def over_kept(statistic: Callable[[np.ndarray], float], clades: np.ndarray) -> tuple[float, float, float]:
+    """Return the interval of `over_clades` of a statistic of the species kept, and the two-sided p-value of 0 by t."""
+    names, every = np.unique(clades), np.arange(len(clades))
     if len(names) < MIN_CLADES:
-        return -1.0, 1.0
-    values = []
-    for name in names:
-        kept = np.flatnonzero(clades != name)
-        values.append(statistic(embedding[np.ix_(kept, kept)], tree[np.ix_(kept, kept)]))
-    value, z = statistic(embedding, tree), np.arctanh(np.clip(values, -1 + 1e-9, 1 - 1e-9))
+        return -1.0, 1.0, 1.0
+    values = [statistic(np.flatnonzero(clades != name)) for name in names]
+    value, z = statistic(every), np.arctanh(np.clip(values, -1 + 1e-9, 1 - 1e-9))
     if not np.isfinite(z).all() or not np.isfinite(value):
-        return -1.0, 1.0
+        return -1.0, 1.0, 1.0
     n = len(names)
     error = np.sqrt((n - 1) / n * ((z - z.mean()) ** 2).sum())
     middle, reach = np.arctanh(np.clip(value, -1 + 1e-9, 1 - 1e-9)), stats.t.ppf((1 + LEVEL) / 2, n - 1) * error
     low, high = np.tanh([middle - reach, middle + reach])
-    return float(min(low, value)), float(max(high, value))
+    p_value = 2 * stats.t.sf(abs(middle) / error, n - 1) if error > 0 else float(middle == 0)
+    return float(min(low, value)), float(max(high, value)), float(p_value)
 
 
 def nested_tests(points: np.ndarray, ranks: pd.DataFrame, n_permutations: int = 9_999, seed: int = 0) -> pd.DataFrame:

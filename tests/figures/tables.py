@@ -107,6 +107,18 @@ def consistency_rows():
     return pd.DataFrame(rows, columns=[*columns, "n", "n_species", "why"])
 
 
+def modality_rows():
+    rows = [
+        ("birds100", part, model, "texts follow the tree" if text else "images follow the tree", text, value)
+        for part in ("seen", "unseen")
+        for model, value in {"trained": 0.6, "random_init": 0.1}.items()
+        for text in ("", "taxon", "sci", "com")
+    ]
+    table = pd.DataFrame(rows, columns=["dataset", "part", "model", "question", "text", "value"])
+    table = table.assign(rank="", ci_low=table["value"] - 0.3, ci_high=table["value"] + 0.3, by_chance=0.0, n=20)
+    return table.assign(p_value=0.01, p_holm=0.03, why="")
+
+
 def pair_rows():
     tables, rng = [], np.random.default_rng(0)
     for model in MODELS:
@@ -154,6 +166,7 @@ def write(run):
         "map": map_rows(),
         "hierarchy_null": null_rows(),
         "consistency": consistency_rows(),
+        "modalities": modality_rows(),
     }.items():
         table.to_csv(run.tables / f"{name}.csv", index=False)
     shared_words().to_csv(run.tables / "caption_words.csv", index_label="rank")

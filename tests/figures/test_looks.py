@@ -23,6 +23,7 @@ from .tables import (
     contact_sheet,
     map_rows,
     mistake_rows,
+    modality_rows,
     null_rows,
     pair_rows,
     rank_rows,
@@ -53,6 +54,7 @@ DRAWN = {
     "mantel": lambda: figures.plot_mantel(null_rows()),
     "distance_by_rank": lambda: figures.plot_distance_by_rank(pair_rows()),
     "consistency": lambda: figures.plot_consistency(in_words(consistency_rows())),
+    "image_text": lambda: figures.plot_image_text(in_words(modality_rows())),
     "overview": lambda: figures.plot_results_overview(score_rows()),
     "overview_smoke": lambda: figures.plot_results_overview(score_rows(profile="smoke")),
 }
@@ -325,6 +327,7 @@ def test_distances_are_boxed_by_shared_rank_and_few_pairs_are_dots(drawn):
         lambda: figures.plot_distance_by_rank(pair_rows().iloc[:0]),
         lambda: figures.plot_taxon_counts(class_counts().iloc[:0]),
         lambda: figures.plot_consistency(consistency_rows().iloc[:0]),
+        lambda: figures.plot_image_text(modality_rows().iloc[:0]),
     ],
 )
 def test_nothing_to_show_is_said(draw):
@@ -393,6 +396,13 @@ def test_consistency_shows_each_way_to_ask(drawn):
     ]
     assert len(fig.axes[0].get_yticklabels()) == 6
     assert list(drawn_values(fig.axes[0], "trained")[0]) == pytest.approx([0.9] * 6)
+
+
+def test_images_and_texts_stand_beside_each_other(drawn):
+    ax = drawn["image_text"].axes[0]
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels == ["images", "taxonomic name", "scientific name", "common name"]
+    assert list(drawn_values(ax, "trained")[0]) == pytest.approx([0.6] * 4)
 
 
 def test_species_that_are_no_candidates_have_no_line_of_their_species(drawn):
