@@ -313,8 +313,8 @@ def read_columns(path: Path, columns: Collection[str]) -> pd.DataFrame:
 
 def as_frame(table: pa.Table) -> pd.DataFrame:
     """Turn a table of strings into one of pandas, stripped."""
-    columns = {name: pc.utf8_trim_whitespace(table[name]) for name in table.column_names}
-    return pa.table(columns).to_pandas().astype(object)
+    columns = {name: pc.utf8_trim_whitespace(table[name]).to_numpy() for name in table.column_names}
+    return pd.DataFrame(columns, range(len(table)), dtype=object, copy=False)
 
 
 def first_column(table: pa.Table, *names: str) -> pa.ChunkedArray:

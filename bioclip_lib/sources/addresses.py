@@ -39,7 +39,7 @@ def match_addresses(addresses: pd.Series, ids: pd.Series, paths: pd.Series) -> n
         for keys, file_keys in zip(of_addresses, of_files, strict=True):
             settle(keys, n_needed <= n, file_keys)
     names = keys_of[0][1][1]
-    open_ends = np.flatnonzero((found == NOT_FOUND) & (n_needed == 1))
+    open_ends = np.flatnonzero((found == NOT_FOUND) & (n_needed == 1) & free.any())
     open_paths = _end_of_path(whole.take(pa.array(open_ends)), True)
     for keys in _ids_inside(open_paths, names.filter(pa.array(free))):
         settle(pa.array(_spread(keys, open_ends, len(distinct)), pa.string()), np.ones(len(distinct), bool), names)

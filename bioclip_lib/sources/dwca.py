@@ -138,7 +138,7 @@ def _read(table: TableFile, terms: tuple[str, ...]) -> pd.DataFrame:
     wanted = ("id", "gbifID", *terms)
     read = as_frame(read_table(found_encoding(table), {term.casefold() for term in wanted}))
     blank = pd.Series("", index=read.index, dtype=object)
-    return pd.DataFrame({term: read.get(term.casefold(), blank) for term in wanted}, dtype=object)
+    return pd.DataFrame({term: read.get(term.casefold(), blank) for term in wanted}, dtype=object, copy=False)
 
 
 def _media_of(occurrences: pd.DataFrame, media: pd.DataFrame) -> pd.DataFrame:
@@ -180,11 +180,12 @@ def _joined(occurrences: pd.DataFrame, media: pd.DataFrame, source: str) -> pd.D
     problem[odd] = "not an image (" + own["type"][odd] + ")"
     for name, column in (("license", "license"), ("rights_holder", "holder"), ("source_url", "url")):
         said[name] = np.where(own[column] != "", own[column], said[name])
-    rows = pd.DataFrame({**said, "id": ids, "url": own["url"], "problem": problem, "source": source}, dtype=object)
-    number = (rows.groupby("id", sort=False).cumcount() + 1).to_numpy()
-    rows["source_id"] = [f"{key}/{n}" for key, n in zip(ids, number, strict=True)]
-    rows[GROUP_COLUMN] = rows[GROUP_COLUMN].where(rows[GROUP_COLUMN] != "", rows["id"])
-    return rows
+    said[GROUP_COLUMN] = np.where(said[GROUP_COLUMN] != "", said[GROUP_COLUMN], ids)
+    codes = pd.factorize(ids)[0]
+    number = pd.Series(codes).groupby(codes).cumcount().to_numpy()
+    said["source_id"] = ids + np.array([f"/{n + 1}" for n in range(number.max(initial=0) + 1)], object)[number]
+    said |= {"id": ids, "url": own["url"], "problem": problem, "source": np.full(len(ids), source, object)}
+    return pd.DataFrame(said, dtype=object, copy=False)
 
 
 def _at(column: pd.Series, places: np.ndarray) -> np.ndarray:

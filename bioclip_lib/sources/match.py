@@ -183,7 +183,7 @@ def ordered(raw: pd.DataFrame) -> pd.DataFrame:
     rest = [column for column in raw.columns if column not in RAW_COLUMNS]
     raw = raw.reindex(columns=[*RAW_COLUMNS, *rest]).reset_index(drop=True)
     for column in raw:
-        if pd.api.types.infer_dtype(raw[column], skipna=False) != "string" or raw[column].hasnans:
+        if raw[column].dtype != object or pd.api.types.infer_dtype(raw[column], skipna=False) != "string":
             raw[column] = raw[column].astype(object).fillna("").astype(str)
     return raw
 
