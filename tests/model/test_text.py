@@ -230,6 +230,8 @@ def test_a_bit_that_flips_in_an_exported_model_is_noticed(exported, tmp_path):
     ("tower", "change", "message"),
     [
         ("text_cfg", {"tokenizer_kwargs": {"trust_remote_code": True}}, "trust_remote_code on to a tokenizer"),
+        ("text_cfg", {"code": "http://example.org"}, "cannot be loaded .*unexpected keyword argument 'code'"),
+        ("vision_cfg", {"code": "http://example.org"}, "cannot be loaded .*unexpected keyword argument 'code'"),
         ("text_cfg", {"width": 10_000_000_000}, "declares"),
         ("vision_cfg", {"layers": 1000, "width": 100_000}, r"declares 120,\d{3},\d{3},\d{3},\d{3} parameters"),
     ],
