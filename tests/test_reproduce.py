@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bioclip_lib import report, reproduce
+from bioclip_lib import evaluation, report, reproduce, structure
 from bioclip_lib.catalog import splits
 from bioclip_lib.catalog import table as catalog
 from bioclip_lib.config import SplitConfig, load_config
@@ -114,17 +114,15 @@ def test_what_was_embedded_once_is_never_computed_again(smoke, run_cells, tmp_pa
     from torch.nn.modules.module import register_module_forward_pre_hook
 
     run, computed = Run(shutil.copytree(smoke.root, tmp_path / "run")), []
-
-    def evaluate(*notebooks):
-        for notebook in notebooks:
-            run_cells(notebook, profile="smoke", run_dir=str(run.root), overrides={})
-
+    config = load_config("smoke")
     hook = register_module_forward_pre_hook(lambda module, _: computed.append(type(module).__name__))
     try:
-        evaluate("04_zero_shot", "05_few_shot", "07_embedding_maps", "08_hierarchy_probes")
+        for notebook in ("04_zero_shot", "05_few_shot"):  # 07 and 08 load the same features
+            run_cells(notebook, profile="smoke", run_dir=str(run.root), overrides={})
+        structure.score_controls(run, config)
         assert not computed
         shutil.rmtree(run.embeddings)
-        evaluate("04_zero_shot")
+        evaluation.load_zero_shot(run, config)
         assert {"CLIP", "VisionTransformer", "Transformer"} & set(computed)
     finally:
         hook.remove()
@@ -222,7 +220,7 @@ def test_what_is_damaged_is_named_and_made_again(copied_run, name, makers):
 
 @pytest.mark.parametrize(
     ("package", "first"),
-    [("structure", "04"), ("evaluation", "04"), ("figures", "00"), ("report", "04"), ("reproduce", "99")],
+    [("structure", "06"), ("evaluation", "04"), ("figures", "00"), ("report", "07"), ("reproduce", "99")],
 )
 def test_other_code_makes_the_stages_stale_that_import_it_and_no_other(copied_run, monkeypatch, package, first):
     digests = stages.code_digests

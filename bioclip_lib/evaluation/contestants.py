@@ -108,27 +108,8 @@ def _has_images(run: Run) -> bool:
 def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, FeatureTable]:
     """Return the feature tables of the named contestants, in the same order of images; none of no names.
 
-    Parameters
-    ----------
-    run : Run
-    config : Config
-    names : sequence of str
-        Some of `CONTESTANTS`, and addresses of models (`model.load_model`).
-
-    Returns
-    -------
-    dict of str to FeatureTable
-        Rows of models with a text tower have unit length, the others not.
-
-    Raises
-    ------
-    InputError
-        For an unknown contestant, or a run without shards, model or images to test on.
-
-    Notes
-    -----
-    Whatever was computed before is read, if it is of the same weights, layers, preprocessing and shards. All models see
-    the square that the shards give at their size: the short edge resized, the centre cut out.
+    Rows of models with a text tower have unit length, the others not. What was computed before is read, if it is of the
+    same weights, layers, preprocessing and shards. All see the square that the shards give at their size.
     """
     unknown = sorted(name for name in set(names) - set(CONTESTANTS) if name != LITE0 and ":" not in name)
     if unknown:

@@ -65,12 +65,9 @@ def _jackknife(sums: np.ndarray, counts: np.ndarray) -> Jackknife:
 
 
 def mean_interval(
-    values: np.ndarray,
-    groups: np.ndarray | None = None,
-    bounds: tuple[float, float] = (0.0, 1.0),
-    level: float = LEVEL,
+    values: np.ndarray, groups: np.ndarray | None = None, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[float, float]:
-    """Estimate an interval for a mean of bounded values, for another set of groups of the same kind.
+    """Estimate a 95 % interval for a mean of bounded values, for another set of groups of the same kind.
 
     Parameters
     ----------
@@ -80,8 +77,6 @@ def mean_interval(
         Each image's class. By default each image is a group: an interval for these images alone.
     bounds : tuple of float
         What a value can be at least and at most.
-    level : float
-        Coverage, in (0, 1).
 
     Returns
     -------
@@ -91,7 +86,7 @@ def mean_interval(
     Raises
     ------
     InputError
-        If there are no values, some are not finite or outside the bounds, or the level is not in (0, 1).
+        If there are no values, or some are not finite or outside the bounds.
 
     Notes
     -----
@@ -107,15 +102,14 @@ def mean_interval(
     >>> round(low, 3), high
     (0.398, 1.0)
     """
-    _check_level(level)
     low, width = bounds[0], bounds[1] - bounds[0]
     mean, error, n = jackknife((np.asarray(values, dtype=float) - low) / width, groups)
     if not -_ROUNDING <= mean <= 1 + _ROUNDING:
         raise InputError(f"values have the mean {low + width * mean:g}, outside {bounds}; give the bounds of a value")
     if error <= _ROUNDING or min(mean, 1 - mean) <= _ROUNDING:
-        ends = _binomial_interval(mean, n, level)
+        ends = _binomial_interval(mean, n)
     else:
-        reach = special.stdtrit(n - 1, (1 + level) / 2) * error / (mean * (1 - mean))
+        reach = special.stdtrit(n - 1, (1 + LEVEL) / 2) * error / (mean * (1 - mean))
         ends = special.expit(special.logit(mean) + np.array([-reach, reach]))
     return float(low + width * min(ends[0], mean)), float(low + width * max(ends[1], mean))
 
@@ -216,14 +210,9 @@ def _group_sums(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarr
     return np.bincount(index, values), np.bincount(index)
 
 
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise InputError(f"an interval's level lies between 0 and 1, not at {level}")
-
-
-def _binomial_interval(share: float, n: float, level: float) -> tuple[float, float]:
+def _binomial_interval(share: float, n: float) -> tuple[float, float]:
     """Return Clopper and Pearson's interval of a share of n draws, which need not be whole numbers."""
-    hits, tail = np.clip(share, 0, 1) * n, (1 - level) / 2
+    hits, tail = np.clip(share, 0, 1) * n, (1 - LEVEL) / 2
     low = stats.beta.ppf(tail, hits, n - hits + 1) if hits > _ROUNDING else 0.0
     high = stats.beta.isf(tail, hits + 1, n - hits) if n - hits > _ROUNDING else 1.0
     return float(low), float(high)

@@ -10,6 +10,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
 from .. import RANKS
+from ..files.images import png
 from .style import (
     COLUMN_IN,
     GREY,
@@ -40,15 +41,9 @@ def contact_sheet_table(images: np.ndarray, taxa: pd.DataFrame) -> pd.DataFrame:
     family = rows["family"].where(rows["family"] != rows["scientific_name"], "")
     group = family.where(family != "", rows["order"].where(rows["order"] != rows["scientific_name"], ""))
     italic = (rows["genus"] != "") & (rows["scientific_name"] != "")
-    table = pd.DataFrame({"title": label, "group": group, "italic": italic, "png": list(map(_png, images))})
+    table = pd.DataFrame({"title": label, "group": group, "italic": italic, "png": list(map(png, images))})
     order = rows.assign(title=label).sort_values([*RANKS, "title"], kind="stable").index
     return table.loc[order].reset_index(drop=True)
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
 
 
 @styled

@@ -15,20 +15,10 @@ _MAIN = r"zero_shot(/(un)?seen|/unseen/taxon)?|few_shot/\d+(/unseen)?|hierarchy/
 
 
 def results_frame(results: pd.DataFrame, tasks: str = _MAIN) -> pd.DataFrame:
-    """Lay out results: a line a data set and task, a column a model, chance and n; all as text.
+    """Lay out results of `metrics.read_metrics`: a line a data set and task, a column a model, chance and n; as text.
 
-    Parameters
-    ----------
-    results : DataFrame
-        Of `metrics.read_metrics`; two runs of one data set are an `InputError`.
-    tasks : str
-        A regular expression of the tasks that have a line.
-
-    Returns
-    -------
-    DataFrame
-        Top-1 accuracy in percent, over species with its interval and over images; the rank correlation of the hierarchy
-        probe with its interval and p, of any structure and inside kingdoms.
+    Top-1 accuracy in percent, over species with its interval and over images; the rank correlation of the hierarchy
+    probe with its interval and p, of any structure and inside kingdoms. Two runs of one data set are refused.
     """
     twice = results[results.duplicated(["dataset", "model", "task", "metric"])]
     if len(twice):

@@ -253,6 +253,13 @@ def _reason(error: Exception) -> str:
     return f"unreadable ({message.splitlines()[0][:80] if message else type(error).__name__})"
 
 
+def png(pixels: np.ndarray) -> bytes:
+    """Write pixels (H, W, 3), uint8, as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
 def resize_and_crop(image: Image.Image, size_px: int) -> Image.Image:
     """Resize the short edge to `size_px` and crop the centre, with torchvision's rounding."""
     width, height = image.size

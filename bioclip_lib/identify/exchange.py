@@ -23,22 +23,20 @@ _ANIMAL = ("animal", "1")
 _CHOICE = "choice_"
 
 
-def boxes_of_megadetector(
-    path: str | Path, folder: str | Path = "", min_confidence: float = MIN_CONFIDENCE
-) -> tuple[dict, list[Photo]]:
+def boxes_of_megadetector(path: str | Path) -> tuple[dict, list[Photo]]:
     """Read MegaDetector's file, and its boxes of animals as photographs, named ``<file>#<number of the detection>``.
 
-    Images lie in `folder`, by default beside the file; boxes below `min_confidence` stay in the file and are not named.
+    Images lie beside the file; boxes below `MIN_CONFIDENCE` stay in the file and are not named.
     """
     path = Path(path).expanduser()
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         kinds = content["detection_categories"]
         photos = [
-            Photo(f"{image['file']}#{n}", crop_location(str(Path(folder or path.parent, image["file"])), _box(found)))
+            Photo(f"{image['file']}#{n}", crop_location(str(path.parent / image["file"]), _box(found)))
             for image in content["images"]
             for n, found in enumerate(image.get("detections") or [])
-            if kinds.get(found["category"], found["category"]) in _ANIMAL and found["conf"] >= min_confidence
+            if kinds.get(found["category"], found["category"]) in _ANIMAL and found["conf"] >= MIN_CONFIDENCE
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is no batch output of MegaDetector ({error!r}); write it again") from None
@@ -114,16 +112,6 @@ def to_darwin_core(table: pd.DataFrame, made: dict) -> pd.DataFrame:
     rows |= {"vernacularName": found["common_name"], "identifiedBy": made["model"], "dateIdentified": made["date"]}
     rows |= {"identificationVerificationStatus": "unverified", "identificationRemarks": said}
     return pd.DataFrame(rows)
-
-
-def of_darwin_core(table: pd.DataFrame) -> pd.DataFrame:
-    """Read `to_darwin_core` back: ``file_name, taxon, rank, score, common_name`` and the seven ranks."""
-    table = table.fillna("")
-    score = [json.loads(said)["probability"] for said in table["identificationRemarks"]]
-    names = {"associatedMedia": "file_name", "scientificName": "taxon", "taxonRank": "rank"}
-    names |= {"vernacularName": "common_name", "specificEpithet": "species"}
-    found = table.rename(columns=names).assign(score=score)
-    return found[["file_name", "taxon", "rank", "score", "common_name", *RANKS]]
 
 
 def to_camtrap_dp(table: pd.DataFrame, media: pd.DataFrame, made: dict) -> pd.DataFrame:

@@ -5,15 +5,14 @@ share of the organism in each pixel, and with each trait changed in turn: what c
 """
 
 import contextlib
-import io
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from ..config import SyntheticConfig
 from ..errors import InputError
 from ..evaluation.tasks import with_interval
+from ..files.images import png
 from ..model.features import load_split, size_px
 from ..synthetic import grow_tree
 from ..synthetic.canvas import PLANS, TRAITS
@@ -45,7 +44,7 @@ def saliency_examples(run: TrainedRun, n: int = 5, seed: int = 0) -> pd.DataFram
     scale = run.scale / run.trust().temperature
     named = name_features(split.features[rows], run.labels, scale, LABEL, k=1).choices[:, 0]
     maps = _maps(run, pixels, named, scale)
-    table = pd.DataFrame({"title": run.labels.called(named, LABEL), "png": [_png(image) for image in pixels]})
+    table = pd.DataFrame({"title": run.labels.called(named, LABEL), "png": list(map(png, pixels))})
     return table.assign(**{name: list(values.reshape(len(rows), -1)) for name, values in maps.items()})
 
 
@@ -102,10 +101,3 @@ def _by_trait(maps: dict, pixels: np.ndarray, drawn: tuple, species: np.ndarray)
                 interval = with_interval(lift, species[there], (0.0, float(CELLS**2)))
                 rows.append({"trait": trait, "map": name, **interval, "n": len(lift)})
     return pd.DataFrame(rows)
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    """Write an image as PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()

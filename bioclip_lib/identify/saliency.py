@@ -32,24 +32,9 @@ _ROWS = 512  # altered images at once
 
 
 def occlusion(pixels: np.ndarray, model: LoadedModel, labels: LabelSet, named: np.ndarray, scale: float) -> np.ndarray:
-    """Map how much the log-probability of a name drops where the image is covered.
+    """Map how much less likely a name gets where its image is covered, (n, CELLS, CELLS): the mean drop of a cell.
 
-    Parameters
-    ----------
-    pixels : ndarray of shape (n, S, S, 3), uint8
-        Images of the size that the model takes.
-    model : LoadedModel
-    labels : LabelSet
-    named : ndarray of shape (n,), int
-        The candidate of each.
-    scale : float
-        As `name_features` takes it.
-
-    Returns
-    -------
-    ndarray of shape (n, CELLS, CELLS), float32
-        The mean drop over the windows that cover a cell (Zeiler & Fergus 2014, arXiv 1311.2901). A window takes the
-        mean colour of its image.
+    Zeiler & Fergus 2014, arXiv 1311.2901; images (n, S, S, 3) are of the model's size, `named` their candidates (n,).
     """
     starts = [(row, column) for row in range(CELLS - WINDOW + 1) for column in range(CELLS - WINDOW + 1)]
     windows = np.zeros((len(starts), CELLS, CELLS), dtype=bool)
@@ -67,17 +52,7 @@ def occlusion(pixels: np.ndarray, model: LoadedModel, labels: LabelSet, named: n
 def gradient_map(
     pixels: np.ndarray, model: LoadedModel, labels: LabelSet, named: np.ndarray, scale: float
 ) -> np.ndarray:
-    """Map what the image tower looks at, weighed by the gradient of a name's log-probability.
-
-    Takes what `occlusion` takes, and returns the like: of a vision transformer the relevance of Chefer et al. (2021,
-    arXiv 2103.15679), attention times its positive gradient through all layers; of a convolutional tower Grad-CAM of
-    its last map (Selvaraju et al. 2017, arXiv 1610.02391).
-
-    Raises
-    ------
-    InputError
-        If the tower is neither open_clip's vision transformer nor a convolutional trunk of timm's.
-    """
+    """Map what the image tower looks at, weighed by the gradient of a name's log-probability, as `occlusion` does."""
     clip = model.model
     weights = torch.from_numpy(np.asarray(labels.weights, dtype=np.float32)).to(device_of(clip))
     maps, size = [], max(1, _ROWS // 8)
@@ -102,27 +77,12 @@ def judge_maps(
     on_organism: np.ndarray | None = None,
     groups: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Compare maps with a random order, and with the distance from the middle.
+    """Compare maps with a random order, and with the distance from the middle: ``map, measure, value``, interval, n.
 
-    Parameters
-    ----------
-    pixels, model
-        As `occlusion` takes them.
-    maps : mapping of str to ndarray of shape (n, CELLS, CELLS)
-    asked : labels, named, scale
-        As `occlusion` takes them.
-    on_organism : ndarray of shape (n, S, S), optional
-        Share of the organism in each pixel.
-    groups : ndarray of shape (n,), optional
-        Of which other ones the intervals are; each image by default.
-
-    Returns
-    -------
-    DataFrame
-        ``map, measure, value, ci_low, ci_high, n``: the mean probability of the name while cells are taken away, the
-        most salient first ("deletion", less is better), and while they are put back ("insertion", more is better;
-        Petsiuk et al. 2018, arXiv 1806.07421); the share of images whose most salient cell is mostly organism
-        ("pointing", Zhang et al. 2018, arXiv 1608.00507).
+    The mean probability of the name while cells are taken away, the most salient first ("deletion", less is better),
+    and put back ("insertion", more is better; Petsiuk et al. 2018, arXiv 1806.07421); the share of images whose most
+    salient cell is mostly organism ("pointing", Zhang et al. 2018, arXiv 1608.00507), given its share (n, S, S).
+    Intervals are for other `groups` (n,), by default images.
     """
     labels, named, scale = asked
     n, rng = len(pixels), np.random.default_rng(0)
@@ -178,7 +138,7 @@ def _log_probability(
 
 
 def _of_trunk(visual: torch.nn.Module, x: torch.Tensor) -> tuple:
-    """Return features, and what makes Grad-CAM of a score."""
+    """Return features, and what makes Grad-CAM of a score (Selvaraju et al. 2017, arXiv 1610.02391)."""
     last = visual.trunk.forward_features(x)
     if last.ndim != 4:
         raise InputError(
@@ -196,7 +156,7 @@ def _of_trunk(visual: torch.nn.Module, x: torch.Tensor) -> tuple:
 
 
 def _of_attention(visual: torch.nn.Module, x: torch.Tensor) -> tuple:
-    """Return features, and what makes the relevance of patches of a score."""
+    """Return features, and what makes the relevance of patches of a score (Chefer et al. 2021, arXiv 2103.15679)."""
     modules = [m for m in visual.modules() if isinstance(m, torch.nn.MultiheadAttention)]
     if not modules or not hasattr(visual, "conv1"):
         raise InputError(

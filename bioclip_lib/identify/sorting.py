@@ -32,39 +32,15 @@ def sort_photographs(
     model: LoadedModel,
     trust: Trust,
     n_groups: int = 0,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Sort photographs without labels into groups that look alike, and suggest a name for each.
 
-    Parameters
-    ----------
-    photos : path, or a sequence of them
-        As `list_photos` takes them.
-    labels : LabelSet
-        The candidates that groups are named by.
-    model : LoadedModel
-        The one that the labels were made with.
-    trust : Trust
-        As of `identify`: how sure a name must be.
-    n_groups : int
-        The number of groups where it is known, as of species (Ward's method on a UMAP); 0: HDBSCAN on a UMAP finds it,
-        and leaves out what is like no group.
-    seed : int
-
-    Returns
-    -------
-    DataFrame
-        A row a photograph, the largest group first, in it the most typical first; then those in no group, then those
-        that cannot be read: ``path``; ``class_name``, to be written over: "group 0" and so on, '' in no group;
-        ``cluster`` (-1: none; a column ``group`` would be read as observations), ``suggested, rank_of_suggested,
-        score``: the deepest taxon along one lineage that the mean of the cluster's photographs clears the floor for;
-        ``unlike``, 0 to 2: the cosine distance to that mean;
-        ``problem``. As the photographs of a run it is read by ``path`` and ``class_name``.
-
-    Raises
-    ------
-    InputError
-        If there is no photograph, fewer than 4 can be read, or labels and model do not belong together.
+    Of `n_groups` groups (Ward's method on a UMAP); 0: HDBSCAN on a UMAP finds them, and leaves out what is like none.
+    Returns a row a photograph, the largest group first, in it the most typical first; then those in no group, then
+    those that cannot be read: ``path``; ``class_name``, to be written over: "group 0" and so on, '' in no group;
+    ``cluster`` (-1: none; a column ``group`` would be read as observations); ``suggested, rank_of_suggested, score``:
+    the deepest taxon along one lineage that the mean of the cluster clears the floor for; ``unlike``, 0 to 2: the
+    cosine distance to that mean; ``problem``.
     """
     check_model(labels, model)
     found = list_photos(photos)
@@ -74,7 +50,7 @@ def sort_photographs(
     if read.sum() < 4:
         raise InputError(f"{read.sum()} of {len(found)} photographs can be read; give at least 4 to sort")
     features = np.concatenate([values for _, values in parts if len(values)])
-    groups = cluster(features, "umap", "agglomerative" if n_groups else "hdbscan", n_groups, seed)
+    groups = cluster(features, "umap", "agglomerative" if n_groups else "hdbscan", n_groups, seed=0)
     table = pd.DataFrame({"path": [str(photo.source) for photo in found], "cluster": -1, "problem": problems})
     table.loc[read, "cluster"] = groups
     table["unlike"] = np.nan

@@ -79,16 +79,15 @@ def append(root: Path, facts: list[dict]) -> None:
             file.write(b"\n" + b"".join(json.dumps(fact, ensure_ascii=False).encode() + b"\n" for fact in facts))
 
 
-def fact_of(path: str | Path, name: str, digest: str = "") -> dict:
+def fact_of(path: str | Path, name: str) -> dict:
     """Return what there is to know of a file that has, or gets, a name in a run."""
     stat = os.stat(path)
-    digest = digest or file_sha256(path)
-    return {"file": name, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest}
+    return {"file": name, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": file_sha256(path)}
 
 
-def record(path: Path, content: Path | None = None, digest: str = "") -> None:
+def record(path: Path, content: Path) -> None:
     """Record a file, or the files of a folder, of a run, whose content still lies elsewhere: before it is renamed."""
-    content, root = content or path, run_of(path)
+    root = run_of(path)
     if (
         root is None
         or path.name == NAME
@@ -97,7 +96,7 @@ def record(path: Path, content: Path | None = None, digest: str = "") -> None:
         return
     name = path.absolute().relative_to(root).as_posix()
     found = [(file, f"{name}/{below}") for below, file in walk(content)] if content.is_dir() else [(content, name)]
-    append(root, [fact_of(file, name, digest) for file, name in found])
+    append(root, [fact_of(file, name) for file, name in found])
 
 
 def walk(folder: Path) -> Iterator[tuple[str, str]]:

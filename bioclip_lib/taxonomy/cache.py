@@ -10,7 +10,7 @@ import functools
 import json
 import os
 import shutil
-import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -20,7 +20,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from ..run import stages
+from ..errors import InputError
+from ..run import atomic, remove_left, stages
 from ..run.manifest import fact_of
 
 _FACTS = "facts.json"  # size, time and digest of each table
@@ -31,6 +32,7 @@ _BUILDERS += ("vernaculars", "../files/dialect", "../files/meta", "../files/tabl
 """The modules whose code decides what stands in the tables."""
 
 _BROKEN = (OSError, pa.ArrowInvalid, KeyError, ValueError, TypeError)
+_building = threading.RLock()  # of this process; others write beside it
 
 
 @functools.cache
@@ -51,53 +53,32 @@ def cache_folder() -> Path:
 def cached(key: str, build: Callable[[], tuple[pa.Table, pa.Table, pd.DataFrame]]) -> tuple:
     """Return usages, words and problems from the cache; build them where they are not there, and keep them."""
     folder = cache_folder() / f"{key}-{code_digest()}"
-    with contextlib.suppress(*_BROKEN):
-        return _opened(folder)
-    usages, words, problems = tables = build()
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as temporary:
-            os.mkdir(f"{temporary}/whole")
-            for name, table in zip(_TABLES, (usages, words, pa.Table.from_pandas(problems)), strict=True):
-                with pa.ipc.new_file(f"{temporary}/whole/{name}.arrow", table.schema) as file:
-                    file.write_table(table.combine_chunks())
-            facts = [fact_of(f"{temporary}/whole/{name}.arrow", name) for name in _TABLES]
-            Path(temporary, "whole", _FACTS).write_text(json.dumps(facts), encoding="utf-8")
-            _move(Path(temporary) / "whole", folder)
-        return _opened(folder)
-    except OSError as error:
-        warnings.warn(f"{folder} cannot be written ({error}); set BIOCLIP_CACHE to another folder", stacklevel=2)
-        return tables
-
-
-def _move(whole: Path, folder: Path) -> None:
-    """Put a built cache in its place; where another process was faster, its tables are the same."""
-    try:
-        os.rename(whole, folder)
-    except OSError:
+    with _building:
+        with contextlib.suppress(*_BROKEN):
+            return _opened(folder)
+        usages, words, problems = tables = build()
         try:
-            _opened(folder)
-        except _BROKEN:  # a damaged one is in the way
-            _remove(folder)
-            os.rename(whole, folder)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a cache at once for whoever looks for it; who has mapped it keeps what it has."""
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".removing-"))
-    with contextlib.suppress(OSError):  # another process was faster, or still reads it (Windows)
-        os.rename(folder, aside / "cache")
-    shutil.rmtree(aside, ignore_errors=True)
+            with atomic(folder) as tmp:
+                tmp.mkdir()
+                for name, table in zip(_TABLES, (usages, words, pa.Table.from_pandas(problems)), strict=True):
+                    with pa.ipc.new_file(str(tmp / f"{name}.arrow"), table.schema) as file:
+                        file.write_table(table.combine_chunks())
+                facts = [fact_of(tmp / f"{name}.arrow", name) for name in _TABLES]
+                (tmp / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+            return _opened(folder)
+        except (OSError, InputError) as error:
+            warnings.warn(f"{folder} cannot be written ({error}); set BIOCLIP_CACHE to another folder", stacklevel=2)
+            return tables
 
 
 def _remove_unused(base: Path) -> None:
-    """Remove caches of other code, and what dead processes left, that nobody has used for a week."""
+    """Remove what dead processes left, and caches of other code that nobody has used for a week."""
     with contextlib.suppress(OSError):
+        remove_left(base)
         for folder in base.iterdir():
-            passing = folder.name.startswith((".building-", ".removing-"))
-            other = (folder / f"{_TABLES[0]}.arrow").is_file() and not folder.name.endswith(f"-{code_digest()}")
-            if (passing or other) and time.time() - folder.stat().st_mtime > _UNUSED_S:
-                _remove(folder)
+            is_other = (folder / f"{_TABLES[0]}.arrow").is_file() and not folder.name.endswith(f"-{code_digest()}")
+            if is_other and time.time() - folder.stat().st_mtime > _UNUSED_S:
+                shutil.rmtree(folder, ignore_errors=True)  # who has mapped it keeps what it has
 
 
 def _opened(folder: Path) -> tuple[pa.Table, pa.Table, pd.DataFrame]:
