@@ -36,7 +36,7 @@ _KNOWN = {
     "folder": "relativepath directory folder dir subfolder imagefolder imagedirectory foldername filedirectory",
     "photo_id": "photoid imageid imgid pictureid mediaid assetid photouuid imageuuid fileid id uuid mlcatalognumber",
     "address": "accessuri imageurl photourl mediaurl pictureurl imgurl urlgcp urlaws urlazure largeurl originalurl "
-    "imagelink downloadurl urlimage urlphoto imagebackupurl imageaddress identifier associatedmedia",
+    "imagelink downloadurl urlimage urlphoto imagebackupurl imageaddress identifier mediaidentifier associatedmedia",
     "label": "label labels labelname truelabel truespecies trueclass truename groundtruth target targetname "
     "categoryname annotation tag breed identification identifiedas determination originallabel classlabel "
     "speciesguess organism choice",
@@ -166,8 +166,8 @@ def _flagged(table: pd.DataFrame, names: list[str]) -> dict[str, pd.Series]:
 
 
 def _says_less(table: pd.DataFrame, i: int, name: str) -> bool:
-    """Tell a column that says nothing, or numbers where names are looked for."""
-    return bool(table.iloc[:, i].str.fullmatch(r"[\d.]*" if name in NAME_COLUMNS else "").all())
+    """Tell a column that says nothing, or numbers where names or addresses are looked for."""
+    return bool(table.iloc[:, i].str.fullmatch(r"[\d.]*" if name in (*NAME_COLUMNS, "address") else "").all())
 
 
 def find_column(path: Path, what: str, table: pd.DataFrame, accepted: Sequence[str]) -> str:

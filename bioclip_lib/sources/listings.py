@@ -35,12 +35,18 @@ from .columns import (
     split_word,
     verbatim_names,
 )
+from .folders import count_taxa
 from .match import find_images, ordered, unique_ids
 from .timelapse import is_timelapse, of_timelapse
 
 MEANING_COLUMNS = ("scientific_name", "common_name", *RANKS)
 NAMES_COLUMNS = ("class_name", *MEANING_COLUMNS)
 _PLACES = ("path", "photo_id", "address", "source_url")
+_SAY_ELSE = {*_PLACES, GROUP_COLUMN, SPLIT_COLUMN, "license", "rights_holder", "source", "qualifier"}
+_OF_ELSE = re.compile(
+    r"host|prey|diet|food|predict|previous|habitat|site|place|locat|camera|observer|note|remark|comment"
+)
+_N_ASKED, _MOST = 30, 0.75
 _N_LOOKED_AT = 200  # rows of a table that lies beside images
 _NO_LISTING = re.compile(  # what says what names mean, or is no label: a sample submission labels test images at random
     r"classes|readme|species|names|taxa|licenses|attribution|.*submission.*|.*predictions?"
@@ -120,7 +126,7 @@ def _raw_of(path: Path, table: pd.DataFrame, source: str) -> pd.DataFrame:
         table = table.assign(photo_id=table[GROUP_COLUMN])  # files may be called by their record
     elif table.columns.intersection(_PLACES[:3]).empty:
         find_column(path, "path", table, PATH_COLUMNS)
-    names = verbatim_names(path, table)
+    names = _names(path, table)
     ids, location, problem = _places(path, table)
     sources = table.get("source", pd.Series(source, index=table.index)).replace("", source)
     raw = pd.DataFrame({"source": sources, "source_id": _numbered(sources, ids)})
@@ -135,6 +141,25 @@ def _raw_of(path: Path, table: pd.DataFrame, source: str) -> pd.DataFrame:
     sure = {CONFIDENCE_COLUMN: table["confidence"]} if "confidence" in table else {}
     raw = raw.assign(problem=problem, **{BOX_COLUMN: boxes}, **sure)
     return raw.assign(source_id=np.where(boxes != "", numbered(ids, boxes), raw["source_id"]))
+
+
+def _names(path: Path, table: pd.DataFrame) -> pd.Series:
+    """Return the column of names; of a table that calls none so, the only column that holds taxa."""
+    try:
+        return verbatim_names(path, table)
+    except InputError:
+        columns = [name for name in table if name not in _SAY_ELSE and not _OF_ELSE.search(name)]
+        of_taxa = [name for name in columns if _holds_taxa(table[name])]
+        if len(of_taxa) != 1:
+            raise
+        return table[of_taxa[0]]
+
+
+def _holds_taxa(column: pd.Series) -> bool:
+    """Tell a column of several values of which most are names of taxa."""
+    values = [value for value in column.unique() if value and not value.replace(".", "").isdigit()]
+    asked = values[:: max(1, len(values) // _N_ASKED)]
+    return len(asked) > 1 and count_taxa(asked) >= _MOST * len(asked)
 
 
 def addresses_in(path: Path) -> pd.DataFrame:
@@ -260,7 +285,7 @@ def _lists_images(path: Path) -> bool:
     """Tell a table with a name and a path, or an id, most of whose first images are there."""
     try:
         table = read_known(path)
-        verbatim_names(path, table)
+        _names(path, table)
         if table.columns.intersection((*_PLACES[:3], GROUP_COLUMN)).empty:
             return False
         _, _, problem = _places(path, table.head(_N_LOOKED_AT))

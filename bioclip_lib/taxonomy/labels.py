@@ -46,12 +46,16 @@ _SUBGENUS = re.compile(r"^[A-Z][a-z]+ \(([A-Z][a-z]+)\) ([a-z-]{3,})")
 _WITHIN = re.compile(r"[(\[{][^()\[\]{}]*[)\]}]\s*[^\W\d_]")  # "Rattus (Mastomys) natalensis"
 _DENIED = re.compile(r"^\W*(?:not?|non|without|like|parasite|mosaic)\b")
 _EITHER = re.compile(
-    r"\s+(?:and|or|vs\.?|versus|[&+])\s+|\s*/\s*|\s*[,;|]\s*(?=[A-Z][a-z]+(?: [A-Za-z'-]{3,})+\s*(?:$|[,;|]))"
+    r"\s+(?:and|or|vs\.?|versus|[&+])\s+|\s*/\s*|(?<=[a-z])\+(?=[A-Z][a-z]+ [a-z])"
+    r"|\s*[,;|]\s*(?=[A-Z][a-z]+(?: [A-Za-z'-]{3,})+\s*(?:$|[,;|]))"
     r"|(?:\s*[;|]\s*|,(?=\S))(?=[A-Z][a-z]{3,}(?<!idae|ceae)\s*(?:$|[,;|]))"
 )
 _CROSS = re.compile(r"\s+[xX×]\s+")
 _NOTHOSPECIES = re.compile(r"[A-Z].*[a-z]\s+[xX×]\s+[a-z]")  # "Mentha × piperita"
 _HYBRID = re.compile(r"\s*\(?\bhybrids?\)?$|^hybrids?\b:?\s*", re.I)
+_OF_BINOMIAL = re.compile(r"([A-Z][a-z-]+) [a-z-]{3,}")
+_INVERTED = re.compile(r"((?:[A-Z][\w'-]+ ?){1,2}), ((?:[A-Z][\w'-]+ ?){1,3})(?: ?[(,].*)?")  # "Warbler, Yellow (male)"
+_BEFORE = re.compile(r"^(?:(?:sub)?adult|immature|juvenile|(?:fe)?male)s? (?=[A-Z][a-z]+ [a-z])", re.I)
 _PLANT = re.compile(r"(.+) (?:trees?|plants?|lea(?:f|ves)|flowers?|fruits?|seedlings?|saplings?)", re.I)
 _WITHIN_GROUP = re.compile(r"\s*[:;,]\s+|\s[-–—]\s|\s*[|>]\s*|\s*\((?=[^()]*\)$)")
 _GROUP_FIRST = re.compile(r"([A-Z][a-z]+)(?: [A-Z][a-z]+)* ([A-Z][a-z]+ [a-z-]{3,})")  # "Nymphalidae Vanessa atalanta"
@@ -165,6 +169,9 @@ def _shape(label: str) -> _Shape:
     below = _INFRAGENERIC.match(text)
     if below:
         return _Shape(text, at_least=(below[1], "accepted", f"{below[2]}: below its genus"))
+    hybrid = _HYBRID.search(text) and _OF_BINOMIAL.fullmatch(_HYBRID.sub("", text).strip())
+    if hybrid:
+        return _Shape(text, at_least=(hybrid[1], "accepted", "a hybrid of unknown parents: its genus"))
     doubt = _LEADING_DOUBT.match(text)
     if doubt:
         return _Shape(text, at_least=(doubt[2], "unverified", f"{doubt[0].strip()} stands before the whole name"))
@@ -199,6 +206,9 @@ def _others(text: str) -> list[str]:
     """Return the other texts of a label that may be its name: before and after a sign, or without its sex."""
     grouped = _GROUPED.match(text)
     others = [grouped[1]] if grouped else []
+    inverted = _INVERTED.fullmatch(text)
+    others += [f"{inverted[2].strip()} {inverted[1].strip()}"] if inverted else []
+    others += [_BEFORE.sub("", text)] if _BEFORE.match(text) else []
     tail = _TAIL.search(text)
     if tail and not _DENIED.match(text[tail.end() :]) and not _WITHIN.match(text[tail.end() - 1 :]):
         others.append(text[: tail.start()])

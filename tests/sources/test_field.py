@@ -414,6 +414,24 @@ def test_json_that_names_nothing_is_one_message(tmp_path, jpeg, says):
         read_names(data, read_source(data))
 
 
+@pytest.mark.parametrize("header", ["bird", "Nome do peixe", "kind of animal", "fruit_type"])
+def test_the_only_column_of_taxa_is_the_names_whatever_it_is_called(tmp_path, jpeg, header):
+    rows = ["1.jpg,Parus major,sunny,3,Acer", "2.jpg,Blue Jay,rain,4,Quercus", "3.jpg,Vulpes vulpes,sunny,5,Acer"]
+    raw = read(table_of(tmp_path, jpeg, f"file,{header},weather,n,host_plant", *rows))
+    assert raw["verbatim_name"].tolist() == ["Parus major", "Blue Jay", "Vulpes vulpes"]
+    rows = [row.replace("sunny", "Bombus").replace("rain", "Apis mellifera") for row in rows]
+    with pytest.raises(InputError, match=r"no column for the name: found path, .*weather"):
+        read(table_of(tmp_path, jpeg, f"file,{header},weather,n,host_plant", *rows))
+
+
+@pytest.mark.parametrize("header", ["identifier,mediaIdentifier", "photo_url,identifier", "imageURL,identifier"])
+def test_a_number_is_no_address_where_one_stands_beside_it(tmp_path, jpeg, header):
+    values = ["{}7,http://x/{}.jpg", "http://x/{}.jpg,{}7"][header[0] != "i" or header[1] == "m"]
+    rows = [f"{values.replace('{}', str(i))},Parus major" for i in (1, 2, 3)]
+    raw = read(table_of(tmp_path, jpeg, f"{header},species", *rows))
+    assert raw["location"].str[-5:].tolist() == ["1.jpg", "2.jpg", "3.jpg"]
+
+
 def test_a_missing_folder_is_not_replaced_by_another(tmp_path, jpeg):
     folders(tmp_path, jpeg, "site0/001.jpg", "site0/002.jpg")
     (tmp_path / "t.csv").write_text("path,name\nsite1/001.jpg,Parus major\nsite0/002.jpg,Turdus merula\n")
