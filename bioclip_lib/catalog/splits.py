@@ -44,7 +44,7 @@ def group_keys(table: pd.DataFrame) -> pd.Series:
     """Return what may never be on two sides: source and group as one text, the ``image_id`` where there is no group."""
     if "group" not in table or (table["group"] == "").all():
         return table["image_id"]
-    return table["image_id"].where(table["group"] == "", table["source"] + "\0" + table["group"])
+    return table["image_id"].where(table["group"] == "", table["source"] + "\x1f" + table["group"])
 
 
 def published_splits(raw: pd.DataFrame) -> pd.Series:

@@ -190,7 +190,7 @@ def score_zero_shot(
                 scores += rows
                 if reported:
                     keys = {"model": name, "dataset": dataset, "part": part}
-                    of = group[["class_key"]].assign(group=group["group"].str.replace("\0", "/"))  # a file's text
+                    of = group[["class_key"]].assign(group=group["group"].str.replace("\x1f", "/"))  # a file's text
                     predictions.append(of.assign(**keys, **picked).reset_index())
     file_of = table.set_index("image_id")["source_id"]
     choices = images.groupby(["dataset", "part"])["class_key"].nunique()

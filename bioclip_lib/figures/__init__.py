@@ -16,7 +16,7 @@ from .probes import plot_consistency, plot_image_text
 from .risk import plot_risk
 from .saliency import plot_saliency
 from .scores import plot_few_shot, plot_mistakes, plot_rank_accuracy, plot_results_overview, plot_zero_shot
-from .style import look
+from .style import with_style
 from .tables import or_say, write_table
 from .treemap import plot_taxon_treemap
 
@@ -25,7 +25,6 @@ __all__ = [
     "draw",
     "draw_all",
     "live_figure",
-    "look",
     "makers",
     "or_say",
     "plot_consistency",
@@ -46,5 +45,6 @@ __all__ = [
     "plot_text_matrix",
     "plot_training",
     "plot_zero_shot",
+    "with_style",
     "write_table",
 ]

@@ -19,7 +19,7 @@ from .. import RANKS
 from ..errors import InputError, as_command
 from ..run import REPOSITORY, Run, atomic, file_sha256, git_commit, stages, write_json
 from . import ablations, captions, data, maps, probes, risk, saliency, scores, treemap
-from .style import in_look, look, mark_smoke
+from .style import in_look, mark_smoke, with_style
 from .tables import write_tables
 from .words import in_words, model_words
 
@@ -210,7 +210,7 @@ def main(argv: list[str] | None = None) -> int:
     run = Run(args.run)
     if not run.tables.is_dir():
         raise InputError(f"{run.root} holds no tables of a run; pass RUN=path/to/run, or run make reproduce first")
-    with look(args.style, args.width):
+    with with_style(args.style, args.width):
         drawn, missing = draw_all(run, args.to)
     print(f"{len(drawn)} figures as {', '.join(FORMATS)} in {args.to or run.figures}")
     for line in missing:

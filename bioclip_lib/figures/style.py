@@ -32,7 +32,7 @@ _LOOK: ContextVar[tuple] = ContextVar("look", default=(STYLE, _FIXED))
 
 
 @contextlib.contextmanager
-def look(style: str | Path = "", width_mm: float | None = None) -> Iterator[None]:
+def with_style(style: str | Path = "", width_mm: float | None = None) -> Iterator[None]:
     """Draw with a style file of matplotlib over the project's own, no wider than `width_mm`."""
     if style and not Path(style).is_file():
         raise InputError(f"{style} is no style file; pass STYLE=path/to/my.mplstyle, or leave it out")

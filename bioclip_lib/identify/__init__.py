@@ -9,7 +9,7 @@ Camtrap DP and Darwin Core.
 """
 
 from .asking import Trust, identify, write_answers
-from .candidates import labels_of_names, read_labels, read_names, write_labels
+from .candidates import labels_of_names, read_candidates, read_labels, write_labels
 from .changes import compare_labels, map_answers
 from .explained import saliency_examples, saliency_scores
 from .labels import LabelSet
@@ -39,8 +39,8 @@ __all__ = [
     "map_answers",
     "name_features",
     "nearest_images",
+    "read_candidates",
     "read_labels",
-    "read_names",
     "risk",
     "rules",
     "saliency_examples",

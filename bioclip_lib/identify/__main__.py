@@ -11,7 +11,7 @@ from ..errors import InputError, as_command
 from ..model.load import LoadedModel, load_model
 from ..run import write_json
 from .asking import Trust, write_answers, write_csv
-from .candidates import TEMPLATES, TEXT_TYPE, labels_of_names, published, read_labels, read_names, write_labels
+from .candidates import TEMPLATES, TEXT_TYPE, labels_of_names, published, read_candidates, read_labels, write_labels
 from .exchange import boxes_of_megadetector, provenance, to_camtrap_dp, to_darwin_core, to_megadetector
 from .labels import LabelSet
 from .naming import FLOOR
@@ -125,7 +125,7 @@ def _labels(args: argparse.Namespace, model: LoadedModel, labels: LabelSet | Non
         if path.is_dir() or path.suffix == ".npy":
             labels = read_labels(path)
         else:
-            labels = labels_of_names(read_names(path), model, args.text_type, args.templates)
+            labels = labels_of_names(read_candidates(path), model, args.text_type, args.templates)
     elif labels is None:
         labels = published(args.model)
     taxa = [name for item in args.only for name in (_read_list(item) if Path(item).is_file() else [item])]
@@ -134,7 +134,7 @@ def _labels(args: argparse.Namespace, model: LoadedModel, labels: LabelSet | Non
 
 def _read_list(path: str) -> list[str]:
     """Read the taxa of a file, one a line, or of a table's column of names."""
-    found = read_names(path)
+    found = read_candidates(path)
     return list(found["label"]) if isinstance(found, pd.DataFrame) else found
 
 

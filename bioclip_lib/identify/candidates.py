@@ -115,7 +115,7 @@ def labels_of_catalog(
     return labels_of_names(classes.rename_axis(LABEL).reset_index(), model, text_type, templates)
 
 
-def read_names(path: str | Path) -> pd.DataFrame | list[str]:
+def read_candidates(path: str | Path) -> pd.DataFrame | list[str]:
     """Read candidates: a text file with a name a line, or a table with names, maybe their seven ranks and groups."""
     path = Path(path).expanduser()
     if path.suffix.lower() == ".txt":

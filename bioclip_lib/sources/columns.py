@@ -45,6 +45,7 @@ _KNOWN = {
     "acceptedscientificname acceptednameusage scientificnames speciesname questionspecies nomenclature "
     "wissenschaftlichername nomscientifique nombrecientifico nomecientifico wetenschappelijkenaam",
     "species": "art espece especie soort",
+    "genus": "gattung",
     "family": "familie famille familia",
     "common_name": "commonname vernacularname englishname common vernacular commonnames englishcommonname",
     "class_name": "classname classnames",

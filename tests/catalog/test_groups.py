@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioclip_lib.catalog.leaks import find_leaks, remove_leaks
-from bioclip_lib.catalog.splits import assign_splits, split_images
+from bioclip_lib.catalog.splits import assign_splits, group_keys, split_images
 from bioclip_lib.catalog.table import check_catalog
 from bioclip_lib.config import SplitConfig
 from tests.catalog.test_extend import curate
@@ -25,6 +25,12 @@ def torn(catalog: pd.DataFrame) -> list[str]:
     """List the groups with images on two sides."""
     n_sides = catalog[catalog["excluded"] == ""].groupby(["source", "group"])["split"].nunique()
     return [name for (_, name), n in n_sides.items() if name and n > 1]
+
+
+@pytest.mark.parametrize("dtype", [object, "str", "string[pyarrow]"])
+def test_groups_of_two_sources_are_two_whatever_holds_the_text(dtype):
+    rows = {"image_id": ["1", "2", "3"], "source": ["a", "ab", "a"], "group": ["bc", "c", ""]}
+    assert group_keys(pd.DataFrame(rows, dtype=dtype)).tolist() == ["a\x1fbc", "ab\x1fc", "3"]
 
 
 def test_a_share_of_the_groups_is_drawn():

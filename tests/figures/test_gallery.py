@@ -86,7 +86,7 @@ def test_one_colour_of_a_style_file_changes_all_figures(run, tmp_path, drawn, mo
     names = ["zero_shot", "rank_accuracy", "mistakes", "few_shot", "mantel", "overview", "training"]
     (tmp_path / "my.mplstyle").write_text('axes.prop_cycle: cycler("color", ["123456"])\nsavefig.dpi: 60\n')
     colours = set()
-    with figures.look(tmp_path / "my.mplstyle"):
+    with figures.with_style(tmp_path / "my.mplstyle"):
         for name in names:
             fig = figures.draw(run, name, tmp_path)
             artists = fig.findobj(lambda artist: hasattr(artist, "get_color") or hasattr(artist, "get_edgecolor"))

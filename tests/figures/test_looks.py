@@ -65,7 +65,7 @@ WIDTHS_MM = (85, 180)
 def at_widths():
     settings, figs = dict(matplotlib.rcParams), {}
     for width in WIDTHS_MM:
-        with figures.look(width_mm=width):
+        with figures.with_style(width_mm=width):
             figs[width] = {name: draw() for name, draw in DRAWN.items()}
     assert dict(matplotlib.rcParams) == settings, "a setting of matplotlib was changed"
     assert not plt.get_fignums(), "a figure is left with pyplot"

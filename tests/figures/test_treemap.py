@@ -150,7 +150,7 @@ def test_any_name_is_drawn_as_text(name, recwarn):
 
 
 def test_a_long_title_is_broken_at_a_columns_width():
-    with figures.look(width_mm=85):
+    with figures.with_style(width_mm=85):
         fig = figures.plot_taxon_treemap(
             images(("Plantae Streptophyta Magnoliopsida A", 700), ("Plantae Streptophyta Magnoliopsida B", 9))
         )

@@ -10,7 +10,7 @@ import pytest
 from bioclip_lib import RANKS
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation.zero_shot import zero_shot_weights
-from bioclip_lib.identify import candidates, labels_of_names, name_features, read_labels, read_names
+from bioclip_lib.identify import candidates, labels_of_names, name_features, read_candidates, read_labels
 from bioclip_lib.model import encode_texts
 
 TITS = ("Animalia", "Chordata", "Aves", "Passeriformes", "Paridae")
@@ -70,13 +70,13 @@ def test_labels_are_given_once(model, names):
 
 def test_a_file_of_names_keeps_commas_ranks_and_bins(tmp_path):
     (tmp_path / "names.txt").write_text("chair, red\nParus major\n\n", encoding="utf-8")
-    assert read_names(tmp_path / "names.txt") == ["chair, red", "Parus major"]
+    assert read_candidates(tmp_path / "names.txt") == ["chair, red", "Parus major"]
     TABLE.assign(bin=list("aabbb")).to_csv(tmp_path / "names.csv", index=False)
-    table = read_names(tmp_path / "names.csv")
+    table = read_candidates(tmp_path / "names.csv")
     assert table["label"].tolist() == TABLE["label"].tolist() and table["group"].tolist() == list("aabbb")
     assert table[list(RANKS)].to_numpy().tolist() == TABLE[list(RANKS)].to_numpy().tolist()
     (tmp_path / "two.csv").write_text('name,bin\n"chair, red",furniture\nParus major,bird\n', encoding="utf-8")
-    table = read_names(tmp_path / "two.csv")
+    table = read_candidates(tmp_path / "two.csv")
     assert table[["label", "genus", "group"]].to_numpy().tolist() == [
         ["chair, red", "", "furniture"],
         ["Parus major", "Parus", "bird"],

@@ -8,7 +8,7 @@ import pytest
 from bioclip_lib import catalog, sources, taxonomy
 from bioclip_lib.config import Config, DataConfig, SplitConfig
 from bioclip_lib.errors import InputError
-from tests.sources.test_field import FIELD, JAY, field
+from tests.sources.test_field import FIELD, JAY, field, folders
 
 __all__ = ["field"]  # the fixture
 JAYS = {JAY, "Dolichonyx oryzivorus", "Campylorhynchus brunneicapillus", "Hirundo rustica"}
@@ -200,3 +200,34 @@ def test_a_table_that_grows_in_the_middle_moves_no_image(field, tmp_path):
     second = built("folders/grow/second", extends=str(tmp_path / "c.parquet"))
     now, then = (t[t["excluded"] == ""].set_index("sha256")["split"] for t in (second, first))
     assert len(now) > len(then) and now[then.index].equals(then)
+
+
+ONE_GENUS = [
+    ["Bombus terrestris/1.jpg", "Bombus lucorum/2.jpg"],
+    ["bombus/terrestris/1.jpg", "bombus/lucorum/2.jpg"],
+    ["Bombus_terrestris_L./1.jpg", "Bombus sp./2.jpg"],
+    ["Apidae/Bombus/terrestris/1.jpg", "Apidae/Bombus/lucorum/2.jpg"],
+]
+
+
+@pytest.mark.parametrize("names", ONE_GENUS)
+def test_a_collection_of_one_genus_or_of_classes_of_one_image(tmp_path, jpeg, names):
+    table = built(str(folders(tmp_path, jpeg, *names)))
+    assert set(table["genus"]) == {"Bombus"} and table["class_key"].nunique() == 2
+    assert (table["split"] == "train").all()  # of one image each: none is tested, none held out
+
+
+@pytest.mark.parametrize("header", ["genus,species", "Gattung;Art", "scientificName\tsex"])
+def test_a_table_of_one_genus(tmp_path, jpeg, header):
+    rows = {",": "Bombus,terrestris", ";": "Bombus;terrestris", "\t": "Bombus terrestris\tf"}
+    sign = next(sign for sign in rows if sign in header)
+    rows = [rows[sign], rows[sign].replace("terrestris", "lucorum")]
+    text = [f"{i}.jpg{sign}{row}" for i, row in enumerate(rows, 1)]
+    (folders(tmp_path, jpeg, "1.jpg", "2.jpg") / "t.csv").write_text("\n".join([f"file{sign}{header}", *text]))
+    table = built(str(tmp_path / "t.csv"))
+    assert set(table["scientific_name"]) == {"Bombus terrestris", "Bombus lucorum"}
+
+
+def test_epithets_alone_are_no_taxa(tmp_path, jpeg):
+    with pytest.raises(InputError, match="none of the 2 class names is a name of a taxon: lucorum, terrestris"):
+        built(str(folders(tmp_path, jpeg, "terrestris/1.jpg", "lucorum/2.jpg")))
