@@ -185,6 +185,23 @@ def of_distance_by_rank(pairs: pd.DataFrame) -> str:
     )
 
 
+def of_probes(scores: pd.DataFrame) -> str:
+    """Tell the caption of `probes`."""
+    n = scores.drop_duplicates(["dataset", "part"])
+    counts = "; ".join(
+        f"{row.dataset}, {PARTS.get(row.part, row.part)}: {row.n:,.0f} species" for row in n.itertuples()
+    )
+    return (
+        f"Every probe of structure ({counts}). Whole tree: correlation of the centroids' dendrogram with the tree, and "
+        "clades that both have. Rank by rank, inside the group above: silhouette, whether the nearest species is of "
+        "the same group (purity), whether a ridge probe puts a species that it never saw into its group (linear "
+        "probe), and the share of variance that the rank adds. Whiskers: 95 % intervals for another tree (jackknife "
+        "over clades); over the whole range where there are fewer than five. Dotted: mean of 499 trees with species "
+        "dealt out (averaged over models). Ranks that cannot be asked are left out; tables/structure_probes.csv has p, "
+        "and why."
+    )
+
+
 def of_consistency(scores: pd.DataFrame) -> str:
     """Tell the caption of `consistency`."""
     kept = scores[scores["value"].notna()].drop_duplicates(["dataset", "part"])

@@ -92,6 +92,7 @@ MAKERS = {
         maps.plot_distance_by_rank,
         captions.of_distance_by_rank,
     ),
+    "probes": Maker("08_hierarchy_probes", ("tables/structure_probes.csv",), probes.plot_probes, captions.of_probes),
     "consistency": Maker(
         "08_hierarchy_probes", ("tables/consistency.csv",), probes.plot_consistency, captions.of_consistency
     ),

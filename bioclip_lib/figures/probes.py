@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from .. import RANKS
 from .scores import _draw_dots, _handles, _height
 from .style import legend_above, models_in_order, panels, say_empty, shorten, styled
 from .words import PARTS, TEXT_TYPES
@@ -60,5 +61,26 @@ def plot_image_text(table: pd.DataFrame) -> Figure:
         ax.set(xlim=(min(-0.05, rows["ci_low"].min()), 1), xlabel="Spearman's ρ with the tree")
         ax.tick_params(labelbottom=True)
     axs[0].set_yticks(range(len(lines)), list(lines.values()))
+    legend_above(fig, _handles(axs, models))
+    return fig
+
+
+@styled
+def plot_probes(table: pd.DataFrame) -> Figure:
+    """Draw every probe of every model, rank by rank, of `structure.score_probes`; a panel a probe."""
+    rows = table[table["value"].notna() & (table["probe"] != "effective dimension")]
+    if rows.empty:
+        return say_empty("no data set has enough species for a probe")
+    rows = rows.assign(line=rows["rank"].where(rows["rank"] != "", rows["probe"]), chance=rows["by_chance"])
+    rows = rows.assign(panel=rows["probe"].where(rows["rank"] != "", "whole tree"))
+    groups, models = list(rows.groupby(["dataset", "part", "panel"], sort=False)), models_in_order(rows["model"])
+    n_lines = rows.groupby(["dataset", "part", "panel"])["line"].nunique().max()
+    fig, axs = panels(len(groups), _height(n_lines, len(models)) + 0.75, panel_in=1.35)
+    for ax, ((dataset, part, panel), mine) in zip(axs, groups, strict=True):
+        lines = [name for name in ("cophenetic", "clades found", *RANKS) if (mine["line"] == name).any()]
+        _draw_dots(ax, mine.assign(chance=mine.groupby("line")["chance"].transform("mean")), lines, models)
+        ax.set_title(f"{shorten(dataset, 20)}\n{PARTS.get(part, part)}\n{panel}")
+        ax.set(xlim=(-1, 1) if panel in ("whole tree", "silhouette") else (0, 1))
+        ax.set_yticks(range(len(lines)), [line.replace("clades found", "clades") for line in lines])
     legend_above(fig, _handles(axs, models))
     return fig

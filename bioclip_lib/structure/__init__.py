@@ -21,7 +21,7 @@ from .maps import map_quality, place
 from .modalities import score_modalities
 from .planted import score_planted
 from .probes import score_probes
-from .told import tell_consistency, tell_modalities
+from .told import tell_consistency, tell_modalities, tell_probes
 
 __all__ = [
     "cluster",
@@ -42,5 +42,6 @@ __all__ = [
     "suspicious_labels",
     "tell_consistency",
     "tell_modalities",
+    "tell_probes",
     "write_corrected",
 ]

@@ -99,3 +99,37 @@ def _untrained(rows: pd.DataFrame) -> str:
 def _number(row) -> str:
     """Put a value and its interval."""
     return f"{row.value:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]"
+
+
+def tell_probes(scores: pd.DataFrame, model: str = "trained") -> str:
+    """Say what `score_probes` found of a model, a line a data set and part, and what could not be asked, and why."""
+    lines = []
+    for (dataset, part), group in scores.groupby(["dataset", "part"], sort=False):
+        rows = group[group["model"].isin([model, ""])]
+        if len(rows):
+            lines.append(f"- *{dataset}, {part} species* ({rows['n'].iloc[0]:.0f}): " + " ".join(_probed(rows)))
+    return "\n".join(lines) or f"*Nothing is known of {model}.*"
+
+
+def _probed(rows: pd.DataFrame) -> list[str]:
+    """Return the sentences of one data set and part."""
+    asked, whole = rows[rows["value"].notna()], rows["probe"] == "effective dimension"
+    said = []
+    for words, found in (("Shown", asked["p_holm"] < 0.05), ("Not shown", asked["p_holm"] >= 0.05)):
+        those = asked[found & ~whole.loc[asked.index]]
+        names = [f"{probe} ({', '.join(ranks)})" if any(ranks) else probe for probe, ranks in _ranks(those).items()]
+        said += [f"{words} beyond chance: {', '.join(names)}."] if names else []
+    for row in asked[whole.loc[asked.index]].itertuples():
+        said.append(
+            f"Species vary in about {row.value:.0f} directions [{row.ci_low:.0f}, {row.ci_high:.0f}], random groups of "
+            f"the same images in {row.by_chance:.0f} (p {row.p_value:.2g})."
+        )
+    for why, left in rows[rows["why"] != ""].groupby("why", sort=False):
+        ranks = ", ".join(dict.fromkeys(rank for rank in left["rank"] if rank)) or "all"
+        said.append(f"Not asked: {ranks} ({why}).")
+    return said
+
+
+def _ranks(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the ranks of each probe."""
+    return {probe: list(of["rank"]) for probe, of in rows.groupby("probe", sort=False)}

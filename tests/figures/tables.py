@@ -107,6 +107,22 @@ def consistency_rows():
     return pd.DataFrame(rows, columns=[*columns, "n", "n_species", "why"])
 
 
+def probe_rows():
+    names = [("cophenetic", ""), ("clades found", ""), ("effective dimension", "")]
+    names += [(probe, rank) for probe in ("silhouette", "purity", "linear probe") for rank in ("order", "genus")]
+    rows = [
+        ("birds100", part, model, probe, rank, 20.0 if probe == "effective dimension" else value)
+        for part in ("seen", "unseen")
+        for model, value in MODELS.items()
+        for probe, rank in names
+    ]
+    table = pd.DataFrame(rows, columns=["dataset", "part", "model", "probe", "rank", "value"])
+    table = table.assign(ci_low=table["value"] - 0.2, ci_high=table["value"] + 0.2, by_chance=0.1, n=20, why="")
+    left_out = {"dataset": "birds100", "part": "seen", "model": "trained", "probe": "purity", "rank": "kingdom"}
+    left_out = pd.DataFrame([{**left_out, "n": 20, "why": "all are of one group"}])
+    return pd.concat([table.assign(p_value=0.01, p_holm=0.03), left_out], ignore_index=True)
+
+
 def modality_rows():
     rows = [
         ("birds100", part, model, "texts follow the tree" if text else "images follow the tree", text, value)
@@ -167,6 +183,7 @@ def write(run):
         "hierarchy_null": null_rows(),
         "consistency": consistency_rows(),
         "modalities": modality_rows(),
+        "structure_probes": probe_rows(),
     }.items():
         table.to_csv(run.tables / f"{name}.csv", index=False)
     shared_words().to_csv(run.tables / "caption_words.csv", index_label="rank")

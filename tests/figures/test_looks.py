@@ -26,6 +26,7 @@ from .tables import (
     modality_rows,
     null_rows,
     pair_rows,
+    probe_rows,
     rank_rows,
     risk_rows,
     saliency_rows,
@@ -54,6 +55,7 @@ DRAWN = {
     "mantel": lambda: figures.plot_mantel(null_rows()),
     "distance_by_rank": lambda: figures.plot_distance_by_rank(pair_rows()),
     "consistency": lambda: figures.plot_consistency(in_words(consistency_rows())),
+    "probes": lambda: figures.plot_probes(in_words(probe_rows())),
     "image_text": lambda: figures.plot_image_text(in_words(modality_rows())),
     "overview": lambda: figures.plot_results_overview(score_rows()),
     "overview_smoke": lambda: figures.plot_results_overview(score_rows(profile="smoke")),
@@ -327,6 +329,7 @@ def test_distances_are_boxed_by_shared_rank_and_few_pairs_are_dots(drawn):
         lambda: figures.plot_distance_by_rank(pair_rows().iloc[:0]),
         lambda: figures.plot_taxon_counts(class_counts().iloc[:0]),
         lambda: figures.plot_consistency(consistency_rows().iloc[:0]),
+        lambda: figures.plot_probes(probe_rows().iloc[:0]),
         lambda: figures.plot_image_text(modality_rows().iloc[:0]),
     ],
 )
@@ -396,6 +399,13 @@ def test_consistency_shows_each_way_to_ask(drawn):
     ]
     assert len(fig.axes[0].get_yticklabels()) == 6
     assert list(drawn_values(fig.axes[0], "trained")[0]) == pytest.approx([0.9] * 6)
+
+
+def test_each_probe_has_a_panel_and_the_dimension_none(drawn):
+    axs = drawn["probes"].axes
+    assert [ax.get_title().split("\n")[2] for ax in axs] == ["whole tree", "silhouette", "purity", "linear probe"] * 2
+    assert [label.get_text() for label in axs[1].get_yticklabels()] == ["order", "genus"]
+    assert list(drawn_values(axs[1], "trained")[0]) == pytest.approx([MODELS["trained"]] * 2)
 
 
 def test_images_and_texts_stand_beside_each_other(drawn):
