@@ -4,6 +4,7 @@ Takes the words of a label ("copepod calanoid eggs"), returns the taxon that the
 genus by a word alone: of a free text, too many words are the name of some genus.
 """
 
+import re
 from collections.abc import Sequence
 
 from .backbone import Backbone, Usage
@@ -37,6 +38,7 @@ NEGATIONS = {"non", "not", "no", "without"}
 DENIALS = {"like", "or", "mix", "mixed", "parasite", "detritus", "mosaic"}
 """Words beside which a taxon's name does not say what the image shows, or not alone; so do all in -virus and -phage."""
 
+_LIKE_A_GENUS = re.compile("(?<!^larv)(?<!^pup)(?<!^faun)(?<!^flor)(?:[aiou][sx]|um|on|a)$")
 _LOW_RANKS = {"species", "genus", "subgenus", "species_group", "species_subgroup", "section", "series", "no_rank"}
 
 
@@ -47,7 +49,7 @@ def is_denied(words: Sequence[str]) -> bool:
 
 def of_words(words: Sequence[str], backbone: Backbone) -> list[Usage]:
     """Return the taxon that the words of a label, in lower case, name together, if there is one."""
-    if _is_of_another(words):
+    if _is_of_another(words) or _is_epithet_of_genus(words, backbone):
         return []
     outer = taxon = None  # a genus or an English name counts only inside the group that the first word has named
     for before, word in zip(["", *words], words, strict=False):
@@ -66,6 +68,17 @@ def of_words(words: Sequence[str], backbone: Backbone) -> list[Usage]:
 def _is_of_another(words: Sequence[str]) -> bool:
     """Return whether a word tells that the label names a host, a likeness or a mixture."""
     return any(word in DENIALS or word.endswith(("virus", "phage")) for word in words)
+
+
+def _is_epithet_of_genus(words: Sequence[str], backbone: Backbone) -> bool:
+    """Return whether the second word is an epithet after a genus, though it is a group's name: Bellis capitata."""
+    first, second = [*(word for word in words if word.isalpha()), "", ""][:2]
+    if not backbone.is_epithet(second) or _group_of_word(first, backbone):
+        return False
+    genera = [row for row in backbone.rows(first.capitalize()) if backbone.rank(row) == "genus"]
+    inside = {group for row in genera for group in backbone.ancestors(row)}
+    groups = _group_of_word(second, backbone)
+    return not inside.intersection(groups) if genera else bool(_LIKE_A_GENUS.search(first)) and bool(groups)
 
 
 def _group_of_word(word: str, backbone: Backbone) -> list[int]:

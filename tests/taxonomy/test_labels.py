@@ -48,7 +48,15 @@ FACTS = [  # verbatim name, scientific name, rank, status
     ("Mentha aquatica x Mentha spicata", "Mentha", "genus", "accepted"),
     ("mimosa_ditans", "Mimosa", "genus", "unverified"),  # not a slip for Mimosa distans
     ("Animalia", "Metazoa", "kingdom", "accepted"),
+    # an epithet that is also the name of a group: no buttercup is a reptile
+    ("Ranunculus squamata", "Ranunculus", "genus", "unverified"),
+    ("bellis_capitata", "Bellis", "genus", "unverified"),  # Capitata are hydrozoans
+    ("Plectranthus scutellarioides", "Plectranthus", "genus", "unverified"),  # not a noun made of Scutellarioideae
+    ("Coryza squamata", "", "", "unresolved"),
     # morphotypes
+    ("unknown polyphaga", "Polyphaga", "order", "accepted"),
+    ("larva_polyphaga", "Polyphaga", "order", "accepted"),
+    ("Oithona copepoda", "Copepoda", "class", "accepted"),
     ("copepod_calanoid_eggs", "Calanoida", "order", "accepted"),
     ("hydromedusae_typeD_bell_and_tentacles", "Hydrozoa", "class", "accepted"),  # Hydromedusa is a turtle
     ("hydromedusae_liriope", "Liriope", "genus", "accepted"),  # the medusa, not the lilyturf
