@@ -175,7 +175,29 @@ def found_encoding(file: TableFile) -> TableFile:
 
 
 def _recoded(file: TableFile, encoding: str) -> TableFile:
-    """Hold a table in memory as UTF-8."""
-    with told(file), file.open() as stream:
-        data = stream.read().decode(encoding, "replace").encode()
-    return replace(file, open=lambda: io.BytesIO(data), encoding="utf-8")
+    """Return a table that is read as UTF-8, block by block."""
+    return replace(file, open=lambda: io.BufferedReader(_Recoded(file.open(), encoding), _HEAD_BYTES), encoding="utf-8")
+
+
+class _Recoded(io.RawIOBase):
+    """Bytes in UTF-8 of a stream in another encoding."""
+
+    def __init__(self, stream: BinaryIO, encoding: str) -> None:
+        self._stream, self._decoder, self._left = stream, codecs.getincrementaldecoder(encoding)("replace"), b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill a buffer; 0 at the end."""
+        while not self._left and (block := self._stream.read(_HEAD_BYTES)):
+            self._left = self._decoder.decode(block).encode()
+        self._left = self._left or self._decoder.decode(b"", final=True).encode()
+        n = min(len(buffer), len(self._left))
+        buffer[:n], self._left = self._left[:n], self._left[n:]
+        return n
+
+    def close(self) -> None:
+        """Close the stream, too."""
+        self._stream.close()
+        super().close()

@@ -99,6 +99,14 @@ def test_old_excel_is_windows_1252(tmp_path):
     assert read_columns(write(tmp_path, late.encode("cp1252")), ["n"])["n"].iloc[-1] == "Añil"
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_other_encodings_are_read_block_by_block(tmp_path, encoding, monkeypatch):
+    monkeypatch.setattr("bioclip_lib.files.dialect._HEAD_BYTES", 4099)  # no character ends with a block
+    names = [f"Añil “{i}”" for i in range(3000)]
+    table = read_strings(write(tmp_path, "\n".join(["n", *names]).encode(encoding)))
+    assert table["n"].tolist() == names
+
+
 def test_commas_belong_to_the_only_column(tmp_path):
     names = ["Parus major (Linnaeus, 1758)", "Parus ater Linnaeus, 1758"]
     assert read_strings(write(tmp_path, "name\n" + "\n".join(names)))["name"].tolist() == names
