@@ -17,7 +17,7 @@ from .marks import SEVERAL
 from .match import check_some_image, find_images, first_said, missing_reason, placed, read_given
 
 PACKAGE = "datapackage.json"
-_MEDIA = ("mediaid", "deploymentid", "filepath", "filename", "filemediatype", "sequenceid")
+_MEDIA = ("mediaid", "deploymentid", "filepath", "filename", "filemediatype", "sequenceid", "timestamp")
 _BOX = ("bboxx", "bboxy", "bboxwidth", "bboxheight")  # in shares of the photograph
 _OBSERVATIONS = (
     *("mediaid", "eventid", "sequenceid", "deploymentid", "observationtype", "scientificname", "observationlevel"),
@@ -62,7 +62,9 @@ def _joined(media: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
     """Join observations to their media: by the media's id, or an event's sequence of them."""
     event = first_said(seen, ("individualid", "eventid", "sequenceid"))
     seen = seen.assign(group=event.where(event != "", seen["deploymentid"] + " " + seen["eventstart"]))
-    seen = seen.drop(columns=["deploymentid"]).sort_values("scientificname", kind="stable")
+    seen = seen.sort_values("scientificname", kind="stable").assign(sequenceid=_events(seen))
+    media = media.assign(sequenceid=_event_of(media, seen))
+    seen = seen.drop(columns=["deploymentid"])
     direct = media.merge(seen[seen["mediaid"] != ""].drop(columns="sequenceid"), how="left", on="mediaid")
     of_events = seen[(seen["mediaid"] == "") & (seen["sequenceid"] != "")].drop(columns="mediaid")
     left = direct["observationtype"].isna()
@@ -76,6 +78,30 @@ def _joined(media: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
     order = pd.Series(range(len(media)), index=media["mediaid"])
     order = order[~order.index.duplicated()]
     return rows.iloc[rows["mediaid"].map(order).argsort(kind="stable")].reset_index(drop=True)
+
+
+def _events(seen: pd.DataFrame) -> pd.Series:
+    """Return the sequence of each observation; of one of an event alone, the event's place and time."""
+    alone = (seen["mediaid"] == "") & (seen["sequenceid"] == "") & (seen["eventstart"] != "")
+    return seen["sequenceid"].mask(alone, seen["deploymentid"] + " " + seen["eventstart"] + " " + seen["eventend"])
+
+
+def _event_of(media: pd.DataFrame, seen: pd.DataFrame) -> pd.Series:
+    """Return the sequence of each media file; where it has none, the event of its camera within whose time it is."""
+    times = {
+        name: pd.to_datetime(seen[name], errors="coerce", format="ISO8601", utc=True)
+        for name in ("eventstart", "eventend")
+    }
+    events = seen.assign(**times)[seen["mediaid"] == ""].dropna(subset=["eventstart", "eventend"])
+    taken = pd.to_datetime(media["timestamp"], errors="coerce", format="ISO8601", utc=True)
+    asked = media.assign(taken=taken)[(media["sequenceid"] == "") & taken.notna()].drop(columns="sequenceid")
+    if events.empty or asked.empty:
+        return media["sequenceid"]
+    keys = {"left_on": "taken", "right_on": "eventstart", "by": "deploymentid"}
+    events = events[["deploymentid", "eventstart", "eventend", "sequenceid"]].sort_values("eventstart")
+    found = pd.merge_asof(asked.reset_index().sort_values("taken"), events, **keys).set_index("index")
+    found = found.loc[found["taken"] <= found["eventend"], "sequenceid"]
+    return media["sequenceid"].where(~media.index.isin(found.index), found.reindex(media.index))
 
 
 def _license(root: Path) -> str:

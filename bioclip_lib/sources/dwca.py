@@ -19,18 +19,30 @@ from ..files.meta import META, described
 from ..files.tables import as_frame, list_files, read_table
 from .addresses import NOT_FOUND, match_addresses, match_other_ids
 from .columns import GROUP_COLUMN
+from .marks import NO_TAXON
 from .match import by_value, check_some_image, find_images, first_said, images_of, lineage, missing_reason, placed
 from .qualifiers import qualified
 
+_OTHER_TYPES = ("movingimage", "moving image", "video", "sound", "audio", "text", "interactiveresource", "dataset")
 _IMAGE_TYPES = ("", "stillimage", "image", "photo", "still image")
 _CORES = ("occurrence", "taxon", "event", "darwincore", "simpledarwinrecord", "darwinrecord")
 _MEDIA = ("multimedia", "image", "media", "simplemultimedia", "audubon")
-_QUALIFIER = "identificationQualifier"
+_QUALIFIER, _VERBATIM, _STATUS = "identificationQualifier", "verbatimIdentification", "occurrenceStatus"
 _NAMES = (*RANKS, "scientificName", _QUALIFIER, "specificEpithet", "vernacularName", "acceptedScientificName")
 _LICENCE = ("license", "rights", "UsageTerms", "WebStatement", "accessRights")
 _HOLDER = ("rightsHolder", "Owner", "creator", "credit", "photographer", "recordedBy")
 _OTHER_IDS = ("occurrenceID", "catalogNumber")
-_CORE_TERMS = (*_OTHER_IDS, *_NAMES, *_LICENCE, "rightsHolder", "references", "associatedMedia", "organismID")
+_CORE_TERMS = (
+    *_OTHER_IDS,
+    *_NAMES,
+    _VERBATIM,
+    _STATUS,
+    *_LICENCE,
+    "rightsHolder",
+    "references",
+    "associatedMedia",
+    "organismID",
+)
 _ADDRESS = ("accessURI", "identifier", "imageURL", "bestQualityAccessURI")
 _MEDIA_TERMS = (*_ADDRESS, "type", "format", "references", *_LICENCE, *_HOLDER)
 _EPITHET = ("specificEpithet", "species")
@@ -145,7 +157,8 @@ def _media_of(occurrences: pd.DataFrame, media: pd.DataFrame) -> pd.DataFrame:
     """Reduce media to ``id, url, type, license, holder``, with those that occurrences list themselves."""
     said = {"url": _ADDRESS, "license": _LICENCE, "holder": _HOLDER}
     columns = {name: first_said(media, terms) for name, terms in said.items()}
-    media = pd.DataFrame({"id": media["id"], "type": media["type"], **columns})
+    is_image = media["format"].str.startswith("image/") & ~media["type"].map(term_of).isin(_OTHER_TYPES)
+    media = pd.DataFrame({"id": media["id"], "type": media["type"].mask(is_image, "image"), **columns})
     listed = occurrences[(occurrences["associatedMedia"] != "") & ~occurrences["id"].isin(media["id"])]
     if listed.empty:
         return media
@@ -175,6 +188,7 @@ def _joined(occurrences: pd.DataFrame, media: pd.DataFrame, source: str) -> pd.D
     problem = np.where(image >= 0, "", NO_IMAGE).astype(object)
     problem[len(order) : len(order) + len(again)] = AGAIN
     problem[which < 0] = "no occurrence of this id"
+    problem[(said.pop(_STATUS) == "absent") & (problem == "")] = NO_TAXON + "absent)"
     kinds = {kind: term_of(kind) in _IMAGE_TYPES for kind in pd.unique(own["type"])}
     odd = ~pd.Series(own["type"]).map(kinds).to_numpy(bool) & (problem == "")
     problem[odd] = "not an image (" + own["type"][odd] + ")"
@@ -195,8 +209,9 @@ def _at(column: pd.Series, places: np.ndarray) -> np.ndarray:
 
 def _described(occurrences: pd.DataFrame) -> pd.DataFrame:
     """Return what is said of each occurrence; GBIF's ``species`` is the accepted name, whatever else is given."""
-    name = qualified(occurrences["scientificName"], occurrences[_QUALIFIER])
-    is_doubted = name != occurrences["scientificName"]  # GBIF's species does not know of it
+    given = first_said(occurrences, ("scientificName", _VERBATIM))
+    name = qualified(given, occurrences[_QUALIFIER])
+    is_doubted = name != given  # GBIF's species does not know of it
     occurrences = occurrences.assign(**{term: occurrences[term].mask(is_doubted, "") for term in _EPITHET})
     species = occurrences["species"]
     accepted = by_value(species, lambda text: text if " " in text else "")
@@ -211,5 +226,5 @@ def _described(occurrences: pd.DataFrame) -> pd.DataFrame:
         said["scientific_name"] = accepted.where(other, "")
     said["common_name"], said["license"] = occurrences["vernacularName"], first_said(occurrences, _LICENCE)
     said["rights_holder"], said["source_url"] = occurrences["rightsHolder"], occurrences["references"]
-    said[list(_OTHER_IDS)] = occurrences[list(_OTHER_IDS)]
+    said[list(_OTHER_IDS)], said[_STATUS] = occurrences[list(_OTHER_IDS)], occurrences[_STATUS].str.lower()
     return said.assign(**{GROUP_COLUMN: occurrences["organismID"], "id": occurrences["id"]})

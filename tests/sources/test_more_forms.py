@@ -128,6 +128,44 @@ def test_a_doubt_beside_the_accepted_species_is_one(tmp_path, jpeg, qualifier, n
     assert raw["verbatim_name"][0] == name and raw["species"][0] == ""
 
 
+def test_what_was_not_seen_is_on_no_image(tmp_path, jpeg):
+    core = (DWC + "Occurrence", "id occurrenceStatus scientificName", "1 present Parus_major\n2 ABSENT Acer_rubrum")
+    media = (GBIF + "Multimedia", "id identifier", "1 http://x/1.jpg\n2 http://x/2.jpg")
+    raw = read_dwca(archive(tmp_path, jpeg, core, media))
+    assert raw["problem"].tolist() == ["", "image of no taxon (absent)"]
+
+
+@pytest.mark.parametrize("kind", ["Image_fixe", "photograph", "-", "http://purl.org/dc/dcmitype/StillImage", "Sound"])
+def test_the_format_tells_an_image_whatever_its_type_is_called(tmp_path, jpeg, kind):
+    core = (DWC + "Occurrence", "id verbatimIdentification", "1 Parus_major")
+    sound, media = "1 Sound audio/wav http://x/1.wav", f"1 {kind} image/jpeg http://x/1.jpg"
+    rows = (GBIF + "Multimedia", "id type format identifier", f"{media}\n{sound}\n2 - image/jpeg http://x/2.jpg")
+    core = (core[0], core[1], core[2] + "\n2 Acer_rubrum")
+    raw = read_dwca(archive(tmp_path, jpeg, core, rows))
+    assert (
+        raw["problem"].tolist() == ["not an image (Sound)" if kind == "Sound" else "", "not an image (Sound)", ""][:3]
+    )
+    assert raw["verbatim_name"][0] == "Parus major"
+
+
+def test_media_of_camtrap_dp_are_of_the_event_in_whose_time_they_are(tmp_path, jpeg):
+    folders(tmp_path, jpeg, *(f"{i}.jpg" for i in range(5)))
+    moments = ("01T00:00:01Z", "01T00:00:05+00:00", "02T00:00:03Z", "03T00:00:00Z", "")
+    media = [f"m{i},{'d2' if i == 2 else 'd1'},2020-01-{moment},{i}.jpg" for i, moment in enumerate(moments)]
+    (tmp_path / "media.csv").write_text("\n".join(["mediaID,deploymentID,timestamp,filePath", *media]))
+    rows = (
+        "d1,2020-01-01T00:00:00Z,2020-01-01T00:00:05Z,Parus major",
+        "d2,2020-01-02,2020-01-02T01:00:00Z,Acer rubrum",
+    )
+    head = "deploymentID,eventStart,eventEnd,scientificName,observationLevel"
+    text = "\n".join([head, *(f"{row},event" for row in rows)])
+    (tmp_path / "observations.csv").write_text(text)
+    (tmp_path / "datapackage.json").write_text("{}")
+    raw = read(tmp_path)
+    assert raw["verbatim_name"].tolist() == ["Parus major", "Parus major", "Acer rubrum", "", ""]
+    assert raw["group"].nunique() == 3 and set(raw["problem"][3:]) == {"image of no taxon (unclassified)"}
+
+
 @pytest.mark.parametrize(
     "names", [("001.Blue_Jay", "002.Robin"), ("1_Blue_Jay", "2_Robin"), ("01-Blue_Jay", "02-Robin")]
 )
