@@ -12,7 +12,7 @@ from .data import contact_sheet_table, plot_contact_sheet, plot_shared_words, pl
 from .gallery import draw, draw_all, makers
 from .live import live_figure
 from .maps import plot_distance_by_rank, plot_mantel, plot_map
-from .probes import plot_consistency, plot_image_text, plot_probes
+from .probes import plot_consistency, plot_image_text, plot_power, plot_probes
 from .risk import plot_risk
 from .saliency import plot_saliency
 from .scores import plot_few_shot, plot_mistakes, plot_rank_accuracy, plot_results_overview, plot_zero_shot
@@ -35,6 +35,7 @@ __all__ = [
     "plot_mantel",
     "plot_map",
     "plot_mistakes",
+    "plot_power",
     "plot_probes",
     "plot_rank_accuracy",
     "plot_results_overview",

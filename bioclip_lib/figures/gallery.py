@@ -93,6 +93,7 @@ MAKERS = {
         captions.of_distance_by_rank,
     ),
     "probes": Maker("08_hierarchy_probes", ("tables/structure_probes.csv",), probes.plot_probes, captions.of_probes),
+    "power": Maker("08_hierarchy_probes", ("tables/power.csv",), probes.plot_power, captions.of_power),
     "consistency": Maker(
         "08_hierarchy_probes", ("tables/consistency.csv",), probes.plot_consistency, captions.of_consistency
     ),

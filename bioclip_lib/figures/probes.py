@@ -6,7 +6,7 @@ from matplotlib.ticker import PercentFormatter
 
 from .. import RANKS
 from .scores import _draw_dots, _handles, _height
-from .style import legend_above, models_in_order, panels, say_empty, shorten, styled
+from .style import GREY, legend_above, models_in_order, panels, say_empty, shorten, styled
 from .words import PARTS, TEXT_TYPES
 
 ANSWERED = {
@@ -83,4 +83,25 @@ def plot_probes(table: pd.DataFrame) -> Figure:
         ax.set(xlim=(-1, 1) if panel in ("whole tree", "silhouette") else (0, 1))
         ax.set_yticks(range(len(lines)), [line.replace("clades found", "clades") for line in lines])
     legend_above(fig, _handles(axs, models))
+    return fig
+
+
+@styled
+def plot_power(table: pd.DataFrame) -> Figure:
+    """Draw how often kinship of a known strength would be found, of `structure.score_power`, a panel a data set."""
+    if table.empty:
+        return say_empty("no data set has enough species for a probe")
+    groups, handles = list(table.groupby(["dataset", "part"])), {}
+    fig, axs = panels(len(groups), 1.9, panel_in=2.4, sharey=True)
+    for ax, ((dataset, part), mine) in zip(axs, groups, strict=True):
+        for i, (test, rows) in enumerate(mine.groupby("test", sort=False)):
+            style = {"color": "black", "linestyle": ("-", "--", ":")[i % 3], "marker": "o", "markersize": 3}
+            (handles[test],) = ax.plot(rows["signal"], rows["value"], clip_on=False, **style)
+            ax.fill_between(rows["signal"], rows["ci_low"], rows["ci_high"], color=GREY, alpha=0.2, linewidth=0)
+        ax.set_title(f"{shorten(dataset, 30)}\n{PARTS.get(part, part)}, {mine['n_species'].iloc[0]:,.0f} species")
+        ax.set(xlim=(0, None), ylim=(0, 1), xlabel="variance between species by kinship")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+    axs[0].set_ylabel("worlds with p < 0.05")
+    legend_above(fig, handles)
     return fig

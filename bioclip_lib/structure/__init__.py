@@ -2,12 +2,12 @@
 
 `maps` places images in two dimensions and measures how far such a map can be trusted; `hierarchy` tests whether species
 lie as in the tree, and at which rank, `probes` the same by other measures; `consistency` asks whether a model's answers
-at the ranks are those of one taxon, `modalities` which of images and texts follows the tree more closely; `told` puts
-such tables in sentences; `details` keeps what figures are drawn from; `control` asks the same where looks, or words,
-are dealt out at random. `labels` finds photographs whose label the others doubt, and writes the corrected table;
-`planted` measures how well, on labels that were moved to a sister species. `explorer` is a map in JupyterLab on which
-one points, selects, searches and corrects (`panel` has its widgets). `clusters` sorts photographs without labels into
-groups that look alike, and measures what these are worth.
+at the ranks are those of one taxon, `modalities` which of images and texts follows the tree more closely; `power`
+tells what the species could show; `told` puts such tables in sentences; `details` keeps what figures are drawn from;
+`control` asks the same where looks, or words, are dealt out at random. `labels` finds photographs whose label the
+others doubt, and writes the corrected table; `planted` measures how well, on labels that were moved to a sister
+species. `explorer` is a map in JupyterLab on which one points, selects, searches and corrects (`panel` has its
+widgets). `clusters` sorts photographs without labels into groups that look alike, and measures what these are worth.
 """
 
 from .clusters import cluster, score_clusters
@@ -20,8 +20,9 @@ from .labels import corrected_table, find_wrong_labels, suspicious_labels, write
 from .maps import map_quality, place
 from .modalities import score_modalities
 from .planted import score_planted
+from .power import score_power
 from .probes import score_probes
-from .told import tell_consistency, tell_modalities, tell_probes
+from .told import tell_consistency, tell_modalities, tell_power, tell_probes
 
 __all__ = [
     "cluster",
@@ -38,10 +39,12 @@ __all__ = [
     "score_hierarchy",
     "score_modalities",
     "score_planted",
+    "score_power",
     "score_probes",
     "suspicious_labels",
     "tell_consistency",
     "tell_modalities",
+    "tell_power",
     "tell_probes",
     "write_corrected",
 ]

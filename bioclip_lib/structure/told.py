@@ -133,3 +133,17 @@ def _probed(rows: pd.DataFrame) -> list[str]:
 def _ranks(rows: pd.DataFrame) -> dict[str, list[str]]:
     """Return the ranks of each probe."""
     return {probe: list(of["rank"]) for probe, of in rows.groupby("probe", sort=False)}
+
+
+def tell_power(scores: pd.DataFrame, signal: float = 0.2) -> str:
+    """Say how often kinship of a strength would be found, of `score_power`, a line a data set and part."""
+    if scores.empty:
+        return "*Every set is too small for a probe.*"
+    lines, rows = [], scores[scores["signal"] == signal]
+    for (dataset, part), group in rows.groupby(["dataset", "part"], sort=False):
+        found = ", ".join(f"{row.test} in {_percent(pd.Series(row._asdict()))}" for row in group.itertuples())
+        lines.append(
+            f"- *{dataset}, {part} species* ({group['n_species'].iloc[0]} species): kinship that makes "
+            f"{100 * signal:.0f} % of the variance between species would be found as {found} of worlds."
+        )
+    return "\n".join(lines)

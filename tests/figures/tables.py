@@ -123,6 +123,18 @@ def probe_rows():
     return pd.concat([table.assign(p_value=0.01, p_holm=0.03), left_out], ignore_index=True)
 
 
+def power_rows():
+    rows = [
+        ("birds100", part, test, signal, min(1.0, signal / (i + 0.5)))
+        for part in ("seen", "unseen")
+        for i, test in enumerate(("any structure", "inside kingdoms", "inside orders"))
+        for signal in (0.0, 0.2, 0.8)
+    ]
+    table = pd.DataFrame(rows, columns=["dataset", "part", "test", "signal", "value"])
+    ends = {"ci_low": (table["value"] - 0.1).clip(0), "ci_high": (table["value"] + 0.1).clip(upper=1)}
+    return table.assign(**ends, n=30, n_species=20)
+
+
 def modality_rows():
     rows = [
         ("birds100", part, model, "texts follow the tree" if text else "images follow the tree", text, value)
@@ -184,6 +196,7 @@ def write(run):
         "consistency": consistency_rows(),
         "modalities": modality_rows(),
         "structure_probes": probe_rows(),
+        "power": power_rows(),
     }.items():
         table.to_csv(run.tables / f"{name}.csv", index=False)
     shared_words().to_csv(run.tables / "caption_words.csv", index_label="rank")

@@ -26,6 +26,7 @@ from .tables import (
     modality_rows,
     null_rows,
     pair_rows,
+    power_rows,
     probe_rows,
     rank_rows,
     risk_rows,
@@ -56,6 +57,7 @@ DRAWN = {
     "distance_by_rank": lambda: figures.plot_distance_by_rank(pair_rows()),
     "consistency": lambda: figures.plot_consistency(in_words(consistency_rows())),
     "probes": lambda: figures.plot_probes(in_words(probe_rows())),
+    "power": lambda: figures.plot_power(in_words(power_rows())),
     "image_text": lambda: figures.plot_image_text(in_words(modality_rows())),
     "overview": lambda: figures.plot_results_overview(score_rows()),
     "overview_smoke": lambda: figures.plot_results_overview(score_rows(profile="smoke")),
@@ -329,6 +331,7 @@ def test_distances_are_boxed_by_shared_rank_and_few_pairs_are_dots(drawn):
         lambda: figures.plot_distance_by_rank(pair_rows().iloc[:0]),
         lambda: figures.plot_taxon_counts(class_counts().iloc[:0]),
         lambda: figures.plot_consistency(consistency_rows().iloc[:0]),
+        lambda: figures.plot_power(power_rows().iloc[:0]),
         lambda: figures.plot_probes(probe_rows().iloc[:0]),
         lambda: figures.plot_image_text(modality_rows().iloc[:0]),
     ],
@@ -406,6 +409,11 @@ def test_each_probe_has_a_panel_and_the_dimension_none(drawn):
     assert [ax.get_title().split("\n")[2] for ax in axs] == ["whole tree", "silhouette", "purity", "linear probe"] * 2
     assert [label.get_text() for label in axs[1].get_yticklabels()] == ["order", "genus"]
     assert list(drawn_values(axs[1], "trained")[0]) == pytest.approx([MODELS["trained"]] * 2)
+
+
+def test_power_is_a_line_a_test(drawn):
+    ax = drawn["power"].axes[0]
+    assert [line.get_ydata()[-1] for line in ax.get_lines()] == pytest.approx([1, 0.8 / 1.5, 0.8 / 2.5])
 
 
 def test_images_and_texts_stand_beside_each_other(drawn):

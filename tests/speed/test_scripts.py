@@ -30,6 +30,7 @@ from speed import (
     measuring,
     photographs,
     power,
+    probes,
     readme,
     scale,
     seeds,
@@ -177,6 +178,13 @@ def test_signals_and_held_out_species(monkeypatch, capsys):
     held_out, *signals = rows_of(capsys.readouterr().out)
     assert held_out[:3] == ["40", "20", "any"] and float(held_out[3]) < 0.5 < float(held_out[4])
     assert len(signals) == 8
+
+
+def test_the_whole_probe_set_is_timed(capsys):
+    probes.main(["--images", "240", "--species", "24", "--width", "8"])
+    rows = rows_of(capsys.readouterr().out)
+    assert len(rows) == 5 and [float(row[1]) > 0 for row in rows] == [False, True, True, True, True]
+    assert all(float(row[2]) > 0 and 0 < float(row[3]) < 50 for row in rows)
 
 
 def test_many_classes_are_ranked_exactly(capsys, in_this_process):
