@@ -52,6 +52,7 @@ _KNOWN = {
     "class_id": "classid labelid categoryid speciesid targetid classindex labelindex",
     "epithet": "specificepithet speciesepithet epithet",
     "qualifier": "identificationqualifier qualifier",
+    "seen": "occurrencestatus presence present presenceabsence ispresent individualcount",
     "license": "license licence licensename licencename licenseurl licenceurl rights usageterms webstatement "
     "imagelicense imagelicence medialicense medialicence licensetype licencetype licensecode licencecode",
     "rights_holder": "rightsholder owner copyrightholder copyrightowner holder creator photographer author credit "
@@ -126,6 +127,13 @@ def known_columns(table: pd.DataFrame) -> pd.DataFrame:
         return result.assign(**_flagged(table, names))
     words = _split_words(result["split"], squeezed[found["split"]])
     return result.assign(split=words.where(words != "", result["split"])).rename(columns={"split": SPLIT_COLUMN})
+
+
+def not_seen(table: pd.DataFrame) -> pd.Series:
+    """Tell the rows that state an absence; zeros in all of them say that nobody filled them in."""
+    seen = table.get("seen", pd.Series("", index=table.index)).str.lower()
+    zero = seen.isin(_NO)
+    return (seen == "absent") | (zero & ~zero.all())
 
 
 def without_accents(text: str) -> str:

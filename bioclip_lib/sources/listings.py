@@ -30,12 +30,14 @@ from .columns import (
     SPLIT_COLUMN,
     beside_the_name,
     find_column,
+    not_seen,
     read_known,
     said_of_names,
     split_word,
     verbatim_names,
 )
 from .folders import count_taxa
+from .marks import NO_TAXON
 from .match import find_images, ordered, unique_ids
 from .timelapse import is_timelapse, of_timelapse
 
@@ -128,6 +130,7 @@ def _raw_of(path: Path, table: pd.DataFrame, source: str) -> pd.DataFrame:
         find_column(path, "path", table, PATH_COLUMNS)
     names = _names(path, table)
     ids, location, problem = _places(path, table)
+    problem = np.where(not_seen(table) & (np.array(problem) == ""), NO_TAXON + "absent)", problem)
     sources = table.get("source", pd.Series(source, index=table.index)).replace("", source)
     raw = pd.DataFrame({"source": sources, "source_id": _numbered(sources, ids)})
     raw = raw.assign(location=location, verbatim_name=names, problem=problem)
@@ -157,7 +160,7 @@ def _names(path: Path, table: pd.DataFrame) -> pd.Series:
 
 def _holds_taxa(column: pd.Series) -> bool:
     """Tell a column of several values of which most are names of taxa."""
-    values = [value for value in column.unique() if value and not value.replace(".", "").isdigit()]
+    values = [value for value in column.unique() if re.search(r"[^\W\d_]{3}", value)]
     asked = values[:: max(1, len(values) // _N_ASKED)]
     return len(asked) > 1 and count_taxa(asked) >= _MOST * len(asked)
 
@@ -285,9 +288,9 @@ def _lists_images(path: Path) -> bool:
     """Tell a table with a name and a path, or an id, most of whose first images are there."""
     try:
         table = read_known(path)
-        _names(path, table)
         if table.columns.intersection((*_PLACES[:3], GROUP_COLUMN)).empty:
             return False
+        _names(path, table)
         _, _, problem = _places(path, table.head(_N_LOOKED_AT))
     except InputError:
         return False

@@ -42,6 +42,24 @@ def test_an_image_of_two_names_is_of_neither(tmp_path, jpeg, packed):
         assert raw["problem"].tolist() == [several, several, "", "", "", "", human]
 
 
+@pytest.mark.parametrize(
+    ("header", "values"),
+    [
+        ("occurrenceStatus", "present absent PRESENT present"),
+        ("present", "1 0 1 1"),
+        ("presence", "True False True True"),
+        ("individualCount", "2 0 1 7"),
+    ],
+)
+def test_rows_that_state_an_absence_name_no_image(tmp_path, jpeg, header, values):
+    names = ("1.jpg,Robin", "1.jpg,Blue Jay", "2.jpg,Blue Jay", "3.jpg,Wren")
+    rows = [f"{name},{value}" for name, value in zip(names, values.split(), strict=True)]
+    raw = read(table_of(tmp_path, jpeg, f"file,label,{header}", *rows))
+    assert raw["problem"].tolist() == ["", "image of no taxon (absent)", "", ""]
+    table_of(tmp_path, jpeg, f"file,label,{header}", *(f"{i}.jpg,Robin,0" for i in (1, 2)))
+    assert set(read(tmp_path / "t.csv")["problem"]) == {""}  # of all nobody filled it in
+
+
 def test_a_row_without_a_name_contradicts_none(tmp_path, jpeg):
     path = table_of(tmp_path, jpeg, "image,label", "1.jpg,Blue Jay", "1.jpg,", "2.jpg,Robin")
     assert (read_source(config(path))["problem"] == "").all()
