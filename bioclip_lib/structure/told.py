@@ -75,7 +75,7 @@ def _image_and_text(rows: pd.DataFrame) -> str:
         said.append(f"their {_NAMES[row.text]} names with {_number(row)}")
     for row in of.get("texts more than images", none).itertuples():
         verdict = _verdict(
-            row.ci_low, row.ci_high, "texts follow it more closely", "images do", "neither is shown to do"
+            row.ci_low, row.ci_high, "texts follow it more closely", "images do", "no difference is shown"
         )
         said.append(
             f"compared by {_NAMES[row.text]} names {verdict} ({row.value:+.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}])"
@@ -97,8 +97,11 @@ def _untrained(rows: pd.DataFrame) -> str:
 
 
 def _number(row) -> str:
-    """Put a value and its interval."""
-    return f"{row.value:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]"
+    """Put a value and its interval; one over the whole range says nothing."""
+    said = (
+        f"[{row.ci_low:.2f}, {row.ci_high:.2f}]" if row.ci_high - row.ci_low < 2 else "(too few clades for an interval)"
+    )
+    return f"{row.value:.2f} {said}"
 
 
 def tell_probes(scores: pd.DataFrame, model: str = "trained") -> str:
