@@ -7,6 +7,10 @@ photographs, `figures` draws, `report` writes the answer page. `config` has ever
 it goes to, `files` and `workers` what lies on disk and who reads it. `reproduce` runs all notebooks in order.
 """
 
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin take the processor from those that work
+
 __version__ = "0.1.0"
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")

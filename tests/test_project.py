@@ -1,8 +1,11 @@
 """The repository's own promises: one set of pins, notebooks to the style, nothing committed that should not be."""
 
 import ast
+import os
 import re
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -86,3 +89,13 @@ def test_the_tree_of_the_readme_is_that_of_the_library():
         p.stem for p in (REPOSITORY / "bioclip_lib").iterdir() if (p / "__init__.py").is_file() or p.suffix == ".py"
     }
     assert shown == there - {"__init__", "__main__", "errors"}
+
+
+@pytest.mark.parametrize(("given", "wanted"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_that_wait_do_not_spin_unless_the_user_says_so(given, wanted):
+    kept = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    code = "import bioclip_lib, os; print(os.environ['OMP_WAIT_POLICY'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=kept | given, cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == wanted
