@@ -83,21 +83,16 @@ def test_the_same_figure_is_the_same_file(run, tmp_path):
 
 def test_one_colour_of_a_style_file_changes_all_figures(run, tmp_path, drawn, monkeypatch):
     monkeypatch.setattr(gallery, "FORMATS", ("png",))
-    names = ["zero_shot", "rank_accuracy", "mistakes", "few_shot", "mantel", "overview", "training"]
-    (tmp_path / "my.mplstyle").write_text('axes.prop_cycle: cycler("color", ["123456"])\nsavefig.dpi: 60\n')
-    colours = set()
-    with figures.with_style(tmp_path / "my.mplstyle"):
-        for name in names:
+    of_models = ["zero_shot", "rank_accuracy", "mistakes", "few_shot", "mantel", "overview", "training"]
+    cycle = 'axes.prop_cycle: cycler("color", ["123456"])'
+    (tmp_path / "my.mplstyle").write_text(f"{cycle}\ntext.color: ff0000\nsavefig.dpi: 60\n")
+    with figures.with_style(tmp_path / "my.mplstyle", 85):
+        for name in gallery.makers(run):
             fig = figures.draw(run, name, tmp_path)
             artists = fig.findobj(lambda artist: hasattr(artist, "get_color") or hasattr(artist, "get_edgecolor"))
-            colours.add(any(_has(artist, "#123456") for artist in artists))
-    assert colours == {True}
-    (tmp_path / "red.mplstyle").write_text("text.color: ff0000\nsavefig.dpi: 60\n")
-    before = {path.stem: path.read_bytes() for path in drawn.glob("*.png")}
-    to = tmp_path / "red"
-    arguments = ["--run", str(run.root), "--style", str(tmp_path / "red.mplstyle"), "--to", str(to), "--width", "85"]
-    assert gallery.main(arguments) == 0
-    assert not [name for name, png in before.items() if png == (to / f"{name}.png").read_bytes()]
+            assert name not in of_models or any(_has(artist, "#123456") for artist in artists), name
+            assert any(_has(artist, "#ff0000") for artist in artists), name
+            assert (tmp_path / f"{name}.png").read_bytes() != (drawn / f"{name}.png").read_bytes(), name
 
 
 def _has(artist, colour):
