@@ -157,7 +157,7 @@ def _media_of(occurrences: pd.DataFrame, media: pd.DataFrame) -> pd.DataFrame:
     """Reduce media to ``id, url, type, license, holder``, with those that occurrences list themselves."""
     said = {"url": _ADDRESS, "license": _LICENCE, "holder": _HOLDER}
     columns = {name: first_said(media, terms) for name, terms in said.items()}
-    is_image = media["format"].str.startswith("image/") & ~media["type"].map(term_of).isin(_OTHER_TYPES)
+    is_image = media["format"].str.startswith("image/") & ~by_value(media["type"], term_of).isin(_OTHER_TYPES)
     media = pd.DataFrame({"id": media["id"], "type": media["type"].mask(is_image, "image"), **columns})
     listed = occurrences[(occurrences["associatedMedia"] != "") & ~occurrences["id"].isin(media["id"])]
     if listed.empty:
@@ -226,5 +226,5 @@ def _described(occurrences: pd.DataFrame) -> pd.DataFrame:
         said["scientific_name"] = accepted.where(other, "")
     said["common_name"], said["license"] = occurrences["vernacularName"], first_said(occurrences, _LICENCE)
     said["rights_holder"], said["source_url"] = occurrences["rightsHolder"], occurrences["references"]
-    said[list(_OTHER_IDS)], said[_STATUS] = occurrences[list(_OTHER_IDS)], occurrences[_STATUS].str.lower()
+    said[list(_OTHER_IDS)], said[_STATUS] = occurrences[list(_OTHER_IDS)], by_value(occurrences[_STATUS], str.lower)
     return said.assign(**{GROUP_COLUMN: occurrences["organismID"], "id": occurrences["id"]})

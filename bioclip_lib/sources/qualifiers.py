@@ -31,4 +31,9 @@ def qualified(names: pd.Series, qualifiers: pd.Series) -> pd.Series:
             return name
         return f"{genus} {'aff.' if doubt[0].lower().startswith('aff') else 'cf.'} {epithet or 'sp.'}".strip()
 
-    return pd.Series(map(with_word, names, qualifiers), index=names.index, dtype=object)
+    said = (qualifiers != "").to_numpy()
+    if not said.any():
+        return names
+    written = names.to_numpy(object).copy()
+    written[said] = [*map(with_word, names[said], qualifiers[said])]
+    return pd.Series(written, index=names.index, dtype=object)

@@ -272,9 +272,12 @@ def _read_class_folders(root: Path, data: DataConfig) -> pd.DataFrame:
 
 
 def _without_media(root: Path) -> str:
-    """Say what to ask GBIF for instead of a table of occurrences alone, '' where that is not what lies there."""
+    """Say what to do with a packed data package, or to ask GBIF for instead of occurrences alone, '' of all else."""
     try:
-        tables = [file for name, file in list_files(root).items() if name.endswith(TABLE_SUFFIXES)]
+        files = list_files(root)
+        if root.is_file() and any(name.endswith(".json") for name in files):
+            return "what JSON files say of images (Camtrap DP, COCO) is read from a folder: unpack it"
+        tables = [file for name, file in files.items() if name.endswith(TABLE_SUFFIXES)]
         columns = [{term_of(name) for name in dialect_of(found_encoding(file))[1]} for file in tables]
     except InputError:
         return ""

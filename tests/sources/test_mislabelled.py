@@ -236,6 +236,13 @@ def test_a_simple_download_of_gbif_says_what_to_ask_for(tmp_path):
             read(tmp_path / path)
 
 
+@pytest.mark.parametrize("name", ["datapackage.json", "annotations.json"])
+def test_a_packed_data_package_is_to_be_unpacked(tmp_path, jpeg, write_archive, name):
+    files = {name: b"{}", "media/1.jpg": jpeg(1), "media.csv": b"mediaID"}
+    with pytest.raises(InputError, match=r"what JSON files say of images .* is read from a folder: unpack it"):
+        read(write_archive(tmp_path / "a.zip", files))
+
+
 def test_one_file_of_annotations_is_read_with_the_images_beside_it(tmp_path, jpeg):
     root = coco(folders(tmp_path, jpeg, *(f"a/{i}.jpg" for i in range(4))))
     assert read_source(config(root / "x.json")).equals(read_source(config(root)))
