@@ -54,18 +54,21 @@ _KNOWN = {
     "qualifier": "identificationqualifier qualifier",
     "seen": "occurrencestatus presence present presenceabsence ispresent individualcount",
     "license": "license licence licensename licencename licenseurl licenceurl rights usageterms webstatement "
-    "imagelicense imagelicence medialicense medialicence licensetype licencetype licensecode licencecode",
+    "imagelicense imagelicence medialicense medialicence licensetype licencetype licensecode licencecode "
+    "photolicense photolicence",
     "rights_holder": "rightsholder owner copyrightholder copyrightowner holder creator photographer author credit "
-    "attribution copyright userlogin username recordedby observer",
+    "attribution copyright userlogin username recordedby observer photographername",
     "source_url": "sourceurl url references occurrenceurl observationurl pageurl webpage weblink link",
     "split": "split splits datasplit sourcesplit traintestsplit splitset splitname trainvaltest traintest learntag "
     "fold folds kfold cvfold partition evalpartition usage subset set dataset phase stage",
     "group": "group groupid observationid obsid observationuuid occurrenceid eventid sequenceid seqid captureid "
     "burstid burst sequence captureevent specimenid individualid individual animalid organismid eolpageid videoid "
-    "trackid trackletid gbifid catalognumber episodeid",
+    "trackid trackletid gbifid catalognumber episodeid identity individualname animalname specimencode barcode "
+    "nestid colonyid plantid treeid encounterid video",
 }
 _CANONICAL = {word: name for name, words in _KNOWN.items() for word in words.split()}
 _PRIORITY = {word: i for i, word in enumerate(word for words in _KNOWN.values() for word in words.split())}
+_MAX_SPLITS = 8
 _MAY_BE_OTHER = ("usage", "subset", "set", "dataset", "phase", "stage")  # split where their words say so
 _SPLIT_WORDS = {
     **dict.fromkeys(("train", "training", "tr", "trn", "learn", "trainval"), "train"),
@@ -110,11 +113,7 @@ def known_columns(table: pd.DataFrame) -> pd.DataFrame:
     squeezed = [re.sub(r"[\W_]", "", without_accents(name.rpartition(":")[2])) for name in names]
     found: dict[str, int] = {}
     for i in sorted(range(len(names)), key=lambda i: _PRIORITY.get(squeezed[i], 0)):
-        name = names[i] if names[i] in RANKS else _RANK_WORDS.get(squeezed[i], _CANONICAL.get(squeezed[i], names[i]))
-        if name == "split" and squeezed[i] in _MAY_BE_OTHER and not _split_words(table.iloc[:, i], squeezed[i]).any():
-            name = names[i]  # a set of another kind
-        if squeezed[i] == "author" and table.iloc[:, i].str.contains(_OF_A_NAME).any():
-            name = names[i]  # of the name, not of the photograph
+        name = _known_name(names[i], squeezed[i], table.iloc[:, i])
         if name not in found or (_says_less(table, found[name], name) and not _says_less(table, i, name)):
             found[name] = i
     kept = {i: name for name, i in found.items()}
@@ -136,6 +135,16 @@ def not_seen(table: pd.DataFrame) -> pd.Series:
     return (seen == "absent") | (zero & ~zero.all())
 
 
+def _known_name(name: str, squeezed: str, values: pd.Series) -> str:
+    """Return what a column is called here, by its name, and its values where these say otherwise."""
+    known = name if name in RANKS else _RANK_WORDS.get(squeezed, _CANONICAL.get(squeezed, name))
+    if known == "split":  # or a set of another kind
+        return name if squeezed in _MAY_BE_OTHER and not _split_words(values, squeezed).any() else known
+    if squeezed == "author" and values.str.contains(_OF_A_NAME).any():
+        return name  # of the name, not of the photograph
+    return "split" if known != "folder" and _are_splits(values) else known
+
+
 def without_accents(text: str) -> str:
     """Write letters without their accents."""
     return "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
@@ -153,6 +162,21 @@ def _split_words(values: pd.Series, column: str) -> pd.Series:
     """Return the splits that the values of a column mean, '' where they mean none: who reads the rows asks why."""
     others = _OF_USAGE if column == "usage" else {}
     return values.map({value: split_word(value) or others.get(value.lower(), "") for value in values.unique()})
+
+
+def _are_splits(values: pd.Series) -> bool:
+    """Tell values that are all words of splits, training among them."""
+    unique = values.unique()
+    words = {split_word(value) for value in unique} if len(unique) <= _MAX_SPLITS else set()
+    return len(words) > 1 and "train" in words and "" not in words
+
+
+def split_of_folders(paths: pd.Series) -> pd.Series:
+    """Return the splits of paths by their folders; '' everywhere, unless each has one and some are for training."""
+    folders = paths.map(lambda path: path.rpartition("/")[0])
+    words = {folder: next(filter(None, map(split_word, folder.split("/"))), "") for folder in folders.unique()}
+    found = folders.map(words)
+    return found if _are_splits(found) else found.mask(found != "", "")
 
 
 def _flagged(table: pd.DataFrame, names: list[str]) -> dict[str, pd.Series]:

@@ -33,6 +33,7 @@ from .columns import (
     not_seen,
     read_known,
     said_of_names,
+    split_of_folders,
     split_word,
     verbatim_names,
 )
@@ -135,6 +136,11 @@ def _raw_of(path: Path, table: pd.DataFrame, source: str) -> pd.DataFrame:
     raw = pd.DataFrame({"source": sources, "source_id": _numbered(sources, ids)})
     raw = raw.assign(location=location, verbatim_name=names, problem=problem)
     raw = pd.concat([raw, said_of_names(table, names), beside_the_name(table)], axis=1)
+    if SPLIT_COLUMN not in raw:
+        top = path.parent.as_posix() if SEPARATOR in str(path) else str(path.parent)
+        inside = raw["location"].str.removeprefix(top).where(raw["problem"] == "", "")
+        splits = split_of_folders(inside[inside != ""]).reindex(raw.index).fillna("")
+        raw = raw.assign(**{SPLIT_COLUMN: splits}) if (splits != "").any() else raw
     raw = of_timelapse(table, raw) if is_timelapse(table) else raw
     boxes = boxes_of(table)
     if boxes is None:

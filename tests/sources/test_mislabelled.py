@@ -30,6 +30,9 @@ def splits_of(root: Path, jpeg, header: str, values: str, **settings) -> list[st
         ("in_train", "yes yes no no", "train train test test"),
         ("used_for_training", "1 1 0 0", "train train test test"),
         ("test", "0 0 1 true", "train train test test"),
+        ("part", "train train val test", "train train val test"),
+        ("type", "Training_set Training_set Test_set", "train train test"),
+        ("group", "train train test train", "train train test train"),
     ],
 )
 def test_splits_by_whatever_name(tmp_path, jpeg, header, values, expected):
@@ -51,6 +54,20 @@ def test_splits_by_whatever_name(tmp_path, jpeg, header, values, expected):
 def test_words_that_are_no_split_are_refused_and_a_setting_splits_anew(tmp_path, jpeg, header, values, words):
     with pytest.raises(InputError, match=rf"{words} \(first: .\.jpg\).*data.published_splits=false"):
         splits_of(tmp_path, jpeg, header, values)
+    assert "source_split" not in read(tmp_path / "t.csv", published_splits=False)
+
+
+@pytest.mark.parametrize("top", ["", "images/"])
+@pytest.mark.parametrize("named", [True, False])
+def test_splits_by_the_folders_of_a_tables_images(tmp_path, jpeg, top, named):
+    paths = [f"{top}{split}/{i}.jpg" for i, split in enumerate(("train", "valid", "test"))]
+    folders(tmp_path, jpeg, *paths)
+    rows = [f"{path if named else path.rpartition('/')[2]},Parus major" for path in paths]
+    (tmp_path / "t.csv").write_text("\n".join(["image,species", *rows]))
+    assert read(tmp_path / "t.csv")["source_split"].tolist() == ["train", "val", "test"]
+    rows = ["{},{},Parus major".format(*path.rpartition("/")[::2]) for path in paths]
+    (tmp_path / "t.csv").write_text("\n".join(["folder,image,species", *rows]))
+    assert read(tmp_path / "t.csv")["source_split"].tolist() == ["train", "val", "test"]
     assert "source_split" not in read(tmp_path / "t.csv", published_splits=False)
 
 
