@@ -20,6 +20,8 @@ RECIPES = (*TEXT_TYPES, MIXTURE, DEALT)
 MEASURED = {
     ("zero_shot/seen", "macro_top1"): "zero-shot, seen species",
     ("zero_shot/unseen", "macro_top1"): "zero-shot, unseen species",
+    ("few_shot/1", "macro_top1"): "1 shot",
+    ("few_shot/5", "macro_top1"): "5 shots",
     ("few_shot/1/unseen", "macro_top1"): "1 shot, unseen species",
     ("few_shot/5/unseen", "macro_top1"): "5 shots, unseen species",
     ("hierarchy/seen", "spearman"): "hierarchy, seen species",

@@ -55,7 +55,7 @@ def run_grid(run: Run, config: Config, cells: Sequence[Cell], workers: int = 0) 
     Returns
     -------
     scores : DataFrame
-        ``recipe, seed, dataset, task, metric, value, chance, n`` and ``seconds`` (processor time of the cell), a row a
+        ``recipe, seed, dataset, task, metric, value, chance, n`` and ``seconds`` (processor time of training), a row a
         number of a finished cell.
     failed : DataFrame
         ``recipe, seed, why``: cells without scores; they are tried again when the grid is run again.
@@ -153,7 +153,7 @@ def _in_processes(run: Run, config: Config, todo: dict[Path, Cell], workers: int
 
 def _train_one(root: Path, config: Config, cell: Cell, path: Path) -> str:
     """Train and score a cell in this process, and write its scores; return why it could not be, or ''."""
-    begun, n_threads = time.process_time(), torch.get_num_threads()
+    n_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the same bits, whatever the number of processes
     try:
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -163,7 +163,6 @@ def _train_one(root: Path, config: Config, cell: Cell, path: Path) -> str:
         return f"{type(error).__name__}: {error}"
     finally:
         torch.set_num_threads(n_threads)
-    scores = scores.assign(seconds=time.process_time() - begun)
     with atomic(path) as tmp:
         scores.to_parquet(tmp, index=False)
     return ""
@@ -175,7 +174,9 @@ def _scores(run: Run, cell: Cell, config: Config, folder: Run) -> pd.DataFrame:
     folder.catalog = world.catalog
     control.borrow(folder, world)
     load = control.load_dealt(cell.control) if cell.control else load_training_data
+    begun = time.process_time()
     control.train(folder, folder, config, load)
+    seconds = time.process_time() - begun
     table, features = read_catalog(world.catalog), contestants.load_features(folder, config, ["trained"])
     found = [score_few_shot(table, draw_folds(table, config.evaluate), features, {}, config.evaluate)[0]]
     rows, details = score_hierarchy(table, features, config.evaluate)
@@ -183,7 +184,7 @@ def _scores(run: Run, cell: Cell, config: Config, folder: Run) -> pd.DataFrame:
     if contestants.can_name(config, "trained"):
         encoders = {"trained": contestants.class_encoder(folder, config, "trained")}
         found.append(score_zero_shot(table, features, encoders, config.evaluate)[0])
-    return pd.concat(found)[["dataset", "task", "metric", "value", "chance", "n"]]
+    return pd.concat(found)[["dataset", "task", "metric", "value", "chance", "n"]].assign(seconds=seconds)
 
 
 def _nearer(dataset: str, task: str, model: str, nested: pd.DataFrame) -> pd.DataFrame:

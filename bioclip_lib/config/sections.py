@@ -14,6 +14,7 @@ OBJECTIVES = (
     *("clip", "multi_positive", "siglip", "hierarchical_contrastive", "hierarchical_sisters"),
     *("classification", "hierarchical_classification"),
 )
+OPTIMIZERS = ("adamw", "muon")
 CAPTIONS = ("com", "sci", "taxon", "taxonTag", "sci_com", "taxon_com", "taxonTag_com")
 BARE_NAMES = ("scientific_name", "taxonomic_name", "common_name")
 CONTROLS = ("shuffled", "shuffled_in_kingdoms", "ranks_dealt", "names_dealt")
@@ -150,6 +151,7 @@ class TrainConfig(Section):
     micro_batch_size: int = setting(0, "pairs encoded at once: same gradient, less memory; 0: all", "[0, 1e7]")
     grad_checkpointing: bool = setting(False, "activations are computed again backwards: less memory, slower")
     grad_clip: float = setting(0.0, "longer gradients are scaled down to this norm; 0: never", "[0, inf)")
+    optimizer: str = setting("adamw", "adamw; muon: Muon for the blocks' matrices, AdamW for the rest", OPTIMIZERS)
     lr: float = setting(1e-3, "learning rate after the warm-up", "[0, inf)")
     warmup_steps: int = setting(50, "steps over which the rate grows from 0", "[0, 1e9]")
     weight_decay: float = setting(0.2, "of AdamW", "[0, inf)")
@@ -202,6 +204,11 @@ class TrainConfig(Section):
             raise InputError(
                 f"train.text_weights {weights} do not fit {n_types} train.text_types; give each its number, 0 or more "
                 "and not all 0, or none at all"
+            )
+        if self.optimizer == "muon" and (self.shard or self.precision == "fp16"):
+            raise InputError(
+                "train.optimizer=muon needs whole matrices with unscaled gradients; set train.optimizer=adamw, or "
+                "train.shard=false and train.precision=bf16"
             )
         if len(self.crop_area) != 2 or self.crop_area[0] > self.crop_area[1]:
             raise InputError(

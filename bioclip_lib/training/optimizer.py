@@ -1,4 +1,4 @@
-"""From gradients to weights: the recipe's steps and rates, gradients of batches in parts, AdamW, moving averages.
+"""From gradients to weights: the recipe's steps and rates, gradients of batches in parts, AdamW and Muon, averages.
 
 Takes a model and `TrainConfig`; changes the trained parameters in place. With fp16 a step whose gradient is not finite
 is left out and counted, and the scale halved; with the other precisions nothing is scaled.
@@ -47,8 +47,9 @@ def parameter_groups(
     features: bool = False,
     heads: torch.nn.Module | None = None,
     layer_decay: float = 1.0,
+    muon: bool = False,
 ) -> list[dict]:
-    """Split what is trained into matrices, which decay, and the rest; by layer, and by what is spread."""
+    """Split what is trained into matrices, which decay, and the rest; by layer, what is spread, and the optimiser."""
     classifiers = [] if heads is None else list(heads.named_parameters())
     named = [*model.named_parameters(), *classifiers]
     scales = layer_scales([name for name, _ in named], layer_decay)
@@ -61,13 +62,15 @@ def parameter_groups(
         if not parameter.requires_grad:
             continue
         matrix = parameter.ndim >= 2 and "positional_embedding" not in name
-        groups.setdefault((scales[name], matrix, is_spread(parameter)), {})[name] = parameter
+        hidden = muon and parameter.ndim == 2 and BLOCK.search(name) is not None
+        groups.setdefault((scales[name], matrix, is_spread(parameter), hidden), {})[name] = parameter
     return [
         {
             "params": list(groups[key].values()),
             "names": list(groups[key]),
             "weight_decay": weight_decay if key[1] else 0.0,
             "lr_scale": key[0],
+            "muon": key[3],
         }
         for key in sorted(groups, reverse=True)
     ]
@@ -125,41 +128,52 @@ class Encoded:
 
 
 class Optimizer:
-    """AdamW with its gradient scaler and, with ``train.ema_decay``, the average of what it trains.
+    """AdamW, or Muon for the blocks' matrices, with gradient scaler and, with ``train.ema_decay``, an average.
 
+    Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) steps along the orthogonal matrix next to the
+    gradient's momentum, scaled to the length of AdamW's steps, so that both share rate and decay.
     fp16 ends at 65,504 and rounds what is under 6e-8 to 0: the loss is multiplied by a power of two, and the gradients
     are divided by it (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740). Gradients that overflow halve it.
     """
 
     def __init__(self, model: torch.nn.Module, cfg: TrainConfig, features: bool, heads: torch.nn.Module) -> None:
-        groups = parameter_groups(model, cfg.weight_decay, features, heads, cfg.layer_decay)
-        self.parameters = [p for group in groups for p in group["params"]]
+        by_muon = cfg.optimizer == "muon"
+        groups = parameter_groups(model, cfg.weight_decay, features, heads, cfg.layer_decay, by_muon)
+        rest = [group for group in groups if not group["muon"]]
+        adamw = torch.optim.AdamW(rest, betas=(cfg.beta1, cfg.beta2), eps=cfg.eps, fused=True, foreach=False)
+        self.optimizers = {"adamw": adamw}
+        if hidden := [group for group in groups if group["muon"]]:
+            self.optimizers["muon"] = torch.optim.Muon(hidden, adjust_lr_fn="match_rms_adamw")
+        self.parameters = list(self.named().values())
         self.spread = [p for p in self.parameters if is_spread(p)]
         self.own = [p for p in self.parameters if not is_spread(p)]
         self.grad_clip, self.ema_decay, self.n_skipped = cfg.grad_clip, cfg.ema_decay, 0
         self.average = [p.detach().clone() for p in self.parameters] if cfg.ema_decay > 0 else []
-        self.adamw = torch.optim.AdamW(
-            groups, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), eps=cfg.eps, fused=True, foreach=False
-        )
         self.scaler = torch.amp.GradScaler(
             model.logit_scale.device.type, init_scale=INITIAL_SCALE, enabled=cfg.precision == "fp16"
         )
 
     def named(self) -> dict[str, torch.nn.Parameter]:
         """Return `parameters` by their names, in order."""
-        names = [name for group in self.adamw.param_groups for name in group["names"]]
-        return dict(zip(names, self.parameters, strict=True))
+        return {
+            name: p
+            for optimizer in self.optimizers.values()
+            for group in optimizer.param_groups
+            for name, p in zip(group["names"], group["params"], strict=True)
+        }
 
     def backward(self, loss: torch.Tensor) -> None:
         """Compute the gradients of a loss anew, scaled under fp16; more may be added to them before `step`."""
-        self.adamw.zero_grad()
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
         self.scaler.scale(loss).backward()
 
     def step(self, lr: float) -> float:
         """Change the parameters by their gradients, unless they are not finite; return their norm before clipping."""
-        for group in self.adamw.param_groups:
-            group["lr"] = lr * group["lr_scale"]
-        self.scaler.unscale_(self.adamw)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = lr * group["lr_scale"]
+            self.scaler.unscale_(optimizer)
         norm = self._gradient_norm()
         if not (norm.isfinite() or self.scaler.is_enabled()):
             return norm.item()
@@ -167,7 +181,8 @@ class Optimizer:
             for parameters in (self.own, self.spread):
                 torch.nn.utils.clip_grads_with_norm_(parameters, self.grad_clip, norm)
         scale = self.scaler.get_scale()
-        self.scaler.step(self.adamw)
+        for optimizer in self.optimizers.values():
+            self.scaler.step(optimizer)
         self.scaler.update()
         self.n_skipped += self.scaler.get_scale() < scale
         return norm.item()
@@ -212,20 +227,25 @@ class Optimizer:
 
     def state_dict(self) -> dict:
         """Return what a checkpoint holds; by the names of parameters, so that other groups of them can load it."""
+        named = self.named()
         return {
-            "adamw": {name: self.adamw.state[p] for name, p in self.named().items() if p in self.adamw.state},
             "scaler": self.scaler.state_dict(),
             "n_skipped": self.n_skipped,
-            "average": dict(zip(self.named(), self.average, strict=False)),  # none, or all
+            "average": dict(zip(named, self.average, strict=False)),  # none, or all
+        } | {
+            kind: {name: optimizer.state[p] for name, p in named.items() if p in optimizer.state}
+            for kind, optimizer in self.optimizers.items()
         }
 
     def load_state_dict(self, state: dict) -> None:
         """Go back to a checkpoint."""
-        moments = {
-            i: {key: alike(value, p) for key, value in state["adamw"].get(name, {}).items()}
-            for i, (name, p) in enumerate(self.named().items())
-        }
-        self.adamw.load_state_dict({**self.adamw.state_dict(), "state": moments})
+        for kind, optimizer in self.optimizers.items():
+            names = [name for group in optimizer.param_groups for name in group["names"]]
+            moments = {
+                i: {key: alike(value, self.named()[name]) for key, value in state[kind].get(name, {}).items()}
+                for i, name in enumerate(names)
+            }
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
         self.n_skipped = state["n_skipped"]

@@ -32,6 +32,7 @@ from speed import (
     power,
     probes,
     readme,
+    recipes,
     scale,
     seeds,
     streaming,
@@ -255,6 +256,19 @@ def test_seeds_train_and_score_a_runs_pictures_again(monkeypatch, capsys, tmp_pa
                      .assign(seed=lambda rows: rows.groupby(seeds.KEYS).cumcount()))  # fmt: skip
     with pytest.raises(InputError, match="no finished run"):
         seeds.main([str(tmp_path)])
+
+
+def test_recipes_are_compared_on_whole_worlds_seed_by_seed():
+    rows = [(recipes.FIRST, 1, 0.4, 8.0), (recipes.FIRST, 2, 0.5, 10.0), ("b", 1, 0.5, 4.0), ("b", 2, 0.7, 6.0)]
+    scores = pd.DataFrame(rows, columns=["recipe", "seed", "value", "seconds"])
+    scores = scores.assign(dataset="synthetic", task="few_shot/5", metric="macro_top1", chance=0.01, n=9)
+    first, other = recipes.table(scores).to_dict("records")
+    assert (first["5 shots"], first["time"]) == ("45.0", 1.0)
+    assert other == {"recipe": "b", "5 shots": "+15.0 [-48.5, 78.5]", "seeds": 2, "time": 0.55}  # t of one degree: 12.7
+    config = load_config("smoke")
+    cell = recipes.cells(config, recipes.RECIPES, [3])[0].config(config)
+    assert cell.data.synthetic == config.data.synthetic and (cell.split.seed, cell.train.seed) == (3, 3)
+    assert (cell.train.batch_size, cell.train.optimizer) == (256, "adamw")
 
 
 def test_ways_take_turns_and_their_rates_are_of_all_runs(monkeypatch):

@@ -55,7 +55,7 @@ def test_a_gradient_that_overflows_fp16_skips_the_step(tmp_path, monkeypatch):
     row, _ = trainer.train_step(tmp_path / "bad.csv")
     assert row["skipped"] == 1 and np.isfinite(row["grad_norm"])
     assert model_digest(trainer.model) != before
-    steps = {state["step"].item() for state in trainer.optimizer.adamw.state.values()}
+    steps = {state["step"].item() for state in trainer.optimizer.optimizers["adamw"].state.values()}
     assert steps == {1.0}  # AdamW has not counted the step that was left out
 
 
@@ -112,6 +112,41 @@ def test_each_layer_steps_at_its_own_rate(tmp_path):
                         ("visual.conv1.weight", 0.25)):  # fmt: skip
         moved = (dict(trainer.model.named_parameters())[name] - before[name]).abs()
         assert moved.max().item() == pytest.approx(rate * scale, rel=0.02)  # Adam's first step is the rate itself
+
+
+def test_muon_steps_along_the_orthogonal_matrix_nearest_to_the_gradient_and_adamw_takes_the_rest(tmp_path):
+    """The first step of each: rate * 0.2 * sqrt(longer side) * U V^T of the gradient, and rate * its sign."""
+    config = tiny_config(optimizer="muon", warmup_steps=1, weight_decay=0.0, lr=1e-3)
+    trainer = new_trainer(config)
+    parameters = dict(trainer.model.named_parameters())
+    before = {name: p.detach().clone() for name, p in parameters.items()}
+    trainer.train_step(tmp_path / "bad.csv")
+    moved = {name: (p.detach() - before[name]) for name, p in parameters.items()}
+    for name in ("visual.transformer.resblocks.0.mlp.c_fc.weight", "transformer.resblocks.0.attn.in_proj_weight"):
+        u, strengths, vh = torch.linalg.svd(parameters[name].grad, full_matrices=False)
+        strong = strengths > 0.1 * strengths[0]  # five iterations leave weak directions short
+        along = -(u.T @ moved[name] @ vh.T).diagonal() / (1e-3 * 0.2 * max(moved[name].shape) ** 0.5)
+        assert strong.sum() > 1 and along[strong].min() > 0.6 and along.max() < 1.3
+    for name in ("visual.proj", "visual.conv1.weight", "token_embedding.weight"):
+        assert moved[name].abs().max().item() == pytest.approx(1e-3, rel=0.02)
+
+
+def test_muon_is_resumed_to_the_same_bits(tmp_path):
+    config = tiny_config(optimizer="muon", precision="bf16", steps=4, ema_decay=0.6, layer_decay=0.8, grad_clip=1.0)
+    model, log = train_tiny(tmp_path / "whole", config)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, 3)
+        with pytest.raises(_StopError):
+            train_tiny(tmp_path / "cut", config)
+    resumed, resumed_log = train_tiny(tmp_path / "cut", config, resume=True)
+    assert model_digest(resumed) == model_digest(model) != model_digest(train_tiny(tmp_path, tiny_config(steps=4))[0])
+    assert resumed_log["val_loss"].equals(log["val_loss"])
+
+
+@pytest.mark.parametrize("setting", [{"shard": True}, {"precision": "fp16"}])
+def test_muon_refuses_parts_of_matrices_and_scaled_gradients(setting):
+    with pytest.raises(InputError, match=r"muon needs whole matrices.*set train\.optimizer=adamw"):
+        tiny_config(optimizer="muon", **setting)
 
 
 @pytest.mark.parametrize(
