@@ -185,4 +185,8 @@ def _by_rank(
             points = np.stack([means[group == taxon].mean(axis=0) for taxon in range(len(taxa))])
             above = codes[first, depth - 1] if depth else np.zeros(len(taxa), np.int64)
             found = alignment(points, weights(names), above, seed)
-        yield {"question": "alignment", "rank": rank, **(found or {"why": "no taxon has a sister"})}
+        yield {
+            "question": "alignment",
+            "rank": rank,
+            **(found or {"why": "no taxon of a species with all seven ranks has a sister"}),
+        }

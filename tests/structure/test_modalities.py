@@ -90,7 +90,10 @@ def test_what_cannot_be_asked_says_why():
     found = modalities.score_modalities(table, tables, encoders, EvaluateConfig())
     assert asked(found, "texts follow the tree", "com")["why"] == "1 of 36 species have such a name"
     ranks = found[found["question"] == "alignment"].set_index("rank")
-    assert ranks.loc["kingdom", "why"] == "no taxon has a sister" and ranks.loc["order", "why"] == ""
+    assert (
+        ranks.loc["kingdom", "why"] == "no taxon of a species with all seven ranks has a sister"
+        and ranks.loc["order", "why"] == ""
+    )
     numbers = found[found["why"] == ""]
     assert numbers[["value", "ci_low", "ci_high", "by_chance", "p_value"]].notna().all(axis=None)
     assert (numbers["ci_low"] <= numbers["value"]).all() and (numbers["value"] <= numbers["ci_high"]).all()
