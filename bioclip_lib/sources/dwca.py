@@ -157,7 +157,8 @@ def _media_of(occurrences: pd.DataFrame, media: pd.DataFrame) -> pd.DataFrame:
     """Reduce media to ``id, url, type, license, holder``, with those that occurrences list themselves."""
     said = {"url": _ADDRESS, "license": _LICENCE, "holder": _HOLDER}
     columns = {name: first_said(media, terms) for name, terms in said.items()}
-    is_image = media["format"].str.startswith("image/") & ~by_value(media["type"], term_of).isin(_OTHER_TYPES)
+    is_format = by_value(media["format"], lambda text: text.startswith("image/")).astype(bool)
+    is_image = is_format & ~by_value(media["type"], lambda text: term_of(text) in _OTHER_TYPES).astype(bool)
     media = pd.DataFrame({"id": media["id"], "type": media["type"].mask(is_image, "image"), **columns})
     listed = occurrences[(occurrences["associatedMedia"] != "") & ~occurrences["id"].isin(media["id"])]
     if listed.empty:
