@@ -37,6 +37,7 @@ from .vernaculars import ALIAS, TAIL
 _ABBREVIATED = re.compile(r"^([A-Z])[a-z]?\.\s*(?=[a-z-]{3})")
 _CROSSED = re.compile(r"^[xX](?=[a-z]{3})")
 _OPEN_ENGLISH = re.compile(r"(?:cf|aff)\.?\s+(.+)|(.+?)\s+(?:spp?|cf|aff|indet)\.?")
+_TWO_CAPITALS = re.compile(r"([A-Z][a-z]{2,}(?:-[a-z]+)?) ([A-Z][a-z]{2,}(?:-[a-z]+)?)")
 _ENDING = 5  # letters by which an ending and a spelling may differ: minus, minor; caeruleus, coerulea
 Finder = Callable[[Backbone], Sequence[Usage]]
 
@@ -134,6 +135,9 @@ def exact(part: Part) -> Iterator[Lookup]:
         yield Lookup("common name", name, functools.partial(_family_in_english, name), reason=reason)
     if not parsed.canonical and not PLACEHOLDER.search(part.text):
         yield Lookup("accepted name", part.text, functools.partial(_named, part.text))
+    pair = _TWO_CAPITALS.fullmatch(part.text)
+    if pair:  # the second is no author, though it stands where one does
+        yield Lookup("two taxa", part.text, functools.partial(_two_genera, *pair.groups()), reason="two genera")
     yield from (_uninomial(part, reading) for reading in part.readings[:2] if reading.rank_hint == "genus")
     if not parsed.is_formula:
         yield _english(part)
@@ -173,6 +177,12 @@ def _named(name: str, backbone: Backbone, doubtful: bool = False) -> list[Usage]
 def of_rank(name: str, rank: str, backbone: Backbone) -> list[Usage]:
     """Return the usages of a name that have a rank."""
     return [usage for usage in backbone.usages(name) if usage.rank == rank]
+
+
+def _two_genera(one: str, other: str, backbone: Backbone) -> list[Usage]:
+    """Return what two genera share, nothing where one is none or is the other."""
+    rows = [[usage.taxon.row for usage in of_rank(name, "genus", backbone)] for name in (one, other)]
+    return [backbone.at(backbone.common_ancestor([*rows[0], *rows[1]]))] if all(rows) and rows[0] != rows[1] else []
 
 
 def _uninomial(part: Part, parsed: ParsedName) -> Lookup:

@@ -53,6 +53,8 @@ FACTS = [  # verbatim name, scientific name, rank, status
     ("bellis_capitata", "Bellis", "genus", "unverified"),  # Capitata are hydrozoans
     ("Plectranthus scutellarioides", "Plectranthus", "genus", "unverified"),  # not a noun made of Scutellarioideae
     ("Coryza squamata", "", "", "unresolved"),
+    ("Rhizosolenia_Proboscia", "Rhizosoleniaceae", "family", "accepted"),  # two genera, not one and its author
+    ("Quercus Apis", "", "", "unresolved"),
     # morphotypes
     ("unknown polyphaga", "Polyphaga", "order", "accepted"),
     ("larva_polyphaga", "Polyphaga", "order", "accepted"),
