@@ -135,9 +135,7 @@ def exact(part: Part) -> Iterator[Lookup]:
         yield Lookup("common name", name, functools.partial(_family_in_english, name), reason=reason)
     if not parsed.canonical and not PLACEHOLDER.search(part.text):
         yield Lookup("accepted name", part.text, functools.partial(_named, part.text))
-    pair = _TWO_CAPITALS.fullmatch(part.text)
-    if pair:  # the second is no author, though it stands where one does
-        yield Lookup("two taxa", part.text, functools.partial(_two_genera, *pair.groups()), reason="two genera")
+    yield from _pair(part)
     yield from (_uninomial(part, reading) for reading in part.readings[:2] if reading.rank_hint == "genus")
     if not parsed.is_formula:
         yield _english(part)
@@ -177,6 +175,13 @@ def _named(name: str, backbone: Backbone, doubtful: bool = False) -> list[Usage]
 def of_rank(name: str, rank: str, backbone: Backbone) -> list[Usage]:
     """Return the usages of a name that have a rank."""
     return [usage for usage in backbone.usages(name) if usage.rank == rank]
+
+
+def _pair(part: Part) -> Iterator[Lookup]:
+    """Look for two genera, of which the second is no author, though it stands where one does."""
+    pair = _TWO_CAPITALS.fullmatch(part.text)
+    if pair:
+        yield Lookup("two taxa", part.text, functools.partial(_two_genera, *pair.groups()), reason="two genera")
 
 
 def _two_genera(one: str, other: str, backbone: Backbone) -> list[Usage]:
