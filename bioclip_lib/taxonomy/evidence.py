@@ -37,6 +37,8 @@ from .vernaculars import ALIAS, TAIL
 _ABBREVIATED = re.compile(r"^([A-Z])[a-z]?\.\s*(?=[a-z-]{3})")
 _CROSSED = re.compile(r"^[xX](?=[a-z]{3})")
 _OPEN_ENGLISH = re.compile(r"(?:cf|aff)\.?\s+(.+)|(.+?)\s+(?:spp?|cf|aff|indet)\.?")
+_NOT_KNOWN = r"(?:unknown|unidentified|unid|undetermined|undet|unspecified|indet|other)\.?"
+_UNKNOWN_ENGLISH = re.compile(rf"{_NOT_KNOWN}\s+(.+)|(.+?)\s+{_NOT_KNOWN}", re.IGNORECASE)
 _TWO_CAPITALS = re.compile(r"([A-Z][a-z]{2,}(?:-[a-z]+)?) ([A-Z][a-z]{2,}(?:-[a-z]+)?)")
 _ENDING = 5  # letters by which an ending and a spelling may differ: minus, minor; caeruleus, coerulea
 Finder = Callable[[Backbone], Sequence[Usage]]
@@ -129,10 +131,7 @@ def exact(part: Part) -> Iterator[Lookup]:
         reason = "a hybrid formula: its genus" if parsed.is_formula else reason
         if genus:
             yield Lookup("open nomenclature", genus, functools.partial(_named, genus), reason=reason)
-    doubtful = _OPEN_ENGLISH.fullmatch(part.text)
-    if doubtful:  # "duck sp." is no more said to be an Anas than "ducks" of other genera are
-        name, reason = doubtful[1] or doubtful[2], "not identified further"
-        yield Lookup("common name", name, functools.partial(_family_in_english, name), reason=reason)
+    yield from _open_english(part, _OPEN_ENGLISH)
     if not parsed.canonical and not PLACEHOLDER.search(part.text):
         yield Lookup("accepted name", part.text, functools.partial(_named, part.text))
     yield from _pair(part)
@@ -166,6 +165,7 @@ def _weak(label: Label, said: Mapping[str, str]) -> Iterator[Lookup]:
     if others and is_long and not parsed.is_formula and not morphotypes.is_denied(part.words):
         find = functools.partial(_genus_only, parsed.genus, tuple(others))
         yield Lookup("genus of the name", parsed.canonical, find, "unverified", is_genus=True)
+    yield from _open_english(part, _UNKNOWN_ENGLISH)
 
 
 def _named(name: str, backbone: Backbone, doubtful: bool = False) -> list[Usage]:
@@ -175,6 +175,14 @@ def _named(name: str, backbone: Backbone, doubtful: bool = False) -> list[Usage]
 def of_rank(name: str, rank: str, backbone: Backbone) -> list[Usage]:
     """Return the usages of a name that have a rank."""
     return [usage for usage in backbone.usages(name) if usage.rank == rank]
+
+
+def _open_english(part: Part, form: re.Pattern) -> Iterator[Lookup]:
+    """Look for a group: "duck sp." is no more said to be an Anas than "ducks" of other genera are."""
+    doubtful = form.fullmatch(part.text)
+    if doubtful:
+        name, reason = doubtful[1] or doubtful[2], "not identified further"
+        yield Lookup("common name", name, functools.partial(_family_in_english, name), reason=reason)
 
 
 def _pair(part: Part) -> Iterator[Lookup]:

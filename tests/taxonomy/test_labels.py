@@ -55,6 +55,9 @@ FACTS = [  # verbatim name, scientific name, rank, status
     ("Coryza squamata", "", "", "unresolved"),
     ("Rhizosolenia_Proboscia", "Rhizosoleniaceae", "family", "accepted"),  # two genera, not one and its author
     ("Quercus Apis", "", "", "unresolved"),
+    ("Unknown bird", "Aves", "class", "accepted"),
+    ("rodent unidentified", "Rodentia", "order", "accepted"),
+    ("unid. deer", "Cervidae", "family", "accepted"),
     # morphotypes
     ("unknown polyphaga", "Polyphaga", "order", "accepted"),
     ("larva_polyphaga", "Polyphaga", "order", "accepted"),
