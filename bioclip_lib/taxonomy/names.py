@@ -110,7 +110,7 @@ def vernacular_key(name: str) -> str:
 
 def vernacular_words(name: str) -> list[str]:
     """Split a common name into normalised words, the last in the singular (see `vernacular_key`)."""
-    text = _APOSTROPHE.sub("", without_accents(_POSSESSIVE.sub("", name).casefold()))
+    text = _APOSTROPHE.sub("", without_accents(_POSSESSIVE.sub("", name).lower()))  # "Aß" is no ass
     words = [word for word in _NOT_WORD.split(_IN_BRITISH.sub(lambda found: _BRITISH[found[0]], text)) if word]
     return [*words[:-1], singular(words[-1])] if words else []
 

@@ -56,6 +56,8 @@ FACTS = [  # verbatim name, scientific name, rank, status
     ("Rhizosolenia_Proboscia", "Rhizosoleniaceae", "family", "accepted"),  # two genera, not one and its author
     ("Quercus Apis", "", "", "unresolved"),
     ("Unknown bird", "Aves", "class", "accepted"),
+    ("ÀÀ", "", "", "unresolved"),  # without its accents it is an orchid, Aa
+    ("Aß", "", "", "unresolved"),  # folded it is the English name of a donkey
     ("rodent unidentified", "Rodentia", "order", "accepted"),
     ("unid. deer", "Cervidae", "family", "accepted"),
     # morphotypes
