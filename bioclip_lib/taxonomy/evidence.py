@@ -211,9 +211,14 @@ def _uninomial(part: Part, parsed: ParsedName) -> Lookup:
     return Lookup("accepted name", parsed.genus, find, reason=reason)
 
 
+def _is_folded(text: str) -> bool:
+    """Return whether a text is so short that, without its accents, it is another word: "ÀÀ" an orchid, Aa."""
+    return sum(map(str.isalpha, text)) < 4 and not text.isascii()
+
+
 def _one_word(text: str, name: str, author: str, backbone: Backbone) -> list[Usage]:
     """Return the usages of a single name, and other taxa that are called so in English."""
-    if len(name) < 4 and not text.isascii():  # without its accents "ÀÀ" is an orchid
+    if _is_folded(text):
         return []
     is_lower = " " not in text and text.islower()
     english = _in_english(text, backbone) if " " not in text else []
@@ -235,7 +240,7 @@ def _english(part: Part) -> Lookup:
 
 def _in_english(text: str, backbone: Backbone) -> list[Usage]:
     """Return the taxa with an English name; of a species and groups above it, the species: horse, of the horses."""
-    if "?" in text or (len(text) < 4 and not text.isascii()):
+    if "?" in text or _is_folded(text):
         return []
     plain = PARENTHESES.sub("", text)
     possessive = " ".join(map(singular, plain.split()))  # "Coopers Hawk" is Cooper's
@@ -257,7 +262,7 @@ def _aliases(text: str, backbone: Backbone) -> list[Usage]:
     """Return the taxa that an article calls so, too."""
     # a "white pelican" is the great white pelican, but as well what "American white pelican" ends with; one word
     # ("cod") may be any, but "oleander", as well the epithet
-    if len(text) < 4 and not text.isascii():
+    if _is_folded(text):
         return []
     if len(vernacular_words(text)) == 1:
         usages = map(backbone.at, backbone.english(text, ALIAS))

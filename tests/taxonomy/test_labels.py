@@ -57,6 +57,7 @@ FACTS = [  # verbatim name, scientific name, rank, status
     ("Quercus Apis", "", "", "unresolved"),
     ("Unknown bird", "Aves", "class", "accepted"),
     ("ÀÀ", "", "", "unresolved"),  # without its accents it is an orchid, Aa
+    ("::ÀÀ", "", "", "unresolved"),
     ("Aß", "", "", "unresolved"),  # folded it is the English name of a donkey
     ("rodent unidentified", "Rodentia", "order", "accepted"),
     ("unid. deer", "Cervidae", "family", "accepted"),
