@@ -12,6 +12,8 @@ from .style import models_in_order
 from .words import DATASETS, MODELS, START, task_label
 
 _MAIN = r"zero_shot(/(un)?seen|/unseen/taxon)?|few_shot/\d+(/unseen)?|hierarchy/(un)?seen"
+_HEADLINES = r"zero_shot/(un)?seen|few_shot/[15]/unseen|hierarchy/unseen"
+_UNTRAINED = ("frozen", "pixels", "random_init")  # what there is without this training
 
 
 def results_frame(results: pd.DataFrame, tasks: str = _MAIN) -> pd.DataFrame:
@@ -20,13 +22,7 @@ def results_frame(results: pd.DataFrame, tasks: str = _MAIN) -> pd.DataFrame:
     Top-1 accuracy in percent, over species with its interval and over images; the rank correlation of the hierarchy
     probe with its interval and p, of any structure and inside kingdoms. Two runs of one data set are refused.
     """
-    twice = results[results.duplicated(["dataset", "model", "task", "metric"])]
-    if len(twice):
-        runs = ", ".join(sorted(results["run"].unique()))
-        raise InputError(f"of the runs {runs} several have the data set {twice['dataset'].iloc[0]}; take one of each")
-    pretrained = results.groupby("run")["model"].transform(lambda models: (models == "frozen").any())
-    starts = results["model"].mask(pretrained & (results["model"] == "random_init"), START)
-    rows = results.assign(model=starts.map(lambda name: MODELS.get(name, name)))
+    rows = _named(results)
     models = models_in_order(rows["model"])
     rows, lines = rows[rows["task"].str.fullmatch(tasks)], []
     for dataset, mine in rows.groupby("dataset"):
@@ -39,9 +35,42 @@ def results_frame(results: pd.DataFrame, tasks: str = _MAIN) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["data set", "task", *models, "chance", "n"])
 
 
+def headline_frame(results: pd.DataFrame) -> pd.DataFrame:
+    """Lay out the lines that a front page has: the trained model beside the best that there is without this training.
+
+    Over species, with its interval; of worlds as they are, not of their controls. Refuses as `results_frame` does.
+    """
+    rows = _named(results).assign(code=results["model"])
+    rows = rows[rows["task"].str.fullmatch(_HEADLINES) & rows["metric"].isin(["macro_top1", "spearman"])]
+    lines = []
+    for dataset, mine in rows.groupby("dataset"):
+        for task in sorted(mine["task"].unique(), key=_place):
+            asked = mine[mine["task"] == task]
+            trained, others = asked[asked["code"] == "trained"], asked[asked["code"].isin(_UNTRAINED)]
+            best = others[others["value"] == others["value"].max()].head(1)
+            cells = ["".join(_headline(row) for _, row in trained.iterrows())]
+            cells += ["".join(f"{_headline(row)}, {row['model']}" for _, row in best.iterrows())]
+            if cells[0]:
+                lines.append(
+                    (DATASETS.get(dataset, dataset), *_ends(task, trained)[0], *cells, *_ends(task, trained)[1])
+                )
+    return pd.DataFrame(lines, columns=["data set", "task", "trained", "best without this training", "chance", "n"])
+
+
 def or_say(table: pd.DataFrame, sentence: str) -> pd.DataFrame | Markdown:
     """Return a table to be shown or, where it has no row, a sentence that says what this means."""
     return table if len(table) else Markdown(f"*{sentence}*")
+
+
+def _named(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with each model's name as a reader knows it; two runs of one data set are refused."""
+    twice = results[results.duplicated(["dataset", "model", "task", "metric"])]
+    if len(twice):
+        runs = ", ".join(sorted(results["run"].unique()))
+        raise InputError(f"of the runs {runs} several have the data set {twice['dataset'].iloc[0]}; take one of each")
+    pretrained = results.groupby("run")["model"].transform(lambda models: (models == "frozen").any())
+    starts = results["model"].mask(pretrained & (results["model"] == "random_init"), START)
+    return results.assign(model=starts.map(lambda name: MODELS.get(name, name)))
 
 
 def _place(task: str) -> tuple:
@@ -70,6 +99,11 @@ def _cell(of: pd.DataFrame) -> str:
     if "top1" in of.index:
         said.append(f"{100 * of.loc['top1', 'value']:.1f} of images")
     return "; ".join(said)
+
+
+def _headline(row: pd.Series) -> str:
+    """Return a number of a front page: of a correlation two digits."""
+    return _interval(row, 1, 2) if row["metric"] == "spearman" else _interval(row, 100, 1)
 
 
 def _interval(row: pd.Series, factor: int, digits: int) -> str:

@@ -1,4 +1,4 @@
-"""What the README shows of a named run: its results table and its figures."""
+"""What README.md and docs/results.md show of named runs: headlines, the results table, figures."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from PIL import Image
 from ..errors import InputError
 from ..evaluation import metrics
 from ..run import REPOSITORY, Run, atomic
-from .tables import results_table
+from .tables import headline_table, results_table
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 RESULTS_CSV = REPOSITORY / "data" / "results.csv"
@@ -25,13 +25,11 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def update_readme(readme: str | Path, table: str) -> None:
-    """Put the table between the markers of a README; InputError if they are missing."""
+    """Put the table between the markers of a page; InputError if they are missing."""
     try:
         text = Path(readme).read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(
-            f"{readme} cannot be read ({error.strerror}); the results go into an existing README"
-        ) from None
+        raise InputError(f"{readme} cannot be read ({error.strerror}); the results go into an existing page") from None
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise InputError(f"{readme} needs the lines {BEGIN} and {END}, once each, in this order")
     before, _, rest = text.partition(BEGIN)
@@ -41,7 +39,8 @@ def update_readme(readme: str | Path, table: str) -> None:
 def export_run(run: Run, *others: Run) -> None:
     """Copy a run's figures, and its and others' numbers, to where the README shows them; all of it or nothing."""
     results = pd.concat([metrics.read_metrics(each.metrics_csv) for each in (run, *others)], ignore_index=True)
-    update_readme(REPOSITORY / "README.md", results_table(results))
+    update_readme(REPOSITORY / "docs" / "results.md", results_table(results))
+    update_readme(REPOSITORY / "README.md", headline_table(results))
     for path in sorted(path for path in run.figures.glob("*") if path.suffix in (".pdf", ".png", ".json")):
         with atomic(REPOSITORY / "figures" / path.name) as tmp:
             if path.suffix == ".png" and path.stem in README_FIGURES:

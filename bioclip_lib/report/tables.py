@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 
-from ..figures.tables import results_frame
+from ..figures.tables import headline_frame, results_frame
 from ..files.markdown import escape, markdown_table
 from ..run import Run
 
@@ -23,11 +23,20 @@ def results_table(results: pd.DataFrame) -> str:
         Top-1 accuracy in percent, over species with its interval and over images, and the rank correlation of the
         hierarchy probe with its interval and p, of any structure and inside kingdoms; each with chance and n.
     """
-    frame = results_frame(results).rename(columns=escape)
+    return _markdown(results_frame(results), results)
+
+
+def headline_table(results: pd.DataFrame) -> str:
+    """Format the few lines of a front page as Markdown (`figures.tables.headline_frame`)."""
+    return _markdown(headline_frame(results), results)
+
+
+def _markdown(frame: pd.DataFrame, results: pd.DataFrame) -> str:
+    """Return a table whose names are escaped, and a word where its numbers mean nothing."""
+    frame = frame.rename(columns=escape)
     frame["data set"] = frame["data set"].map(escape)
     smoke = (results["profile"] == "smoke").any()
-    table = markdown_table(frame, escaped=False, n_left=2)
-    return table + ("\n\nSmoke numbers: not a result." if smoke else "")
+    return markdown_table(frame, escaped=False, n_left=2) + ("\n\nSmoke numbers: not a result." if smoke else "")
 
 
 def figure_index(run: Run) -> pd.DataFrame:

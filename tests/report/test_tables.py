@@ -10,6 +10,7 @@ from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import metrics
 from bioclip_lib.report import readme
 from bioclip_lib.report.__main__ import main
+from bioclip_lib.report.tables import headline_table
 from bioclip_lib.run import Run
 
 KEYS = {"run": "mini", "profile": "mini", "notebook": "04", "seeds": 1, "seconds": np.nan}
@@ -51,6 +52,22 @@ TABLE = """\
 | birds | 10 shots, top-1 % | 80.0 of images | 20.0 of images |  | 5.0 | 800 to 900 |
 | birds | 5 shots, unseen species, top-1 % | 70.0 of images |  |  | 5.0 | 1,234 |
 | birds | hierarchy, unseen species, Spearman's rho | 0.46 [0.30, 0.55], p 0.0001, p inside kingdoms 0.02 |  |  | 0 | 24 species |"""  # noqa: E501
+
+
+HEADLINES = """\
+| data set | task | trained | best without this training | chance | n |
+| --- | --- | ---: | ---: | ---: | ---: |
+| birds | zero-shot, seen species, top-1 % | 57.9 [55.4, 60.0] |  | 5.0 | 1,234 |
+| birds | hierarchy, unseen species, Spearman's rho | 0.46 [0.30, 0.55] |  | 0 | 24 species |"""
+
+
+def test_the_headlines_by_hand():
+    assert headline_table(results()) == HEADLINES
+    rows = [row("birds", "pixels", "zero_shot/seen", "macro_top1", 0.25, 0.2, 0.3)]
+    rows += [row("birds", "frozen", "zero_shot/seen", "macro_top1", 0.5, 0.4, 0.6)]
+    rows += [row("birds", "ranks_dealt", "zero_shot/seen", "macro_top1", 0.9, 0.8, 0.95)]  # a control is no rival
+    more = headline_table(pd.concat([results(), pd.DataFrame(rows)], ignore_index=True))
+    assert "| 57.9 [55.4, 60.0] | 50.0 [40.0, 60.0], pretrained tower | 5.0 |" in more
 
 
 def test_published_sets_are_in_the_table_and_in_the_overview():
@@ -148,7 +165,9 @@ def test_a_large_png_is_made_to_fit_and_a_small_one_is_not_touched(tmp_path):
 def repository(tmp_path, monkeypatch):
     monkeypatch.setattr(readme, "REPOSITORY", tmp_path)
     monkeypatch.setattr(readme, "RESULTS_CSV", tmp_path / "data" / "results.csv")
-    (tmp_path / "README.md").write_text(f"{readme.BEGIN}\n{readme.END}\n")
+    (tmp_path / "docs").mkdir()
+    for page in ("README.md", "docs/results.md"):
+        (tmp_path / page).write_text(f"{readme.BEGIN}\n{readme.END}\n")
     return tmp_path
 
 
@@ -161,7 +180,8 @@ def test_a_run_is_exported_whole(repository):
     (run.figures / "zero_shot.pdf").write_bytes(b"%PDF")
     (run.figures / "zero_shot.json").write_text('{"figure": "zero_shot", "inputs": {"a.csv": "0"}, "notebook": "04"}')
     assert main([str(run.root), "--readme"]) == 0
-    assert TABLE in (repository / "README.md").read_text()
+    assert TABLE in (repository / "docs" / "results.md").read_text()
+    assert HEADLINES in (repository / "README.md").read_text()
     assert (repository / "data" / "results.csv").read_bytes() == run.metrics_csv.read_bytes()
     copied = {path.name: path for path in (repository / "figures").iterdir()}
     assert set(copied) == {"contact_sheet.png", "zero_shot.png", "zero_shot.pdf", "zero_shot.json"}
