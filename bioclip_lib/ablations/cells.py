@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import TEXT_TYPES
 from ..config import OBJECTIVES, Config, flat, load_config
+from .data import PARTS
 
 MIXTURE, DEALT = "mixture", "mixture, ranks dealt"
 SEEDS = {"none": 0, "two": 1, "few": 2, "all": 5}
@@ -23,12 +24,12 @@ TOY = {"data.synthetic.n_images": 240, "train.steps": 10, "train.batch_size": 32
 
 @dataclass(frozen=True)
 class Cell:
-    """A training: the name of its recipe, its seed, what it changes in the configuration, and a control's words."""
+    """A training: the name of its recipe, its seed, what it changes in the configuration, and what is trained on."""
 
     recipe: str
     seed: int
     settings: dict[str, Any] = field(default_factory=dict)
-    control: str = ""
+    data: str = ""  # of `data.loader`
 
     def config(self, config: Config) -> Config:
         """Return the configuration of this cell of a run: small where the world is invented."""
@@ -66,8 +67,12 @@ def objectives(grid: str, names: Sequence[str] = OBJECTIVES) -> list[Cell]:
     return _each_seed(rows, grid) if grid == "all" else []
 
 
+def data_shares(grid: str) -> list[Cell]:
+    """List the cells of the mixture on halves of the images, and with wrong labels: only under ``all``."""
+    return _each_seed([(name, {}, name) for name in PARTS], grid) if grid == "all" else []
+
+
 def _each_seed(rows: list[tuple], grid: str) -> list[Cell]:
     return [
-        Cell(name, seed, settings, control)
-        for seed, (name, settings, control) in itertools.product(range(SEEDS[grid]), rows)
+        Cell(name, seed, settings, part) for seed, (name, settings, part) in itertools.product(range(SEEDS[grid]), rows)
     ]

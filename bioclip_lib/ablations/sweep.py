@@ -34,6 +34,7 @@ from ..structure.hierarchy import score_hierarchy
 from ..training import load_training_data
 from ..workers import progress
 from .cells import Cell
+from .data import loader
 
 KEYS = ["recipe", "seed"]
 COLUMNS = [*KEYS, "dataset", "task", "metric", "value", "chance", "n", "seconds"]
@@ -88,8 +89,9 @@ def _workers(n_cells: int) -> int:
 
 def _place(run: Run, config: Config, cell: Cell) -> Path:
     """Return where the scores of a cell lie: under all that decides them."""
-    made_of = [deciding(json.loads(json.dumps(cell.config(config).to_dict()))), cell.control]
+    made_of = [deciding(json.loads(json.dumps(cell.config(config).to_dict()))), cell.data]
     code = stages.code_without_comments(_DECIDES) + file_sha256(Path(__file__))
+    code += file_sha256(Path(__file__).with_name("data.py"))
     made_of += [_photographs(run, config), code, stages.versions()]
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
     return run.root / "ablations" / f"{digest[:16]}.parquet"
@@ -173,9 +175,8 @@ def _scores(run: Run, cell: Cell, config: Config, folder: Run) -> pd.DataFrame:
     world = _world(run, config)
     folder.catalog = world.catalog
     control.borrow(folder, world)
-    load = control.load_dealt(cell.control) if cell.control else load_training_data
     begun = time.process_time()
-    control.train(folder, folder, config, load)
+    control.train(folder, folder, config, loader(cell.data))
     seconds = time.process_time() - begun
     table, features = read_catalog(world.catalog), contestants.load_features(folder, config, ["trained"])
     found = [score_few_shot(table, draw_folds(table, config.evaluate), features, {}, config.evaluate)[0]]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioclip_lib.ablations import claims, compared, objectives, over_seeds, text_matrix, text_types
+from bioclip_lib.ablations import claims, compared, data_shares, objectives, over_seeds, text_matrix, text_types
 from bioclip_lib.ablations.cells import DEALT, MIXTURE
 
 
@@ -83,3 +83,5 @@ def test_a_grid_goes_seed_by_seed():
     assert [cell.recipe for cell in text_types("two")] == ["taxon", MIXTURE]
     assert len(text_types("few")) == 6 and not objectives("few")
     assert {cell.seed for cell in objectives("all")} == set(range(5))
+    every = [*cells, *objectives("all"), *data_shares("all")]
+    assert len({(cell.recipe, cell.seed) for cell in every}) == len(every) and not data_shares("few")

@@ -3,13 +3,16 @@
 import multiprocessing
 import os
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from bioclip_lib import ablations
 from bioclip_lib.ablations import Cell
+from bioclip_lib.ablations.data import HALF_IMAGES, PARTS, _changed, kept_rows
 from bioclip_lib.config import load_config
 from bioclip_lib.run import Run
+from bioclip_lib.training import TrainData
 
 TINY = {
     "data.synthetic.n_species": 12, "data.synthetic.n_images": 144, "data.synthetic.image_size_px": 16,
@@ -79,9 +82,44 @@ def test_the_same_cell_twice_gives_the_same_numbers_and_another_seed_another_wor
 
 def test_dealt_words_are_another_cell(grid, config):
     run, *_ = grid
-    ranks, _ = ablations.run_grid(run, config, [GOOD, Cell("dealt", 0, SHORT, control="ranks_dealt")], workers=1)
+    ranks, _ = ablations.run_grid(run, config, [GOOD, Cell("dealt", 0, SHORT, data="ranks_dealt")], workers=1)
     values = ranks[ranks["metric"] == "macro_top1"].pivot(index="task", columns="recipe", values="value")
     assert (values["dealt"] != values["mixture"]).any()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_share_of_the_data_is_another_cell(grid, config, part):
+    run, *_ = grid
+    scores, failed = ablations.run_grid(run, config, [GOOD, Cell(part, 0, SHORT, data=part)], workers=1)
+    assert failed.empty
+    values = scores[scores["metric"] == "macro_top1"].pivot(index="task", columns="recipe", values="value")
+    assert (values[part] != values["mixture"]).any()
+
+
+def test_halves_are_of_every_species_or_of_some():
+    labels = np.repeat([0, 1, 2, 3], [2, 4, 6, 8])  # 20 images
+    counts = np.bincount(labels[kept_rows(labels, by_species=False, seed=0)], minlength=4)
+    assert counts.tolist() == [1, 2, 3, 4]
+    for seed in range(20):
+        rows = kept_rows(labels, by_species=True, seed=seed)
+        whole = np.bincount(labels[rows], minlength=4) / [2, 4, 6, 8]
+        assert len(rows) == len(set(rows)) == 10
+        assert ((whole > 0) & (whole < 1)).sum() <= 1  # all images of a species, or none; of one what is wanting
+    assert len({tuple(kept_rows(labels, True, seed)) for seed in range(20)}) > 3
+
+
+def test_a_share_of_labels_is_moved_to_sisters_and_mirror_images_follow():
+    lineages = np.array([[0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1], [1, 1, 1, 1, 1, 1, 2], [1, 1, 1, 1, 1, 2, 3]])
+    labels, tokens = np.repeat([0, 1, 2, 3], 25), np.zeros((4, 1, 3), np.int64)
+    inputs = np.arange(200, dtype=np.float32)[:, None]
+    train = TrainData(inputs, np.tile(labels, 2), tokens, lineages=lineages)
+    moved = _changed(train, "30 % of labels moved to a sister", 2, seed=0)
+    assert (moved.labels[:100] == moved.labels[100:]).all() and (moved.labels[:100] != labels).sum() == 30
+    sister = {0: 1, 1: 0, 2: 3, 3: 2}
+    assert all(sister[old] == new for old, new in zip(labels, moved.labels, strict=False) if old != new)
+    half = _changed(train, HALF_IMAGES, 2, seed=0)
+    assert half.inputs[:50, 0].tolist() == (half.inputs[50:, 0] - 100).tolist()
+    assert (half.labels == labels[half.inputs[:, 0].astype(int) % 100]).all()
 
 
 def test_a_process_that_dies_takes_no_other_cell_with_it(grid, config):
