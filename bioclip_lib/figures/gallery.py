@@ -24,7 +24,7 @@ from .tables import write_tables
 from .words import in_words, model_words
 
 FORMATS = ("pdf", "svg", "png")
-COUNTS, MAP = "tables/class_counts.csv", "tables/map.csv"
+COUNTS, MAP, QUALITY = "tables/class_counts.csv", "tables/map.csv", "tables/map_quality.csv"
 _TEXT = (
     "dataset",
     "source",
@@ -112,7 +112,7 @@ def makers(run: Run) -> dict[str, Maker]:
         n += model not in _MODELS_ON_MAPS
         name = f"umap_{model}" if model in _MODELS_ON_MAPS else f"umap_model_{n}"
         plot = partial(maps.plot_map, model=model, called=words.get(model, model))
-        found[name] = Maker("07_embedding_maps", (MAP,), plot, captions.of_map)
+        found[name] = Maker("07_embedding_maps", (MAP, QUALITY), plot, captions.of_map)
     return found
 
 

@@ -35,10 +35,11 @@ N_GROUPS = 8
 
 
 @styled
-def plot_map(placed: pd.DataFrame, model: str, called: str = "") -> Figure:
+def plot_map(placed: pd.DataFrame, quality: pd.DataFrame, model: str, called: str = "") -> Figure:
     """Draw the map of a model, of `structure.place`, once a rank that tells images apart, coloured by taxon.
 
-    The largest groups of the first such rank have a colour; at the ranks below their parts have shades of it.
+    Below it stands how far it can be trusted, of `structure.map_quality`. The largest groups of the first such rank
+    have a colour; at the ranks below their parts have shades of it.
     """
     if placed.empty:
         return say_empty("fewer than four images to map")
@@ -49,7 +50,11 @@ def plot_map(placed: pd.DataFrame, model: str, called: str = "") -> Figure:
     colours = taxon_colours(groups)
     xy = placed[[f"{model}_x", f"{model}_y"]].to_numpy()
     fig, axs = panels(len(ranks), 2.3 if page_in() / len(ranks) > 2 else 2.35, panel_in=1.6)
-    fig.suptitle(f"{shorten(called or model, 60)}: {len(xy):,} images", fontsize=8, fontweight="bold")
+    called = called or model
+    fig.suptitle(f"{shorten(called, 60)}: {len(xy):,} images", fontsize=8, fontweight="bold")
+    mine = quality[quality["model"] == called]
+    said = [f"{name} {mine[name].iloc[0]:.2f}" for name in ("trustworthiness", "continuity") if name in mine]
+    fig.supxlabel(", ".join(said) if len(mine) else "", fontsize=SMALLEST_PT + 0.5)
     for ax, rank in zip(axs, ranks, strict=True):
         _draw_map(ax, xy, taxa[rank].to_numpy(), first.map(colours).fillna(OTHERS).to_numpy(), rank)
     return fig

@@ -17,6 +17,7 @@ from ..model.features import FeatureTable
 from ..taxonomy.ranks import lineage_codes
 
 METHODS = ("umap", "pca")
+WHOLE_MAP = ("trustworthiness", "continuity")
 _PCA_DIMENSIONS = 50
 _MAX_POINTS = 5_000  # trustworthiness holds two (n, n) matrices: 400 MB
 
@@ -26,7 +27,9 @@ def project(features: np.ndarray, method: str = "umap", seed: int = 0, n_neighbo
 
     Rows are scaled to unit length, and more than 50 dimensions go through principal components first: between rows of
     unit length Euclidean neighbours are cosine neighbours, and components keep Euclidean distances but not angles.
-    Distances between groups, and sizes of groups, mean nothing on a UMAP; one seed gives one map on one machine.
+    Distances between groups, and sizes of groups, mean nothing on a UMAP; one seed gives one map on one machine. t-SNE
+    (openTSNE 1.0.4) was tried: of the ten nearest it keeps more (0.31 -> 0.45 of 4,098 invented images, 0.52 -> 0.57 of
+    880 birds), trustworthiness (0.98, 0.98) and continuity (0.96, 0.95) stay, for three times the processor time.
     """
     points = _unit(features)
     if method not in METHODS:
@@ -80,6 +83,11 @@ def trustworthiness(features: np.ndarray, xy: np.ndarray, k: int = 10, seed: int
     1 if all are, about 0.5 on a random map. It needs all pairs: of more than 5,000 points it is the value of a random
     5,000, at a coarser scale than k of all.
     """
+    return _faithful(features, xy, k, seed)[0]
+
+
+def _faithful(features: np.ndarray, xy: np.ndarray, k: int, seed: int = 0) -> tuple[float, float]:
+    """Return the trustworthiness and the continuity of a map: how far neighbours in the embedding are so on the map."""
     from sklearn.manifold import trustworthiness as of_all_pairs
 
     points, xy = _unit(features), np.asarray(xy)
@@ -89,13 +97,14 @@ def trustworthiness(features: np.ndarray, xy: np.ndarray, k: int = 10, seed: int
         chosen = np.random.default_rng(seed).choice(len(points), _MAX_POINTS, replace=False)
         points, xy = points[chosen], xy[chosen]
     k = max(1, min(k, (len(points) - 1) // 2))
-    return float(of_all_pairs(points, xy, n_neighbors=k))  # unit length: Euclidean neighbours are cosine neighbours
+    # unit length: Euclidean neighbours are cosine neighbours
+    return tuple(float(of_all_pairs(*spaces, n_neighbors=k)) for spaces in ((points, xy), (xy, points)))
 
 
 def place(
     table: pd.DataFrame, tables: Mapping[str, FeatureTable], models: Sequence[str], seed: int = 0
 ) -> pd.DataFrame:
-    """Put the images of feature tables on a UMAP for each of some models.
+    """Put the images of feature tables on a UMAP for each of some models, turned to lie as the first.
 
     Parameters
     ----------
@@ -112,13 +121,32 @@ def place(
     DataFrame
         Indexed by ``image_id``: the ranks, ``split``, and ``<model>_x, <model>_y`` of each model; no row where fewer
         than four images have features.
+
+    Notes
+    -----
+    A map has no up and no left. Those after the first are turned and mirrored, never stretched, to where the same
+    images lie on the first (orthogonal Procrustes, Schoenemann 1966), so that they can be compared by eye.
     """
     image_ids = next(iter(tables.values())).image_ids if tables else []
     placed = table.set_index("image_id").loc[image_ids if len(image_ids) > 3 else [], [*RANKS, "split"]]
+    first = None
     for name in models if len(placed) else ():
         xy = project(tables[name].values, method="umap", seed=seed)
+        first = xy if first is None else first
+        xy = _turned(xy, first)
         placed = placed.assign(**{f"{name}_x": xy[:, 0], f"{name}_y": xy[:, 1]})
     return placed
+
+
+def _turned(xy: np.ndarray, to: np.ndarray) -> np.ndarray:
+    """Turn and mirror a map (n, 2) to lie as another of the same points, about its own centre."""
+    from scipy.linalg import orthogonal_procrustes
+
+    if xy is to:
+        return xy
+    centre = xy.mean(axis=0)
+    turn, _ = orthogonal_procrustes(xy - centre, to - to.mean(axis=0))
+    return ((xy - centre) @ turn + centre).astype(np.float32)  # (n, 2) @ (2, 2) -> (n, 2)
 
 
 def map_quality(tables: Mapping[str, FeatureTable], placed: pd.DataFrame, n_neighbors: int = 10) -> pd.DataFrame:
@@ -134,9 +162,10 @@ def map_quality(tables: Mapping[str, FeatureTable], placed: pd.DataFrame, n_neig
     Returns
     -------
     DataFrame
-        ``model, rank, embedding, map, chance, n, trustworthiness``: the share of an image's neighbours that belong to
-        its taxon, in the embedding (cosine) and on the map, beside the share that random images give. Images whose
-        taxon is unknown at a rank are left out there.
+        ``model, rank, embedding, map, chance, n, trustworthiness, continuity``: the share of an image's neighbours
+        that belong to its taxon, in the embedding (cosine) and on the map, beside the share that random images give;
+        of the whole map how far neighbours on it are neighbours in the embedding, and the other way round (Venna &
+        Kaski 2001). Images whose taxon is unknown at a rank are left out there.
 
     Raises
     ------
@@ -148,7 +177,7 @@ def map_quality(tables: Mapping[str, FeatureTable], placed: pd.DataFrame, n_neig
         if f"{name}_x" not in placed:
             continue
         xy = placed[[f"{name}_x", f"{name}_y"]].to_numpy()
-        quality = trustworthiness(features.values, xy, n_neighbors)
+        quality = dict(zip(WHOLE_MAP, _faithful(features.values, xy, n_neighbors), strict=True))
         near = {"embedding": _neighbours(_unit(features.values), n_neighbors), "map": _neighbours(xy, n_neighbors)}
         for rank, taxon in zip(RANKS, taxa.T, strict=True):
             known = taxon > 0
@@ -158,8 +187,8 @@ def map_quality(tables: Mapping[str, FeatureTable], placed: pd.DataFrame, n_neig
             same = (counts - 1) / (len(taxon) - 1)  # of all other images, those of the same taxon
             shares = {space: float((taxon[index] == taxon[:, None])[known].mean()) for space, index in near.items()}
             found = {**shares, "chance": float(same[known].mean()), "n": int(known.sum())}
-            rows.append({"model": name, "rank": rank, **found, "trustworthiness": quality})
-    return pd.DataFrame(rows, columns=["model", "rank", "embedding", "map", "chance", "n", "trustworthiness"])
+            rows.append({"model": name, "rank": rank, **found, **quality})
+    return pd.DataFrame(rows, columns=["model", "rank", "embedding", "map", "chance", "n", *WHOLE_MAP])
 
 
 def _neighbours(points: np.ndarray, k: int) -> np.ndarray:

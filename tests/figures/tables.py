@@ -165,6 +165,11 @@ def map_rows(n=200):
     return rows.assign(image_id=code, trained_x=xy[:, 0], trained_y=xy[:, 1])
 
 
+def map_quality():
+    rows = {"model": "trained", "rank": list(RANKS), "embedding": 0.8, "map": 0.7, "chance": 0.1, "n": 200}
+    return pd.DataFrame(rows).assign(trustworthiness=0.954, continuity=0.961)
+
+
 def contact_sheet():
     names = ["Drujuskus fergoides", "Drujuskus fergoides", "", "Blaukosphaera <i>vumbescens</i> $x_1$"] * 4
     taxa = pd.DataFrame({rank: [f"{rank}{i % 4}" for i in range(14)] for rank in RANKS})
@@ -192,6 +197,7 @@ def write(run):
         "identify_risk": risk_rows(),
         "ablation_text_types": text_matrix_rows(),
         "map": map_rows(),
+        "map_quality": map_quality(),
         "hierarchy_null": null_rows(),
         "consistency": consistency_rows(),
         "modalities": modality_rows(),

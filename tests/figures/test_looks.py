@@ -21,6 +21,7 @@ from .tables import (
     class_counts,
     consistency_rows,
     contact_sheet,
+    map_quality,
     map_rows,
     mistake_rows,
     modality_rows,
@@ -52,7 +53,7 @@ DRAWN = {
     "risk": lambda: figures.plot_risk(risk_rows()),
     "saliency": lambda: figures.plot_saliency(saliency_rows()),
     "text_matrix": lambda: figures.plot_text_matrix(text_matrix_rows()),
-    "map": lambda: figures.plot_map(map_rows(), "trained"),
+    "map": lambda: figures.plot_map(map_rows(), map_quality(), "trained"),
     "mantel": lambda: figures.plot_mantel(null_rows()),
     "distance_by_rank": lambda: figures.plot_distance_by_rank(pair_rows()),
     "consistency": lambda: figures.plot_consistency(in_words(consistency_rows())),
@@ -279,11 +280,18 @@ def test_a_map_draws_every_image_in_every_panel(drawn):
         assert ax.get_title() == f"{rank} ({n_taxa})" and len(ax.get_legend().get_texts()) == min(8, n_taxa)
 
 
+def test_a_map_says_how_far_it_can_be_trusted():
+    said = texts_of(figures.plot_map(map_rows(), map_quality(), "trained"))
+    assert "trustworthiness 0.95, continuity 0.96" in said
+    older = figures.plot_map(map_rows(), map_quality().drop(columns="continuity"), "trained")
+    assert "trustworthiness 0.95" in texts_of(older)
+
+
 def test_a_map_leaves_ranks_of_one_taxon_out_and_parts_look_like_their_parents():
     rows = map_rows().assign(kingdom="Animalia", phylum="Chordata")
     rows["class"] = np.where(np.arange(len(rows)) % 2, "Aves", "Mammalia")
     rows["order"] = rows["class"] + (np.arange(len(rows)) // 2 % 2).astype(str)
-    fig = figures.plot_map(rows, "trained")
+    fig = figures.plot_map(rows, map_quality(), "trained")
     assert fig.axes[0].get_title() == "class (2)" and len(fig.axes) == 5
     legend = {t.get_text(): h.get_color() for ax in fig.axes[:2] for t, h in legend_of(ax)}
     for parent in ("Aves", "Mammalia"):
@@ -299,7 +307,7 @@ def legend_of(ax):
 
 def test_species_of_two_genera_with_one_epithet_are_two_groups():
     rows = pd.DataFrame([("A", "", "", "", "", g, "major") for g in ("Parus", "Puma") * 3], columns=list(RANKS))
-    fig = figures.plot_map(rows.assign(m_x=0, m_y=0), "m")
+    fig = figures.plot_map(rows.assign(m_x=0, m_y=0), map_quality(), "m")
     assert [ax.get_title() for ax in fig.axes] == ["genus (2)", "species (2)"]
 
 
@@ -326,7 +334,7 @@ def test_distances_are_boxed_by_shared_rank_and_few_pairs_are_dots(drawn):
         lambda: figures.plot_zero_shot(score_rows().iloc[:0]),
         lambda: figures.plot_few_shot(score_rows().iloc[:0]),
         lambda: figures.plot_results_overview(score_rows().iloc[:0]),
-        lambda: figures.plot_map(map_rows().iloc[:0], "trained"),
+        lambda: figures.plot_map(map_rows().iloc[:0], map_quality(), "trained"),
         lambda: figures.plot_mantel(null_rows().iloc[:0]),
         lambda: figures.plot_distance_by_rank(pair_rows().iloc[:0]),
         lambda: figures.plot_taxon_counts(class_counts().iloc[:0]),

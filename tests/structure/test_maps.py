@@ -121,6 +121,38 @@ def test_images_are_placed_by_model_and_few_have_no_map():
     assert maps.map_quality(few, maps.place(table, few, ["a"])).empty
 
 
+def test_maps_of_further_models_are_turned_to_lie_as_the_first_and_nothing_else():
+    features, _ = groups(4, 10)
+    ids = [f"i{n}" for n in range(40)]
+    table = ranks_of(np.repeat(np.arange(4), 10)).assign(image_id=ids, split="test")
+    mirrored = features * np.r_[-1, np.ones(15)]  # the same distances: the same map, wherever it lies
+    tables = {"a": FeatureTable(ids, features), "b": FeatureTable(ids, mirrored + 0.01)}
+    placed = maps.place(table, tables, ["a", "b"])
+    first, second = (placed[[f"{name}_x", f"{name}_y"]].to_numpy(float) for name in "ab")
+    alone = maps.project(tables["b"].values).astype(float)
+    distance = [np.linalg.norm(xy[:, None] - xy[None], axis=2) for xy in (second, alone)]
+    assert distance[0] == pytest.approx(distance[1], rel=1e-4, abs=1e-4)
+
+    def apart(xy):
+        return np.linalg.norm((xy - xy.mean(axis=0)) - (first - first.mean(axis=0)))
+
+    angles = np.linspace(0, 2 * np.pi, 60)
+    turns = [np.array([[np.cos(a), np.sin(a)], [-s * np.sin(a), s * np.cos(a)]]) for a in angles for s in (1, -1)]
+    assert apart(second) <= min(apart(alone @ turn) for turn in turns) + 1e-3
+
+
+def test_trustworthiness_and_continuity_by_hand():
+    # A quarter circle folded on the map, k = 1. Neighbours on the map 0-4, 1-3, 2-3, 3-1, 4-0 have the ranks 4, 3, 2,
+    # 3, 4 in the embedding; those in the embedding, 0-1, 1-0, 2-1, 3-2, 4-3, have 2, 3, 2, 3, 3 on the map.
+    angle = np.array([0, 10, 21, 33, 46]) * np.pi / 180
+    features = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    xy = np.array([[0, 0], [10, 0], [21, 0], [10.6, 0], [1, 0.0]])
+    found = quality({"m": features}, {"m": xy}, ranks_of([0] * 5), n_neighbors=1).iloc[0]
+    scale = 2 / (5 * (2 * 5 - 3 - 1))
+    assert found["trustworthiness"] == pytest.approx(1 - scale * (3 + 2 + 1 + 2 + 3))
+    assert found["continuity"] == pytest.approx(1 - scale * (1 + 2 + 1 + 2 + 2))
+
+
 def test_quality_tells_embedding_from_map():
     features, labels = groups(5, 12)
     rng = np.random.default_rng(3)
