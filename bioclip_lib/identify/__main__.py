@@ -142,9 +142,9 @@ def _summary(table: pd.DataFrame, out: str) -> str:
     """Say how many photographs were named at which rank, and what was not."""
     read = table[table["problem"] == ""]
     ranks = read.loc[read["taxon"] != "", "rank"].replace("", "label").value_counts()
-    lines = [f"{len(read)} of {len(table)} photographs named; " + ", ".join(f"{n} to {r}" for r, n in ranks.items())]
-    if n_none := int((read["taxon"] == "").sum()):
-        lines.append(f"{n_none} not even to kingdom")
+    none = {"not even to kingdom": int((read["taxon"] == "").sum())}
+    told = [f"{n} {how}" for how, n in {**{f"to {rank}": n for rank, n in ranks.items()}, **none}.items() if n]
+    lines = [f"{len(read)} of {len(table)} photographs read; named: {', '.join(told) or 'none'}"]
     broken = table[table["problem"] != ""]
     lines += [f"not read: {row.file_name}: {row.problem}" for row in broken.head(5).itertuples()]
     if len(broken) > 5:

@@ -103,8 +103,10 @@ def _files_at(path: str, events: str) -> Iterator[Photo]:
         yield from _of_camtrap(path, events)
         return
     if os.path.isdir(path) or (os.path.isfile(path) and name.endswith(ARCHIVE_SUFFIXES)):
-        files = files_of(Path(path), follow_links=True)
+        files = list(files_of(Path(path), follow_links=True))
         found = [file.location for file in files if is_image_name(file.name)]
+        empty = [os.path.join(path, *file.folders) for file in files if file.folders and not file.name]
+        yield from (Photo(place, ImageError("an empty folder, no image")) for place in filter(is_image_name, empty))
     elif os.path.isfile((split_location(split_crop(path)[0]) or split_crop(path))[0]):  # or a member, or a box
         found = [path]
     else:

@@ -1,6 +1,9 @@
 """Photographs of every kind in, a row each out; broken ones with their reason; the command line, interrupted."""
 
 import json
+import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +125,7 @@ def test_the_command_goes_on_where_it_was_stopped(tmp_path, write_image, model, 
     read = {"csv": pd.read_csv, "parquet": pd.read_parquet, "json": pd.read_json}[ending](out)
     assert read["choice_1"].isin(NAMES["label"]).all() and len(read) == 6
     assert json.loads((tmp_path / f"names.{ending}.made_of.json").read_text())["n_photographs"] == 6
-    assert "6 of 6 photographs named" in capsys.readouterr().out
+    assert "6 of 6 photographs read" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir() if "parts" in path.name) == []
 
 
@@ -175,15 +178,60 @@ def test_classes_are_added_to_those_of_a_run_alone(tmp_path, image_folder, model
     assert command.main(argv) == 2 and "give --run" in capsys.readouterr().err
 
 
-def test_a_folder_of_a_thousand_with_one_in_a_hundred_broken(tmp_path, write_image, model, labels):
+def huge_png(side_px: int) -> bytes:
+    """A PNG that says it has this size, and holds nothing."""
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", side_px, side_px, 8, 2, 0, 0, 0)), (b"IDAT", b""), (b"IEND", b"")]
+    chunks = [struct.pack(">I", len(x)) + kind + x + struct.pack(">I", zlib.crc32(kind + x)) for kind, x in parts]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+BROKEN = {
+    "cut": (lambda path, good: path.write_bytes(good[: len(good) // 3]), "truncated"),
+    "zero": (lambda path, _: path.write_bytes(b""), "zero bytes"),
+    "text": (lambda path, _: path.write_text("a list of birds"), "not an image"),
+    "page": (lambda path, _: path.write_text("<!DOCTYPE html><html>404</html>"), "not an image"),
+    "huge": (lambda path, _: path.write_bytes(huge_png(60_000)), "too large"),
+    "folder": (lambda path, _: path.mkdir(), "an empty folder"),
+    "gone": (lambda path, _: path.symlink_to("nowhere.jpg"), "file not found"),
+    "circle": (lambda path, _: path.symlink_to(path.name), "unreadable"),
+    "pipe": (lambda path, _: os.mkfifo(path), "not a regular file"),
+    "locked": (lambda path, good: (path.write_bytes(good), path.chmod(0)), "unreadable (Permission denied)"),
+}
+"""By kind: how a file is broken, and how the reason begins."""
+if os.name == "nt":
+    BROKEN = {kind: BROKEN[kind] for kind in ("cut", "zero", "text", "page", "huge", "folder")}
+elif os.geteuid() == 0:  # who may read everything
+    del BROKEN["locked"]
+
+
+def test_what_is_broken_in_a_large_folder_stops_nothing(tmp_path, write_image, model, monkeypatch, capsys):
     good = write_image(tmp_path / "good.jpg", size=(20, 16)).read_bytes()
-    for i in range(1_000):
-        (tmp_path / "new").mkdir(exist_ok=True)
-        (tmp_path / "new" / f"{i:04d}.jpg").write_bytes(good[: len(good) // 3] if i % 100 == 7 else good)
-    table = identify(tmp_path / "new", labels, model, k=1)
-    assert table["file_name"].tolist() == sorted(table["file_name"]) and len(table) == 1_000
-    assert np.flatnonzero(table["problem"] != "").tolist() == list(range(7, 1_000, 100))
-    assert table.loc[table["problem"] == "", "score_1"].notna().all()
+    (tmp_path / "new" / "site").mkdir(parents=True)
+    for i in range(300):
+        (tmp_path / "new" / "site" / f"{i:03d}.jpg").write_bytes(good)
+    for i, (how, _) in enumerate(BROKEN.values()):
+        how(tmp_path / "new" / "site" / f"{300 + i}.jpg", good)
+    (tmp_path / "labels.txt").write_text("one\ntwo, three\nfour\n")
+    monkeypatch.setattr(command, "load_model", lambda address: model)
+    monkeypatch.setattr(asking, "_PART", 100)
+    argv = [f"{tmp_path}/new", "--model", "x", "--labels", f"{tmp_path}/labels.txt", "--out", f"{tmp_path}/n.csv"]
+    calls, whole = [], asking.features_of
+
+    def stopped_once(some, *args):
+        calls.append(len(some))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return whole(some, *args)
+
+    monkeypatch.setattr(asking, "features_of", stopped_once)
+    assert command.main(argv) == 130 and command.main(argv) == 0
+    assert calls == [100, 100, 100, 100, len(BROKEN)]  # the first two parts were not named again
+    table = pd.read_csv(tmp_path / "n.csv", keep_default_na=False).set_index("file_name")["problem"]
+    assert len(table) == 300 + len(BROKEN) and table.index.is_unique and (table == "").sum() == 300
+    for i, (kind, (_, reason)) in enumerate(BROKEN.items()):
+        assert table[f"{tmp_path}/new/site/{300 + i}.jpg"].startswith(reason), kind
+    said = capsys.readouterr().out
+    assert f"300 of {300 + len(BROKEN)} photographs read" in said and "more, in column problem" in said
 
 
 def test_boxes_of_a_camtrap_package_are_photographs(tmp_path, write_image, model, labels):
