@@ -20,18 +20,13 @@ import time
 from pathlib import Path
 from types import FrameType
 
-import pandas as pd
 import psutil
 
-from . import settings, taxonomy
+from . import settings  # what reads photographs, names or models is imported where it is needed: --check has a second
 from .config import PROFILES, RUN_VARIABLE, Config, flat, load_config
 from .errors import InputError, as_command
-from .files import archives
-from .files.crops import split_crop
 from .run import REPOSITORY, Run, full_disk_named, locked, open_run, remove, stages
 from .run.folder import check_run, run_at
-from .sources import look, read
-from .taxonomy.unsettled import say_names
 from .workers import BARS, Line
 
 FIRST_EVALUATION = "04_"  # from this notebook on, models are asked
@@ -106,6 +101,10 @@ def settings_from(args: argparse.Namespace) -> dict:
 
 def look_at_data(config: Config) -> None:
     """Say how photographs are read, and how their names; nothing is written."""
+    from . import taxonomy
+    from .sources import look, read
+    from .taxonomy.unsettled import say_names
+
     raw = read.read_source(config.data)
     print(look(config.data, raw))
     names = taxonomy.resolve(raw, taxonomy.open_backbones(config.data), read.read_names(config.data, raw))
@@ -205,7 +204,7 @@ def check(config: Config, run_dir: str | Path = "", by_digest: bool = False) -> 
 
 def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
     """Execute one notebook into the run; return whether it succeeded. The copy of a failed one stays for a look."""
-    import papermill  # these take seconds, and --check has two
+    import papermill
     from nbclient.exceptions import DeadKernelError
 
     t0 = time.time()
@@ -313,12 +312,6 @@ def changed_settings(config: Config) -> dict:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in changed.items()}
 
 
-def digest_of_table(table: pd.DataFrame) -> str:
-    """Return a digest of a table's rows, in their order, and its columns."""
-    rows = pd.util.hash_pandas_object(table, index=False)
-    return hashlib.sha256(str(list(table.columns)).encode() + rows.to_numpy().tobytes()).hexdigest()
-
-
 def digest_of_photos(config: Config) -> str:
     """Return a digest of what is said of the photographs (raw table, names) and of their files' sizes and times."""
     if config.data.source != "photos":
@@ -329,6 +322,11 @@ def digest_of_photos(config: Config) -> str:
         raise InputError(
             f"the profile {config.profile} needs photographs: pass PHOTOS=path/to/folder, a CSV or a Parquet file"
         )
+    from .files import archives
+    from .files.crops import split_crop
+    from .files.tables import digest_of_table
+    from .sources import read
+
     raw = read.read_source(config.data)
     said = read.read_names(config.data, raw)
     files = sorted({str((archives.split_location(name) or split_crop(name))[0]) for name in raw["location"]})
@@ -337,12 +335,17 @@ def digest_of_photos(config: Config) -> str:
 
 def digest_of_training(config: Config) -> str:
     """Return a digest of all that decides the catalog and the model: settings, and the content that they name."""
-    from .catalog import table as catalog
-
-    paths = [path for path in (config.data.extends, config.data.benchmark) if path]
-    catalogs = str([(path, digest_of_table(catalog.read_catalog(path))) for path in paths])
+    catalogs = str([(path, _digest_of_catalog(path)) for path in (config.data.extends, config.data.benchmark) if path])
     content = digest_of_photos(config) + catalogs + digest_of_files(settings.training_files(config))
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _digest_of_catalog(path: str) -> str:
+    """Return a digest of what a catalog holds."""
+    from .catalog import table
+    from .files.tables import digest_of_table
+
+    return digest_of_table(table.read_catalog(path))
 
 
 def as_written(config: Config) -> dict:

@@ -9,9 +9,7 @@ import inspect
 import os
 from pathlib import Path
 
-from .config import Config, flat
-from .sources.hub import HUB_NAME
-from .taxonomy.resolution import AVILIST, NCBI, check_backbones
+from .config import AVILIST, NCBI, Config, flat
 
 _LISTS = ("data.backbones", "evaluate.models")
 _PATHS = ("data.photos", "data.names", "data.benchmark", "data.extends")
@@ -34,6 +32,7 @@ def absolute(key: str, value: str) -> str:
 def _absolute(key: str, value: str) -> str:
     """Make one path absolute."""
     from .model.text import TEMPLATES
+    from .sources.hub import HUB_NAME
 
     if key in _MODELS:
         name, colon, file = value.partition(":")
@@ -74,6 +73,7 @@ def check_settings(config: Config) -> None:
     from .evaluation.sets import survey_sets
     from .model import load, text, towers
     from .structure import control
+    from .taxonomy.resolution import check_backbones
     from .training import data, processes
 
     check_backbones(config.data)
@@ -92,8 +92,12 @@ def check_settings(config: Config) -> None:
 
 def training_files(config: Config) -> list[Path]:
     """List the files by which settings decide the model, all below a folder: checklists, weights to start from."""
-    start = [config.model.pretrained, _model_path(config.model.name)]
-    return _files([*check_backbones(config.data), *start, config.train.replay])
+    checklists = [item for item in config.data.backbones if item not in (NCBI, AVILIST)]
+    if checklists:
+        from .taxonomy.resolution import check_backbones
+
+        check_backbones(config.data)
+    return _files([*checklists, config.model.pretrained, _model_path(config.model.name), config.train.replay])
 
 
 def evaluation_files(config: Config) -> list[Path]:

@@ -7,10 +7,12 @@ An unknown profile, key or type, and a value out of its limits, is an `InputErro
 
 from .profiles import PROFILES, RUN_VARIABLE, deciding, flat, load_config, setting_names
 from .sections import (
+    AVILIST,
     BARE_NAMES,
     CAPTIONS,
     FREE_SETTINGS,
     LANGUAGES,
+    NCBI,
     OBJECTIVES,
     Config,
     DataConfig,
@@ -23,10 +25,12 @@ from .sections import (
 )
 
 __all__ = [
+    "AVILIST",
     "BARE_NAMES",
     "CAPTIONS",
     "FREE_SETTINGS",
     "LANGUAGES",
+    "NCBI",
     "OBJECTIVES",
     "PROFILES",
     "RUN_VARIABLE",

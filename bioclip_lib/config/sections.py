@@ -10,6 +10,7 @@ from .. import TEXT_TYPES
 from ..errors import InputError
 from .limits import Section, section, setting
 
+NCBI, AVILIST = "ncbi", "avilist"  # as items of data.backbones
 OBJECTIVES = (
     *("clip", "multi_positive", "siglip", "hierarchical_contrastive", "hierarchical_sisters"),
     *("classification", "hierarchical_classification"),
@@ -57,7 +58,7 @@ class DataConfig(Section):
     source: str = setting("synthetic", "what the images are", ("synthetic", "photos"))
     photos: str = setting("", "folder, CSV or Parquet, or <owner>/<name> of the hub; only with source=photos")
     names: str = setting("", "CSV of what class names mean; none: <folder>/classes.csv if there")
-    backbones: tuple[str, ...] = setting(("ncbi",), "checklists (paths), avilist, ncbi; the most trusted first")
+    backbones: tuple[str, ...] = setting((NCBI,), "checklists (paths), avilist, ncbi; the most trusted first")
     language: str = setting("en", "of common names; another than en needs a checklist that has them", (*LANGUAGES,))
     merge_synonyms: bool = setting(False, "two class names for one species become one class instead of an error")
     benchmark: str = setting("", "catalog.parquet; its images and held-out species are kept out of training")

@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -323,3 +324,9 @@ def first_column(table: pa.Table, *names: str) -> pa.ChunkedArray:
         if name in table.column_names:
             return pc.utf8_trim_whitespace(table[name])
     return pa.chunked_array([pa.array([""] * table.num_rows, pa.string())])
+
+
+def digest_of_table(table: pd.DataFrame) -> str:
+    """Return a digest of a table's rows, in their order, and its columns."""
+    rows = pd.util.hash_pandas_object(table, index=False)
+    return sha256(str(list(table.columns)).encode() + rows.to_numpy().tobytes()).hexdigest()

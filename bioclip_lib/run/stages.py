@@ -63,7 +63,8 @@ def cells_of(notebook: Path) -> list[tuple[str, str, list[str]]]:
     return [(cell["cell_type"], "".join(cell["source"]), cell["metadata"].get("tags", [])) for cell in cells]
 
 
-def versions(packages: Iterable[str] = DECISIVE) -> dict[str, str]:
+@functools.cache
+def versions(packages: tuple[str, ...] = DECISIVE) -> dict[str, str]:
     """Return the versions of packages; of one that is not installed ''."""
     found = {}
     for name in packages:

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from .. import RANKS
-from ..config import DataConfig
+from ..config import AVILIST, NCBI, DataConfig
 from ..errors import InputError
 from ..run import in_parts
 from .backbone import Backbone, open_checklist
@@ -31,7 +31,6 @@ from .user import COLUMNS, is_complete, name_of_user, ranks_of, stated_by_user, 
 CONTEXT_COLUMNS = ("scientific_name", *RANKS)
 """The columns of raw rows that say what a name means, beside it."""
 
-NCBI, AVILIST = "ncbi", "avilist"  # as items of data.backbones
 KEY = ("source", "verbatim_name", "context")
 STATUSES = ("accepted", "synonym", "corrected", "unverified", "ambiguous", "unresolved")
 """How a name came out: "corrected" is an ending or a spelling, "unverified" a genus that is in doubt."""
