@@ -145,7 +145,7 @@ def _of_run(run_dir: str, overrides: dict[str, Any]) -> tuple[str, dict[str, Any
         raise InputError(f"{path} is damaged; give the profile and the settings that the run was made with") from None
     if gone := sorted(found.keys() - set(setting_names())):
         left_out = f"settings that are no more are left out: {', '.join(gone)}"
-        warnings.warn(f"{path} is of an older version; {left_out}", stacklevel=3)
+        warnings.warn(f"{path} is of another version of this code; {left_out}", stacklevel=3)
     lengths = {key: found.pop(key) for key in _LENGTHS if key in found}
     if not _LENGTHS.keys() & overrides.keys():  # older runs have both; their epochs were what counted
         found |= {"train.epochs": lengths["train.epochs"]} if lengths.get("train.epochs") else lengths

@@ -12,7 +12,6 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import psutil
@@ -73,7 +72,6 @@ def _beside(path: Path, kind: str) -> Path:
     return path.with_name(f".{path.name}.{identity(os.getpid())}.{kind}")
 
 
-@cache
 def identity(pid: int) -> str:
     """Return what tells a process from all others of this machine: numbers are given again, but not at the same time.
 

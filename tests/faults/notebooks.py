@@ -5,7 +5,9 @@ and started again at once. The run is then what one is to which nothing happened
 """
 
 import argparse
+import contextlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,10 @@ from bioclip_lib.run import REPOSITORY
 from .world import artefacts, leftovers
 
 COMMAND = (sys.executable, "-u", "-m", "bioclip_lib.reproduce", "--profile", "smoke", "--run")
-STRIKES = {"SIGKILL of the command": {-9}, "SIGKILL of its kernel": {1}, "SIGKILL of both": {-9}, "SIGTERM": {130, -15}}
+STRIKES = {
+    **{"SIGKILL of the command": {-9}, "SIGKILL of the kernel": {1}, "SIGKILL of both, the kernel first": {-9, 1}},
+    "SIGTERM": {130, -15},
+}
 PASSING = re.compile(r"seconds|_s$|per_second|^run$|commit|location")  # columns of what differs from run to run
 
 
@@ -53,16 +58,13 @@ class Strikes:
             self.lost.append(f"{self.names[number]}, {kind}: {log.read_text()[-1500:]}")
 
     def _send(self, process: psutil.Popen, kind: str) -> None:
-        """Send the signal; where there is no kernel the command takes it."""
-        kernels = process.children(recursive=True) * (kind in ("SIGKILL of its kernel", "SIGKILL of both"))
-        for one in kernels:
-            one.kill()
-        if kind == "SIGTERM":
-            process.terminate()
-        elif kind != "SIGKILL of its kernel":
-            process.kill()
-        elif not kernels:
-            self.struck[kind] -= 1
+        """Send the signal; what is aimed at a kernel waits for one."""
+        kernels = []
+        while "kernel" in kind and process.poll() is None and not (kernels := process.children(recursive=True)):
+            time.sleep(0.05)
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended
+            for one in [*kernels, *[process] * ("kernel" not in kind or "both" in kind)]:
+                one.send_signal(signal.SIGTERM if kind == "SIGTERM" else signal.SIGKILL)
 
 
 def ended(root: Path, *options: str) -> tuple[int, str]:

@@ -1,5 +1,7 @@
 """How files take their names: whole, for good, beside no leftovers; and who may write."""
 
+import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -9,7 +11,7 @@ import pytest
 
 from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
-from bioclip_lib.run import atomic, full_disk_named, is_whole, locked, open_run, remove_left, write_json, writing
+from bioclip_lib.run import atomic, full_disk_named, is_whole, lock, locked, open_run, remove_left, write_json, writing
 
 HOLD = """
 import sys
@@ -88,6 +90,40 @@ def test_a_run_has_one_writer_and_the_second_hears_of_the_first(tmp_path):
         holder.kill()
     with locked(run.root):
         open_run(run.root, load_config("smoke"))  # the own lock is no obstacle
+
+
+def test_a_run_is_not_free_before_what_a_killed_command_had_started_has_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "_WAIT_S", 0)
+    start = "import subprocess, sys; kernel = subprocess.Popen(['sleep', '60']); print(kernel.pid, flush=True)\n    "
+    code, root = HOLD.replace('print("held", flush=True)', start), tmp_path / "a:b"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        kernel = int(holder.stdout.readline())
+        holder.kill()
+    try:
+        with pytest.raises(InputError, match=rf"by process {kernel} of a command that was killed"), locked(root):
+            pass
+    finally:
+        os.kill(kernel, 9)
+    with locked(root):
+        pass
+
+
+def test_where_a_folder_has_no_locks_the_file_is_believed(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    root, me = tmp_path / "run", writing.identity(os.getpid())
+    monkeypatch.setattr(lock.fcntl, "flock", refuse)
+    with locked(root):
+        pass
+    for process, machine, is_held in [(me, "here", True), (f"{os.getpid()}-1", "here", False), ("1-1", "afar", True)]:
+        monkeypatch.setattr(lock.platform, "node", lambda: "here")
+        (root / ".lock").write_text(json.dumps({"process": process, "machine": machine, "since": "noon"}))
+        refused = pytest.raises(InputError, match=f"on {machine} since noon") if is_held else contextlib.nullcontext()
+        with refused, locked(root):
+            pass
 
 
 def test_a_full_disk_is_named_whoever_writes(tmp_path):
