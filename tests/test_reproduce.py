@@ -23,7 +23,7 @@ from bioclip_lib.catalog import table as catalog
 from bioclip_lib.config import SplitConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import metrics
-from bioclip_lib.run import REPOSITORY, Run, atomic, locked, manifest, remove, stages
+from bioclip_lib.run import REPOSITORY, Run, atomic, locked, manifest, remove, stages, write_json
 
 
 def run_process(*arguments):
@@ -108,6 +108,18 @@ def test_a_second_call_does_nothing_again(smoke):
     for thorough in ([], ["all"]):
         done = run_command("--profile", "smoke", "--run", smoke.root, "--check", *thorough)
         assert done.returncode == 0 and done.stdout.count("up to date") == len(list(smoke.notebooks.glob("*.ipynb")))
+
+
+def test_a_check_waits_for_no_import_of_tables_or_models(tmp_path):
+    write_json(tmp_path / "config.json", reproduce.as_written(load_config("smoke")))
+    code = f"""
+import sys
+from bioclip_lib.reproduce import main
+assert main(["--run", {str(tmp_path)!r}, "--check"]) == 1  # nothing is made
+print(sorted({{"numpy", "pandas", "pyarrow", "torch"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n") and "01_dataset_construction: never ended here" in done.stdout
 
 
 def test_what_was_embedded_once_is_never_computed_again(smoke, run_cells, tmp_path):
