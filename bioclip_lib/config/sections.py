@@ -229,6 +229,7 @@ class EvaluateConfig(Section):
     models: tuple[str, ...] = setting((), "addresses of further models that the run's own is compared with")
     shots: tuple[int, ...] = setting((1, 5), "labelled images a class, distinct", "[1, 1e6]")
     n_folds: int = setting(5, "draws of the shots", "[1, 10_000]")
+    queries: int = setting(0, "few-shot queries of a class in a fold, at most, drawn at random; 0: all", "[0, 1e9]")
     n_permutations: int = setting(9_999, "of a null model", "[1, 1e8]")
     batch_size: int = setting(256, "images, or texts, encoded at once", "[1, 1e6]")
     controls: tuple[str, ...] = setting((), "trained beside the model, each once more (`structure.control`)", CONTROLS)

@@ -180,7 +180,7 @@ def draw_folds(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
     DataFrame
         ``dataset, part`` and `FOLD_COLUMNS`. Parts: ``all`` (independent folds over all classes
         with a group more than the most shots), ``unseen`` (held-out species among themselves), ``cumulative`` (all
-        classes in the original's accumulating folds). Empty where no set has two such classes.
+        classes in the original's accumulating folds; all queries). Empty where no set has two such classes.
     """
     drawn = [pd.DataFrame(columns=["dataset", "part", *FOLD_COLUMNS])]
     for dataset, group in evaluated_images(table).groupby("dataset"):
@@ -193,6 +193,9 @@ def draw_folds(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
             labels, mode = pool["class_key"].to_numpy(), "cumulative" if part == "cumulative" else "independent"
             folds = few_shot_folds(labels, config.shots, config.n_folds, mode, config.seed, pool["group"].to_numpy())
             rows = folds_table(folds, pool.index, labels)
+            if config.queries and mode == "independent":  # a class's queries stand in the order that was drawn
+                place = rows.groupby(["k", "fold", "class_key", "shot"], sort=False).cumcount()
+                rows = rows[rows["shot"] | (place < config.queries)].reset_index(drop=True)
             rows.insert(0, "dataset", dataset)
             rows.insert(1, "part", part)
             drawn.append(rows)

@@ -90,6 +90,18 @@ def test_the_folds_of_every_part_by_their_ids(zoo, scored):
     assert not trained_on & set(folds["image_id"])
 
 
+def test_as_many_queries_of_each_class_are_of_those_of_the_fold_and_the_originals_folds_keep_theirs():
+    table = catalog_of({name: 9 + 3 * i for i, name in enumerate(NAMES)})  # uneven
+    keys = ["part", "k", "fold", "class_key"]
+    every, some = (few_shot.draw_folds(table, replace(CONFIG, queries=n)) for n in (0, 2))
+    counts = some[~some["shot"]].groupby(keys).size()
+    drawn = counts.index.get_level_values("part") != "cumulative"
+    assert set(counts[drawn]) == {2}
+    assert set(map(tuple, some.values)) < set(map(tuple, every.values))
+    every, some = (frame[frame["shot"] | (frame["part"] == "cumulative")] for frame in (every, some))
+    assert some.reset_index(drop=True).equals(every.reset_index(drop=True))  # shots, and all of the original's
+
+
 def test_no_shots_are_refused_by_name(zoo):
     with pytest.raises(InputError, match=r"evaluate\.shots is \[\]; give distinct numbers from 1 up"):
         few_shot.draw_folds(zoo, replace(CONFIG, shots=()))
