@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ..sources.columns import SPLIT_COLUMN
+from ..sources.columns import SPLIT_COLUMN, STATE_COLUMNS
 from ..taxonomy.resolution import CONTEXT_COLUMNS, KEY, context_of
 from .table import COLUMNS, NUMBERS, broken_names, name_classes, refuse
 
@@ -16,6 +16,7 @@ _RESOLVED = COLUMNS[COLUMNS.index("kingdom") : COLUMNS.index("license")]
 _SCHEMA_OF_NAMES = pa.schema([SCHEMA.field(name) for name in (*_RESOLVED, "class_key")])
 OF_RAW = (
     *("source", "source_id", "location", "verbatim_name", "license", "rights_holder", "source_url", "confidence"),
+    *STATE_COLUMNS,
     *("group", *CONTEXT_COLUMNS, SPLIT_COLUMN),
 )
 _UNRESOLVED = "each name must be resolved once;{} resolve the names of this table"

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from .. import RANKS
 from ..errors import InputError
 from ..run import atomic, is_whole
+from ..sources.columns import STATE_COLUMNS
 from ..taxonomy.names import clean_label
 from ..taxonomy.resolution import STATUSES
 from .splits import SPLITS, usable
@@ -21,12 +22,13 @@ COLUMNS = (
     *("image_id", "source", "source_id", "location", "verbatim_name"),
     *RANKS,
     *("scientific_name", "common_name", "rank", "name_status", "backbone", "taxon_id", "rule", "alternatives"),
-    *("license", "rights_holder", "source_url", "confidence", "sha256", "phash", "width", "height"),
+    *("license", "rights_holder", "source_url", "confidence", *STATE_COLUMNS),
+    *("sha256", "phash", "width", "height"),
     *("split", "group", "class_key", "excluded"),
 )
 NUMBERS = ("width", "height")
 _GROUP_ROWS = 2**14  # what a damage in one place takes with it
-_ADDED = ("group", "class_key", "confidence")  # columns that catalogs of earlier versions lack
+_ADDED = ("group", "class_key", "confidence", *STATE_COLUMNS)  # columns that catalogs of earlier versions lack
 
 
 def image_ids(sources: list[str], source_ids: list[str]) -> np.ndarray:
@@ -171,8 +173,8 @@ def read_catalog(path: str | Path) -> pd.DataFrame:
         raise InputError(f"{path} is no whole catalog ({lost}); rebuild it with 01_dataset_construction") from None
     lacking = set(COLUMNS) - set(catalog.columns)
     if lacking and lacking <= set(_ADDED):
-        added = {"group": "", "class_key": name_classes(catalog), "confidence": ""}
-        catalog = catalog.assign(**{name: added[name] for name in lacking})[list(COLUMNS)]
+        added = {"class_key": name_classes(catalog)}
+        catalog = catalog.assign(**{name: added.get(name, "") for name in lacking})[list(COLUMNS)]
     check_catalog(catalog)
     return catalog
 

@@ -43,6 +43,7 @@ class SyntheticConfig(Section):
     image_size_px: int = setting(64, "side of an image", "[16, 4096]")
     convergence: float = setting(0.15, "share of each trait that is redrawn independently of ancestry", "[0, 1]")
     noise: float = setting(1.0, "scale of pose, light, background and individual variation", "[0, 100]")
+    states: bool = setting(False, "each organism has a sex and a life stage, and looks like it")
 
     def _check_together(self) -> None:
         if self.n_images < 2 * self.n_species:

@@ -12,7 +12,7 @@ import pandas as pd
 from ..files.crops import box_of
 from .addresses import match_addresses
 from .boxes import BOX_COLUMN, CONFIDENCE_COLUMN, numbered
-from .columns import GROUP_COLUMN
+from .columns import GROUP_COLUMN, STATE_COLUMNS
 from .marks import SEVERAL
 from .match import check_some_image, find_images, first_said, missing_reason, placed, read_given
 
@@ -22,6 +22,7 @@ _BOX = ("bboxx", "bboxy", "bboxwidth", "bboxheight")  # in shares of the photogr
 _OBSERVATIONS = (
     *("mediaid", "eventid", "sequenceid", "deploymentid", "observationtype", "scientificname", "observationlevel"),
     *("eventstart", "eventend", "individualid", "vernacularnames.en", "classificationprobability", *_BOX),
+    *("sex", "lifestage"),
 )
 _ACTION = "put the media of the data package below its folder"
 
@@ -50,6 +51,7 @@ def read_camtrap(path: str | Path) -> pd.DataFrame:
             **{"common_name": rows["vernacularnames.en"], "license": _license(root), "problem": problem},
             **{"source_url": rows["filepath"].where(rows["filepath"].str.contains("://"), "")},
             **{"address": rows["filepath"].where(rows["filepath"].str.contains("://"), ""), "record": rows["mediaid"]},
+            **dict(zip(STATE_COLUMNS, (rows["sex"], rows["lifestage"]), strict=True)),
             **{BOX_COLUMN: box, CONFIDENCE_COLUMN: rows["classificationprobability"], GROUP_COLUMN: rows["group"]},
         }
     )
@@ -70,7 +72,10 @@ def _joined(media: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
     left = direct["observationtype"].isna()
     by_event = direct.loc[left, list(media.columns)].merge(of_events, how="left", on="sequenceid")
     rows = pd.concat([direct[~left], by_event], ignore_index=True).fillna("").astype(object)
-    rows = rows.drop_duplicates(["mediaid", "scientificname", *_BOX]) if len(rows) else rows
+    place = ["mediaid", "scientificname", *_BOX]
+    for state in ("sex", "lifestage") if len(rows) else ():  # a male and a female of one image: it shows neither alone
+        rows[state] = rows[state].where(rows.groupby(place)[state].transform("nunique") == 1, "")
+    rows = rows.drop_duplicates(place) if len(rows) else rows
     boxed, seen_on = (rows[_BOX[0]] != "").to_numpy(), pd.MultiIndex.from_frame(rows[["mediaid", "scientificname"]])
     rows = rows[boxed | ~seen_on.isin(seen_on[boxed])]
     named = rows.loc[rows["scientificname"] != "", "mediaid"]

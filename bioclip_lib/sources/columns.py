@@ -21,6 +21,7 @@ from .qualifiers import MARKED, qualified
 
 GROUP_COLUMN = "group"  # an observation, occurrence, sequence or individual: never on two sides of a split
 SPLIT_COLUMN = "source_split"  # the split that the data set's makers assigned
+STATE_COLUMNS = ("sex", "life_stage")  # of the organism, as the source writes them
 OPTIONAL_COLUMNS = (*RANKS, "scientific_name", "common_name", "license", "rights_holder", "source_url")
 NAME_COLUMNS = (
     *("name", "class_name", "verbatim_name", "label", "scientific_name", "species", "class", "common_name"),
@@ -59,6 +60,8 @@ _KNOWN = {
     "rights_holder": "rightsholder owner copyrightholder copyrightowner holder creator photographer author credit "
     "attribution copyright userlogin username recordedby observer photographername",
     "source_url": "sourceurl url references occurrenceurl observationurl pageurl webpage weblink link",
+    "sex": "sex gender geschlecht sexe sexo sesso geslacht",
+    "life_stage": "lifestage developmentalstage agegroup ageclass lebensstadium",
     "split": "split splits datasplit sourcesplit traintestsplit splitset splitname trainvaltest traintest learntag "
     "fold folds kfold cvfold partition evalpartition usage subset set dataset phase stage",
     "group": "group groupid observationid obsid observationuuid occurrenceid eventid sequenceid seqid captureid "
@@ -282,8 +285,8 @@ def _in_parts(said: pd.DataFrame) -> pd.DataFrame:
 
 
 def beside_the_name(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the user's split and groups, where a table has them."""
-    columns = [column for column in (SPLIT_COLUMN, GROUP_COLUMN) if column in table]
+    """Return the user's split, groups, sex and life stage, where a table has them."""
+    columns = [column for column in (SPLIT_COLUMN, GROUP_COLUMN, *STATE_COLUMNS) if column in table]
     said = table[columns].copy()
     ids = table.get("photo_id", pd.Series(dtype=object))
     if GROUP_COLUMN not in said and len(ids) and ("observed_on" in table or ids[ids != ""].duplicated().any()):

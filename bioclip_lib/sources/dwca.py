@@ -18,7 +18,7 @@ from ..files.members import ArchiveError
 from ..files.meta import META, described
 from ..files.tables import as_frame, list_files, read_table
 from .addresses import NOT_FOUND, match_addresses, match_other_ids
-from .columns import GROUP_COLUMN
+from .columns import GROUP_COLUMN, STATE_COLUMNS
 from .marks import NO_TAXON
 from .match import by_value, check_some_image, find_images, first_said, images_of, lineage, missing_reason, placed
 from .qualifiers import qualified
@@ -42,6 +42,8 @@ _CORE_TERMS = (
     "references",
     "associatedMedia",
     "organismID",
+    "sex",
+    "lifeStage",
 )
 _ADDRESS = ("accessURI", "identifier", "imageURL", "bestQualityAccessURI")
 _MEDIA_TERMS = (*_ADDRESS, "type", "format", "references", *_LICENCE, *_HOLDER)
@@ -227,5 +229,6 @@ def _described(occurrences: pd.DataFrame) -> pd.DataFrame:
         said["scientific_name"] = accepted.where(other, "")
     said["common_name"], said["license"] = occurrences["vernacularName"], first_said(occurrences, _LICENCE)
     said["rights_holder"], said["source_url"] = occurrences["rightsHolder"], occurrences["references"]
+    said[list(STATE_COLUMNS)] = occurrences[["sex", "lifeStage"]]
     said[list(_OTHER_IDS)], said[_STATUS] = occurrences[list(_OTHER_IDS)], by_value(occurrences[_STATUS], str.lower)
     return said.assign(**{GROUP_COLUMN: occurrences["organismID"], "id": occurrences["id"]})

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from .consistency import MEASURES, WAYS
+from .within import SHARE
 
 _NAMES = {"taxon": "taxonomic", "sci": "scientific", "com": "common"}
 
@@ -136,6 +137,44 @@ def _probed(rows: pd.DataFrame) -> list[str]:
 def _ranks(rows: pd.DataFrame) -> dict[str, list[str]]:
     """Return the ranks of each probe."""
     return {probe: list(of["rank"]) for probe, of in rows.groupby("probe", sort=False)}
+
+
+def tell_within(scores: pd.DataFrame, model: str = "trained") -> str:
+    """Say what `score_within` found of a model, a line a data set, part and state; why, where there is nothing."""
+    mine, lines = scores[scores["model"] == model], []
+    for why, rows in scores[scores["model"] == ""].groupby("why", sort=False):
+        sets = dict.fromkeys(f"{row.dataset}, {row.part} species" for row in rows.itertuples())
+        lines.append(f"- *{'; '.join(sets)}*: {why}.")
+    for (dataset, part, state), group in mine.groupby(["dataset", "part", "state"], sort=False):
+        first, state = group.iloc[0], state.replace("_", " ")
+        said = [
+            f"- *{dataset}, {part} species* ({first['n']:.0f} species, {first['n_observations']:,.0f} observations)"
+        ]
+        for row in group[group["value"].notna()].itertuples():
+            if row.question == SHARE:
+                value, low, high = (100 * number for number in (row.value, row.ci_low, row.ci_high))
+                ends = f"[{low:.1f}, {high:.1f}]" if high - low < 200 else "(too few species for an interval)"
+                said.append(f"{state} has {value:.1f} % of the variance within species {ends}, {_p(row.p_value)}")
+                continue
+            verdict = "less" if row.value < row.by_chance else "more"
+            verdict = f"{verdict} than all else within species" if row.p_value < 0.05 else "no difference is shown"
+            said.append(
+                f"of what it changes {row.value:.2f} {_ends(row)} lies where species differ, of all else within "
+                f"species {row.by_chance:.2f} ({verdict}, {_p(row.p_value)})"
+            )
+        said += [why for why in group["why"] if why]
+        lines.append(f"{said[0]}: {'; '.join(said[1:])}.")
+    return "\n".join(lines) or f"*Nothing is known of {model}.*"
+
+
+def _p(value: float) -> str:
+    """Put a p-value; of a small one the size is not known."""
+    return f"p {value:.2g}" if value >= 0.001 else "p < 0.001"
+
+
+def _ends(row) -> str:
+    """Put an interval; one over the whole range says nothing."""
+    return f"[{row.ci_low:.2f}, {row.ci_high:.2f}]" if row.ci_high - row.ci_low < 2 else "(too few species for one)"
 
 
 def tell_power(scores: pd.DataFrame, signal: float = 0.2) -> str:

@@ -16,7 +16,7 @@ from ..config import SyntheticConfig
 from ..run import atomic
 from .canvas import PLANS, TRAITS
 from .names import common_names, name_nouns, name_taxa
-from .render import mix64, render
+from .render import hash_uniform, mix64, render
 
 RANK_VARIANCE = dict(zip(RANKS, (0.12, 0.2, 0.17, 0.15, 0.14, 0.12, 0.1), strict=True))
 """Variance that a trait gains on the branch to a taxon of each rank; together 1."""
@@ -25,6 +25,13 @@ NEW_TAXON = {"phylum": 0.5, "class": 0.4, "order": 0.4, "family": 0.45, "genus":
 """Concentration of the partition at each rank: higher, more and smaller taxa."""
 
 KINGDOM_SHARES = (0.46, 0.26, 0.14, 0.14)
+STATES = {
+    "sex": ("female", "male", {"chroma": 0.5, "accent_chroma": 0.5, "pattern_contrast": 0.5, "tail_length": 0.5}),
+    "life_stage": ("juvenile", "adult", {"body_length": 0.6, "appendage_length": 0.6, "lightness": -0.6}),
+}
+"""What states look like where `SyntheticConfig.states` is set: the second adds this to traits, the first loses it."""
+
+_STATE_STREAM = 9  # of `hash_uniform`; `render` has those below
 MIN_IMAGES = 12
 JPEG_QUALITY = 92
 RENDER_CHUNK = 512
@@ -142,6 +149,18 @@ def image_seeds(seed: int, species_index: np.ndarray, number: np.ndarray) -> np.
     return state
 
 
+def image_states(seeds: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return sex and life stage of the organism of each image seed, and what they add to its genome (n, n_traits)."""
+    second = hash_uniform(seeds, _STATE_STREAM, len(STATES)) < 0.5
+    added = np.zeros((len(second), len(PLANS) + len(TRAITS)), np.float32)
+    words = {}
+    for is_second, (state, (first, other, traits)) in zip(second.T, STATES.items(), strict=True):
+        words[state] = np.where(is_second, other, first)
+        for trait, size in traits.items():
+            added[:, len(PLANS) + TRAITS.index(trait)] += np.where(is_second, size, -size)
+    return pd.DataFrame(words), added
+
+
 def render_images(
     tree: TreeOfLife,
     species_index: np.ndarray,
@@ -175,7 +194,8 @@ def render_images(
     index = np.asarray(species_index, int)
     seeds = image_seeds(seed, index, np.arange(len(index))) if np.ndim(seed) == 0 else np.asarray(seed, np.uint64)
     size_px = tree.config.image_size_px if size_px is None else size_px
-    return render(tree.genomes[index], seeds, size_px, tree.config.noise if noise is None else noise)
+    genomes = tree.genomes[index] + image_states(seeds)[1] if tree.config.states else tree.genomes[index]
+    return render(genomes, seeds, size_px, tree.config.noise if noise is None else noise)
 
 
 def write_images(tree: TreeOfLife, folder: str | Path, seed: int = 0) -> pd.DataFrame:
@@ -193,7 +213,7 @@ def write_images(tree: TreeOfLife, folder: str | Path, seed: int = 0) -> pd.Data
     -------
     DataFrame
         The raw table, one row an image: source, source_id, location, verbatim_name, the seven ranks, scientific_name,
-        common_name, license.
+        common_name, license; sex and life_stage where ``states`` is set.
     """
     folder = Path(folder).resolve()
     species = np.repeat(np.arange(len(tree.taxa)), tree.taxa["n_images"])
@@ -215,4 +235,5 @@ def write_images(tree: TreeOfLife, folder: str | Path, seed: int = 0) -> pd.Data
         )
     raw = pd.DataFrame({"source": "synthetic", "source_id": source_ids, "verbatim_name": class_names, "problem": ""})
     raw.insert(2, "location", [str(folder / source_id) for source_id in source_ids])
+    raw = raw.join(image_states(seeds)[0]) if tree.config.states else raw
     return raw.join(names.iloc[species].reset_index(drop=True)).assign(license="CC0-1.0")

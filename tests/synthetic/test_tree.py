@@ -28,6 +28,7 @@ from bioclip_lib.synthetic.tree import (
     grow_ranks,
     grow_tree,
     image_seeds,
+    image_states,
     render_images,
     write_images,
 )
@@ -372,6 +373,26 @@ def test_write_images_twice_gives_the_same_bytes(tmp_path):
         files.append([(tmp_path / name / source_id).read_bytes() for source_id in raw["source_id"]])
     assert files[0] == files[1]
     assert all(x != y for x, y in zip(files[0], files[2], strict=True))
+
+
+def test_without_states_nothing_is_added_and_with_them_sex_and_stage_are_seen_and_told(tmp_path):
+    plain = grow_tree(SyntheticConfig(n_species=4, n_images=48, image_size_px=16))
+    seeds = image_seeds(0, np.repeat([0, 1], 20), np.tile(np.arange(20), 2))
+    species = np.repeat([0, 1], 20)
+    images = render_images(plain, species, seeds)
+    assert (images == render(plain.genomes[species], seeds, 16)).all()  # what no states were before is drawn
+    stated = dataclasses.replace(plain, config=dataclasses.replace(plain.config, states=True))
+    said, added = image_states(seeds)
+    assert set(said["sex"]) == {"female", "male"} and set(said["life_stage"]) == {"juvenile", "adult"}
+    chroma = added[:, len(PLANS) + TRAITS.index("chroma")]
+    assert ((chroma == 0.5) == (said["sex"] == "male")).all() and set(np.unique(chroma)) == {-0.5, 0.5}
+    assert (added[:, : len(PLANS)] == 0).all()
+    assert (render_images(stated, species, seeds) == render(plain.genomes[species] + added, seeds, 16)).all()
+    raw = write_images(stated, tmp_path / "stated")
+    number = raw.groupby("verbatim_name").cumcount()
+    by_seed = image_states(image_seeds(0, np.repeat(range(4), plain.taxa["n_images"]), number))
+    pd.testing.assert_frame_equal(raw[["sex", "life_stage"]], by_seed[0])
+    assert "sex" not in write_images(plain, tmp_path / "plain")
 
 
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
