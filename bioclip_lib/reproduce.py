@@ -13,6 +13,7 @@ import json
 import os
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -141,7 +142,7 @@ def reproduce(config: Config, run_dir: str | Path = "") -> int:
     run = run_at(run_dir, config)
     made = stages_of(config)
     check_run(run, as_written(config))
-    with locked(run.root):
+    with locked(run.root), full_disk_named(run.root):
         run = open_run(run.root, config)
         parameters = {"profile": config.profile, "run_dir": str(run.root), "overrides": changed_settings(config)}
         return execute_stale(run, made, parameters)
@@ -166,9 +167,10 @@ def execute_stale(run: Run, made: list[stages.Stage], parameters: dict) -> int:
 
     t0, damaged, page = time.time(), stages.damage(run.root), run.root / "index.html"
     n_executed = 0
+    kept = stages.give_up(run.root, damaged)
     for name, what in damaged.items():
-        print(f"{name} is {what}: it is made again")
-    stages.give_up(run.root, damaged)
+        aside = f", and what is there now is kept as {kept[name]}" if name in kept else ""
+        print(f"{name} is {what}: it is made again{aside}")
     for number, stage in enumerate(made, 1):
         label = f"[{number}/{len(made)}] {stage.name}"
         if not stages.stale(run.root, stage):
@@ -261,20 +263,23 @@ def section_titles(notebook: Path) -> list[str]:
 
 
 class Stopped(KeyboardInterrupt):
-    """SIGTERM or an interrupt asked the command to stop, and it has; says what was saved."""
+    """A signal asked the command to stop, and it has; says what was saved."""
 
 
 class Stop:
-    """A context in which a request to stop (SIGTERM, an interrupt) goes to the kernel, which ends at a safe place.
+    """A context in which a request to stop goes to the kernel, which ends at a safe place: SIGTERM, an interrupt, and
+    that the terminal was closed (but under ``nohup``).
 
     In training that is after the step, with a checkpoint; elsewhere at once. A second request is taken as before.
     """
 
     asked = False
+    _NAMES = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
 
     def __enter__(self) -> "Stop":
         in_main = threading.current_thread() is threading.main_thread()
-        self._before = {n: signal.signal(n, self._forward) for n in (signal.SIGTERM, signal.SIGINT)} if in_main else {}
+        heard = [n for n in self._NAMES if in_main and signal.getsignal(n) != signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._forward) for number in heard}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -285,8 +290,17 @@ class Stop:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
+        if number not in (signal.SIGTERM, signal.SIGINT):
+            _leave_terminal()
         for kernel in psutil.Process().children():
             kernel.terminate()
+
+
+def _leave_terminal() -> None:
+    """Write to a terminal that is gone no more: that would end the command before what it waits for."""
+    for number in (1, 2):
+        if stat.S_ISCHR(os.fstat(number).st_mode):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def check_parameters(notebook: Path, parameters: dict) -> None:

@@ -403,18 +403,23 @@ sys.exit(reproduce.main(["--profile", "smoke", "--run", sys.argv[2]]))
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-@pytest.mark.parametrize(
-    ("cell", "said"), [(TRAINING, "stopped after step 3 of 9;"), (ELSEWHERE, "nothing that was finished is lost;")]
-)
-def test_a_request_to_stop_goes_to_the_kernel_and_says_what_was_saved(tmp_path, cell, said):
+def command_of_one_cell(tmp_path, cell):
+    """The command on a run whose one notebook has one cell."""
     parameters = nbformat.v4.new_code_cell(
         "profile = ''\nrun_dir = ''\noverrides = {}", metadata={"tags": ["parameters"]}
     )
     (tmp_path / "notebooks").mkdir()
     notebook = nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell(cell)])
     nbformat.write(notebook, tmp_path / "notebooks" / "03_training.ipynb")
-    command = [sys.executable, "-c", START, str(tmp_path / "notebooks"), str(tmp_path / "run")]
+    return [sys.executable, "-c", START, str(tmp_path / "notebooks"), str(tmp_path / "run")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+@pytest.mark.parametrize(
+    ("cell", "said"), [(TRAINING, "stopped after step 3 of 9;"), (ELSEWHERE, "nothing that was finished is lost;")]
+)
+def test_a_request_to_stop_goes_to_the_kernel_and_says_what_was_saved(tmp_path, cell, said):
+    command = command_of_one_cell(tmp_path, cell)
     with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as asked:
         while asked.poll() is None and not (tmp_path / "run" / "begun").exists():
             time.sleep(0.05)
@@ -422,6 +427,24 @@ def test_a_request_to_stop_goes_to_the_kernel_and_says_what_was_saved(tmp_path, 
         _, heard = asked.communicate(timeout=120)
     assert asked.returncode == 130 and f"{said} the same command goes on from here" in heard, heard
     assert not list((tmp_path / "run" / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_a_terminal_that_is_closed_asks_to_stop(tmp_path):
+    cell = TRAINING.replace("    raise", "    print('to nobody'); pathlib.Path(run_dir, 'saved').touch()\n    raise")
+    command = command_of_one_cell(tmp_path, cell)
+    ours, theirs = os.openpty()
+    code = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *command],
+        **{"cwd": REPOSITORY, "stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True},
+    ) as asked:
+        os.close(theirs)
+        while asked.poll() is None and not (tmp_path / "run" / "begun").exists():
+            time.sleep(0.05)
+        os.close(ours)
+        assert asked.wait(120) == 130
+    assert (tmp_path / "run" / "saved").exists() and not list((tmp_path / "run" / "notebooks").glob("*.ipynb"))
 
 
 def metrics_row():

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 NAME = "manifest.jsonl"
+_LINKED = ("shards", "checkpoints", "embeddings", "model", "raw")  # they may lie on a larger disk
 PARTS = ".parts"  # of stages that have not ended
 
 
@@ -102,8 +103,9 @@ def record(path: Path, content: Path) -> None:
 def walk(folder: Path) -> Iterator[tuple[str, str]]:
     """Yield the files below a folder that belong to a run, by path in it and on disk: what is hidden does not."""
     start = len(str(folder)) + 1
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name[0] != ".")
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        links = {name for name in folders if name not in _LINKED and os.path.islink(f"{parent}{os.sep}{name}")}
+        folders[:] = sorted(name for name in folders if name[0] != "." and name not in links)
         for name in sorted(files):
             if name[0] != "." and name != NAME:
                 path = f"{parent}{os.sep}{name}"

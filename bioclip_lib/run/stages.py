@@ -28,6 +28,8 @@ DECISIVE = (
     *("scikit-learn", "umap-learn", "gnparser", "taxoniq", "matplotlib"),
 )
 _PASSING = (".log", ".failed.ipynb")  # ends of names of what no stage leaves for good
+_NEVER_BY_HAND = (".tar", ".parquet", ".pt", ".safetensors", ".npy", ".jpg")
+ASIDE = "set_aside"  # the folder of a run for what may have been changed by hand
 _IMPORT = re.compile(r"^[ \t]*import[ \t]+([\w., \t]+)", re.MULTILINE)
 _FROM = re.compile(r"^[ \t]*from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]*)", re.MULTILINE)
 _WORD = re.compile(r"\w+")
@@ -155,16 +157,25 @@ def stale(root: Path, stage: Stage, damaged: dict[str, str] | None = None) -> li
     return reasons + [f"{name} is {what}" for name, what in sorted(lost.items())]
 
 
-def give_up(root: Path, damaged: dict[str, str]) -> None:
-    """Remove damaged files; what is lost stays so for each of its makers until that has ended again."""
+def give_up(root: Path, damaged: dict[str, str]) -> dict[str, Path]:
+    """Remove damaged files; what is lost stays so for each of its makers until that has ended again.
+
+    What somebody may have changed by hand is kept elsewhere in the run: returns where.
+    """
+    kept = {}
     if damaged:
         known = read_manifest(root)
         for fact in known.stages.values():
             lost = {name: what for name, what in damaged.items() if name in fact["files"]}
             fact["lost"] = fact.get("lost", {}) | lost
         write_manifest(root, known)
-        for name in damaged:
-            remove(root / name)  # whoever makes it again may have to read it
+        for name in damaged:  # whoever makes it again may have to read it
+            if (root / name).is_file() and not name.endswith(_NEVER_BY_HAND):
+                kept[name] = root / ASIDE / time.strftime("%Y%m%d-%H%M%S") / name
+                kept[name].parent.mkdir(parents=True, exist_ok=True)
+                os.replace(root / name, kept[name])
+            remove(root / name)
+    return kept
 
 
 def _with_inputs(known: Manifest, stage: Stage) -> dict:

@@ -8,10 +8,13 @@ import ctypes
 import errno
 import json
 import os
+import platform
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import psutil
@@ -21,7 +24,9 @@ from . import manifest
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as libraries in Rust write it
-_LEFT = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)-(?P<start>\d+)\.(?P<kind>tmp|old)")
+_LEFT = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)-(?P<start>\d+)(-(?P<machine>\w+))?\.(?P<kind>tmp|old)")
+_MACHINE = sha256(platform.node().encode()).hexdigest()[:8]
+_DEAD_S = 86_400  # without a change, of a file of another machine
 _MANY_FILES = 100  # of a folder: more are brought to the disk by one call
 _AT_CWD, _EXCHANGE, _SWAP = -100, 2, 2  # of Linux's renameat2 and macOS's renamex_np
 
@@ -69,7 +74,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 def _beside(path: Path, kind: str) -> Path:
     """Return the name of a temporary file of this process."""
-    return path.with_name(f".{path.name}.{identity(os.getpid())}.{kind}")
+    return path.with_name(f".{path.name}.{identity(os.getpid())}-{_MACHINE}.{kind}")
 
 
 def identity(pid: int) -> str:
@@ -97,12 +102,20 @@ def remove_left(folder: Path) -> None:
     """Remove temporary files of dead processes from a folder; one that lay in for another gets its name back."""
     for path in folder.glob(".*.*-*.*"):
         left = _LEFT.fullmatch(path.name)
-        if left and _start(int(left["pid"])) != int(left["start"]):
-            whole = path.with_name(left["name"])
-            if left["kind"] == "old" and not whole.exists():
-                os.replace(path, whole)
-            else:
-                remove(path)
+        with contextlib.suppress(FileNotFoundError):  # it may just have got its name
+            if left and _is_dead(left, path):
+                whole = path.with_name(left["name"])
+                if left["kind"] == "old" and not whole.exists():
+                    os.replace(path, whole)
+                else:
+                    remove(path)
+
+
+def _is_dead(left: re.Match, path: Path) -> bool:
+    """Tell whether the process that a temporary file is of has ended; a folder may be that of several machines."""
+    if left["machine"] in (None, _MACHINE):
+        return _start(int(left["pid"])) != int(left["start"])
+    return time.time() - path.stat().st_mtime > _DEAD_S
 
 
 def _to_disk(path: Path) -> None:

@@ -116,6 +116,28 @@ def test_what_is_missing_or_damaged_is_named(run, notebook):
     assert stages.stale(run.root, stage) == []
 
 
+def test_what_was_changed_by_hand_is_set_aside_and_a_damaged_tar_is_not(run, notebook):
+    made(run, notebook, ["notebooks/a.ipynb", "shards/b.tar"])
+    for name in ("notebooks/a.ipynb", "shards/b.tar"):
+        (run.root / name).write_text("a biologist's notes")
+    kept = stages.give_up(run.root, stages.damage(run.root))
+    assert list(kept) == ["notebooks/a.ipynb"] and kept["notebooks/a.ipynb"].read_text() == "a biologist's notes"
+    assert not (run.root / "notebooks" / "a.ipynb").exists() and not (run.root / "shards" / "b.tar").exists()
+    made(run, notebook, ["notebooks/a.ipynb", "shards/b.tar"])
+    assert stages.damage(run.root) == {} and kept["notebooks/a.ipynb"].exists()
+
+
+def test_a_folder_of_the_run_may_lie_on_another_disk_and_photographs_linked_there_are_not_read(run, notebook, tmp_path):
+    os.rename(run.shards, tmp_path / "disk")
+    run.shards.symlink_to(tmp_path / "disk")
+    (run.root / "photographs").symlink_to(tmp_path)
+    assert stages.damage(run.root) == {}
+    made(run, notebook)
+    assert stages.damage(run.root) == {} and "shards/train/shard-000000.tar" in manifest.read_manifest(run.root).files
+    (tmp_path / "disk" / "train" / "shard-000000.tar").unlink()
+    assert stages.damage(run.root) == {"shards/train/shard-000000.tar": "missing"}
+
+
 def test_a_file_of_two_stages_belongs_to_both_and_that_of_nobody_to_none(run, notebook, tmp_path):
     made(run, notebook, ["tables/a.csv"])
     (run.root / "notes.txt").write_text("mine")

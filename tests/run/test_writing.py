@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -72,9 +73,13 @@ def test_leftovers_of_dead_processes_are_removed_and_those_of_living_ones_stay(t
     (tmp_path / f".shards.{dead}-17.old").mkdir()  # killed between the two steps of an exchange
     own = tmp_path / f".c.json.{writing.identity(os.getpid())}.tmp"
     own.write_text("being written")
+    afar, long_ago = (tmp_path / f".{name}.json.{dead}-17-otherone.tmp" for name in "de")  # of another machine
+    for path, mtime in ((afar, time.time() - 3_600), (long_ago, time.time() - 90_000)):
+        path.write_text("being written?")
+        os.utime(path, (mtime, mtime))
     (tmp_path / ".hidden.txt").touch()
     remove_left(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([".hidden.txt", own.name, "shards"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([".hidden.txt", own.name, afar.name, "shards"])
 
 
 def test_a_run_has_one_writer_and_the_second_hears_of_the_first(tmp_path):
