@@ -40,31 +40,35 @@ class Strikes:
 
     def strike(self, number: int, kind: str) -> None:
         """Start the command, strike while a notebook is executed, and take what it says."""
-        log = self.root.with_suffix(".txt")
+        log, what = self.root.with_suffix(".txt"), f"{self.names[number]}, {kind}"
         with open(log, "w") as file:
             process = psutil.Popen([*COMMAND, str(self.root)], cwd=REPOSITORY, stdout=file, stderr=file)
-        before = f"[{number}/{len(self.names)}]" if number else "["
-        while number and process.poll() is None and before not in log.read_text():
+        while number and process.poll() is None and f"[{number}/{len(self.names)}]" not in log.read_text():
             time.sleep(0.05)
-        try:
+        with contextlib.suppress(psutil.TimeoutExpired):
             process.wait(self.rng.uniform(0, 1.2 * self.seconds[self.names[number]]))
-        except psutil.TimeoutExpired:
+        if process.poll() is None:
             self.struck[kind] += 1
-            self._send(process, kind)
-            status = process.wait(300)
+            status = self._struck(process, kind)
             if status not in STRIKES[kind] | {0}:
-                self.lost.append(f"{self.names[number]}, {kind}: ended with {status}: {log.read_text()[-500:]}")
+                self.lost.append(f"{what}: ended with {status}: {log.read_text()[-500:]}")
         if "Traceback" in log.read_text():
-            self.lost.append(f"{self.names[number]}, {kind}: {log.read_text()[-1500:]}")
+            self.lost.append(f"{what}: {log.read_text()[-1500:]}")
+        sys.stderr.write(f"{what}: {self.struck[kind]}, {len(self.lost)} lost\n")
 
-    def _send(self, process: psutil.Popen, kind: str) -> None:
-        """Send the signal; what is aimed at a kernel waits for one."""
+    def _struck(self, process: psutil.Popen, kind: str) -> int | None:
+        """Send the signal, one for a kernel as soon as there is one; return how the command ends, None if it does not."""
         kernels = []
-        while "kernel" in kind and process.poll() is None and not (kernels := process.children(recursive=True)):
-            time.sleep(0.05)
-        with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended
-            for one in [*kernels, *[process] * ("kernel" not in kind or "both" in kind)]:
+        while "kernel" in kind and process.poll() is None and not kernels:
+            with contextlib.suppress(psutil.Error):
+                kernels = [one for one in process.children() if "ipykernel_launcher" in one.cmdline()]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for one in [*kernels, *[process] * (kind != "SIGKILL of the kernel")]:
                 one.send_signal(signal.SIGTERM if kind == "SIGTERM" else signal.SIGKILL)
+        with contextlib.suppress(psutil.TimeoutExpired):
+            return process.wait(300)
+        process.kill()
+        return process.wait() and None
 
 
 def ended(root: Path, *options: str) -> tuple[int, str]:
