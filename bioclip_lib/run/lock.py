@@ -81,7 +81,7 @@ def _take(root: Path, file: IO) -> None:
     while said and (left := _orphans(root)):
         if time.monotonic() > until:
             which = ", ".join(map(str, left))
-            raise InputError(f"{root} is being written by process {which} of a command that was killed; stop it")
+            raise InputError(f"{root} is being written by what a killed command had started; end process {which}")
         time.sleep(0.1)
 
 

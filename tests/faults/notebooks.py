@@ -57,7 +57,7 @@ class Strikes:
         sys.stderr.write(f"{what}: {self.struck[kind]}, {len(self.lost)} lost\n")
 
     def _struck(self, process: psutil.Popen, kind: str) -> int | None:
-        """Send the signal, one for a kernel as soon as there is one; return how the command ends, None if it does not."""
+        """Send the signal, to a kernel as soon as there is one; return how the command ends, None if it does not."""
         kernels = []
         while "kernel" in kind and process.poll() is None and not kernels:
             with contextlib.suppress(psutil.Error):
@@ -68,7 +68,8 @@ class Strikes:
         with contextlib.suppress(psutil.TimeoutExpired):
             return process.wait(300)
         process.kill()
-        return process.wait() and None
+        process.wait()
+        return None
 
 
 def ended(root: Path, *options: str) -> tuple[int, str]:
