@@ -33,7 +33,8 @@ CAPTION = "a photo of Animalia Chordata Aves Passeriformes Paridae Parus {}."
 
 def settings(batch, checkpointing, in_parts, compiled, steps=STEPS, part=PART, precision="bf16"):
     """Return the overrides of a measurement."""
-    train = {"steps": steps, "batch_size": batch, "objective": "clip", "text_types": ("taxon",), "warmup_steps": 1,
+    train = {"steps": steps, "batch_size": batch, "optimizer": "adamw", "lr": 1e-3, "objective": "clip",
+             "text_types": ("taxon",), "warmup_steps": 1,
              "higher_rank_share": 0.0, "precision": precision, "val_every_steps": 10**6,
              "checkpoint_every_steps": 10**6, "grad_checkpointing": checkpointing,
              "micro_batch_size": part * in_parts, "compile": compiled}  # fmt: skip

@@ -35,8 +35,9 @@ def our_config(size, seed, steps, stream=False):
 
     names = ("vision_layers", "vision_width", "text_layers", "text_width", "text_heads", "embed_dim")
     model = {f"model.{name}": size[name] for name in names} | {"model.image_size_px": size["px"]}
-    train = {"steps": steps, "batch_size": BATCH, "lr": LR, "warmup_steps": WARMUP, "weight_decay": WEIGHT_DECAY,
-             "beta1": BETAS[0], "beta2": BETAS[1], "eps": EPS, "objective": "clip", "text_types": (DEFAULT_TEXT,),
+    train = {"steps": steps, "batch_size": BATCH, "optimizer": "adamw", "lr": LR, "warmup_steps": WARMUP,
+             "weight_decay": WEIGHT_DECAY, "beta1": BETAS[0], "beta2": BETAS[1], "eps": EPS,
+             "objective": "clip", "text_types": (DEFAULT_TEXT,),
              "higher_rank_share": 0.0, "mirror": False, "precision": "fp32", "stream": stream,
              "val_every_steps": 10**6, "checkpoint_every_steps": 10**6,
              "seed": seed}  # fmt: skip

@@ -15,7 +15,8 @@ SEEDS = {"none": 0, "two": 1, "few": 2, "all": 5}
 SMALL = {
     "data.synthetic.n_species": 60, "data.synthetic.n_images": 2_400, "split.heldout_fraction": 0.3,
     "model.image_size_px": 32, "model.text_layers": 1,
-    "train.batch_size": 64, "train.steps": 150, "train.epochs": 0.0, "train.warmup_steps": 15, "train.lr": 2e-3,
+    "train.batch_size": 64, "train.steps": 100, "train.epochs": 0.0, "train.warmup_steps": 10, "train.lr": 4e-3,
+    "train.optimizer": "muon",
 }  # fmt: skip
 
 
