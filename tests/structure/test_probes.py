@@ -172,6 +172,16 @@ def test_clades_are_those_of_dendropy():
     assert score(probes.clades_found, distance, tree) == pytest.approx(1 - differing / sum(n_clades))
 
 
+def test_the_variance_share_is_that_of_permanova_in_scikit_bio():
+    stats_of = pytest.importorskip("skbio.stats.distance", reason="scikit-bio is not installed")
+    for seed in range(5):
+        distance, tree = random_world(seed, signal=0.3 * seed)
+        # squares of Euclidean distances of unit vectors are twice their cosine distances; 3 orders of 24 species
+        found = stats_of.permanova(stats_of.DistanceMatrix(np.sqrt(2 * distance)), np.arange(24) // 8, permutations=0)
+        share = score(probes.variance_share, distance, tree, RANKS.index("order"))
+        assert share / (3 - 1) / ((1 - share) / (24 - 3)) == pytest.approx(found["test statistic"], rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("probe", "rank"), [(probes.cophenetic, ""), (probes.clades_found, ""), *[(probe, "family") for probe in PROBES]]
 )
@@ -179,18 +189,23 @@ def test_p_values_are_uniform_where_there_is_nothing_and_small_where_there_is(mo
     monkeypatch.setattr(probes, "N_PERMUTATIONS", 9)
     depth = RANKS.index(rank) if rank else None
     asked = partial(probe, depth=depth) if rank else probe
-    known = probes.Tree.of(tree_of(2))
+    known, rng, ranks = probes.Tree.of(tree_of(2)), np.random.default_rng(0), []
 
-    def p_value(seed, signal):
+    def p_value(value, null):  # where equal values are put in a random order, p is uniform whatever takes few values
+        ties = (np.abs(null - value) < 1e-12).sum()
+        ranks.append((null > value + 1e-12).sum() + rng.integers(ties + 1))
+        return of_probes(value, null)
+
+    def tested(seed, signal):
         distances = random_world(seed, n_orders=2, signal=signal)[0], known, np.zeros(16)
         return probes._tested(asked, distances, -1.0, depth, seed)["p_value"]
 
-    found = np.array([p_value(seed, 0.0) for seed in range(200)])
-    counts = np.bincount((found * 10 + 0.5).astype(int) - 1, minlength=10)
-    if probe not in (probes.clades_found, probes.purity, probes.linear):  # ties of counts make p-values large
-        assert stats.chisquare(counts).pvalue > 1e-3
-    assert (found < 0.15).mean() < 0.18  # 0.1 is expected
-    assert np.mean([p_value(seed, 1.5) for seed in range(10)]) < 0.25
+    of_probes = probes._p_value
+    monkeypatch.setattr(probes, "_p_value", p_value)
+    found = np.array([tested(seed, 0.0) for seed in range(200)])
+    assert stats.chisquare(np.bincount(ranks, minlength=10)).pvalue > 1e-3
+    assert (found >= (np.array(ranks) + 1) / 10 - 1e-9).all()  # equal values only make p larger
+    assert np.mean([tested(seed, 1.5) for seed in range(10)]) < 0.25
 
 
 def test_p_values_of_the_dimension_are_uniform_where_species_are_random_groups(monkeypatch):
