@@ -13,7 +13,7 @@ from .config import AVILIST, NCBI, Config, flat
 
 _LISTS = ("data.backbones", "evaluate.models")
 _PATHS = ("data.photos", "data.names", "data.benchmark", "data.extends")
-_PATHS += ("train.replay", "evaluate.sets", "evaluate.templates")
+_PATHS += ("train.replay", "evaluate.sets", "evaluate.templates", "evaluate.traits")
 _MODELS = ("evaluate.models", "model.name")
 _FOLDERS = ("local-dir:", "run:", "timm:local-dir:")
 
@@ -72,7 +72,7 @@ def check_settings(config: Config) -> None:
     from .catalog import licences
     from .evaluation.sets import survey_sets
     from .model import load, text, towers
-    from .structure import control
+    from .structure import control, traits
     from .taxonomy.resolution import check_backbones
     from .training import data, processes
 
@@ -86,6 +86,8 @@ def check_settings(config: Config) -> None:
     text.read_templates(config.evaluate.templates)
     for address in config.evaluate.models:
         load.check_address(address)
+    if config.evaluate.traits:
+        traits.read_traits(config)
     if config.evaluate.sets:
         survey_sets(config.evaluate.sets)
 
@@ -103,7 +105,7 @@ def training_files(config: Config) -> list[Path]:
 def evaluation_files(config: Config) -> list[Path]:
     """List the files by which settings decide what is asked of whom: prompt templates, sets and models."""
     cfg = config.evaluate
-    return _files([cfg.templates, cfg.sets, *map(_model_path, cfg.models)])
+    return _files([cfg.templates, cfg.sets, cfg.traits, *map(_model_path, cfg.models)])
 
 
 def _model_path(address: str) -> str:

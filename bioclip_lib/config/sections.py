@@ -228,6 +228,7 @@ class EvaluateConfig(Section):
     templates: str = setting("one", "none, one, original (BioCLIP's 81), or a text file with a prompt template a line")
     sets: str = setting("", "folder of published benchmark sets, asked as their published numbers were")
     models: tuple[str, ...] = setting((), "addresses of further models that the run's own is compared with")
+    traits: str = setting("", "CSV of scientific names and numbers, a column a trait, as body mass: are they seen?")
     shots: tuple[int, ...] = setting((1, 5), "labelled images a class, distinct", "[1, 1e6]")
     n_folds: int = setting(5, "draws of the shots", "[1, 10_000]")
     queries: int = setting(0, "few-shot queries of a class in a fold, at most, drawn at random; 0: all", "[0, 1e9]")

@@ -3,18 +3,20 @@
 `maps` places images in two dimensions and measures how far such a map can be trusted; `hierarchy` tests whether species
 lie as in the tree, and at which rank, `probes` the same by other measures; `consistency` asks whether a model's answers
 at the ranks are those of one taxon, `modalities` which of images and texts follows the tree more closely; `power` tells
-what the species could show; `within` asks what sex and life stage have of the variation within species; `told` puts
-such tables in sentences; `details` keeps what figures are drawn from; `control` asks the same where looks, or words,
-are dealt out at random. `labels` finds photographs whose label the others doubt, and writes the corrected table;
-`planted` measures how well, on labels that were moved to a sister species. `explorer` is a map in JupyterLab on which
-one points, selects, searches and corrects (`panel` has its widgets). `clusters` sorts photographs without labels into
-groups that look alike, and measures what these are worth.
+what the species could show; `within` asks what sex and life stage have of the variation within species, `traits` what
+the embedding tells of species beyond what their relatives do, `disparity` which clades vary more; `told` puts such
+tables in sentences; `details` keeps what figures are drawn from; `control` asks the same where looks, or words, are
+dealt out at random. `labels` finds photographs whose label the others doubt, and writes the corrected table; `planted`
+measures how well, on labels that were moved to a sister species. `explorer` is a map in JupyterLab on which one points,
+selects, searches and corrects (`panel` has its widgets). `clusters` sorts photographs without labels into groups that
+look alike, and measures what these are worth.
 """
 
 from .clusters import cluster, score_clusters
 from .consistency import score_consistency
 from .control import score_controls
 from .details import null_table, pair_table
+from .disparity import score_disparity
 from .explorer import explore
 from .hierarchy import score_hierarchy
 from .labels import corrected_table, find_wrong_labels, suspicious_labels, write_corrected
@@ -23,7 +25,16 @@ from .modalities import score_modalities
 from .planted import score_planted
 from .power import score_power
 from .probes import score_probes
-from .told import tell_consistency, tell_modalities, tell_power, tell_probes, tell_within
+from .told import (
+    tell_consistency,
+    tell_disparity,
+    tell_modalities,
+    tell_power,
+    tell_probes,
+    tell_traits,
+    tell_within,
+)
+from .traits import read_traits, score_traits
 from .within import score_within
 
 __all__ = [
@@ -35,20 +46,25 @@ __all__ = [
     "null_table",
     "pair_table",
     "place",
+    "read_traits",
     "score_clusters",
     "score_consistency",
     "score_controls",
+    "score_disparity",
     "score_hierarchy",
     "score_modalities",
     "score_planted",
     "score_power",
     "score_probes",
+    "score_traits",
     "score_within",
     "suspicious_labels",
     "tell_consistency",
+    "tell_disparity",
     "tell_modalities",
     "tell_power",
     "tell_probes",
+    "tell_traits",
     "tell_within",
     "write_corrected",
 ]

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from .consistency import MEASURES, WAYS
+from .traits import ALL
 from .within import SHARE
 
 _NAMES = {"taxon": "taxonomic", "sci": "scientific", "com": "common"}
@@ -164,6 +165,43 @@ def tell_within(scores: pd.DataFrame, model: str = "trained") -> str:
             )
         said += [why for why in group["why"] if why]
         lines.append(f"{said[0]}: {'; '.join(said[1:])}.")
+    return "\n".join(lines) or f"*Nothing is known of {model}.*"
+
+
+def tell_traits(scores: pd.DataFrame, model: str = "trained") -> str:
+    """Say what `score_traits` found of a model, a line a data set and part; why, where there is nothing."""
+    mine, lines = scores[scores["model"] == model], []
+    for (dataset, part), group in mine.groupby(["dataset", "part"], sort=False):
+        whole, each = (group[(group["trait"] == ALL) == is_all] for is_all in (True, False))
+        asked = each[each["value"].notna()].sort_values("value", ascending=False)
+        said = []
+        for row in whole[whole["value"].notna()].itertuples():
+            value, low, high, chance = (100 * of for of in (row.value, row.ci_low, row.ci_high, row.by_chance))
+            said.append(
+                f"of what relatives leave open of {len(asked)} traits the embedding tells {value:.0f} % "
+                f"[{low:.0f}, {high:.0f}] (by chance {chance:.0f}), {_p(row.p_value)} ({row.n:.0f} species, "
+                f"{row.n_clades:.0f} clades; by relatives alone {100 * row.by_relatives:.0f} % of the traits)"
+            )
+        found = asked[asked["p_family"] < 0.05]
+        names = [f"{row.trait} ({100 * row.value:.0f} %)" for row in found.head(8).itertuples()]
+        more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+        said += [f"shown by itself: {', '.join(names) or 'no trait'}{more}"] if len(asked) else []
+        said += [f"not asked: {len(of)} ({why})" for why, of in each[each["value"].isna()].groupby("why", sort=False)]
+        lines.append(f"- *{dataset}, {part} species*: {'; '.join(said)}.")
+    return "\n".join(lines) or f"*{'; '.join(scores['why'].unique()) or f'Nothing is known of {model}'}.*"
+
+
+def tell_disparity(scores: pd.DataFrame, model: str = "trained") -> str:
+    """Say which clades `score_disparity` found more or less varied, a line a data set and part; or why none."""
+    lines = [f"- *{row.dataset}, {row.part} species*: {row.why}." for row in scores[scores["why"] != ""].itertuples()]
+    mine = scores[(scores["model"] == model) & scores["value"].notna()]
+    for (dataset, part, rank), group in mine.groupby(["dataset", "part", "rank"], sort=False):
+        said = [f"{len(group)} clades ({rank}) of {group['n'].sum():.0f} species are compared"]
+        for words, found in (("more", group["value"] > 1), ("less", group["value"] < 1)):
+            those = group[found & (group["p_holm"] < 0.05)]
+            names = [f"{r.clade} ({r.value:.2f} [{r.ci_low:.2f}, {r.ci_high:.2f}])" for r in those.itertuples()]
+            said.append(f"{words} varied than the others: {', '.join(names) or 'none is shown'}")
+        lines.append(f"- *{dataset}, {part} species*: {'; '.join(said)}.")
     return "\n".join(lines) or f"*Nothing is known of {model}.*"
 
 
