@@ -1,8 +1,9 @@
 """From raw rows to one row an image: what is known of it, which class it is, whether it is used, and for what.
 
 Raw rows of `sources`, names of `taxonomy` and `inspect_images` (`duplicates`, `looks`) go into `build` (`assembly`;
-`parts` beyond memory): names are joined (`table`), `licences`, `duplicates` and `leaks` excluded with their reason,
-images split (`splits`, `extend`). Out comes catalog.parquet, and its `card`. `rare_species` chooses a benchmark.
+`parts` beyond memory): names are joined (`names`), `licences`, `duplicates` and `leaks` excluded with their reason,
+`bursts` found, images split (`splits`, `extend`); `checks` refuses what cannot be worked with. Out comes
+catalog.parquet, which keeps the contract of `table`, and its `card`. `rare_species` chooses a benchmark.
 """
 
 from .assembly import build

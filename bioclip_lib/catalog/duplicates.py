@@ -110,11 +110,6 @@ def mark_exact_duplicates(catalog: pd.DataFrame) -> pd.DataFrame:
     return _keep_first(catalog, ranked.rename(columns={"sha256": "same"}), "duplicate")
 
 
-def read_details(catalog: pd.DataFrame) -> pd.DataFrame:
-    """Read again the usable images whose hash is near another's: their details (float32), indexed by ``image_id``."""
-    return describe_images(catalog.loc[find_near_images(catalog).index])
-
-
 def describe_images(catalog: pd.DataFrame, keep: Path | None = None) -> pd.DataFrame:
     """Read images again: their details (float32), indexed by ``image_id``; finished parts are kept in a folder."""
     locations = catalog["location"].tolist()
@@ -142,7 +137,7 @@ def mark_near_duplicates(catalog: pd.DataFrame, details: pd.DataFrame | None = N
 
     Of images of one class that a chain of near hashes connects, in one source or in several, the one with the most
     pixels (then the first in ``image_id`` order) is kept, the others are excluded as ``near duplicate of <image_id>``.
-    Of a chain of two classes each keeps one: `find_near_conflicts` lists them. With `details` (of `read_details`) only
+    Of a chain of two classes each keeps one: `find_near_conflicts` lists them. With `details` (`describe_images`) only
     images whose details agree are duplicates; without, the hashes alone decide.
 
     Hashes are near within `looks.RADIUS` bits, chosen on 6,390 photographs of four sets. Within 2 bits of the original

@@ -14,7 +14,7 @@ from .table import COLUMNS, NUMBERS, broken_names, name_classes, refuse
 SCHEMA = pa.schema([(name, pa.int64() if name in NUMBERS else pa.string()) for name in COLUMNS])
 _RESOLVED = COLUMNS[COLUMNS.index("kingdom") : COLUMNS.index("license")]
 _SCHEMA_OF_NAMES = pa.schema([SCHEMA.field(name) for name in (*_RESOLVED, "class_key")])
-OF_RAW = (
+OF_RAW = (  # the columns of raw rows that a catalog is made of
     *("source", "source_id", "location", "verbatim_name", "license", "rights_holder", "source_url", "confidence"),
     *STATE_COLUMNS,
     *("group", *CONTEXT_COLUMNS, SPLIT_COLUMN),

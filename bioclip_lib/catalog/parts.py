@@ -51,9 +51,7 @@ def _inspected(part: pd.DataFrame, mapper: Callable, keep: Path) -> pd.DataFrame
     return pd.concat([part.drop(columns="problem", errors="ignore"), images], axis=1)
 
 
-def resolve_file(
-    raw: str | Path, data: DataConfig, overrides: pd.DataFrame | None = None, keep: Path | None = None
-) -> pd.DataFrame:
+def resolve_file(raw: str | Path, data: DataConfig) -> pd.DataFrame:
     """Resolve the distinct names of a Parquet file of raw rows by the backbones of `data`, as `taxonomy.resolve`.
 
     They are Arrow strings: a million names take a fifth of the memory.
@@ -64,7 +62,7 @@ def resolve_file(
         if sum(map(len, waiting)) > PART_ROWS + (0 if names is None else len(names)):
             names, waiting = _distinct(pa.concat_tables([*([] if names is None else [names]), *waiting])), []
     names = _distinct(pa.concat_tables([*([] if names is None else [names]), *waiting])).to_pandas()
-    return resolve(names, open_backbones(data), overrides, keep).astype(pd.ArrowDtype(pa.string()))
+    return resolve(names, open_backbones(data)).astype(pd.ArrowDtype(pa.string()))
 
 
 def _distinct(rows: pa.Table) -> pa.Table:

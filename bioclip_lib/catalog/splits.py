@@ -99,10 +99,10 @@ def split_images(table: pd.DataFrame, split: SplitConfig, seen: Collection[str] 
     key, unit = table["class_key"], group_keys(table)
     has_groups = "group" in table and (table["group"] != "").any()
     seen = set(seen) | set(key[decided.isin(SPLITS[:3])])
-    heldout = set(key[decided == SPLITS[3]]) - seen
+    heldout = set(key[decided == "heldout_species"]) - seen
     bound = set(key[unit.isin(unit[decided.isin(TRAINING)])]) if has_groups else set()  # a sister is trained on
     heldout |= _heldout_classes(table[~key.isin(seen | heldout | bound)], split)
-    result = decided.replace(SPLITS[3], "test").mask(key.isin(heldout), SPLITS[3]).astype(object)
+    result = decided.replace("heldout_species", "test").mask(key.isin(heldout), "heldout_species").astype(object)
     if has_groups:
         result = result.where(result != "", _sides(result, unit))
     rest = table.assign(unit=unit).loc[result == "", ["source", "class_key", "unit"]]
@@ -120,7 +120,7 @@ def split_images(table: pd.DataFrame, split: SplitConfig, seen: Collection[str] 
 
 def _sides(result: pd.Series, unit: pd.Series) -> pd.Series:
     """Return the side that a group's decided images are on, the first of several; '' where none is decided."""
-    order = result.map({"train": 0, "val": 1, "test": 2, SPLITS[3]: 2})
+    order = result.map({"train": 0, "val": 1, "test": 2, "heldout_species": 2})
     return order.groupby(unit).transform("min").map(dict(enumerate(SPLITS[:3]))).fillna("")
 
 

@@ -37,9 +37,9 @@ from ..model.towers import LITE0, build_model, project
 from ..run import Run
 from ..shards import read
 from ..training.objectives import CLASS_OBJECTIVES
+from .tasks import PARTS
 from .zero_shot import ClassEncoder, zero_shot_weights
 
-EVALUATED_SPLITS = ("test", "heldout_species")
 CONTESTANTS = ("trained", "random_init", "pixels", "frozen")
 _THUMBNAIL_OF_PX = 64  # the size at which `pixels` takes its thumbnail and histogram
 
@@ -57,7 +57,7 @@ class EvaluatedImages:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.splits = [split for split in EVALUATED_SPLITS if split in set(read.read_index(run.shards)["split"])]
+        self.splits = [split for split in PARTS if split in set(read.read_index(run.shards)["split"])]
         if not self.splits:
             raise InputError(
                 f"{run.root} has no image to test on, of species seen or held out; build it again with "
@@ -102,7 +102,7 @@ def load_few_shot(run: Run, config: Config) -> tuple[dict[str, FeatureTable], di
 
 def _has_images(run: Run) -> bool:
     """Tell whether a run has images to test on."""
-    return bool(set(EVALUATED_SPLITS) & set(read.read_index(run.shards)["split"]))
+    return bool(set(PARTS) & set(read.read_index(run.shards)["split"]))
 
 
 def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, FeatureTable]:

@@ -22,7 +22,7 @@ from .tasks import ASIS, SCORE_COLUMNS, Features, evaluated_images, rows_of, wit
 
 MODES = ("independent", "cumulative")
 METHODS = {"simple_shot": simple_shot, "nearest_shot": nearest_shot, "ridge": ridge_probe}
-PARTS = ("all", "cumulative", "unseen")
+FOLD_PARTS = ("all", "cumulative", "unseen")  # which classes are asked of each other, and how: see `draw_folds`
 FOLD_COLUMNS = ("k", "fold", "image_id", "class_key", "shot")
 Fold = tuple[np.ndarray, np.ndarray]
 QUERY_COLUMNS = ["image_id", "class_key", "fold", "correct", "model", "method", "dataset", "part", "k"]
@@ -186,7 +186,7 @@ def draw_folds(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
     for dataset, group in evaluated_images(table).groupby("dataset"):
         sizes = group.groupby("class_key")["group"].transform("nunique")
         group = group[sizes > max(config.shots)]
-        for part in PARTS:
+        for part in FOLD_PARTS:
             pool = group[group["part"] == "unseen"] if part == "unseen" else group
             if pool["class_key"].nunique() < 2:
                 continue

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .. import RANKS
-from ..catalog import table as catalog
+from ..catalog import read_catalog
 from ..config import Config, DataConfig
 from ..errors import InputError
 from ..files.tables import read_strings
@@ -84,7 +84,7 @@ def score_sets(run: Run, config: Config) -> tuple[dict[str, pd.DataFrame], pd.Da
     sets = {name: _readable(name, config) for name in survey.index[survey["to_do"] == ""]}
     if not sets:
         return {}, found
-    own = sorted(set(catalog.read_catalog(run.catalog)["source"]) & set(sets))
+    own = sorted(set(read_catalog(run.catalog)["source"]) & set(sets))
     if own:
         raise InputError(
             f"{', '.join(own)}: this run has a data set of the same name, and their few-shot scores would replace each "

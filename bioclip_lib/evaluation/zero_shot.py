@@ -1,4 +1,4 @@
-"""Zero-shot: class names become weights, images are ranked against them, wrong names are measured in the tree.
+"""Zero-shot: class names become weights, images are ranked against them.
 
 `score_zero_shot` takes the catalog, features of its images and encoders of class names, and returns scores with n,
 interval and chance, and what each image was called. Refuses features that are not finite or lack an

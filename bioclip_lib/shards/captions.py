@@ -161,10 +161,9 @@ def higher_caption_table(catalog: pd.DataFrame, unverified_genus: bool = False) 
     """Return of each class the taxonomic captions cut after `CUT_AFTER`; its own where nothing is known there."""
     classes = class_rows(catalog)
     rows = classes.to_dict("records")
-    table = {}
+    shown, table = rows if unverified_genus else [_sure(row) for row in rows], {}
     for last in CUT_AFTER:
         ranks = RANKS[: RANKS.index(last) + 1]
-        shown = rows if unverified_genus else map(_sure, rows)
         names = [" ".join(row[rank] for rank in ranks if row[rank]) for row in shown]
         table[last] = [
             TEMPLATES_ONE[0].format(name) if name else caption(row, "com")

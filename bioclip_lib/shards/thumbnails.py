@@ -16,9 +16,10 @@ from ..files.images import ImageError
 from .read import SplitImages, decode_jpeg, read_index
 
 _KEPT = 2_000  # pictures, of about 5 kB
+_SIDE_PX = 128
 
 
-def thumbnails(folder: str | Path, side_px: int = 128) -> Callable[[str], str]:
+def thumbnails(folder: str | Path) -> Callable[[str], str]:
     """Return what gives an image's square thumbnail as an address; without shards, moved away, '' of all."""
     try:
         splits = [SplitImages(folder, split) for split in dict.fromkeys(read_index(folder)["split"])]
@@ -30,7 +31,7 @@ def thumbnails(folder: str | Path, side_px: int = 128) -> Callable[[str], str]:
         for images in splits:
             if (number := images.number_of(image_id)) >= 0:
                 try:
-                    return _address(images.read(number), side_px)
+                    return _address(images.read(number))
                 except ImageError:
                     return ""
         return ""
@@ -38,8 +39,8 @@ def thumbnails(folder: str | Path, side_px: int = 128) -> Callable[[str], str]:
     return picture
 
 
-def _address(jpeg: bytes, side_px: int) -> str:
+def _address(jpeg: bytes) -> str:
     """Return a small picture as a ``data:`` address."""
     buffer = io.BytesIO()
-    Image.fromarray(decode_jpeg(jpeg, side_px)).save(buffer, "JPEG", quality=80)
+    Image.fromarray(decode_jpeg(jpeg, _SIDE_PX)).save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

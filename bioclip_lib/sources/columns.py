@@ -6,7 +6,6 @@ CamtrapR and PlantCLEF. Refuses a table without a column that is needed; the mes
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +16,10 @@ from ..errors import InputError
 from ..files.dialect import normal_name
 from ..files.images import IMAGE_SUFFIXES
 from ..files.tables import read_strings
+from ..taxonomy.authors import without_accents
 from .qualifiers import MARKED, qualified
 
+RAW_COLUMNS = ("source", "source_id", "location", "verbatim_name", "problem")  # of every raw table, all text
 GROUP_COLUMN = "group"  # an observation, occurrence, sequence or individual: never on two sides of a split
 SPLIT_COLUMN = "source_split"  # the split that the data set's makers assigned
 STATE_COLUMNS = ("sex", "life_stage")  # of the organism, as the source writes them
@@ -146,11 +147,6 @@ def _known_name(name: str, squeezed: str, values: pd.Series) -> str:
     if squeezed == "author" and values.str.contains(_OF_A_NAME).any():
         return name  # of the name, not of the photograph
     return "split" if known != "folder" and _are_splits(values) else known
-
-
-def without_accents(text: str) -> str:
-    """Write letters without their accents."""
-    return "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
 
 
 def _qualified(table: pd.DataFrame) -> pd.DataFrame:

@@ -11,9 +11,9 @@ import pandas as pd
 
 from ..errors import InputError
 from ..files.archives import ARCHIVE_SUFFIXES
-from .columns import SPLIT_COLUMN
-from .layout import Taxa, checked_layout, find_layout, is_plain
-from .match import RAW_COLUMNS, escaped
+from .columns import RAW_COLUMNS, SPLIT_COLUMN
+from .layout import checked_layout, find_layout, is_plain
+from .match import escaped
 from .walk import EMPTY, FoundFile, files_of, is_image_name
 
 _BESIDE = (
@@ -90,7 +90,7 @@ def _words_of(root: Path, files: list[FoundFile], layout: str) -> list[str]:
     holding = {file.folders for file in files if file.folders and file.name and is_image_name(file.name)}
     holding |= {file.folders for file in files if file.folders} if not holding and len(files) else set()
     try:
-        words = find_layout(holding, Taxa(count_taxa, ranks_of)) if any(file.name for file in files) else []
+        words = find_layout(holding) if any(file.name for file in files) else []
     except InputError as error:
         raise InputError(f"{root}: {error}") from None
     if not words:
@@ -102,26 +102,6 @@ def _words_of(root: Path, files: list[FoundFile], layout: str) -> list[str]:
             "<class name>/*.jpg, or give a CSV with the columns path and name"
         )
     return words
-
-
-def count_taxa(names: list[str]) -> int:
-    """Count the names that NCBI Taxonomy knows."""
-    return int((~_looked_up(names)["name_status"].isin(("unresolved", "ambiguous"))).sum())
-
-
-def ranks_of(names: list[str]) -> list[str]:
-    """Return the rank of which each name is the scientific name in NCBI Taxonomy, '' of any other."""
-    found = _looked_up(names)
-    return [
-        row["rank"] if row["rank"] and name in (row[row["rank"]], row["scientific_name"]) else ""
-        for name, (_, row) in zip(names, found.iterrows(), strict=True)
-    ]
-
-
-def _looked_up(names: list[str]) -> pd.DataFrame:
-    from ..taxonomy.resolution import resolve
-
-    return resolve(pd.DataFrame({"source": "", "verbatim_name": names}))
 
 
 def _row(root: Path, words: list[str], file: FoundFile) -> tuple | None:

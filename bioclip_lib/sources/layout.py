@@ -1,17 +1,17 @@
 """Which level of nested folders names the classes, and what the others are: sets, splits, higher taxa, cameras.
 
-Takes the folders that hold images; returns a word a level, as ``split/class`` or ``genus/epithet``. Where two readings
-are possible both are named, with the setting that chooses; nothing is guessed.
+Takes the folders that hold images; returns a word a level, as ``split/class`` or ``genus/epithet``. Names are looked
+up (`taxa`). Where two readings are possible both are named, with the setting that chooses; nothing is guessed.
 """
 
 import re
 from collections import Counter
 from collections.abc import Callable, Collection
-from typing import NamedTuple
 
 from .. import RANKS
 from ..errors import InputError
 from .columns import split_word
+from .taxa import count_taxa, ranks_of
 
 WORDS = ("set", "split", "class", "epithet", *RANKS, "-")
 _PLAIN = set(
@@ -38,14 +38,7 @@ def is_plain(name: str) -> bool:
     return bool(words) and set(words) <= _PLAIN
 
 
-class Taxa(NamedTuple):
-    """How names are looked up: how many of them are taxa, and which rank each is the scientific name of."""
-
-    count: Callable[[list[str]], int]
-    ranks: Callable[[list[str]], list[str]]
-
-
-def find_layout(folders: Collection[tuple[str, ...]], taxa: Taxa) -> list[str]:
+def find_layout(folders: Collection[tuple[str, ...]]) -> list[str]:
     """Return the word of each level (of `WORDS`) of folders that hold images, [] where no level can name classes."""
     depth = max(map(len, folders), default=0)
     levels = [sorted({folder[i] for folder in folders if len(folder) > i}) for i in range(depth)]
@@ -57,7 +50,7 @@ def find_layout(folders: Collection[tuple[str, ...]], taxa: Taxa) -> list[str]:
     words = ["" if i in unknown else "-" if word == "code" else word for i, word in enumerate(words)]
     if not unknown:
         return []
-    _name_levels(folders, words, unknown, taxa)
+    _name_levels(folders, words, unknown)
     _check_plain({name for i, word in enumerate(words) if word in ("class", "species") for name in levels[i]})
     named = next(i for i, word in enumerate(words) if word in ("class", "epithet"))
     for i in codes:
@@ -92,7 +85,7 @@ def _word_of(names: list[str]) -> str:
     return "code" if sum(map(is_code, names)) >= _MOST * len(names) else ""
 
 
-def _name_levels(folders: Collection[tuple[str, ...]], words: list[str], unknown: list[int], taxa: Taxa) -> None:
+def _name_levels(folders: Collection[tuple[str, ...]], words: list[str], unknown: list[int]) -> None:
     """Fill the levels that are unknown."""
     first = unknown[0]
     whole = {folder[: first + 1] for folder in folders if len(folder) == first + 1}
@@ -108,60 +101,60 @@ def _name_levels(folders: Collection[tuple[str, ...]], words: list[str], unknown
     else:
         second = unknown[1]
         pairs = sorted({(folder[first], folder[second]) for folder in folders if len(folder) > second})
-        words[first], words[second] = _two_levels(pairs, taxa)
+        words[first], words[second] = _two_levels(pairs)
         if len(unknown) > 2:
-            _third_level(folders, words, unknown, taxa)
+            _third_level(folders, words, unknown)
     words[:] = [word or "-" for word in words]
 
 
-def _third_level(folders: Collection[tuple[str, ...]], words: list[str], unknown: list[int], taxa: Taxa) -> None:
+def _third_level(folders: Collection[tuple[str, ...]], words: list[str], unknown: list[int]) -> None:
     """Read the level below two that are higher ones: a set or a higher taxon, then the next two."""
     if words[unknown[0]] in ("class", "genus"):
         return
     words[unknown[1]] = ""
     rest = [folder for folder in folders if len(folder) > unknown[1]]
-    _name_levels(rest, words, unknown[1:], taxa)
+    _name_levels(rest, words, unknown[1:])
 
 
-def _two_levels(pairs: list[tuple[str, str]], taxa: Taxa) -> tuple[str, str]:
+def _two_levels(pairs: list[tuple[str, str]]) -> tuple[str, str]:
     """Return the words of two levels, by the names of the upper one and those below."""
     if _share(pairs, lambda a, b: re.split(r"[ _]", b.lower())[0] == a.lower() != b.lower()) >= _MOST:
         return "genus", "class"
     for rank, endings in _RANK_ENDINGS.items():
         if _share(pairs, lambda a, b, endings=endings: a.lower().endswith(endings)) >= _MOST:
             return rank, "class"
-    if _are_parts(pairs, taxa):
+    if _are_parts(pairs):
         return "genus", "epithet"
-    upper, lower = _sets_or_classes(pairs, taxa)
-    return (_above(sorted({pair[0] for pair in pairs}), taxa) or upper, lower) if upper == "set" else (upper, lower)
+    upper, lower = _sets_or_classes(pairs)
+    return (_above(sorted({pair[0] for pair in pairs})) or upper, lower) if upper == "set" else (upper, lower)
 
 
-def _are_parts(pairs: list[tuple[str, str]], taxa: Taxa) -> bool:
+def _are_parts(pairs: list[tuple[str, str]]) -> bool:
     """Tell genera with their epithets: most are species, in whatever case; or known names of the usual case."""
     if _share(pairs, lambda a, b: bool(_ONE_WORD.fullmatch(a) and _ONE_WORD.fullmatch(b))) < _MOST:
         return False
     joined = [f"{a.capitalize()} {b.lower()}" for a, b in pairs][:_N_ASKED]
-    if 2 * taxa.ranks(joined).count("species") >= len(joined):
+    if 2 * ranks_of(joined).count("species") >= len(joined):
         return True
     usual = _share(pairs, lambda a, b: bool(_GENUS.fullmatch(a) and _EPITHET.fullmatch(b))) >= _MOST
-    return usual and 2 * taxa.count(joined) >= len(joined) and not _above(sorted({a for a, _ in pairs}), taxa)
+    return usual and 2 * count_taxa(joined) >= len(joined) and not _above(sorted({a for a, _ in pairs}))
 
 
-def _above(names: list[str], taxa: Taxa) -> str:
+def _above(names: list[str]) -> str:
     """Return the rank of folders that are called as taxa above genera, "-" where it is not one, '' of other names."""
-    ranks = [rank for rank in taxa.ranks(names[:_N_ASKED]) if rank in RANKS[:5]]
+    ranks = [rank for rank in ranks_of(names[:_N_ASKED]) if rank in RANKS[:5]]
     if len(ranks) < _MOST * len(names[:_N_ASKED]):
         return ""
     return ranks[0] if len(set(ranks)) == 1 and ranks[0] != "class" else "-"
 
 
-def _sets_or_classes(pairs: list[tuple[str, str]], taxa: Taxa) -> tuple[str, str]:
+def _sets_or_classes(pairs: list[tuple[str, str]]) -> tuple[str, str]:
     """Tell sets of classes from classes with folders in them: by names of several words, then by what are taxa."""
     upper, lower = (sorted({pair[i] for pair in pairs}) for i in (0, 1))
     several = [sum(map(bool, map(_SEVERAL_WORDS.fullmatch, names))) / len(names) for names in (upper, lower)]
     if max(several) >= 0.5 and min(several) < 0.2:
         return ("class", "-") if several[0] > several[1] else ("set", "class")
-    n_upper, n_lower = (taxa.count(names[:_N_ASKED]) / len(names[:_N_ASKED]) for names in (upper, lower))
+    n_upper, n_lower = (count_taxa(names[:_N_ASKED]) / len(names[:_N_ASKED]) for names in (upper, lower))
     if max(n_upper, n_lower) >= 0.5:
         return ("set", "class") if n_lower >= 0.5 else ("class", "-")
     if _recurs(set(pairs)):

@@ -37,9 +37,9 @@ from .columns import (
     split_word,
     verbatim_names,
 )
-from .folders import count_taxa
 from .marks import NO_TAXON
 from .match import find_images, ordered, unique_ids
+from .taxa import count_taxa
 from .timelapse import is_timelapse, of_timelapse
 
 MEANING_COLUMNS = ("scientific_name", "common_name", *RANKS)
@@ -303,7 +303,7 @@ def _lists_images(path: Path) -> bool:
     return problem.count("") * 2 > len(problem)
 
 
-def class_key(name: str) -> str:
+def folded_name(name: str) -> str:
     """Reduce a class name to what two ways of writing it share."""
     return " ".join(unicodedata.normalize("NFC", name).casefold().replace("_", " ").replace("-", " ").split())
 
@@ -336,9 +336,9 @@ def read_names_csv(path: str | Path, classes: Collection[str] = ()) -> pd.DataFr
     table = _names_of_numbers(path) if path.suffix.lower() == ".json" else read_known(path)
     key = next((column for column in ("class_name", "folder", "label", "name") if column in table), None)
     names = table[key] if key else verbatim_names(path, table)
-    wanted = set(map(class_key, classes))
-    if wanted and wanted.isdisjoint(names.map(class_key)):
-        key = next((column for column in table if not wanted.isdisjoint(table[column].map(class_key))), None)
+    wanted = set(map(folded_name, classes))
+    if wanted and wanted.isdisjoint(names.map(folded_name)):
+        key = next((column for column in table if not wanted.isdisjoint(table[column].map(folded_name))), None)
         names, table = (table[key], table.drop(columns=key)) if key else (names, table)
         if key and table.columns.intersection(MEANING_COLUMNS).empty:  # a number and a name
             table = table.assign(scientific_name=verbatim_names(path, table))

@@ -17,9 +17,9 @@ from ..files.archives import ARCHIVE_SUFFIXES, SEPARATOR, open_archive
 from ..files.images import IMAGE_SUFFIXES
 from ..files.members import ArchiveError, escape
 from ..files.tables import read_columns
+from .columns import RAW_COLUMNS
 from .walk import FoundFile, files_of
 
-RAW_COLUMNS = ("source", "source_id", "location", "verbatim_name", "problem")
 NOT_PUBLISHED = "image not in the published archives"
 BY_DESIGN = (
     *(NOT_PUBLISHED, "listed again", "image that the table does not list", "second image of this id"),
@@ -37,14 +37,12 @@ class NoImageError(InputError):
         self.raw = raw
 
 
-def find_images(root: Path, follow_links: bool = False) -> tuple[pd.DataFrame, dict[str, str]]:
+def find_images(root: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     """Find the images below a folder or in archives: ``path`` (inside), ``location``, ``problem``; what is damaged."""
     root = root.resolve()
     rows: list[tuple[str, str, str]] = []
     damaged: dict[str, str] = {}
-    for folders, base, path, problem in (
-        [FoundFile((), root.name, str(root))] if root.is_file() else files_of(root, follow_links)
-    ):
+    for folders, base, path, problem in [FoundFile((), root.name, str(root))] if root.is_file() else files_of(root):
         is_image, name = base.lower().endswith(IMAGE_SUFFIXES), "/".join((*folders, base))
         if not is_image and not base.lower().endswith(ARCHIVE_SUFFIXES):
             continue

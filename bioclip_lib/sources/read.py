@@ -31,7 +31,7 @@ from .cub import is_cub, read_cub
 from .detections import detection_files, read_detections
 from .dwca import is_dwca, read_dwca
 from .eol import FILE_NAME, find_manifests, read_eol
-from .folders import NoClassFolderError, count_taxa, read_image_folder
+from .folders import NoClassFolderError, read_image_folder
 from .frames import with_sequences
 from .hub import HUB_NAME, is_saved, parquet_files, read_dataset
 from .inat21 import is_inat21, read_inat21
@@ -40,8 +40,8 @@ from .insights import is_insights, read_insights
 from .layout import is_code, is_plain, listed
 from .listings import (
     NAMES_COLUMNS,
-    class_key,
     columns_of,
+    folded_name,
     folder_inside,
     listings_beside,
     one_meaning,
@@ -52,6 +52,7 @@ from .listings import (
 )
 from .marks import NO_TAXON, marked
 from .plantnet import find_plantnet, read_plantnet
+from .taxa import count_taxa
 from .treeoflife import find_catalog, read_treeoflife
 from .treeoflife200 import find_catalog as find_catalog_200
 from .treeoflife200 import read_treeoflife200, read_web_data_set, web_tars
@@ -237,7 +238,7 @@ def _of_tables(path: Path, tables: list[Path], data: DataConfig) -> Reading:
     names = names[(names != "").to_numpy() & (raw["problem"] == "").to_numpy()]
     labels = raw.loc[raw["problem"] == "", ["location", "verbatim_name"]].set_index("location")["verbatim_name"]
     shared = labels[labels.index.isin(names.index)]
-    if names.nunique() < 2 or set(map(class_key, names.unique())) == set(map(class_key, shared.unique())):
+    if names.nunique() < 2 or set(map(folded_name, names.unique())) == set(map(folded_name, shared.unique())):
         return by_table
     taxa = [_share_of_taxa(of.unique()) for of in (shared, names)]
     if max(taxa) >= _MANY and min(taxa) <= _HARDLY_ANY:
@@ -357,10 +358,10 @@ def _of_rows(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame:
 def _matched(said: pd.DataFrame, raw: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Write the class names of a names table as the raw table does; refuse a table that names none of its classes."""
     classes = pd.Series([name for name in raw["verbatim_name"].unique() if name], dtype=object)
-    keys = classes.map(class_key)
+    keys = classes.map(folded_name)
     to_class = dict(zip(keys[~keys.duplicated(keep=False)], classes[~keys.duplicated(keep=False)], strict=True))
     exact = set(classes)
-    names = said["class_name"].map(lambda name: name if name in exact else to_class.get(class_key(name), name))
+    names = said["class_name"].map(lambda name: name if name in exact else to_class.get(folded_name(name), name))
     if len(classes) and not names.isin(exact).any():
         raise InputError(
             f"{path} names no class of the photographs: it has {', '.join(said['class_name'][:5])}, they are called "

@@ -1,6 +1,6 @@
 """How one label is decided: the first evidence that leaves a taxon, and the row that it gives.
 
-Takes a `labels.Label`, its context and the backbones; returns the row of `user.COLUMNS`, and every usage that was
+Takes a `labels.Label`, its context and the backbones; returns the row of `COLUMNS`, and every usage that was
 considered where somebody asks. Where several taxa are left, the row is "ambiguous" and keeps what all of them share.
 """
 
@@ -15,9 +15,17 @@ from .labels import NOT_SAID, Label
 from .names import MAX_CHARS
 from .ncbi import ncbi
 from .ranks import deepest_rank
-from .user import blank
+
+COLUMNS = ("verbatim_name", *RANKS, "scientific_name", "common_name", "rank", "name_status", "backbone", "taxon_id")
+COLUMNS += ("rule", "reason", "alternatives")
+"""The columns of a resolved name."""
 
 MAX_ALTERNATIVES = 20
+
+
+def blank(reason: str) -> dict[str, str]:
+    """Return the row of a name that stays unresolved."""
+    return {**dict.fromkeys(COLUMNS, ""), "name_status": "unresolved", "reason": reason}
 
 
 class Decision:

@@ -49,7 +49,7 @@ class Lookup(NamedTuple):
 
     rule: str
     looked_up: str
-    one: Finder = lambda backbone: ()
+    finder: Finder = lambda backbone: ()
     status: str = "accepted"
     reason: str = ""
     is_full: bool = False  # a whole binomial, which an older order or family does not refute
@@ -59,14 +59,14 @@ class Lookup(NamedTuple):
     def find(self, backbone: Backbone) -> list[Sequence[Usage]]:
         """Return the usages, in one group; of "A and B" a group a side, none where a side has no usage."""
         if not self.sides:
-            return [self.one(backbone)]
+            return [self.finder(backbone)]
         groups = [_exactly(side, backbone) for side in self.sides]
         return groups if all(groups) else [[]]
 
 
 def _exactly(part: Part, backbone: Backbone) -> Sequence[Usage]:
     """Return what the first exact evidence of a part that has any finds."""
-    return next(filter(None, (look.one(backbone) for look in exact(part))), [])
+    return next(filter(None, (look.finder(backbone) for look in exact(part))), [])
 
 
 def _inside(group: Part, part: Part, backbone: Backbone) -> list[Usage]:

@@ -137,7 +137,7 @@ def distinct_taxa(usages: Sequence[Usage]) -> list[Usage]:
     return [usage for usage in taxa.values() if not rows & usage.above]
 
 
-def shared_ranks(taxa: Sequence[Usage], below: bool = False) -> tuple[dict[str, str], str]:
+def shared_ranks(taxa: Sequence[Usage], below: bool) -> tuple[dict[str, str], str]:
     """Return the ranks that different taxa share, down to the first at which two differ, and the id of the deepest."""
     ranks, taxon_id = dict.fromkeys(RANKS, ""), ""
     lines = [u.taxon for u in taxa]  # two genera of one name share no genus, unless `below`

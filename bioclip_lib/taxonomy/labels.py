@@ -107,6 +107,8 @@ def plain_label(text: str) -> Label | None:
 
 @dataclass
 class _Shape:
+    """A `Label` before its texts are parsed; `others` are its parts beside the whole."""
+
     text: str
     others: list[str] = field(default_factory=list)
     sides: list[list[str]] = field(default_factory=list)

@@ -20,13 +20,13 @@ from ..errors import InputError
 from ..run import in_parts
 from .backbone import Backbone, open_checklist
 from .canonical import canonical_names, kingdom_of
-from .decision import Decision
+from .decision import COLUMNS, Decision
 from .evidence import with_genus
 from .homonyms import Context, Said, read_said
 from .labels import NOT_SAID, Label, plain_label, read_labels
 from .names import clean_label
 from .ncbi import ncbi
-from .user import COLUMNS, is_complete, name_of_user, ranks_of, stated_by_user, user_row
+from .user import is_complete, name_of_user, ranks_of, stated_by_user, user_row
 
 CONTEXT_COLUMNS = ("scientific_name", *RANKS)
 """The columns of raw rows that say what a name means, beside it."""

@@ -9,6 +9,7 @@ import io
 import pandas as pd
 
 _ABBREVIATED = r"[A-Z]\.[ _]?[a-z-]{3,}"  # "C. sinensis"
+_N_SHOWN = 20
 _STATUS = {"unresolved": "not understood", "ambiguous": "means several taxa"}
 
 
@@ -33,16 +34,16 @@ def names_to_settle(names: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     return table.drop_duplicates("class_name").sort_values(order, ascending=[True, False, True], ignore_index=True)
 
 
-def say_names(names: pd.DataFrame, rows: pd.DataFrame, n_shown: int = 20) -> list[str]:
+def say_names(names: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
     """Say in a few lines which names were not understood, which were corrected, and what to do; `rows` have images."""
     unsettled, said = names_to_settle(names, rows), [names_in_words(names, rows)]
-    for row in unsettled[:n_shown].to_dict("records"):
+    for row in unsettled[:_N_SHOWN].to_dict("records"):
         read_as = f"read as {row['read_as']} ({row['rank']}): " if row["read_as"] else ""
         said.append(f"  {row['class_name']}: {read_as}{row['why']} ({_photographs(row['photographs'])})")
-    if len(unsettled) > n_shown:
-        said.append(f"  and {len(unsettled) - n_shown:,} more")
+    if len(unsettled) > _N_SHOWN:
+        said.append(f"  and {len(unsettled) - _N_SHOWN:,} more")
     corrected = names[(names["name_status"] == "corrected") | names["rule"].str.startswith("common name of a plant")]
-    pairs = zip(corrected["verbatim_name"][:n_shown], corrected["scientific_name"], strict=False)
+    pairs = zip(corrected["verbatim_name"][:_N_SHOWN], corrected["scientific_name"], strict=False)
     said += [f"  {name}: taken for {taxon}" for name, taxon in pairs]
     if len(unsettled):
         said.append("  to settle one, add a line class_name,scientific_name to classes.csv in the folder, or to NAMES=")

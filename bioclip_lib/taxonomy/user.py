@@ -11,19 +11,11 @@ import pandas as pd
 from .. import RANKS
 from ..errors import InputError
 from ..files.spreadsheets import as_it_was
+from .decision import blank
 from .names import clean_label, parse_names, stems
 from .ranks import deepest_rank
 
-COLUMNS = ("verbatim_name", *RANKS, "scientific_name", "common_name", "rank", "name_status", "backbone", "taxon_id")
-COLUMNS += ("rule", "reason", "alternatives")
-"""The columns of a resolved name."""
-
 SAID_COLUMNS = ("class_name", "scientific_name", "common_name", *RANKS)
-
-
-def blank(reason: str) -> dict[str, str]:
-    """Return the row of a name that stays unresolved."""
-    return {**dict.fromkeys(COLUMNS, ""), "name_status": "unresolved", "reason": reason}
 
 
 def stated_by_user(said: pd.DataFrame | None) -> dict[str, dict[str, str]]:

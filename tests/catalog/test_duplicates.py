@@ -12,11 +12,12 @@ from PIL import Image
 
 from bioclip_lib.catalog.assembly import build, join
 from bioclip_lib.catalog.duplicates import (
+    describe_images,
     find_near_conflicts,
+    find_near_images,
     inspect_images,
     mark_exact_duplicates,
     mark_near_duplicates,
-    read_details,
 )
 from bioclip_lib.catalog.looks import from_hex, perceptual_hashes, to_hex
 from bioclip_lib.catalog.table import drop_summary, name_classes
@@ -279,6 +280,10 @@ def look_alikes(tmp_path, resolve) -> pd.DataFrame:
     catalog = join(raw, resolve(raw), inspect_images(raw))
     assert np.bitwise_count(np.bitwise_xor.outer(*2 * [from_hex(catalog["phash"].tolist())])).max() <= 2
     return catalog
+
+
+def read_details(catalog):
+    return describe_images(catalog.loc[find_near_images(catalog).index])
 
 
 def test_specimens_of_one_outline_are_told_apart_by_their_details(look_alikes):

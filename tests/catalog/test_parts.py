@@ -7,7 +7,7 @@ import pytest
 
 from bioclip_lib.catalog import parts
 from bioclip_lib.catalog.assembly import build, join
-from bioclip_lib.catalog.duplicates import inspect_images, mark_exact_duplicates, mark_near_duplicates, read_details
+from bioclip_lib.catalog.duplicates import inspect_images, mark_exact_duplicates, mark_near_duplicates
 from bioclip_lib.catalog.extend import keep_exclusions, match_earlier
 from bioclip_lib.catalog.leaks import find_leaks, remove_leaks
 from bioclip_lib.catalog.licences import exclude_licenses
@@ -18,6 +18,7 @@ from bioclip_lib.config import Config, DataConfig, SplitConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.sources.folders import read_image_folder
 from bioclip_lib.taxonomy.resolution import open_backbones, resolve
+from tests.catalog.test_duplicates import read_details
 
 NAMES = [
     ("Parus major", "Animalia", "great tit"),

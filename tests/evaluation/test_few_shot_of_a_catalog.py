@@ -76,7 +76,7 @@ def scored(zoo):
 
 def test_the_folds_of_every_part_by_their_ids(zoo, scored):
     folds = scored[2]
-    assert set(folds["part"]) == set(few_shot.PARTS) and set(folds["dataset"]) == {"zoo"}
+    assert set(folds["part"]) == set(few_shot.FOLD_PARTS) and set(folds["dataset"]) == {"zoo"}
     assert set(folds.loc[folds["part"] == "unseen", "class_key"]) == set(UNSEEN)
     images = few_shot.evaluated_images(zoo)
     labels = images["class_key"].to_numpy()

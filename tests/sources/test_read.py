@@ -11,9 +11,9 @@ from bioclip_lib import RANKS
 from bioclip_lib.config import DataConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.sources import first_images, look, read_names, read_names_csv, read_source
+from bioclip_lib.sources.columns import RAW_COLUMNS
 from bioclip_lib.sources.folders import read_image_folder
 from bioclip_lib.sources.listings import read_table
-from bioclip_lib.sources.match import RAW_COLUMNS
 from bioclip_lib.taxonomy.resolution import resolve
 
 

@@ -4,9 +4,9 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from bioclip_lib.taxonomy.backbone import Taxon
+from bioclip_lib.taxonomy.decision import COLUMNS
 from bioclip_lib.taxonomy.ncbi import ncbi
 from bioclip_lib.taxonomy.resolution import read_contexts, resolve, resolve_pairs
-from bioclip_lib.taxonomy.user import COLUMNS
 
 
 def resolve_records(records: pd.DataFrame, backbones) -> pd.DataFrame:

@@ -13,11 +13,11 @@ from bioclip_lib import RANKS, taxonomy
 from bioclip_lib.errors import InputError
 from bioclip_lib.taxonomy.backbone import Backbone, open_checklist
 from bioclip_lib.taxonomy.canonical import KINGDOMS, kingdom_of
+from bioclip_lib.taxonomy.decision import COLUMNS
 from bioclip_lib.taxonomy.names import parse_names
 from bioclip_lib.taxonomy.ncbi import ncbi as open_ncbi
 from bioclip_lib.taxonomy.ranks import deepest_rank
 from bioclip_lib.taxonomy.resolution import STATUSES, explain
-from bioclip_lib.taxonomy.user import COLUMNS
 
 from .asking import resolve_records
 

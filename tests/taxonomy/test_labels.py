@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from bioclip_lib import RANKS
 from bioclip_lib.errors import InputError
 from bioclip_lib.sources.listings import read_names_csv
+from bioclip_lib.taxonomy.decision import COLUMNS
 from bioclip_lib.taxonomy.ncbi import ncbi
 from bioclip_lib.taxonomy.ranks import deepest_rank
 from bioclip_lib.taxonomy.resolution import STATUSES, explain, summary
-from bioclip_lib.taxonomy.user import COLUMNS
 
 from .asking import resolve_names, taxon_of_id
 

@@ -9,9 +9,9 @@ from bioclip_lib import RANKS
 from bioclip_lib.taxonomy.authors import equal_authors, same_authors
 from bioclip_lib.taxonomy.backbone import open_checklist
 from bioclip_lib.taxonomy.canonical import KINGDOMS
+from bioclip_lib.taxonomy.decision import COLUMNS
 from bioclip_lib.taxonomy.names import parse_names, stems, variants
 from bioclip_lib.taxonomy.ncbi import ncbi as open_ncbi
-from bioclip_lib.taxonomy.user import COLUMNS
 
 from .asking import resolve_names, resolve_records
 

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from bioclip_lib import RANKS
 from bioclip_lib.taxonomy.canonical import KINGDOMS, kingdom_of
+from bioclip_lib.taxonomy.decision import COLUMNS
 from bioclip_lib.taxonomy.names import clean_label, folded
 from bioclip_lib.taxonomy.ncbi import ncbi
 from bioclip_lib.taxonomy.ranks import deepest_rank
 from bioclip_lib.taxonomy.resolution import STATUSES
-from bioclip_lib.taxonomy.user import COLUMNS
 
 from .asking import resolve_names, resolve_records, taxon_of_id
 
