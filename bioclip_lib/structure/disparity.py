@@ -30,28 +30,29 @@ def spread(points: np.ndarray, clades: np.ndarray) -> np.ndarray:
 
 
 def compare_clades(squares: np.ndarray, clades: np.ndarray, seed: int) -> list[dict]:
-    """Compare the mean of squares (n,) of each clade with that of all; dealt out over the species for the null."""
-    rng, number, total = np.random.default_rng(seed), np.bincount(clades), squares.mean()
-    null = np.stack([np.bincount(clades, rng.permutation(squares)) for _ in range(N_PERMUTATIONS)]) / number / total
+    """Compare the mean of squares (n,) of each clade with that of the others; dealt out over species for the null."""
+    rng, number = np.random.default_rng(seed), np.bincount(clades)
+    sums = np.stack([np.bincount(clades, of) for of in (squares, *map(rng.permutation, [squares] * N_PERMUTATIONS))])
+    ratios = sums / number / ((squares.sum() - sums) / (len(squares) - number))  # (1 + N_PERMUTATIONS, clades)
     rows = []
-    for clade, value in enumerate(np.bincount(clades, squares) / number / total):
-        mine, dealt = np.flatnonzero(clades == clade), null[:, clade]
+    for clade, (value, *dealt) in enumerate(ratios.T):
+        dealt = np.array(dealt)
         p_value = min(1.0, 2 * min(_p_value(value, dealt), _p_value(-value, -dealt)))
-        low, high = _ratio_interval(squares, mine)
-        means = {"by_chance": float(dealt.mean()), "p_value": p_value, "n": len(mine)}
+        low, high = _ratio_interval(squares[clades == clade], squares[clades != clade])
+        means = {"by_chance": float(dealt.mean()), "p_value": p_value, "n": int(number[clade])}
         rows.append({"value": float(value), "ci_low": low, "ci_high": high, **means})
     for row, p_holm in zip(rows, holm(np.array([row["p_value"] for row in rows])), strict=True):
         row["p_holm"] = p_holm
     return rows
 
 
-def _ratio_interval(squares: np.ndarray, mine: np.ndarray) -> tuple[float, float]:
-    """Return the interval of the ratio for other species of the clade: a jackknife over them, t on the logarithm."""
-    n, own = len(mine), squares[mine]
-    value = np.log(own.mean() / squares.mean())
-    left = np.log((own.sum() - own) / (n - 1) / ((squares.sum() - own) / (len(squares) - 1)))
-    error = np.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum())
-    reach = stats.t.ppf((1 + LEVEL) / 2, n - 1) * error
+def _ratio_interval(own: np.ndarray, others: np.ndarray) -> tuple[float, float]:
+    """Return the interval of the ratio of two means for other species: jackknife, Student's t on the logarithm."""
+    value, variance = np.log(own.mean() / others.mean()), 0.0
+    for of in (own, others):
+        left = np.log((of.sum() - of) / (len(of) - 1))
+        variance += (len(of) - 1) / len(of) * ((left - left.mean()) ** 2).sum()
+    reach = stats.t.ppf((1 + LEVEL) / 2, min(len(own), len(others)) - 1) * np.sqrt(variance)
     return float(np.exp(value - reach)), float(np.exp(value + reach))
 
 
@@ -69,10 +70,10 @@ def score_disparity(table: pd.DataFrame, tables: Features, config: EvaluateConfi
     -------
     DataFrame
         ``dataset, part, model, rank`` (classes, or what has enough clades: `clades_of`), ``clade``, ``value``: the
-        variance of the centroids of its species about their mean (Foote 1993) over the mean of that over all species,
-        1 where it is as elsewhere. Its interval (jackknife over the species of the clade), ``by_chance`` and the
-        two-sided ``p_value`` of 999 deals of the squared distances over the species, ``p_holm`` over clades, ``n``
-        species of the clade. Clades of fewer than four species are left out. ``why``: what cannot be asked.
+        variance of the centroids of its species about their mean (Foote 1993) over that in the other clades, species
+        alike: 1 where it is as elsewhere. Its interval for other species of the same clades (jackknife), ``by_chance``
+        and the two-sided ``p_value`` of 999 deals of the squared distances over the species, ``p_holm`` over clades,
+        ``n`` species of the clade. Clades of fewer than four species are left out. ``why``: what cannot be asked.
 
     Notes
     -----

@@ -20,9 +20,18 @@ def test_spread_by_hand():
 def test_clades_are_compared_by_hand():
     squares, clades = np.array([1.0, 1, 1, 1, 3, 3, 3, 3]), np.repeat([0, 1], 4)
     low, high = disparity.compare_clades(squares, clades, 0)
-    assert (low["value"], high["value"]) == (0.5, 1.5) and low["by_chance"] == pytest.approx(1, abs=0.03)
+    assert (low["value"], high["value"]) == (1 / 3, 3) and low["ci_low"] == pytest.approx(low["ci_high"])  # no spread
     # 2 of the 70 ways to deal them give all of one kind to a clade: each side has 1 in 70
     assert low["p_value"] == pytest.approx(2 / 70, abs=0.02) and high["p_holm"] >= high["p_value"]
+
+
+def test_the_interval_covers_the_ratio_of_other_species():
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(300):
+        own, others = 2 * rng.chisquare(20, 8), rng.chisquare(20, 15)
+        low, high = disparity._ratio_interval(own, others)
+        hits += low < 2 < high
+    assert 0.92 < hits / 300 < 0.99  # 0.95 is meant; seeded
 
 
 def test_p_is_uniform_where_clades_are_alike(monkeypatch):
