@@ -24,6 +24,7 @@ from ..model.features import feature_rows
 from ..model.load import LoadedModel, preprocess_digest
 from ..run import atomic, remove, write_json
 from ..workers import progress
+from .candidates import check_texts
 from .labels import LabelSet
 from .naming import FLOOR, answers, name_features
 from .photos import Photo, Source, features_of, list_photos
@@ -104,6 +105,7 @@ def check_model(labels: LabelSet, model: LoadedModel) -> None:
         raise InputError(
             f"these labels were made with {labels.made_of['model']}, not with {model.address}; make them again with it"
         )
+    check_texts(labels, model)
 
 
 def _answered(

@@ -9,6 +9,7 @@ answer counts as right (Vovk et al. 2005; the answers of falling floors are nest
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
+from scipy.stats import betabinom
 
 from .. import RANKS
 from ..errors import InputError
@@ -68,3 +69,16 @@ def conformal_floor(scores: np.ndarray, coverage: float, classes: np.ndarray | N
     above = weights.sum() - np.cumsum(weights[order])  # weight of later ones; of equal ones the last counts
     enough = above + weights.mean() <= (1 - coverage) * (weights.sum() + weights.mean()) + 1e-12
     return float(np.nextafter(scores[order][enough.argmax()], 2)) if enough.any() else 2.0
+
+
+def expected_share(coverage: float, n_fit: int, n_asked: int) -> tuple[float, float]:
+    """Return between which shares right of `n_asked` images lie in 95 % of draws, given a floor read off `n_fit`.
+
+    That floor is itself one of many: the share is beta-binomial (Vovk 2012; Angelopoulos & Bates 2021, arXiv
+    2107.07511, 3.2), where no two scores are equal.
+    """
+    place = int(np.ceil(coverage * (n_fit + 1) - 1e-9))
+    if place > n_fit:  # nothing is answered
+        return 1.0, 1.0
+    low, high = betabinom.ppf((0.025, 0.975), n_asked, place, n_fit + 1 - place) / n_asked
+    return float(low), float(high)

@@ -76,9 +76,13 @@ def compare_rules(
 def coverage_over_draws(
     naming: Naming, labels: LabelSet, taxa: tuple[np.ndarray, np.ndarray], coverages=(0.8, 0.9, 0.95), seeds=range(5)
 ) -> pd.DataFrame:
-    """Part known images into halves, calibrate on one and count right answers in the other, over images and classes."""
+    """Part known images into halves, calibrate on one and count right answers in the other, over images and classes.
+
+    ``least`` is the share that is right without a floor: no answer goes deeper, so that no floor covers less.
+    """
     truth, classes = taxa
     scores, rows = wrong_up_to(naming, labels, truth), []
+    deepest = judge(naming, labels, truth, 0.0)["right"]
     for seed in seeds:
         order = np.random.default_rng(seed).permutation(len(scores))
         fit, rest = order[: len(order) // 2], order[len(order) // 2 :]
@@ -86,8 +90,9 @@ def coverage_over_draws(
             for of in ("images", "classes"):
                 floor = conformal_floor(scores[fit], coverage, classes[fit] if of == "classes" else None)
                 found = judge(naming, labels, truth, floor).iloc[rest]
-                right = found["right"] if of == "images" else found.groupby(classes[rest])["right"].mean()
-                row = {"coverage": coverage, "of": of, "seed": seed, "floor": floor, "right": right.mean()}
+                unit = rest if of == "images" else classes[rest]
+                right, least = (x.groupby(unit).mean().mean() for x in (found["right"], deepest.iloc[rest]))
+                row = {"coverage": coverage, "of": of, "seed": seed, "floor": floor, "right": right, "least": least}
                 rows.append({**row, "depth": found["depth"].mean()})
     return pd.DataFrame(rows)
 

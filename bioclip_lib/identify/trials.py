@@ -15,7 +15,7 @@ from ..catalog.splits import group_keys
 from ..evaluation.tasks import PARTS, with_interval
 from ..model import encode_images
 from ..model.features import load_split
-from .calibrate import places
+from .calibrate import expected_share, places
 from .judging import N_STEPS, attached, compare_rules, coverage_over_draws, judge, risk_by_floor
 from .labels import LabelSet
 from .naming import FLOOR, Naming, answers, combine, name_features, trusted_depth
@@ -47,7 +47,8 @@ def rules(run: TrainedRun, coverage: float = 0.9) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``part`` (seen, unseen), and the columns of `judging.compare_rules`. "no floor" asks every rank.
+        ``part`` (seen, unseen), and the columns of `judging.compare_rules`. "no floor" asks every rank. Of the
+        calibrated floor and seen species, ``expected_low`` and ``expected_high``: `calibrate.expected_share`.
     """
     trust = run.trust(coverage)
     floors = {f"{coverage:.0%} of images": trust.conformal, f"{FLOOR}": FLOOR, f"{STRICT}": STRICT, "no floor": 0.0}
@@ -58,7 +59,11 @@ def rules(run: TrainedRun, coverage: float = 0.9) -> pd.DataFrame:
             taxa = places(split.rows, run.labels), split.classes
             found = compare_rules(split.features, taxa, run.labels, run.scale / trust.temperature, floors)
             tables.append(found.assign(part=part))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["rule", "part"])
+    stated = (table["rule"] == next(iter(floors))) & (table["part"] == PARTS["test"]) & ~np.isnan(trust.conformal)
+    for n, column in enumerate(("expected_low", "expected_high")):
+        table.loc[stated, column] = expected_share(coverage, len(run.split("val").rows), len(run.split("test").rows))[n]
+    return table
 
 
 def draws(run: TrainedRun, n_seeds: int = 5) -> pd.DataFrame:
@@ -67,8 +72,8 @@ def draws(run: TrainedRun, n_seeds: int = 5) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``coverage, of, right, lowest, highest, depth, n_images, n_seeds``; `right` is above `coverage` where species
-        alone are named better than that.
+        ``coverage, of, right, lowest, highest, least, depth, n_images, n_seeds``; `right` is above `coverage` where
+        `least`, the share right without a floor, is.
     """
     known = _joined(run.split("val"), run.split("test"))
     if len(known.rows) < 2:
@@ -76,7 +81,8 @@ def draws(run: TrainedRun, n_seeds: int = 5) -> pd.DataFrame:
     naming, truth = _named(run, known)
     found = coverage_over_draws(naming, run.labels, (truth, known.classes), seeds=range(n_seeds))
     of = found.groupby(["coverage", "of"], as_index=False)
-    table = of.agg(right=("right", "mean"), lowest=("right", "min"), highest=("right", "max"), depth=("depth", "mean"))
+    table = of.agg(right=("right", "mean"), lowest=("right", "min"), highest=("right", "max"))
+    table[["least", "depth"]] = of[["least", "depth"]].mean()[["least", "depth"]]
     return table.assign(n_images=len(known.rows), n_seeds=n_seeds)
 
 

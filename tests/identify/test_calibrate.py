@@ -15,6 +15,7 @@ from bioclip_lib.identify.calibrate import (
     ABSENT,
     UNKNOWN,
     conformal_floor,
+    expected_share,
     fit_temperature,
     places,
     wrong_up_to,
@@ -111,6 +112,27 @@ def test_the_stated_coverage_is_that_of_new_images(sharpness):
     mean = found.groupby(["coverage", "of"])["right"].mean()
     for (coverage, _), right in mean.items():
         assert right == pytest.approx(coverage, abs=0.02)  # 5 halves of 2,000 images: standard error 0.5 points
+
+
+def test_no_floor_covers_less_than_none():
+    labels = label_set(GRID)
+    features, own = drawn(labels, 400, 5, 6.0)
+    naming, truth = name_features(features, labels, 1.0), places(taxa_of(labels).iloc[own], labels)
+    found = coverage_over_draws(naming, labels, (truth, own), (0.01, 0.8))
+    least = found["least"].to_numpy()
+    assert (found["right"] >= least).all() and 0.05 < least.min() and least.max() < 0.8
+    low = found[found["coverage"] == 0.01]
+    assert (low["right"] == low["least"]).all() and (low["depth"] == 7).all()
+
+
+def test_the_share_that_one_run_may_show():
+    rng = np.random.default_rng(0)
+    floors = np.array([conformal_floor(rng.random(60), 0.9) for _ in range(2_000)])
+    shares = rng.binomial(500, floors) / 500  # of 500 uniform scores, those below
+    low, high = expected_share(0.9, 60, 500)
+    assert np.mean((shares >= low) & (shares <= high)) == pytest.approx(0.95, abs=0.015)  # standard error 0.005
+    assert expected_share(0.9, 8, 40) == (1.0, 1.0)  # too few: nothing is answered
+    assert expected_share(0.9, 1_000_000, 1_000_000) == pytest.approx((0.9, 0.9), abs=0.001)
 
 
 def test_rules_beside_each_other():

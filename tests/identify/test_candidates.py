@@ -6,12 +6,17 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from bioclip_lib import RANKS
+from bioclip_lib.config import ModelConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation.zero_shot import zero_shot_weights
 from bioclip_lib.identify import candidates, labels_of_names, name_features, read_candidates, read_labels
-from bioclip_lib.model import encode_texts
+from bioclip_lib.identify.asking import check_model
+from bioclip_lib.model import build_model, encode_texts
+from bioclip_lib.model.load import LoadedModel
+from bioclip_lib.model.text import read_templates
 
 TITS = ("Animalia", "Chordata", "Aves", "Passeriformes", "Paridae")
 TABLE = pd.DataFrame(
@@ -111,6 +116,62 @@ def test_published_embeddings_are_read_as_they_lie(tmp_path):
     np.testing.assert_allclose(ours.weights, weights.T, rtol=1e-3)
     assert ours.names.to_numpy().tolist() == labels.names.to_numpy().tolist() and ours.made_of["n_labels"] == 3
     assert name_features(weights.T[:1], ours, 9.0).choices[0, 0] == 0
+
+
+def published_of(folder, model, stem="txt_emb_species"):
+    """Write the texts of a model in the published layout: a column a name, all in one genus but two."""
+    names = [[[*TITS, "Parus", f"s{n}"], ""] for n in range(18)] + [
+        [["Plantae", *[""] * 6], ""],
+        [[*TITS, "", ""], "tit"],
+    ]
+    strings = [
+        " ".join(filter(None, ranks)) + (f" with common name {common}" if common else "") for ranks, common in names
+    ]
+    encode = lambda texts: encode_texts(model.model, texts, model.tokenizer)  # noqa: E731
+    return write_published(folder, zero_shot_weights(encode, strings, read_templates("original")[:9]).T, names, stem)
+
+
+def test_published_texts_are_of_the_model_that_is_asked(tmp_path, model):
+    labels = read_labels(published_of(tmp_path / "own", model))
+    check_model(labels, model)
+    check_model(labels.only(["Plantae"]), model)
+    for other, width in ((0, 512), (1, 64)):
+        torch.manual_seed(other)
+        clip = build_model(ModelConfig(image_size_px=16, vision_layers=1, text_layers=1, embed_dim=width))
+        strange = LoadedModel(clip, model.preprocess, model.tokenizer, "run:other", "other")
+        with pytest.raises(InputError, match=r"holds texts of another model than run:other .*or names instead"):
+            check_model(labels, strange)
+
+
+@pytest.mark.parametrize(
+    ("address", "there", "found"),
+    [
+        ("bioclip", ["txt_emb_bioclip", "txt_emb_species"], "txt_emb_bioclip"),
+        ("bioclip", ["txt_emb_species"], "txt_emb_species"),
+        ("bioclip-2", ["txt_emb_bioclip-2", "txt_emb_species"], "txt_emb_bioclip-2"),
+        ("bioclip-2.5-vith14", ["txt_emb_bioclip-2.5-vith14"], "txt_emb_bioclip-2.5-vith14"),
+        ("biocap", ["txt_emb_biocap", "txt_emb_species"], "txt_emb_biocap"),
+        ("biocap", ["txt_emb_species"], ""),  # another model's
+    ],
+)
+def test_each_model_gets_the_texts_that_were_published_for_it(tmp_path, monkeypatch, address, there, found):
+    for stem in there:
+        write_published(tmp_path / "embeddings", np.zeros((4, 1), np.float32), [[[*TITS, "Parus", "major"], ""]], stem)
+
+    def fetched(repo, name, repo_type):  # what the hub does: a path, or an error of its own
+        if not (tmp_path / name).is_file():
+            raise FileNotFoundError(f"404: {repo}/{name}")
+        return str(tmp_path / name)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetched)
+    if found:
+        labels = candidates.published(f"hf-hub:imageomics/{address}")
+        assert labels.made_of["published"].endswith(f"/{found}.npy") and len(labels) == 1
+    else:
+        with pytest.raises(
+            InputError, match=r"txt_emb_biocap of imageomics/TreeOfLife-10M cannot be fetched .*--labels"
+        ):
+            candidates.published(f"hf-hub:imageomics/{address}")
 
 
 class Trap:
