@@ -15,7 +15,7 @@ LIST = Path(__file__).with_name("input_errors.txt")
 ACTIONS = (
     "add ask build call check choose compare complete compute convert delete download draw exclude export "
     "find free give inspect install keep leave load look lower make merge name number open pack pass "
-    "project put read rebuild reinstall remove rename repair replace rerun run save see set split start "
+    "project put read rebuild reinstall remove rename repair replace rerun run save see set split start stop "
     "take tell train unpack use wait write"
 ).split()
 ARGUMENTS = (

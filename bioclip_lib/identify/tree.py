@@ -66,7 +66,10 @@ def grouped(values: np.ndarray, codes: np.ndarray, n: int) -> np.ndarray:
     """Add up the columns of values (n_rows, C) that share a code, to (n_rows, n) of float64; as it is where none do."""
     if n == len(codes):  # codes are numbered as they first occur
         return values
-    return np.stack([np.bincount(codes, weights=row, minlength=n) for row in values])
+    sums = np.empty((len(values), n))
+    for i, row in enumerate(values):
+        sums[i] = np.bincount(codes, weights=row, minlength=n)
+    return sums
 
 
 def highest(values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from bioclip_lib import RANKS
 from bioclip_lib.errors import InputError
 from bioclip_lib.identify import Photo, answers, asking, identify, labels_of_names, list_photos, name_features, photos
 from bioclip_lib.identify import __main__ as command
@@ -90,6 +91,17 @@ def test_cmyk_deep_turned_and_animated_images(tmp_path, model, labels):
     assert (table["problem"] == "").all() and len(table) == 5
     turned, upright = (table.loc[str(tmp_path / f"{n}.png"), "max_logit"] for n in ("turned", "upright"))
     assert turned == pytest.approx(upright, abs=1e-4)
+
+
+def test_photographs_of_which_none_can_be_read_keep_their_rows(tmp_path, model):
+    (tmp_path / "a.jpg").write_text("no")
+    (tmp_path / "b.docx").write_text("no")
+    rows = [("great tit", "A", "B", "C", "D", "E", "F", "g"), ("coal tit", "A", "B", "C", "D", "E", "F", "h")]
+    kin = labels_of_names(pd.DataFrame(rows, columns=["label", *RANKS]), model)
+    for rank in ("species", "kingdom", "label"):
+        table = identify([str(tmp_path / "a.jpg"), str(tmp_path / "b.docx")], kin, model, rank, k=2)
+        assert table["problem"].tolist() == ["not an image", "not an image"] and (table["taxon"] == "").all()
+        assert table["choice_1"].tolist() == ["", ""] and table["score"].isna().all()
 
 
 def test_labels_of_another_model_and_hyperbolic_ones_are_refused(model, labels, image_folder):
