@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from .. import RANKS
 from ..errors import InputError, as_command
@@ -150,7 +152,7 @@ def draw(run: Run, name: str, folder: str | Path = "") -> Figure:
         mark_smoke(fig)
     with in_look():
         fig.draw_without_rendering()
-        fig.set_layout_engine("none")  # laid out once, not again for each format
+        fig.set_layout_engine("none")  # laid out here, not again for each format
     made_by = {
         **{"figure": name, "notebook": maker.notebook, "run": run.name, "profile": parameters.get("profile", "")},
         **{"inputs": {path: file_sha256(run.root / path) for path in maker.tables}, "parameters": parameters},
@@ -177,8 +179,11 @@ def save_figure(fig: Figure, path: Path, caption: str, made_by: dict) -> None:
     made_json = path.with_name(f"{path.name}.json")
     made_json.unlink(missing_ok=True)
     dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": None}
+    photographs = [image for image in fig.findobj(AxesImage) if np.ndim(image.get_array()) == 3]
     with in_look():
         for suffix in FORMATS:
+            for image in photographs:  # where a page can hold them, as they are; PNG needs its own pixels
+                image.set_interpolation(None if suffix == "png" else "none")
             with atomic(path.with_name(f"{path.name}.{suffix}")) as tmp:
                 fig.savefig(tmp, format=suffix, metadata=dates[suffix])
     with atomic(path.with_name(f"{path.name}.txt")) as tmp:

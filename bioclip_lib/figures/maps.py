@@ -183,7 +183,7 @@ def _draw_distances(ax: Axes, pairs: pd.DataFrame, models: list[str]) -> None:
     colours = {"palette": model_colours(models)}
     many = pairs[pairs["n_pairs"] >= MIN_PAIRS]
     if len(many):
-        fliers = {"s": 1, "facecolor": GREY, "linewidth": 0, "rasterized": True}
+        fliers = {"s": 1, "facecolor": GREY, "linewidth": 0, "rasterized": True, "zorder": 0.5}  # drawn together
         lines = {"linewidth": 0.3, "line_kws": {"color": "black", "linewidth": 1}}
         seaborn.boxenplot(many, width=0.8, gap=0.1, flier_kws=fliers, **lines, **axes, **colours)
     few = pairs[pairs["n_pairs"] < MIN_PAIRS]

@@ -71,7 +71,7 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
             tables = [arg for arg in args if isinstance(arg, pd.DataFrame) and "profile" in arg]
             if any((table["profile"] == "smoke").any() for table in tables):
                 mark_smoke(fig)
-            fig.canvas.draw()  # some of the style is looked up only now
+            fig.draw_without_rendering()  # some of the style is looked up only now
         return fig
 
     return draw

@@ -1,7 +1,10 @@
 """Every figure is drawn again from the tables of a run alone, with its caption and how it was made."""
 
+import base64
 import hashlib
+import io
 import json
+import re
 import shutil
 from importlib import metadata
 
@@ -62,6 +65,17 @@ def test_captions_tell_n_interval_and_method(drawn):
 def test_a_pdf_embeds_its_fonts_and_an_svg_keeps_markup_as_text(drawn):
     assert b"/FontFile2" in (drawn / "few_shot.pdf").read_bytes()
     assert b"<i>" not in (drawn / "contact_sheet.svg").read_bytes()
+
+
+def test_photographs_are_kept_as_they_are_in_an_svg_and_shown_smooth_in_a_notebook(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "FORMATS", ("svg", "png"))
+    fig = figures.draw(run, "contact_sheet", tmp_path)
+    (photographs,) = fig.axes[0].images
+    (data,) = re.findall(r"data:image/png;base64,([^\"]+)", (tmp_path / "contact_sheet.svg").read_text())
+    with Image.open(io.BytesIO(base64.b64decode(data))) as kept:
+        n_rows, n_columns, _ = photographs.get_array().shape
+        assert kept.size == (n_columns, n_rows)
+    assert photographs.get_interpolation() == "auto"
 
 
 def test_how_it_was_made_stands_beside_a_figure(run, drawn):
