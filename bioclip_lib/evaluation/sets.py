@@ -143,7 +143,9 @@ def _zero_shot_rows(
         weights = zero_shot.class_weights(strings, encoder, TEMPLATES)
         own = text_type == facts["text_type"].split()[0]
         scale, task = (encoder.logit_scale, "zero_shot") if own else (None, f"zero_shot/{text_type}")
-        rows += zero_shot.score_candidates({**keys, "task": task}, values, labels, strings, weights, scale)[0]
+        named = np.isin(labels, weights.index)  # of the others nothing is asked
+        asked = (values[named], labels[named], strings[weights.index], weights, scale)
+        rows += zero_shot.score_candidates({**keys, "task": task}, *asked)[0]
     return rows
 
 

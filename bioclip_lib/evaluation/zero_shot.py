@@ -156,8 +156,8 @@ def score_zero_shot(
     scores : DataFrame
         Rows for `append_metrics`: top1, top3, top5, macro_top1 and, of the configured text type, overconfidence
         (`calibration`). The task of the configured text type is ``zero_shot/seen`` or ``zero_shot/unseen``; the others
-        append their text type, or ``together``: the mean of a class's texts of all types. A text type that names fewer
-        than two candidates has no rows.
+        append their text type, or ``together``: the mean of a class's texts of all types. Images of classes without
+        such a name take no part, and a text type that names fewer than two candidates has no rows.
     predictions : DataFrame
         ``image_id, file, class_key, group, model, dataset, part, predicted, second`` and the ``confidence`` of both,
         for the configured text type.
@@ -183,13 +183,19 @@ def score_zero_shot(
         for text_type, weights in by_type.items():
             reported, strings = text_type == config.text_type, strings_of[text_type]
             for (dataset, part), group in images.groupby(["dataset", "part"]):
+                group = group[group["class_key"].isin(weights.index)]  # the others `string_reports` counts
                 candidates = strings[np.unique(group["class_key"])]
-                named = weights[weights.index.isin(candidates.index)]
-                if len(named) < 2:  # nothing to choose from
+                if len(candidates) < 2:  # nothing to choose from
                     continue
                 task = f"zero_shot/{part}" + ("" if reported else f"/{text_type}")
                 scale = encoders[name].logit_scale if reported else None
-                asked = (values.loc[group.index].to_numpy(), group["class_key"].to_numpy(), candidates, named, scale)
+                asked = (
+                    values.loc[group.index].to_numpy(),
+                    group["class_key"].to_numpy(),
+                    candidates,
+                    weights.loc[candidates.index],
+                    scale,
+                )
                 rows, picked = score_candidates({"model": name, "dataset": dataset, "task": task}, *asked)
                 scores += rows
                 if reported:
@@ -302,15 +308,16 @@ def string_reports(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
     -------
     DataFrame
         ``dataset, part, text_type, n_classes, n_strings, unnamed`` (their number), ``ceiling`` (the accuracy that can
-        be reached: images of the first class of a string) and ``shared`` (the strings that several classes have, joined
-        by "; ").
+        be reached: images of the first class of a string, among those of classes that have one) and ``shared`` (the
+        strings that several classes have, joined by "; ").
     """
     images, classes = evaluated_images(table), classes_of(table)
     rows = []
     for (dataset, part), group in images.groupby(["dataset", "part"]):
         for text_type in dict.fromkeys((*TEXT_TYPES, config.text_type)):
             strings = class_strings(classes.loc[np.unique(group["class_key"])], text_type)
-            report, ceiling = report_strings(strings), reachable(strings)[group["class_key"]].mean()
+            report, named = report_strings(strings), strings[strings.str.strip() != ""]
+            ceiling = reachable(named)[group.loc[group["class_key"].isin(named.index), "class_key"]].mean()
             counts = {"n_classes": report.n_classes, "n_strings": report.n_strings, "unnamed": len(report.unnamed)}
             keys = {"dataset": dataset, "part": part, "text_type": text_type}
             rows.append({**keys, **counts, "ceiling": ceiling, "shared": "; ".join(report.shared)})

@@ -83,9 +83,11 @@ def of_training(log: pd.DataFrame, counts: pd.DataFrame) -> str:
 def of_zero_shot(scores: pd.DataFrame) -> str:
     """Tell the caption of `zero_shot`."""
     rows = zero_shot_rows(scores)
+    fewer = rows.groupby(["dataset", "part"])["n"].nunique().gt(1).any()
+    unnamed = " Species without a name of a text type are left out there." if fewer else ""
     return (
         f"Zero-shot {AXES[main_metric(scores)]}, by the text type that the names are asked in ({_counts(rows)}; "
-        f"training seeds: {_seeds(rows)}). {INTERVAL}. {CHANCE}. Models: {_models(rows['model'])}."
+        f"training seeds: {_seeds(rows)}). {INTERVAL}. {CHANCE}.{unnamed} Models: {_models(rows['model'])}."
     )
 
 

@@ -4,9 +4,9 @@ Beside accepted names it gives English names: NCBI's own (37,000), the titles of
 the names that an article's first paragraph sets in bold, scientific ones in italics as doubtful synonyms. A taxon is
 found by all of them. Tables show the title where it is no scientific name (of 4,044 birds that have both, AviList
 agrees with 98 % of the titles and 81 % of NCBI's), else NCBI's, else the first in bold. NCBI's are of any language
-(acibar, buntan): that of a species is shown where its article has it too, or where it ends as English names do. NCBI's
-informal taxa ("Anser sp.", "uncultured bacterium", BOLD's bins) are no species: what hangs on them goes to the taxon
-above. NCBI's quirks stay here.
+(acibar, buntan): that of a species is shown where its article has it too, where it is built as English names are, or
+where it is one word that an article uses without italics (balsa). NCBI's informal taxa ("Anser sp.", "uncultured
+bacterium", BOLD's bins) are no species: what hangs on them goes to the taxon above. NCBI's quirks stay here.
 """
 
 import functools
@@ -30,7 +30,7 @@ from .canonical import CanonicalNames
 from .checklists import COLUMNS
 from .lineages import Linker, nearest
 from .names import PARENTHESES, clean_label, vernacular_key, vernacular_words
-from .vernaculars import english_heads, word_table
+from .vernaculars import english_heads, english_qualifiers, word_table
 
 _KINGDOMS = {"Animalia": "Metazoa", "Plantae": "Viridiplantae"}
 _VIRUSES, _NO_ORGANISM = 10239, (12908, 28384)  # "unclassified sequences" and "other sequences"
@@ -45,6 +45,7 @@ _INFORMAL = (
 _SIGNS = r"^(x |Candidatus )|[\[\]]| \(in: [^)]*\)$"
 _MARKERS = r" (x|subsp\.|var\.|f\.|nothosubsp\.|nothovar\.) "
 _BOLD = re.compile(rb"(<i>\s*)?<b>(?:(<i>)?)(.{2,60}?)</b>")
+_WORD_ENDS = bytes.maketrans(b"<,.;:()", b" " * 7)
 _SYNONYM = re.compile(r"[A-Z][a-z-]+( x)?( [a-z-]{2,}){1,2}")
 
 
@@ -215,9 +216,20 @@ class _Dump:
         said = {(row, vernacular_key(name)) for row, name in aliases}
         of_group = np.asarray(pc.invert(pc.match_substring(self.names, " ")))  # of these NCBI's are English
         vouched = [(row, name) for row, name in ncbi if of_group[row] or (row, vernacular_key(name)) in said]
-        is_english = english_heads([*title.values(), *(name for _, name in vouched)], [name for _, name in bold])
-        ordered = [*title.items(), *vouched, *((row, name) for row, name in [*ncbi, *bold] if is_english(name))]
+        sure = [*title.values(), *(name for _, name in vouched)]
+        is_headed, is_qualified = english_heads(sure, [name for _, name in bold]), english_qualifiers(sure)
+        used = self._in_articles({name for _, name in ncbi if " " not in name})
+        ordered = [*title.items(), *vouched, *((row, name) for row, name in [*ncbi, *bold] if is_headed(name))]
+        ordered += [(row, name) for row, name in ncbi if name in used or is_qualified(name)]
         return dict(reversed(ordered))  # of several, the first stays
+
+    def _in_articles(self, words: set[str]) -> set[str]:
+        """Return those of some words that an English article uses, other than in italics."""
+        asked, found = {word.encode() for word in words}, set()
+        plain = self._read("description").replace(b"<b>", b" ").translate(_WORD_ENDS)
+        for article in plain.split(b"\n"):
+            found |= asked.intersection(article.split())
+        return {word.decode() for word in found}
 
     def _texts(self, field: str) -> list[tuple[int, str]]:
         return [(row, text.decode()) for row, text in self._items(field)]

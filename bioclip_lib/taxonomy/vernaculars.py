@@ -113,6 +113,18 @@ def english_heads(sure: Sequence[str], likely: Sequence[str]) -> Callable[[str],
     return is_english
 
 
+def english_qualifiers(sure: Sequence[str]) -> Callable[[str], bool]:
+    """Return a test of names: in English ones a word that twenty of the `sure` have stands before the last."""
+    before = Counter(word for words in map(vernacular_words, sure) for word in words[:-1] if len(word) > 3)
+    qualifiers = {word for word, n in before.items() if n >= 20}
+
+    def is_english(name: str) -> bool:
+        words = vernacular_words(name)
+        return not qualifiers.isdisjoint(words[:-1]) and _ROMANCE.isdisjoint(words)
+
+    return is_english
+
+
 def best_names(rows: np.ndarray, merit: np.ndarray, names: pa.ChunkedArray) -> tuple[np.ndarray, pa.StringArray]:
     """Return the best name of each row, of parallel arrays: the greatest merit, then what most of those say."""
     greatest = np.full(rows.max(initial=-1) + 1, -1, np.int8)

@@ -154,8 +154,8 @@ def test_distance_and_calibration_of_mistakes_by_hand(zoo):
     assert (top3["value"], top3["chance"]) == (1, 1)
 
 
-def test_classes_without_a_name_or_with_anothers_are_candidates_and_reported(zoo):
-    """By common name: the lion has none, jaguar and puma share one; only a third of the images can be right."""
+def test_classes_without_a_name_are_counted_apart_and_those_with_anothers_are_candidates(zoo):
+    """By common name: the lion has none and is not asked; jaguar and puma share one, half of their images are right."""
     cat = {"Panthera leo": "", "Panthera onca": "cat", "Puma concolor": "cat"}
     zoo = zoo.assign(common_name=zoo["scientific_name"].map(cat).fillna(zoo["common_name"]))
     reports = zero_shot.string_reports(zoo, CONFIG).set_index(["part", "text_type"])
@@ -166,8 +166,11 @@ def test_classes_without_a_name_or_with_anothers_are_candidates_and_reported(zoo
     onca = ClassEncoder(lambda names, _: encoder.weights(["Panthera onca" if n == "cat" else n for n in names], _), 1.0)
     scores, _ = zero_shot.score_zero_shot(zoo, {"m": features_of(zoo, right)}, {"m": onca}, CONFIG)
     top1 = scores[scores["metric"] == "top1"].set_index("task")
-    assert top1.loc["zero_shot/seen/com", ["value", "chance", "n"]].tolist() == pytest.approx([1 / 3, 1 / 3, 12])
-    assert top1.loc["zero_shot/seen", "value"] == 1
+    assert top1.loc["zero_shot/seen/com", ["value", "chance", "n"]].tolist() == pytest.approx([1 / 2, 1 / 2, 8])
+    assert reports.loc[("seen", "com"), "ceiling"] == pytest.approx(1 / 2)
+    assert top1.loc["zero_shot/seen", ["value", "n"]].tolist() == [1, 12]
+    asked = (zoo, {"m": features_of(zoo, right)}, {"m": onca}, replace(CONFIG, text_type="com"))
+    assert "Panthera leo" not in set(zero_shot.score_zero_shot(*asked)[1]["class_key"])
 
 
 def test_chance_and_ceiling_where_names_are_shared_or_missing():

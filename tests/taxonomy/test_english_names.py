@@ -5,7 +5,7 @@ import pytest
 from bioclip_lib.taxonomy.backbone import open_checklist
 from bioclip_lib.taxonomy.ncbi import ncbi
 from bioclip_lib.taxonomy.resolution import resolve
-from bioclip_lib.taxonomy.vernaculars import english_heads
+from bioclip_lib.taxonomy.vernaculars import english_heads, english_qualifiers
 
 
 def shown(*names: str) -> list[str]:
@@ -30,6 +30,21 @@ def test_title_comes_before_ncbis_name_and_bold_comes_last():
     assert shown("Antidesma bunius") == ["bignay"]  # NCBI's, and in bold in its article
     assert shown("Papaver armeniacum") == ["armenian poppy"]  # in bold alone
     assert shown("Anilios ligatus") == ["robust blind snake"]  # NCBI's alone, as English names end
+
+
+def test_a_word_of_english_articles_is_shown_and_one_that_is_built_as_english_names_are():
+    assert shown("Ochroma pyramidale", "Citrus x microcarpa", "Dalbergia retusa") == ["balsa", "calamondin", "cocobolo"]
+    assert shown("Euryapteryx gravis") == ["greater broad-billed moa"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("eastern wirrah", True), ("wirrah eastern", False), ("eastern wirrah de monte", False), ("rare wirrah", False)],
+)
+def test_a_word_that_qualifies_many_names_is_enough(name, expected):
+    sure = [f"Eastern {letter}{letter}" for letter in "abcdefghijklmnopqrst"]
+    assert english_qualifiers([*sure, "Rare snail"])(name) is expected
+    assert not english_qualifiers(sure[1:])("eastern wirrah")
 
 
 def test_taxon_is_found_by_each_of_its_names():
