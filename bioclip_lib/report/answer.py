@@ -80,7 +80,9 @@ def _tree_rows(rows: pd.DataFrame) -> list[tuple]:
         if "spearman" not in values.index or "p_value" not in values.index:
             continue
         rho = values.loc["spearman"]
-        found = f"rank correlation {rho['value']:.2f} ({rho['ci_low']:.2f} to {rho['ci_high']:.2f})"
+        interval = f"({rho['ci_low']:.2f} to {rho['ci_high']:.2f})"
+        whole = rho["ci_low"] <= -1 and rho["ci_high"] >= 1
+        found = f"rank correlation {rho['value']:.2f} " + ("(too few groups for an interval)" if whole else interval)
         tests = [("p_value_in_orders", "inside orders too"), ("p_value_in_kingdoms", "inside kingdoms, not orders")]
         tests.append(("p_value", "no deeper than kingdoms"))
         p_values = {name: float(values.loc[name, "value"]) for name, _ in tests if name in values.index}

@@ -99,6 +99,19 @@ def test_the_page_says_what_was_found(run):
     assert pd.read_csv(run.root / "classes.csv")["class_name"].tolist() == [CLASSES[3]]
 
 
+def test_the_first_screen_answers_and_leads_to_the_rest(run):
+    body = report.show_answer(run).data
+    first = re.sub(
+        r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", "", body.partition('id="verdict"')[0].partition("<h1>")[2]))
+    )
+    assert "1 pair of species are confused, most often Acer rubrum red maple and Parus ater <u>coal tit." in first
+    assert "1 photograph looks clearly like another species than the one on the label." in first
+    assert "Names that are not understood and wait for a line of yours: 1." in first
+    worst = body.partition("named worst")[2].partition("</table>")[0]
+    assert re.findall(r"(\d of \d)", worst) == ["4 of 5"]
+    assert set(re.findall(r'href="#(\w+)"', body)) <= set(re.findall(r'id="(\w+)"', body))
+
+
 def test_names_are_harmless_and_nothing_is_loaded(run):
     body = report.show_answer(run).data
     assert "red maple</bdi>" in body and "<u>coal" not in body and html.escape("<u>coal tit") in body
@@ -151,13 +164,16 @@ def test_verdicts_beside_chance_and_in_the_tree_by_hand():
     rows += [row("a control", "trained", "hierarchy/seen", "spearman", 0.1, 0, 0.2)]
     tests = [("spearman", 0.5, 0.3, 0.7), ("p_value", 0.01, 0, 0), ("p_value_in_kingdoms", 0.2, 0, 0)]
     rows += [row("a", "trained", "hierarchy/seen", metric, *found, n=9) for metric, *found in tests]
+    rows += [row("a", "trained", "hierarchy/unseen", metric, 0.1, -1, 1, n=6) for metric in ("spearman", "p_value")]
     queries = pd.DataFrame(columns=["part", "model", "method", "k"])
     found = answer.verdicts(pd.DataFrame(rows), queries)
     assert found["verdict"].tolist() == [
         "below chance: worse than guessing",
         "shown, no deeper than kingdoms (p 0.01 for any structure)",
+        "not shown",
     ]
-    assert found["shown"].tolist() == [False, True]
+    assert found["shown"].tolist() == [False, True, False]
+    assert found["found"].iloc[-1] == "rank correlation 0.10 (too few groups for an interval)"
 
 
 def test_names_without_a_species_make_a_line_to_complete():
