@@ -13,7 +13,7 @@ from bioclip_lib.config import ShardConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import append_metrics
 from bioclip_lib.model.features import write_features
-from bioclip_lib.report import answer
+from bioclip_lib.report import answer, page
 from bioclip_lib.run import file_sha256, open_run, stages
 from bioclip_lib.run.manifest import read_manifest
 from bioclip_lib.taxonomy.unsettled import names_to_settle, say_names
@@ -89,8 +89,8 @@ def test_the_page_says_what_was_found(run):
         "One labelled photograph a species, seen or not: 90 % (80 to 95) named right; above chance.",
     ]
     assert lines[3] == "3 of 4 names understood as species; 1 not understood, with 10 photographs."
-    page = (run.root / "index.html").read_text(encoding="utf-8")
-    assert page.count('<figure class="pair suspicious">') == 1 and "<b>1</b> of 10 taken" in page
+    text = (run.root / "index.html").read_text(encoding="utf-8")
+    assert text.count('<figure class="pair suspicious">') == 1 and "<b>1</b> of 10 taken" in text
     assert pd.read_csv(run.tables / "dropped_files.csv").loc[0, "reason"] == "near duplicate of Acer rubrum/8.jpg"
     suspicious = pd.read_csv(run.tables / "suspicious.csv")
     assert suspicious[["file", "label", "suggested"]].values.tolist() == [
@@ -104,12 +104,23 @@ def test_the_first_screen_answers_and_leads_to_the_rest(run):
     first = re.sub(
         r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", "", body.partition('id="verdict"')[0].partition("<h1>")[2]))
     )
-    assert "1 pair of species are confused, most often Acer rubrum red maple and Parus ater <u>coal tit." in first
+    assert (
+        "species are confused, for instance Acer rubrum red maple and Parus ater <u>coal tit (1 of 10 photographs)."
+        in first
+    )
     assert "1 photograph looks clearly like another species than the one on the label." in first
     assert "Names that are not understood and wait for a line of yours: 1." in first
     worst = body.partition("named worst")[2].partition("</table>")[0]
     assert re.findall(r"(\d of \d)", worst) == ["4 of 5"]
     assert set(re.findall(r'href="#(\w+)"', body)) <= set(re.findall(r'id="(\w+)"', body))
+
+
+def test_a_photograph_unlike_all_others_is_not_said_to_look_like_another_species(run, monkeypatch):
+    found, n = page.find_wrong_labels(run, catalog.read_catalog(run.catalog))
+    monkeypatch.setattr(page, "find_wrong_labels", lambda *_: (found.assign(clear=False, odd=True), n))
+    body = report.show_answer(run).data.partition('id="suspicious"')[2].partition("<h2")[0]
+    assert "like no other photograph here</b>; nearest" in body and 'class="wrong"' not in body
+    assert "No photograph looks clearly" in body and "1 is like no other" in body
 
 
 def test_names_are_harmless_and_nothing_is_loaded(run):
@@ -148,13 +159,13 @@ def test_a_browser_shows_the_planted_label_with_its_picture(run):
     report.write_page(run)
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page, asked = browser.new_page(), []
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto((run.root / "index.html").as_uri())
-        found = page.locator("figure.suspicious")
+        tab, asked = browser.new_page(), []
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto((run.root / "index.html").as_uri())
+        found = tab.locator("figure.suspicious")
         assert "labelled Acer rubrum red maple, looks like Parus major" in found.inner_text().replace("\n", " ")
         assert found.locator("img").evaluate_all("images => images.every(i => i.naturalWidth == 128)")
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         browser.close()
     assert [url for url in asked if not url.startswith("data:")] == [(run.root / "index.html").as_uri()]
 
