@@ -114,10 +114,9 @@ def check_run(run: Run, wanted: dict) -> bool:
         return False
     lines = differences(deciding(_completed(found)), deciding({**wanted, "evaluate": found["evaluate"]}))
     if lines and run.catalog.exists():
-        raise InputError(
-            f"{run.root} belongs to another configuration ({'; '.join(lines[:4])}); "
-            "pass another RUN=, or delete that directory"
-        )
+        what = f"{run.root} belongs to another configuration ({'; '.join(lines[:4])})"
+        way = "give RUN= alone to go on with its own" if is_whole(run.config_json) else "undo the change of config.json"
+        raise InputError(f"{what}; {way}, pass another RUN=, or delete that directory")
     return found == wanted and is_whole(run.config_json)
 
 

@@ -12,8 +12,21 @@ import pytest
 
 from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
-from bioclip_lib.run import atomic, full_disk_named, is_whole, lock, locked, open_run, remove_left, write_json, writing
+from bioclip_lib.run import (
+    REPOSITORY,
+    atomic,
+    full_disk_named,
+    is_whole,
+    lock,
+    locked,
+    open_run,
+    remove_left,
+    stages,
+    write_json,
+    writing,
+)
 
+NOTEBOOK = REPOSITORY / "notebooks" / "03_training.ipynb"
 HOLD = """
 import sys
 from bioclip_lib.run import locked
@@ -180,3 +193,16 @@ def test_a_damaged_configuration_is_written_again_where_it_is_the_same(tmp_path,
         open_run(run.root, load_config("smoke", {"train.steps": 61}))
     open_run(run.root, load_config("smoke"))
     assert run.config_json.read_bytes() == whole
+
+
+def test_another_configuration_is_refused_with_the_way_back(tmp_path):
+    run = open_run(tmp_path / "run", load_config("smoke"))
+    run.catalog.touch()
+    with pytest.raises(InputError, match=r"train.steps: 60 there, 61 wanted\); give RUN= alone to go on with its own"):
+        open_run(run.root, load_config("smoke", {"train.steps": 61}))
+    stages.finish(
+        run.root, stages.stage_of(NOTEBOOK, json.loads(run.config_json.read_text()), ""), stages.begin(run.root)
+    )
+    run.config_json.write_text(run.config_json.read_text().replace('"steps": 60', '"steps": 61'))
+    with pytest.raises(InputError, match=r"60 there, 61 wanted.*; undo the change of config.json"):
+        open_run(run.root, load_config("", run_dir=str(run.root)))
