@@ -145,6 +145,8 @@ def _summary(table: pd.DataFrame, out: str) -> str:
     none = {"not even to kingdom": int((read["taxon"] == "").sum())}
     told = [f"{n} {how}" for how, n in {**{f"to {rank}": n for rank, n in ranks.items()}, **none}.items() if n]
     lines = [f"{len(read)} of {len(table)} photographs read; named: {', '.join(told) or 'none'}"]
+    if n_strange := int((read["unknown"] == "yes").sum()):
+        lines.append(f"{n_strange} look like none of the candidates: yes in column unknown")
     broken = table[table["problem"] != ""]
     lines += [f"not read: {row.file_name}: {row.problem}" for row in broken.head(5).itertuples()]
     if len(broken) > 5:

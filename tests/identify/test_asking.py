@@ -183,6 +183,14 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("error: ")
 
 
+def test_what_looks_like_no_candidate_is_counted(image_folder, model, labels):
+    photos = list_photos(sorted(map(str, image_folder.rglob("1.jpg"))))
+    logits = identify(photos, labels, model)["max_logit"]
+    table = identify(photos, labels, model, trust=asking.Trust(known_from=logits.max()))
+    assert (table["unknown"] == "yes").tolist() == (logits < logits.max()).tolist()
+    assert "3 look like none of the candidates: yes in column unknown" in command._summary(table, "names.csv")
+
+
 def test_classes_are_added_to_those_of_a_run_alone(tmp_path, image_folder, model, monkeypatch, capsys):
     monkeypatch.setattr(command, "load_model", lambda address: model)
     (tmp_path / "labels.txt").write_text("one\ntwo\n")
