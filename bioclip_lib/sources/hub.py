@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..files.archives import SEPARATOR
 from ..files.arrow import image_places
 from ..files.dialect import PARQUET_SUFFIXES
-from .columns import SPLIT_COLUMN, known_columns, said_of_names, verbatim_names
+from .columns import SPLIT_COLUMN, STATE_COLUMNS, known_columns, said_of_names, verbatim_names
 from .match import check_some_image, ordered
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -115,7 +115,7 @@ def _split_rows(split: str, data, path: str, roots: list[Path]) -> pd.DataFrame:
             table[name] = [names[i] if 0 <= i < len(names) else "" for i in table[name].fillna(-1).astype(int)]
     table = known_columns(table.astype(object).where(table.notna(), "").astype(str))
     name = verbatim_names(Path(path), table)
-    said = said_of_names(table, name)
+    said = said_of_names(table, name).join(table[[column for column in STATE_COLUMNS if column in table]])
     location, problem = zip(*_locations(data, images[0], roots), strict=True) if len(data) else ((), ())
     raw = pd.DataFrame({"location": location, "problem": problem, "verbatim_name": name}, dtype=object)
     raw["source_id"] = [f"{split}/{i}" for i in range(len(raw))]

@@ -2,6 +2,7 @@
 
 import json
 
+import datasets
 import numpy as np
 import pytest
 
@@ -61,3 +62,14 @@ def test_the_catalog_keeps_them_and_an_earlier_one_has_none(image_folder, resolv
     earlier = found.assign(excluded="no name", split="").drop(columns=["sex", "life_stage"])
     earlier.to_parquet(tmp_path / "earlier.parquet", index=False)
     assert set(read_catalog(tmp_path / "earlier.parquet")["sex"]) == {""}
+
+
+def test_of_a_data_set_of_the_hub(tmp_path, jpeg):
+    features = datasets.Features(
+        image=datasets.Image(), label=datasets.Value("string"), lifeStage=datasets.Value("string")
+    )
+    rows = {"image": [{"bytes": jpeg(i), "path": None} for i in range(2)], "label": ["Pica pica"] * 2}
+    made = datasets.Dataset.from_dict(rows | {"lifeStage": ["Juvenile", ""]}, features)
+    made.save_to_disk(str(tmp_path / "set"))
+    raw = read_source(DataConfig(source="photos", photos=str(tmp_path / "set")))
+    assert raw["life_stage"].tolist() == ["Juvenile", ""]
