@@ -87,7 +87,7 @@ def plot_taxon_treemap(counts: pd.DataFrame, *, ax: Axes | None = None) -> Figur
         if not names:
             break
     lines = [*_lines(ax, names), *[""] * _KEY_LINES][:_KEY_LINES]  # always as high as its room
-    ax.set_xlabel("\n".join(lines) if names else "")
+    ax.xaxis.label.set_text("\n".join(lines) if names else "")
     return fig
 
 
@@ -146,7 +146,7 @@ def _write_names(ax: Axes, tiles: pd.DataFrame) -> list[str]:
     tiles = tiles.assign(depth=tiles["rank"].map(DRAWN.index))
     for tile in tiles.sort_values(["depth", "n_images"], ascending=[True, False], kind="stable").itertuples():
         weight, sizes = _FONTS[tile.rank]
-        name = shorten(tile.name, 40)
+        name = shorten(tile.name, 40) or (UNKNOWN if tile.rank == "order" else "")
         if not name:
             continue
         corner = orders.loc[np.isclose(orders["x"], tile.x) & np.isclose(orders["y"], tile.y)].iloc[0]
@@ -166,7 +166,7 @@ def _number(left_out: list, ax: Axes, taken: list[Bbox]) -> list[str]:
     """Write numbers into orders that cannot hold their name, as far as these fit; return what they stand for."""
     key = []
     for tile in left_out:
-        said = f"{len(key) + 1} {shorten(tile.name, 24)} {tile.n_images:,}"
+        said = f"{len(key) + 1} {shorten(tile.name, 24) or UNKNOWN} {tile.n_images:,}"
         if len(_lines(ax, [*key, said])) > _KEY_LINES:
             break
         text = ax.text(0, 0, "", va="top", ha="left", color="#202020", gid="number")
