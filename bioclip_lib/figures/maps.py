@@ -52,9 +52,9 @@ def plot_map(placed: pd.DataFrame, quality: pd.DataFrame, model: str, called: st
     fig, axs = panels(len(ranks), 2.3 if page_in() / len(ranks) > 2 else 2.35, panel_in=1.6)
     called = called or model
     fig.suptitle(f"{shorten(called, 60)}: {len(xy):,} images", fontsize=8, fontweight="bold")
-    mine = quality[quality["model"] == called]
-    said = [f"{name} {mine[name].iloc[0]:.2f}" for name in ("trustworthiness", "continuity") if name in mine]
-    fig.supxlabel(", ".join(said) if len(mine) else "", fontsize=SMALLEST_PT + 0.5)
+    mine = quality[quality["model"] == called].head(1)
+    said = [f"{name} {value:.2f}" for name in ("trustworthiness", "continuity") if name in mine for value in mine[name]]
+    fig.supxlabel(", ".join(said), fontsize=SMALLEST_PT + 0.5)
     for ax, rank in zip(axs, ranks, strict=True):
         _draw_map(ax, xy, taxa[rank].to_numpy(), first.map(colours).fillna(OTHERS).to_numpy(), rank)
     return fig
