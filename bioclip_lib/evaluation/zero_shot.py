@@ -28,7 +28,6 @@ from .tasks import (
 )
 
 TOPS = (1, 3, 5)
-TOGETHER = "together"  # all text types at once
 _PREDICTED = ["image_id", "file", "class_key", "group", "model", "dataset", "part"]
 _PREDICTED += ["predicted", "second", "confidence", "second_confidence"]
 N_BINS = 15  # of the expected calibration error
@@ -156,8 +155,12 @@ def score_zero_shot(
     scores : DataFrame
         Rows for `append_metrics`: top1, top3, top5, macro_top1 and, of the configured text type, overconfidence
         (`calibration`). The task of the configured text type is ``zero_shot/seen`` or ``zero_shot/unseen``; the others
+<<<<<<< HEAD
         append their text type, or ``together``: the mean of a class's texts of all types. Images of classes without
         such a name take no part, and a text type that names fewer than two candidates has no rows.
+=======
+        append their text type. A text type that names fewer than two candidates has no rows.
+>>>>>>> parent of 0f0df48 (zero-shot: all names of a class together, the mean direction of its texts)
     predictions : DataFrame
         ``image_id, file, class_key, group, model, dataset, part, predicted, second`` and the ``confidence`` of both,
         for the configured text type.
@@ -169,19 +172,17 @@ def score_zero_shot(
 
     Notes
     -----
-    Class strings are those of the original's evaluation (`captions.name_string`), in ``evaluate.templates``; of these
-    alone is the configured text type. ``together`` is an ensemble of prompts over kinds of names, not over templates.
+    Class strings are those of the original's evaluation (`captions.name_string`), in ``evaluate.templates``.
     """
     images = evaluated_images(table)
     classes = classes_of(table).loc[np.unique(images["class_key"])]  # no text of a class that is nobody's candidate
-    strings_of = {each: class_strings(classes, each) for each in dict.fromkeys((*TEXT_TYPES, config.text_type))}
-    strings_of[TOGETHER] = pd.DataFrame({each: strings_of[each] for each in TEXT_TYPES}).agg("\n".join, axis=1)
     scores, predictions = [], []
     for name, features in tables.items():
         values = rows_of(features, images)
-        by_type = _weights_by_type(strings_of, encoders[name], config.templates)
-        for text_type, weights in by_type.items():
-            reported, strings = text_type == config.text_type, strings_of[text_type]
+        for text_type in dict.fromkeys((*TEXT_TYPES, config.text_type)):
+            reported = text_type == config.text_type
+            strings = class_strings(classes, text_type)
+            weights = class_weights(strings, encoders[name], config.templates)
             for (dataset, part), group in images.groupby(["dataset", "part"]):
                 group = group[group["class_key"].isin(weights.index)]  # the others `string_reports` counts
                 candidates = strings[np.unique(group["class_key"])]
@@ -213,16 +214,6 @@ def score_zero_shot(
         return pd.DataFrame(columns=SCORE_COLUMNS), pd.DataFrame(columns=_PREDICTED)
     found = pd.concat(predictions, ignore_index=True)
     return pd.DataFrame(scores), found.assign(file=found["image_id"].map(file_of))[_PREDICTED]
-
-
-def _weights_by_type(
-    strings_of: dict[str, pd.Series], encoder: ClassEncoder, templates: str
-) -> dict[str, pd.DataFrame]:
-    """Return the weights of the classes by text type, and the mean direction of those of all types."""
-    of = {each: class_weights(strings, encoder, templates) for each, strings in strings_of.items() if each != TOGETHER}
-    total = pd.concat([of[each] for each in TEXT_TYPES]).groupby(level=0).sum()
-    of[TOGETHER] = total.div(np.linalg.norm(total, axis=1), axis=0)
-    return of
 
 
 def class_weights(strings: pd.Series, encoder: ClassEncoder, templates: str) -> pd.DataFrame:

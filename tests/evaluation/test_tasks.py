@@ -88,7 +88,7 @@ def test_a_perfect_model_and_one_that_mixes_up_two_species(zoo):
     encoders = dict.fromkeys(tables, encoder_of(right, zoo))
     scores, predictions = zero_shot.score_zero_shot(zoo, tables, encoders, CONFIG)
     top1 = scores[scores["metric"] == "top1"].set_index(["model", "task"])
-    assert len(top1) == 2 * 2 * (len(TEXT_TYPES) + 1)  # and all of them together
+    assert len(top1) == 2 * 2 * len(TEXT_TYPES)
     assert (top1.loc["right", "value"] == 1).all()
     assert top1.loc[("mixed", "zero_shot/seen"), ["value", "chance", "n"]].tolist() == pytest.approx([1 / 3, 1 / 3, 12])
     assert top1.loc[("mixed", "zero_shot/unseen"), ["value", "chance", "n"]].tolist() == [1, 0.5, 8]
@@ -206,25 +206,6 @@ def test_a_text_type_that_names_nobody_has_no_scores_and_asked_for_it_is_one_cle
     assert "zero_shot/seen/sci" in set(scores["task"]) and "zero_shot/seen/com" not in set(scores["task"])
     with pytest.raises(InputError, match=r"name for evaluate\.text_type=com; .* choose another evaluate\.text_type"):
         zero_shot.score_zero_shot(*asked, replace(CONFIG, text_type="com"))
-
-
-def test_all_names_together_are_the_mean_direction_of_those_a_class_has(zoo):
-    """Common names alone lead to the wrong cat, and are outvoted; the maple has no other name than its common one."""
-    right = one_hot(SPECIES)
-    wrong = right | {"Panthera leo": right["Panthera onca"], "Panthera onca": right["Panthera leo"]}
-    zoo["common_name"] = zoo["common_name"].mask(zoo["scientific_name"].eq("Parus major"), "")
-    good = encoder_of(right, zoo).weights
-    own = {f"the {name}": vector for name, vector in wrong.items()}
-    encoder = ClassEncoder(lambda names, _: np.stack([own[n] if n in own else good([n], _)[0] for n in names]), 1.0)
-    scores, _ = zero_shot.score_zero_shot(zoo, {"m": features_of(zoo, right)}, {"m": encoder}, CONFIG)
-    top1 = scores[scores["metric"] == "top1"].set_index("task")["value"]
-    assert top1["zero_shot/seen/com"] == pytest.approx(1 / 3)
-    assert top1["zero_shot/seen/together"] == top1["zero_shot/unseen/together"] == 1
-    strings = {each: class_strings(zero_shot.classes_of(zoo), each) for each in TEXT_TYPES}
-    by_type = zero_shot._weights_by_type(strings | {zero_shot.TOGETHER: strings["com"]}, encoder, "none")
-    lion = by_type[zero_shot.TOGETHER].loc["Panthera leo"].to_numpy()  # four votes to one
-    assert lion[[0, 1]] == pytest.approx([4 / 17**0.5, 1 / 17**0.5])
-    assert np.linalg.norm(by_type[zero_shot.TOGETHER], axis=1) == pytest.approx(np.ones(5))
 
 
 def test_only_classes_that_are_candidates_are_encoded(zoo):
