@@ -5,8 +5,7 @@ import pyarrow as pa
 
 from ..config import Config, DataConfig, SplitConfig
 from ..errors import InputError
-from ..sources.match import BY_DESIGN
-from ..sources.walk import EMPTY
+from ..sources.reasons import BY_DESIGN, EMPTY
 from .licences import exclude_licenses
 from .names import OF_RAW, Names
 from .splits import TRAINING, usable

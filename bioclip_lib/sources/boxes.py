@@ -11,8 +11,8 @@ import pandas as pd
 from ..config import DataConfig
 from ..files.crops import NO_BOX, box_of, box_problem, crop_location, with_margin
 from .columns import GROUP_COLUMN
-from .marks import SEVERAL
 from .match import unique_ids
+from .reasons import DOUBTFUL, SEVERAL
 
 BOX_COLUMN, CONFIDENCE_COLUMN = "box", "confidence"
 _CORNERS = [
@@ -20,7 +20,6 @@ _CORNERS = [
     for sides in (("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom"), ("x1", "y1", "x2", "y2"))
     for prefix in ("", "bbox", "box")
 ]
-DOUBTFUL = "a model is not sure of it"
 
 
 def cropped(raw: pd.DataFrame, data: DataConfig) -> pd.DataFrame:

@@ -13,8 +13,8 @@ from ..files.crops import box_of
 from .addresses import match_addresses
 from .boxes import BOX_COLUMN, CONFIDENCE_COLUMN, numbered
 from .columns import GROUP_COLUMN, STATE_COLUMNS
-from .marks import SEVERAL
 from .match import check_some_image, find_images, first_said, missing_reason, placed, read_given
+from .reasons import NO_TAXON, NOT_AN_IMAGE, SEVERAL
 
 PACKAGE = "datapackage.json"
 _MEDIA = ("mediaid", "deploymentid", "filepath", "filename", "filemediatype", "sequenceid", "timestamp")
@@ -42,8 +42,8 @@ def read_camtrap(path: str | Path) -> pd.DataFrame:
     several = rows["mediaid"].duplicated(keep=False) & (box == "")
     reason = rows["observationtype"].where(rows["observationtype"] != "", "unclassified")
     problem = pd.Series("", index=rows.index, dtype=object).mask(several, SEVERAL)
-    problem = problem.mask(rows["scientificname"] == "", "image of no taxon (" + reason + ")")
-    problem = problem.mask(~image, "not an image (" + rows["filemediatype"] + ")")
+    problem = problem.mask(rows["scientificname"] == "", NO_TAXON + reason + ")")
+    problem = problem.mask(~image, NOT_AN_IMAGE + rows["filemediatype"] + ")")
     said = pd.DataFrame(
         {
             **{"source": root.name, "source_id": numbered(rows["mediaid"], box)},

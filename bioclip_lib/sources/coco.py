@@ -17,8 +17,9 @@ from .addresses import match_addresses
 from .boxes import BOX_COLUMN, numbered
 from .columns import GROUP_COLUMN, SPLIT_COLUMN, split_word, verbatim_names
 from .detections import is_detections
-from .marks import NO_TAXON, NOTHING, SEVERAL, plain
+from .marks import NOTHING, plain
 from .match import check_some_image, find_images, missing_reason, placed
+from .reasons import NO_TAXON, SEVERAL
 
 _SNIFFED_BYTES = 4096
 _KEYS = ("images", "annotations", "categories", "info", "licenses", "type")

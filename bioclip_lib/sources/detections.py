@@ -18,13 +18,14 @@ from .addresses import NOT_FOUND, match_addresses
 from .boxes import BOX_COLUMN, CONFIDENCE_COLUMN, numbered
 from .marks import NOTHING
 from .match import check_some_image, find_images, missing_reason, placed
+from .reasons import NO_TAXON
 
 _SNIFFED_BYTES = 4096
 _ANIMAL = ("animal", "1")
 _LABEL = ("class", "order", "family", "genus", "species", "common_name")  # of SpeciesNet, behind an id
 _COLUMNS = ("file", "verbatim_name", *_LABEL, BOX_COLUMN, CONFIDENCE_COLUMN, "problem")
 _ACTION = "put the images that its JSON names below that folder"
-UNNAMED = "image of no taxon (an animal without a name)"
+UNNAMED = f"{NO_TAXON}an animal without a name)"
 
 
 def detection_files(root: Path) -> list[Path]:
@@ -76,7 +77,7 @@ def _labelled(root: Path, files: list[Path], table: pd.DataFrame, labelled: Call
     if data.boxes == "crop":
         listed = rows["location"].isin(found["location"])
         rows["problem"] = rows["problem"].mask(bare & ~listed, f"not listed in {files[0].name}")
-        rows["problem"] = rows["problem"].mask(bare & listed, "image of no taxon (no box of an animal)")
+        rows["problem"] = rows["problem"].mask(bare & listed, f"{NO_TAXON}no box of an animal)")
     return rows.assign(source_id=numbered(rows["source_id"], rows[BOX_COLUMN]))
 
 
@@ -112,7 +113,7 @@ def _of_megadetector(image: dict, said: dict, min_confidence: float) -> Iterator
     if not animals or image.get("failure"):
         others = [kinds.get(str(d["category"]), str(d["category"])) for d in found if _confidence(d) >= min_confidence]
         what = image.get("failure") or (others or ["blank"])[0]
-        yield _row(file, "", (), "", "", f"image of no taxon ({what})")
+        yield _row(file, "", (), "", "", f"{NO_TAXON}{what})")
         return
     for detection in sure or animals[:1]:
         name, label = _named(detection, said)
@@ -165,12 +166,12 @@ def _of_speciesnet(image: dict) -> Iterator[tuple]:
     file, text = image["filepath"], image.get("prediction", "")
     if not text:
         what = ", ".join(image.get("failures", [])) or "no prediction"
-        yield _row(file, "", (), "", "", f"image of no taxon ({what})")
+        yield _row(file, "", (), "", "", f"{NO_TAXON}{what})")
         return
     label = _lineage(text)
     name = _deepest(label) if label else ""
     if not name:
-        yield _row(file, "", (), "", "", f"image of no taxon ({text.rpartition(';')[2] or text})")
+        yield _row(file, "", (), "", "", f"{NO_TAXON}{text.rpartition(';')[2] or text})")
         return
     animals = [d for d in image.get("detections") or [] if str(d["category"]) in _ANIMAL]
     box = _box(max(animals, key=_confidence)["bbox"], True) if animals else ""

@@ -31,8 +31,9 @@ from ..run import atomic, full_disk_named
 from ..workers import progress
 from .addresses import match_addresses
 from .listings import addresses_in
-from .match import BY_DESIGN, NoImageError
+from .match import NoImageError
 from .read import reading_of
+from .reasons import BY_DESIGN
 from .schedule import Schedule
 from .transfer import MAX_BYTES, MAX_WAIT_S, Client, TransferError, check_address
 

@@ -19,9 +19,9 @@ from ..files.meta import META, described
 from ..files.tables import as_frame, list_files, read_table
 from .addresses import NOT_FOUND, match_addresses, match_other_ids
 from .columns import GROUP_COLUMN, STATE_COLUMNS
-from .marks import NO_TAXON
 from .match import by_value, check_some_image, find_images, first_said, images_of, lineage, missing_reason, placed
 from .qualifiers import qualified
+from .reasons import NO_IMAGE, NO_TAXON, NOT_AN_IMAGE, OCCURRENCE_AGAIN
 
 _OTHER_TYPES = ("movingimage", "moving image", "video", "sound", "audio", "text", "interactiveresource", "dataset")
 _IMAGE_TYPES = ("", "stillimage", "image", "photo", "still image")
@@ -48,7 +48,6 @@ _CORE_TERMS = (
 _ADDRESS = ("accessURI", "identifier", "imageURL", "bestQualityAccessURI")
 _MEDIA_TERMS = (*_ADDRESS, "type", "format", "references", *_LICENCE, *_HOLDER)
 _EPITHET = ("specificEpithet", "species")
-NO_IMAGE, AGAIN = "occurrence without an image", "occurrence listed again"
 _ACTION = (
     "download the images of its multimedia table into that folder, of a zip the folder of its name beside it "
     "(python -m bioclip_lib.sources.download ARCHIVE --to FOLDER)"
@@ -89,7 +88,7 @@ def read_dwca(path: str | Path, images: Path | None = None) -> pd.DataFrame:
     place = match_addresses(rows["address"], rows["record"], files["path"])
     for other in _OTHER_IDS:
         place = match_other_ids(place, rows["record"], rows.pop(other), files["path"])
-    no_image = rows["problem"].isin((NO_IMAGE, AGAIN)).to_numpy()
+    no_image = rows["problem"].isin((NO_IMAGE, OCCURRENCE_AGAIN)).to_numpy()
     missing = missing_reason(damaged, what="image not downloaded")
     raw = placed(rows, np.where(no_image, NOT_FOUND, place), files, missing)
     return check_some_image(raw, path, damaged, f"{_looked_for(rows)}{_ACTION}")
@@ -189,12 +188,12 @@ def _joined(occurrences: pd.DataFrame, media: pd.DataFrame, source: str) -> pd.D
     own = {name: _at(column, image) for name, column in media.items()}
     ids = np.where(which >= 0, said.pop("id"), own["id"])
     problem = np.where(image >= 0, "", NO_IMAGE).astype(object)
-    problem[len(order) : len(order) + len(again)] = AGAIN
+    problem[len(order) : len(order) + len(again)] = OCCURRENCE_AGAIN
     problem[which < 0] = "no occurrence of this id"
     problem[(said.pop(_STATUS) == "absent") & (problem == "")] = NO_TAXON + "absent)"
     kinds = {kind: term_of(kind) in _IMAGE_TYPES for kind in pd.unique(own["type"])}
     odd = ~pd.Series(own["type"]).map(kinds).to_numpy(bool) & (problem == "")
-    problem[odd] = "not an image (" + own["type"][odd] + ")"
+    problem[odd] = NOT_AN_IMAGE + own["type"][odd] + ")"
     for name, column in (("license", "license"), ("rights_holder", "holder"), ("source_url", "url")):
         said[name] = np.where(own[column] != "", own[column], said[name])
     said[GROUP_COLUMN] = np.where(said[GROUP_COLUMN] != "", said[GROUP_COLUMN], ids)

@@ -23,6 +23,7 @@ from .match import (
     placed,
     read_given,
 )
+from .reasons import LISTED_AGAIN, SECOND_OF_ID
 
 FILE_NAME = re.compile(r"(\d+)_(\d+)_eol-full-size-copy\.\w+")
 _MANIFEST = (
@@ -67,7 +68,7 @@ def read_eol(path: str | Path) -> pd.DataFrame:
         raw = _described(table.reindex(columns=list(_MANIFEST), fill_value=""), root)
         raw["source_id"] = raw["source_id"].where(ids[0] != "", files["path"])
         raw = placed(raw.assign(problem=files["problem"].where(files["problem"] != "", odd)), files.index, files, "")
-        raw["problem"] = raw["problem"].replace("listed again", "second image of this id")
+        raw["problem"] = raw["problem"].replace(LISTED_AGAIN, SECOND_OF_ID)
     return check_some_image(raw, root, damaged, _ACTION)
 
 

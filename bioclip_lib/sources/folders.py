@@ -14,7 +14,8 @@ from ..files.archives import ARCHIVE_SUFFIXES
 from .columns import RAW_COLUMNS, SPLIT_COLUMN
 from .layout import checked_layout, find_layout, is_plain
 from .match import escaped
-from .walk import EMPTY, FoundFile, files_of, is_image_name
+from .reasons import EMPTY
+from .walk import FoundFile, files_of, is_image_name
 
 _BESIDE = (
     *(".xmp", ".json", ".aae", ".thm", ".pp3", ".dop", ".pto", ".exif", ".gpx", ".csv", ".tsv", ".xml", ".yaml"),

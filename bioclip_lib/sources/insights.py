@@ -15,13 +15,13 @@ from ..files.tables import as_frame, list_files, read_table
 from .addresses import NOT_FOUND, match_addresses
 from .boxes import CONFIDENCE_COLUMN
 from .columns import GROUP_COLUMN
-from .marks import SEVERAL
 from .match import check_some_image, first_said, images_of, lineage, missing_reason, placed
+from .reasons import NO_TAXON, SEVERAL
 
 _SAID = ("is_blank", "identified_by", "class", "order", "family", "genus", "species", "common_name", "cv_confidence")
 _IMAGES = ("image_id", "deployment_id", "filename", "location", "sequence_id", "license", *_SAID)
 _SEQUENCES = ("sequence_id", "license", *_SAID)
-_NO_TAXON = ("blank", "human", "vehicle", "no cv result", "misfire", "unknown", "homo sapiens", "homo", "animal")
+_NOTHING = ("blank", "human", "vehicle", "no cv result", "misfire", "unknown", "homo sapiens", "homo", "animal")
 _ACTION = "put the images of the export below that folder (of a zip: into the folder of its name beside it)"
 
 
@@ -71,9 +71,9 @@ def _described(rows: pd.DataFrame, licences: list[str]) -> pd.DataFrame:
     name, common = said["verbatim_name"], rows["common_name"].str.lower()
     nothing = rows["is_blank"].str.lower().isin(("1", "true", "t", "yes"))
     what = common.where(common != "", "unclassified").mask(nothing, "blank")
-    no_taxon = nothing | name.str.lower().isin(("", *_NO_TAXON)) | common.str.startswith(_NO_TAXON)
+    no_taxon = nothing | name.str.lower().isin(("", *_NOTHING)) | common.str.startswith(_NOTHING)
     problem = pd.Series("", index=rows.index, dtype=object).mask(rows["image_id"].duplicated(keep=False), SEVERAL)
-    problem = problem.mask(no_taxon, "image of no taxon (" + what + ")")
+    problem = problem.mask(no_taxon, NO_TAXON + what + ")")
     share = pd.to_numeric(rows["cv_confidence"].where(rows["identified_by"] == "Computer Vision", ""), errors="coerce")
     share = share / (100 if share.max() > 1 else 1)
     licence = rows["license"].where(rows["license"] != "", licences[0] if len(licences) == 1 else "")

@@ -37,8 +37,8 @@ from .columns import (
     split_word,
     verbatim_names,
 )
-from .marks import NO_TAXON
 from .match import find_images, ordered, unique_ids
+from .reasons import NO_TAXON
 from .taxa import count_taxa
 from .timelapse import is_timelapse, of_timelapse
 

@@ -9,9 +9,8 @@ from collections.abc import Callable
 import pandas as pd
 
 from .match import by_value
+from .reasons import NO_TAXON, SEVERAL
 
-SEVERAL = "several taxa on one image"
-NO_TAXON = "image of no taxon ("
 NOTHING = frozenset(
     (
         *("empty", "blank", "nothing", "none", "no animal", "no animals", "background", "background google", "misfire"),

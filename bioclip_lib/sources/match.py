@@ -18,15 +18,8 @@ from ..files.images import IMAGE_SUFFIXES
 from ..files.members import ArchiveError, escape
 from ..files.tables import read_columns
 from .columns import RAW_COLUMNS
+from .reasons import LISTED_AGAIN, UNLISTED
 from .walk import FoundFile, files_of
-
-NOT_PUBLISHED = "image not in the published archives"
-BY_DESIGN = (
-    *(NOT_PUBLISHED, "listed again", "image that the table does not list", "second image of this id"),
-    *("occurrence listed again", "occurrence without an image", "not an image (", "image of no taxon"),
-    *("several taxa on one image", "class folder without an image", "a model is not sure of it"),
-)
-"""How the problems of rows begin that have no image of their own by the design of their data set."""
 
 
 class NoImageError(InputError):
@@ -144,11 +137,11 @@ def placed(table: pd.DataFrame, place: np.ndarray, files: pd.DataFrame, missing:
     of_file = np.append(files["problem"].to_numpy(object), missing)[place]
     problem = np.where(problem != "", problem, of_file)
     raw = table.assign(location=location, problem=problem)
-    raw.loc[raw["source_id"].duplicated() & (raw["problem"] == ""), "problem"] = "listed again"
+    raw.loc[raw["source_id"].duplicated() & (raw["problem"] == ""), "problem"] = LISTED_AGAIN
     rest = files[~np.isin(np.arange(len(files)), place[there])]
     if len(rest):
         unlisted = rest.rename(columns={"path": "source_id"}).assign(source=raw["source"].iloc[0] if len(raw) else "")
-        unlisted["problem"] = rest["problem"].where(rest["problem"] != "", "image that the table does not list")
+        unlisted["problem"] = rest["problem"].where(rest["problem"] != "", UNLISTED)
         raw = pd.concat([raw, unlisted], ignore_index=True)
     return ordered(raw.assign(source_id=unique_ids(raw["source_id"])))
 

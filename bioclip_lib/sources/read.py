@@ -50,8 +50,9 @@ from .listings import (
     read_tables,
     tables_beside,
 )
-from .marks import NO_TAXON, marked
+from .marks import marked
 from .plantnet import find_plantnet, read_plantnet
+from .reasons import NO_TAXON
 from .taxa import count_taxa
 from .treeoflife import find_catalog, read_treeoflife
 from .treeoflife200 import find_catalog as find_catalog_200

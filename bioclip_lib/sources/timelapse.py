@@ -7,6 +7,7 @@ or were marked to be deleted, with their reason.
 import pandas as pd
 
 from .columns import GROUP_COLUMN
+from .reasons import NO_TAXON
 
 VISIT_S = 60.0  # frames of one folder that follow each other within so many seconds are one visit
 
@@ -19,9 +20,9 @@ def is_timelapse(table: pd.DataFrame) -> bool:
 def of_timelapse(table: pd.DataFrame, raw: pd.DataFrame) -> pd.DataFrame:
     """Say of each image what Timelapse does."""
     unnamed = raw["verbatim_name"].str.strip() == ""
-    problem = raw["problem"].mask((raw["problem"] == "") & unnamed, "image of no taxon (not labelled)")
+    problem = raw["problem"].mask((raw["problem"] == "") & unnamed, f"{NO_TAXON}not labelled)")
     deleted = table["deleteflag"].str.lower() == "true"
-    problem = problem.mask((problem == "") & deleted, "image of no taxon (marked to be deleted)")
+    problem = problem.mask((problem == "") & deleted, f"{NO_TAXON}marked to be deleted)")
     raw = raw.assign(problem=problem)
     return raw if GROUP_COLUMN in raw else raw.assign(**{GROUP_COLUMN: _visits(table)})
 

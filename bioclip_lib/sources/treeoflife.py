@@ -12,7 +12,6 @@ import pandas as pd
 from ..errors import InputError
 from .columns import SPLIT_COLUMN
 from .match import (
-    NOT_PUBLISHED,
     base_names,
     check_some_image,
     find_images,
@@ -22,6 +21,7 @@ from .match import (
     read_given,
     stems,
 )
+from .reasons import LISTED_AGAIN, NOT_PUBLISHED
 
 CATALOG = "catalog.csv"
 _COLUMNS = (
@@ -55,7 +55,7 @@ def read_treeoflife(path: str | Path) -> pd.DataFrame:
     keys = table[["treeoflife_id", "bioscan_filename", "inat21_filename"]].set_axis(file_keys.columns, axis=1)
     reason = missing_reason(damaged, _missing_sets(root))
     raw = match_images(_described(table, catalog), keys, files, file_keys, missing=reason)
-    raw.loc[raw["problem"] == "listed again", "problem"] = "listed again, as train_small is"
+    raw.loc[raw["problem"] == LISTED_AGAIN, "problem"] = f"{LISTED_AGAIN}, as train_small is"
     elsewhere = raw["source"].isin(("inat21", "bioscan")) & raw["problem"].str.startswith("image not found")
     raw.loc[elsewhere, "problem"] = NOT_PUBLISHED + ": get " + raw["source"] + " from its makers"
     return check_some_image(raw, root, damaged, _ACTION)

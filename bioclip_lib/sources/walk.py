@@ -15,9 +15,9 @@ from ..errors import InputError
 from ..files.archives import SEPARATOR, open_archive
 from ..files.images import IMAGE_SUFFIXES
 from ..files.members import ArchiveError
+from .reasons import EMPTY
 
 OTHER_IMAGES = (".heic", ".heif", ".avif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".jp2")
-EMPTY = "class folder without an image"
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx", "@eadir"}
 
 
