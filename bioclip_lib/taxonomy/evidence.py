@@ -156,7 +156,7 @@ def _weak(label: Label, said: Mapping[str, str]) -> Iterator[Lookup]:
         for find in (by(_spelt_like, stems, reading), by(_spelt_like, variants, reading), by(_by_likeness, reading)):
             yield Lookup("spelling of the epithet", reading.canonical, find, "corrected")
     if said.get("species"):
-        yield from _of_record(said["species"])
+        yield from _species_of_record(said["species"])
     if not parsed.is_formula:
         yield Lookup("words of the label", part.text, functools.partial(morphotypes.of_words, part.words))
         yield Lookup("spelling of the genus", parsed.genus, functools.partial(_near_genus, part), "corrected")
@@ -287,7 +287,7 @@ def _infraspecific(parsed: ParsedName) -> Iterator[Lookup]:
             yield Lookup("species of the name", species, find, reason=reason, is_full=not doubtful)
 
 
-def _of_record(name: str) -> Iterator[Lookup]:
+def _species_of_record(name: str) -> Iterator[Lookup]:
     """Look for the species that the record gives beside the name, in another ending too."""
     (parsed,) = parse_names([name])
     reason = f"the record's species is {name}"

@@ -80,13 +80,13 @@ def open_backbones(data: DataConfig) -> list[Backbone]:
 def context_of(raw: pd.DataFrame) -> pd.Series:
     """Return what each raw row says of its taxon beside the name, as text."""
     text = pd.Series("", index=raw.index, dtype=object)
-    for rank, said in _said(raw).items():
+    for rank, said in _context_columns(raw).items():
         comma = (text != "").map({True: ", ", False: ""})
         text = text.where(said == "", text + comma + f"{rank} " + said)
     return text.rename("context")
 
 
-def _said(raw: pd.DataFrame) -> pd.DataFrame:
+def _context_columns(raw: pd.DataFrame) -> pd.DataFrame:
     """Return the `CONTEXT_COLUMNS` that there are, stripped and never missing."""
     said = raw[[column for column in CONTEXT_COLUMNS if column in raw]].fillna("").astype(str)
     return said.apply(lambda column: column.str.strip())
@@ -175,7 +175,7 @@ def _distinct(raw: pd.DataFrame) -> pd.DataFrame:
     """Return the distinct names of each source in their contexts, with a common name where a row gives one."""
     verbatim = raw["verbatim_name"].astype(object).map(lambda name: "" if pd.isna(name) else str(name))
     names = pd.DataFrame({"source": raw["source"] if "source" in raw else "", "verbatim_name": verbatim})
-    names = pd.concat([names.fillna(""), _said(raw)], axis=1).assign(context=context_of(raw))
+    names = pd.concat([names.fillna(""), _context_columns(raw)], axis=1).assign(context=context_of(raw))
     names["given_name"] = raw["common_name"].fillna("") if "common_name" in raw else ""
     names = names.reset_index(drop=True).sort_values("given_name", ascending=False, kind="stable")
     keys = names[list(KEY)].apply(lambda column: column.astype(str).str.replace("\0", "\ufffe", regex=False))
@@ -253,21 +253,21 @@ def resolve_pairs(
 
 def _decide(pairs: Sequence[tuple[str, Context]], backbones: Sequence[Backbone]) -> list[dict[str, str]]:
     """Return the row of each name in its context."""
-    hear = functools.lru_cache(65_536)(lambda said: _heard(dict(said), backbones))
+    asked = functools.lru_cache(65_536)(lambda context: _asked(dict(context), backbones))
     rows: list[dict[str, str] | None] = []
     for text, context in pairs:  # a plain binomial that a backbone has needs no parser, which takes most of the time
         plain = plain_label(text)
-        rows.append(plain and Decision(plain, context, hear(tuple(context.items()))).of_name())
+        rows.append(plain and Decision(plain, context, asked(tuple(context.items()))).of_name())
     rest = [i for i, row in enumerate(rows) if row is None]
     labels = _labels(list(dict.fromkeys(pairs[i][0] for i in rest)))
     for i in rest:
         label, own = labels[pairs[i][0]]
         whole = {**own, **pairs[i][1]}
-        rows[i] = Decision(label, whole, hear(tuple(whole.items()))).row()
+        rows[i] = Decision(label, whole, asked(tuple(whole.items()))).row()
     return rows
 
 
-def _heard(context: Context, backbones: Sequence[Backbone]) -> list[tuple[Backbone, Said]]:
+def _asked(context: Context, backbones: Sequence[Backbone]) -> list[tuple[Backbone, Said]]:
     """Return the backbones, each with what a context says in its words."""
     return [(backbone, read_said(context, backbone)) for backbone in backbones]
 
@@ -310,7 +310,7 @@ def explain(name: str, backbones: Sequence[Backbone] | None = None, context: Con
     ((label, own),) = _labels([with_genus(name, given.get("genus", ""))]).values()
     given = {**own, **given}
     steps: list[dict] = []
-    row = Decision(label, given, _heard(given, backbones), steps).row()
+    row = Decision(label, given, _asked(given, backbones), steps).row()
     verdict = f"{row['name_status']}: {row['reason'] or row['rule']}"
     result = {**row, "step": "result", "looked_up": name, "verdict": verdict}
     first = ["step", "backbone", "looked_up", "authorship", "usage_status", "scientific_name"]
