@@ -141,38 +141,34 @@ def score_zero_shot(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Name each image among the classes of its data set and part, for every model and text type.
 
-        Parameters
-        ----------
-        table : DataFrame
-            The catalog.
-        tables : mapping of model to FeatureTable
-            Unit-length image features.
-        encoders : mapping of model to ClassEncoder
-        config : EvaluateConfig
+    Parameters
+    ----------
+    table : DataFrame
+        The catalog.
+    tables : mapping of model to FeatureTable
+        Unit-length image features.
+    encoders : mapping of model to ClassEncoder
+    config : EvaluateConfig
 
-        Returns
-        -------
-        scores : DataFrame
-            Rows for `append_metrics`: top1, top3, top5, macro_top1 and, of the configured text type, overconfidence
-            (`calibration`). The task of the configured text type is ``zero_shot/seen`` or ``zero_shot/unseen``; the others
-    <<<<<<< HEAD
-            append their text type, or ``together``: the mean of a class's texts of all types. Images of classes without
-            such a name take no part, and a text type that names fewer than two candidates has no rows.
-    =======
-            append their text type. A text type that names fewer than two candidates has no rows.
-    >>>>>>> parent of 0f0df48 (zero-shot: all names of a class together, the mean direction of its texts)
-        predictions : DataFrame
-            ``image_id, file, class_key, group, model, dataset, part, predicted, second`` and the ``confidence`` of both,
-            for the configured text type.
+    Returns
+    -------
+    scores : DataFrame
+        Rows for `append_metrics`: top1, top3, top5, macro_top1 and, of the configured text type, overconfidence
+        (`calibration`). The task of the configured text type is ``zero_shot/seen`` or ``zero_shot/unseen``; the others
+        append their text type. Images of classes without such a name take no part, and a text type that names fewer
+        than two candidates has no rows.
+    predictions : DataFrame
+        ``image_id, file, class_key, group, model, dataset, part, predicted, second`` and the ``confidence`` of both,
+        for the configured text type.
 
-        Raises
-        ------
-        InputError
-            If no class of a set with something to choose from has a name of the text type, or features lack an image.
+    Raises
+    ------
+    InputError
+        If no class of a set with something to choose from has a name of the text type, or features lack an image.
 
-        Notes
-        -----
-        Class strings are those of the original's evaluation (`captions.name_string`), in ``evaluate.templates``.
+    Notes
+    -----
+    Class strings are those of the original's evaluation (`captions.name_string`), in ``evaluate.templates``.
     """
     images = evaluated_images(table)
     classes = classes_of(table).loc[np.unique(images["class_key"])]  # no text of a class that is nobody's candidate
