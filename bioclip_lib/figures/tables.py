@@ -1,5 +1,6 @@
 """Result tables as a paper takes them: Markdown, LaTeX and a CSV of rounded numbers, all of the same rows."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -7,6 +8,7 @@ from IPython.display import Markdown
 
 from ..errors import InputError
 from ..files.markdown import markdown_table
+from ..files.spreadsheets import harmless
 from ..run import Run, atomic
 from .style import models_in_order
 from .words import DATASETS, MODELS, START, task_label
@@ -121,10 +123,15 @@ def _counts(n: pd.Series) -> str:
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as ``path``.tex (booktabs), .md and .csv; names are escaped in each."""
     latex = table.to_latex(index=False, escape=True, column_format="l" * table.shape[1])
-    texts = {"tex": latex, "md": markdown_table(table) + "\n", "csv": table.to_csv(index=False)}
+    texts = {"tex": latex, "md": markdown_table(table) + "\n", "csv": table.map(_shown).to_csv(index=False)}
     for suffix, text in texts.items():
         with atomic(path.with_name(f"{path.name}.{suffix}")) as tmp:
             tmp.write_text(text, encoding="utf-8")
+
+
+def _shown(cell: object) -> object:
+    """Return a cell that a spreadsheet shows as it is; a number with its interval is no formula."""
+    return cell if re.match(r"-?\d", str(cell)) else harmless(cell)
 
 
 def write_tables(run: Run, folder: Path) -> list[str]:

@@ -19,5 +19,11 @@ def test_names_are_text_in_every_format(tmp_path):
     assert pd.read_csv(tmp_path / "odd.csv").loc[0, "name"] == odd
 
 
+def test_a_name_is_no_formula_and_a_number_with_its_interval_is_as_it_was(tmp_path):
+    cells = ['=HYPERLINK("x")', "-0.02 [-0.10, 0.05]", "\u202eevil"]
+    tables.write_table(pd.DataFrame({"name": cells}), tmp_path / "odd")
+    assert pd.read_csv(tmp_path / "odd.csv")["name"].tolist() == ['\'=HYPERLINK("x")', cells[1], "\ufffdevil"]
+
+
 def test_missing_values_are_empty_cells():
     assert markdown_table(pd.DataFrame({"a": [1.5, None], "b": ["x", None]})).splitlines()[3] == "|  |  |"
