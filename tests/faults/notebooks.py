@@ -28,7 +28,7 @@ STRIKES = {
     **{"SIGKILL of the command": {-9}, "SIGKILL of the kernel": {1}, "SIGKILL of both, the kernel first": {-9, 1}},
     "SIGTERM": {130, -15},
 }
-PASSING = re.compile(r"seconds|_s$|per_second|^run$|commit|location")  # columns of what differs from run to run
+PASSING = re.compile(r"seconds|_s$|^data_wait$|^run$|commit|location")  # columns of what differs from run to run
 
 
 class Strikes:
