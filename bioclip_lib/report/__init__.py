@@ -5,9 +5,8 @@ the labels that look wrong; `tables` has the result tables, `readme` what the RE
 score. ``python -m bioclip_lib.report RUN`` writes the page.
 """
 
-from ..figures import or_say
 from .page import show_answer, write_page
 from .readme import write_text
 from .tables import figure_index, results_table
 
-__all__ = ["figure_index", "or_say", "results_table", "show_answer", "write_page", "write_text"]
+__all__ = ["figure_index", "results_table", "show_answer", "write_page", "write_text"]
