@@ -60,10 +60,8 @@ from .treeoflife200 import read_treeoflife200, read_web_data_set, web_tars
 from .walk import refuse_links
 
 LAYOUTS = (
-    "the folder of TreeOfLife-10M (metadata/catalog.csv), EOL media (a media manifest), iNat21 (train.json), BIOSCAN "
-    "(BIOSCAN*metadata*), a Darwin Core Archive (meta.xml), COCO or COCO Camera Traps (a .json beside its images), "
-    "Camtrap DP (datapackage.json), boxes of MegaDetector or SpeciesNet (a .json), CUB-200-2011 or NABirds "
-    "(images.txt), or a data set of the library datasets"
+    "one of the layouts that docs/photographs.md lists, such as a Darwin Core Archive (meta.xml), Camtrap DP "
+    "(datapackage.json), COCO or MegaDetector (a .json beside its images) or a data set of the library datasets"
 )
 TABLE, FOLDERS = "table beside its images", "class folders"
 _MANY, _HARDLY_ANY = 0.5, 0.25  # shares of class names that are taxa
