@@ -311,6 +311,7 @@ def read_names(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
         any class is a taxon: numbers, seasons, sites, cameras, and nothing says what they mean.
     """
     given = _given(data, raw)
+    given = None if given is None or given.empty else given  # lines that stay empty change nothing
     said = _of_rows(data, raw) if given is None else given
     if data.taxa:
         _check_names(raw, said, data)
@@ -321,13 +322,14 @@ def read_names(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def _given(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
-    """Read the table of names that the user gives, or that lies in the folder."""
+    """Read the table of names that the user gives, or that lies in the folder, without lines that state nothing."""
     files = names_files(data)
     if not files:
         return None
     classes = set(raw["verbatim_name"]) - {""}
     tables = [read_names_csv(file, classes if len(files) == 1 else ()) for file in files]
-    return _matched(one_meaning(pd.concat(tables), f"{files[0]} and others"), raw, files[0])
+    said = _matched(one_meaning(pd.concat(tables), f"{files[0]} and others"), raw, files[0])
+    return said[(said.drop(columns="class_name") != "").any(axis=1)].reset_index(drop=True)
 
 
 def _meant(data: DataConfig, raw: pd.DataFrame) -> set[str]:
@@ -374,7 +376,7 @@ def _check_names(raw: pd.DataFrame, said: pd.DataFrame, data: DataConfig) -> Non
     named = raw["verbatim_name"] != ""
     named &= ~raw["problem"].str.startswith(NO_TAXON) if "problem" in raw else True
     rows = raw[named].drop_duplicates("verbatim_name")
-    known = set(said.loc[(said.drop(columns="class_name") != "").any(axis=1), "class_name"])
+    known = set(said["class_name"])
     asked = rows.iloc[:: max(1, -(-len(rows) // _N_ASKED))]
     odd = asked[~asked["verbatim_name"].isin(known)]
     named = odd[[not is_code(name) and not is_plain(name) for name in odd["verbatim_name"]]]

@@ -99,8 +99,10 @@ def _readable(raw: pd.DataFrame, n_per_name: int, size_px: int) -> Iterator[tupl
 
 def _classes(raw: pd.DataFrame) -> list[str]:
     usable = raw[raw["problem"] == ""]
-    names = usable.groupby("source")["verbatim_name"].agg(["size", "nunique"])
-    lines = [f"{source}: {n:,} images, {k:,} names" for source, n, k in names.head(_N_SHOWN).itertuples()]
+    names = usable.assign(verbatim_name=usable["verbatim_name"].replace("", None)).groupby("source")["verbatim_name"]
+    counts = names.agg(["size", "nunique"])
+    lines = [f"{source}: {n:,} images, {k:,} names" for source, n, k in counts.head(_N_SHOWN).itertuples()]
+    lines += [f"and {len(counts) - _N_SHOWN:,} more sets"] if len(counts) > _N_SHOWN else []
     first = [name for name in usable["verbatim_name"].unique() if name][: _N_SHOWN + 1]
     return [*lines, f"names: {listed(first, _N_SHOWN)}"]
 
@@ -138,11 +140,13 @@ def _parts(raw: pd.DataFrame) -> list[str]:
 def _problems(raw: pd.DataFrame) -> list[str]:
     """Count what is not read by its reason, with the id of the first, and the address or path looked for."""
     lost = raw[raw["problem"] != ""]
-    counts = lost["problem"].value_counts().head(_N_SHOWN)
+    counts = lost["problem"].value_counts()
     first = lost.drop_duplicates("problem").set_index("problem")
     address = first.get("source_url", pd.Series("", index=first.index))
     named = first["source_id"] + (" " + address).where(address != "", "")
-    return [f"not read: {n:,} x {problem} (first: {named[problem]})" for problem, n in counts.items()]
+    said = [f"not read: {n:,} x {problem} (first: {named[problem]})" for problem, n in counts[:_N_SHOWN].items()]
+    left = counts[_N_SHOWN:]
+    return said + ([f"not read: {left.sum():,} more, for {len(left)} other reasons"] if len(left) else [])
 
 
 def _not_named_as_images(raw: pd.DataFrame) -> list[str]:

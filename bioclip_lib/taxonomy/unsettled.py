@@ -1,6 +1,7 @@
 """Names that stop before their species: said aloud, with what was made of them and the line that settles them.
 
-Takes the resolved names and a row an image (``verbatim_name``); returns tables and lines of text.
+Takes the resolved names and a row an image (``verbatim_name``, and ``excluded`` or ``problem``, '' where it is used);
+returns tables and lines of text. A name none of whose images is used is no name to settle.
 """
 
 import csv
@@ -18,8 +19,9 @@ def names_to_settle(names: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
     Columns ``class_name, photographs, read_as, rank, why, understood, alternatives`` and ``line``, of classes.csv.
     """
+    names, rows = _in_use(names, rows)
     n_images = rows["verbatim_name"].value_counts()
-    partial = names[(names["rank"] != "species") & (names["verbatim_name"] != "")]
+    partial = names[names["rank"] != "species"]
     status = partial["name_status"].map(_STATUS).fillna("")
     table = pd.DataFrame({"class_name": partial["verbatim_name"], "read_as": partial["scientific_name"]})
     table["photographs"] = partial["verbatim_name"].map(n_images).fillna(0).astype(int)
@@ -32,6 +34,14 @@ def names_to_settle(names: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     table["line"] = [_csv_line(name) for name in table["class_name"]]
     order = ["understood", "photographs", "class_name"]
     return table.drop_duplicates("class_name").sort_values(order, ascending=[True, False, True], ignore_index=True)
+
+
+def _in_use(names: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the images that are used, and their names."""
+    reason = next((column for column in ("excluded", "problem") if column in rows), "")
+    rows = rows[rows["verbatim_name"] != ""]
+    rows = rows[rows[reason] == ""] if reason else rows
+    return names[names["verbatim_name"].isin(rows["verbatim_name"])], rows
 
 
 def say_names(names: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
@@ -63,9 +73,9 @@ def _csv_line(name: str) -> str:
 
 def names_in_words(names: pd.DataFrame, rows: pd.DataFrame) -> str:
     """Say how many names were understood, and how many photographs are under the others."""
-    unsettled = names_to_settle(names, rows)
+    unsettled, (names, _) = names_to_settle(names, rows), _in_use(names, rows)
     lost = unsettled[~unsettled["understood"]]
-    n, n_partial = names["verbatim_name"].replace("", pd.NA).nunique(), int(unsettled["understood"].sum())
+    n, n_partial = names["verbatim_name"].nunique(), int(unsettled["understood"].sum())
     said = f"{n - len(unsettled):,} of {n:,} names understood as species"
     said += f", {n_partial:,} as a genus or higher" if n_partial else ""
     if len(lost):

@@ -194,7 +194,7 @@ def test_names_without_a_species_make_a_line_to_complete():
     found = names_to_settle(names, table)
     assert found["line"].tolist() == ['"a,b",,', "c,,"] and found["photographs"].tolist() == [1, 2]
     assert found["why"].tolist() == ["means several taxa: x", "named no deeper"]
-    cut = names_to_settle(names.assign(verbatim_name=["C. sinensis", "c"]), table)
+    cut = names_to_settle(names.assign(verbatim_name=["C. sinensis", "c"]), table.replace("a,b", "C. sinensis"))
     assert cut["why"][0] == "means several taxa: its genus is cut; write it out"
     lines = say_names(names, table)
     assert lines[0] == "0 of 2 names understood as species, 1 as a genus or higher; 1 not understood, with 1 photograph"
@@ -204,3 +204,14 @@ def test_names_without_a_species_make_a_line_to_complete():
     ]
     settled = names.assign(rule="common name of a plant", rank="species")
     assert say_names(settled, table)[2] == "  c: taken for Acer"
+
+
+@pytest.mark.parametrize("column", ["problem", "excluded"])
+def test_a_name_whose_photographs_are_all_left_out_is_not_to_be_settled(column):
+    names = pd.DataFrame({"verbatim_name": ["to sort", "wren", ""], "rank": "", "scientific_name": ""})
+    names = names.assign(name_status="unresolved", reason="x", alternatives="", rule="")
+    reasons = ["image of no taxon (to sort)", "no name", "", "duplicate"]
+    table = pd.DataFrame({"verbatim_name": ["to sort", "", "wren", "wren"], column: reasons})
+    found = names_to_settle(names, table)
+    assert found["class_name"].tolist() == ["wren"] and found["photographs"].tolist() == [1]
+    assert say_names(names, table)[0] == "0 of 1 names understood as species; 1 not understood, with 1 photograph"

@@ -1,8 +1,9 @@
 """Images of no taxon, of two, and those that are no photographs: said, and never a class."""
 
+import pandas as pd
 import pytest
 
-from bioclip_lib.sources import look, read_source
+from bioclip_lib.sources import look, read_names, read_source
 from tests.sources.test_field import config, folders, read, table_of
 
 NOTHING = ("Empty", "BLANK", "Human", "Person", "vehicle", "no_animal", "Unknown", "_unsorted", "to sort", "Rejected")
@@ -16,8 +17,20 @@ def test_what_cameras_see_beside_animals_is_no_class(tmp_path, jpeg, name):
     assert (raw.loc[["Robin", "Blue_Jay"], "problem"] == "").all()
     assert "not read: 1 x image of no taxon" in look(config(root))
     assert (read(root, taxa=False)["problem"] == "").all()
+    (root / "classes.csv").write_text(f"class_name,scientific_name\n{name},\nRobin,\n")  # a line that stays empty
+    pd.testing.assert_frame_equal(read(root).set_index("verbatim_name"), raw)
+    assert read_names(config(root), raw.reset_index()) is None
     (root / "classes.csv").write_text(f"class_name,scientific_name\n{name},Homo sapiens\n")  # who says so means it
     assert (read(root)["problem"] == "").all()
+
+
+def test_reasons_and_names_are_counted_to_the_last(tmp_path, jpeg):
+    marks = ("empty", "human", "vehicle", "unknown", "misfire", "blank", "trash")
+    rows = (*(f"{mark}.jpg,{mark}" for mark in marks), "1.jpg,Blue Jay", "2.jpg,Bobolink", "3.jpg,")
+    folders(tmp_path, jpeg, *(f"{mark}.jpg" for mark in marks))
+    said = look(config(table_of(tmp_path, jpeg, "image,label", *rows)))
+    assert "3 images, 2 names" in said and "not read: 2 more, for 2 other reasons" in said
+    assert said.count("not read: 1 x ") == 5
 
 
 @pytest.mark.parametrize("name", ["Human_Botfly", "Caracal", "Empty_nest_bird", "Vehicle_Ant"])
