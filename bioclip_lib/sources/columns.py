@@ -17,6 +17,7 @@ from ..files.dialect import normal_name
 from ..files.images import IMAGE_SUFFIXES
 from ..files.tables import read_strings
 from ..taxonomy.authors import without_accents
+from ..taxonomy.labels import NOT_KNOWN
 from .qualifiers import MARKED, qualified
 
 RAW_COLUMNS = ("source", "source_id", "location", "verbatim_name", "problem")  # of every raw table, all text
@@ -93,7 +94,6 @@ PUBLISHED = {
 """What the makers of data sets call their splits, and what it is here; '' leaves it to us."""
 _YES, _NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 _OF_A_NAME = r"\b1[78]\d\d\b|^\(?L\.|\bLinn"
-_NO_NAME = frozenset(("na", "n/a", "nan", "none", "null", "-", "unknown"))  # where a part of a name is looked for
 _RANK_WORDS = {**{f"{rank}name": rank for rank in RANKS if rank != "class"}, **{rank: rank for rank in RANKS}}
 
 
@@ -231,7 +231,7 @@ def verbatim_names(path: Path, table: pd.DataFrame) -> pd.Series:
 
 def _said(part: pd.Series) -> pd.Series:
     """Return the parts of names that say something."""
-    return part.mask(part.str.lower().isin(_NO_NAME), "")
+    return part.mask(part.str.lower().isin(NOT_KNOWN), "")
 
 
 def _has_ranks(table: pd.DataFrame) -> bool:

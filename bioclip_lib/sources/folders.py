@@ -5,16 +5,20 @@ beside photographs (sidecars, tables, films) is passed over. Refuses folders wit
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from ..errors import InputError
 from ..files.archives import ARCHIVE_SUFFIXES
+from ..files.dialect import dialect_of, found_encoding, term_of
+from ..files.tables import TABLE_SUFFIXES, list_files
 from .columns import RAW_COLUMNS, SPLIT_COLUMN
-from .layout import checked_layout, find_layout, is_plain
+from .layout import checked_layout, find_layout, is_code, is_plain
 from .match import escaped
 from .reasons import EMPTY
+from .taxa import count_taxa
 from .walk import FoundFile, files_of, is_image_name
 
 _BESIDE = (
@@ -25,11 +29,17 @@ _BESIDE = (
 _OTHER_MEDIA = (".mov", ".mp4", ".avi", ".mts", ".wav", ".mp3", ".lrv")
 _KINDS = r"(?:masks?|segmentations?|segs?|trimaps?|annotations?|labels?|gt|groundtruth|heatmaps?|overlays?|depth)"
 _OF_DRAWN, _DRAWN = re.compile(rf"(?:.*[\W_])?{_KINDS}", re.IGNORECASE), re.compile(rf"[\W_]+{_KINDS}\d*$")
+_N_ASKED = 30  # file names looked up
+_CLASS = ("class", "species", "epithet")  # levels that name what is on the images
 _RANKS = ("kingdom", "phylum", "order", "family", "genus")  # "class" is a level of classes
 
 
 class NoClassFolderError(InputError):
-    """A folder has no class folders; it may be of another layout."""
+    """A folder has no class folders, but images that lie `loose`, or is of another layout."""
+
+    def __init__(self, message: str, loose: Sequence[str]) -> None:
+        super().__init__(message)
+        self.loose = loose
 
 
 def _without_sidecars(files: list[FoundFile]) -> list[FoundFile]:
@@ -73,9 +83,19 @@ def read_image_folder(path: str | Path, layout: str = "", follow_links: bool = F
     root = Path(path).expanduser().resolve()
     if not root.is_dir() and not root.is_file():
         raise InputError(f"{path} is not a folder; give a folder of class folders, <class name>/*.jpg")
-    files = _without_sidecars(list(files_of(root, follow_links)))
+    found = list(files_of(root, follow_links))
+    if not any(file.name for file in found):
+        raise InputError(f"{root} holds no file; give the folder, the table or the archive of the photographs")
+    files = _without_sidecars(found)
     words = _words_of(root, files, layout)
     rows = [row for file in files if (row := _row(root, words, file))]
+    if not rows:
+        depth = max((len(file.folders) for file in files), default=0)
+        level = next(i for i, word in enumerate(words, 1) if word in _CLASS)
+        raise InputError(
+            f"{root}: data.layout={layout!r} has the names at level {level} of folders, and its images lie "
+            f"{f'at level {depth}' if depth else 'directly in it'}; leave data.layout out, or give each level its word"
+        )
     columns = [*RAW_COLUMNS, SPLIT_COLUMN, *_RANKS]
     raw = pd.DataFrame(rows, columns=columns)
     keys, is_empty = pd.MultiIndex.from_frame(raw[["source", "verbatim_name"]]), raw["problem"] == EMPTY
@@ -95,12 +115,13 @@ def _words_of(root: Path, files: list[FoundFile], layout: str) -> list[str]:
     except InputError as error:
         raise InputError(f"{root}: {error}") from None
     if not words:
-        n_loose = sum(is_image_name(file.name) for file in files)
+        loose = [file.name for file in files if is_image_name(file.name)]
         where = "in folders that name no class (images, train, ...)" if holding else "directly in it"
-        found = f"{n_loose} images {where}" if n_loose else "no image"
+        found = f"{len(loose):,} images {where}" if loose else "no image"
         raise NoClassFolderError(
             f"{root} holds {found} and no class folder with a file; put the images into one folder a class, "
-            "<class name>/*.jpg, or give a CSV with the columns path and name"
+            "<class name>/*.jpg, or give a CSV with the columns path and name",
+            loose,
         )
     return words
 
@@ -108,7 +129,7 @@ def _words_of(root: Path, files: list[FoundFile], layout: str) -> list[str]:
 def _row(root: Path, words: list[str], file: FoundFile) -> tuple | None:
     """Return the raw row of a file, None for one that lies above the classes."""
     said = dict(zip(words, file.folders, strict=False))
-    key = next(word for word in words if word in ("class", "species", "epithet"))
+    key = next(word for word in words if word in _CLASS)
     if key not in said:
         return None
     if file.problem == EMPTY:  # in a class it says nothing unless all is empty there
@@ -120,3 +141,29 @@ def _row(root: Path, words: list[str], file: FoundFile) -> tuple | None:
     ranks = [said.get(rank, "") for rank in _RANKS]
     row = (source, source_id, "" if file.problem == EMPTY else file.location, name, file.problem)
     return escaped((*row, said.get("split", ""), *ranks), 4)
+
+
+def of_file_names(names: Sequence[str]) -> str:
+    """Say that file names are the names of their taxa, '' where they are not."""
+    stems = {re.sub(r"[\W\d_]+$", "", Path(name).stem): name for name in reversed(names)}
+    asked = [stem for stem in list(stems)[:_N_ASKED] if not is_code(stem)]
+    if len(asked) < 2 or 2 * count_taxa(asked) < len(asked):
+        return ""
+    return f"its files are called as taxa ({stems[asked[-1]]}): that part is what each folder is to be called"
+
+
+def without_media(root: Path) -> str:
+    """Say what to do with a packed data package, or to ask GBIF for instead of occurrences alone, '' of all else."""
+    try:
+        files = list_files(root)
+        if root.is_file() and any(name.endswith(".json") for name in files):
+            return "what JSON files say of images (Camtrap DP, COCO) is read from a folder: unpack it"
+        tables = [file for name, file in files.items() if name.endswith(TABLE_SUFFIXES)]
+        columns = [{term_of(name) for name in dialect_of(found_encoding(file))[1]} for file in tables]
+    except InputError:
+        return ""
+    if any({"gbifid", "occurrenceid"} & names and "scientificname" in names for names in columns):
+        return (
+            "its table is of occurrences without media, as GBIF's simple download: ask it for the Darwin Core Archive"
+        )
+    return ""

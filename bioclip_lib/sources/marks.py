@@ -8,20 +8,23 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from ..taxonomy.labels import NOT_SAID
 from .match import by_value
 from .reasons import NO_TAXON, SEVERAL
 
-NOTHING = frozenset(
-    (
-        *("empty", "blank", "nothing", "none", "no animal", "no animals", "background", "background google", "misfire"),
-        *("human", "humans", "person", "people", "vehicle", "vehicles", "car", "animal", "no cv result", "unsorted"),
-        *("unknown", "unidentified", "unclassified", "unlabelled", "unlabeled", "not identified", "unidentifiable"),
-        *("null", "nan", "n a", "no name", "no id", "indet", "unsure", "not sure", "unclear", "to identify"),
-        *("to sort", "todo", "to do", "misc", "miscellaneous", "rejected", "rejects", "discarded", "deleted", "trash"),
-        *("junk", "duplicate", "duplicates", "blurry", "blurred", "unusable", "review", "to review", "to check"),
-    )
+_OF_ENGLISH = (
+    *("nothing", "no animal", "no animals", "background", "background google", "misfire", "human", "humans", "trash"),
+    *("animal", "no cv result", "unsorted", "unlabelled", "unlabeled", "not identified", "unidentifiable"),
+    *("no name", "no id", "indet", "unsure", "not sure", "unclear", "to identify", "to sort", "todo", "to do", "misc"),
+    *("miscellaneous", "rejected", "rejects", "discarded", "deleted", "junk", "duplicate", "duplicates", "blurry"),
+    *("blurred", "unusable", "review", "to review", "to check", "mixed", "other", "others", "various", "nest", "nests"),
+    *("vehicles", "new folder", "untitled folder"),
 )
-"""Names that are of no taxon, in lower case."""
+_OF_OTHERS = (
+    *("unbestimmt", "unbekannt", "sonstige", "sonstiges", "gemischt", "leer", "neuer ordner", "nueva carpeta", "otros"),
+    *("otras", "varios", "sin identificar", "no identificado", "desconocido", "indeterminado", "inconnu", "autres"),
+    *("indéterminé", "non identifié", "nouveau dossier", "onbekend", "overige", "outros", "desconhecido", "nova pasta"),
+)
 
 
 def plain(name: str) -> str:
@@ -29,12 +32,17 @@ def plain(name: str) -> str:
     return re.sub(r"[\W_]+", " ", name).strip().casefold()
 
 
+NOTHING = frozenset(map(plain, (*NOT_SAID, *_OF_ENGLISH, *_OF_OTHERS))) - {"", "na"}  # NA may be a code
+"""Names that are of no taxon, as `plain` writes them."""
+
+
 def marked(raw: pd.DataFrame, meant: Callable[[], set[str]] = set) -> pd.DataFrame:
     """Give images of `NOTHING`, unless the name is `meant`, and those of two names their reason."""
     names = by_value(raw["verbatim_name"], plain)
-    nothing = (raw["problem"] == "") & names.isin(NOTHING)
+    words = by_value(names, lambda name: re.sub(r" \d+$", "", name))  # "New folder (2)"
+    nothing = (raw["problem"] == "") & words.isin(NOTHING)
     nothing &= ~raw["verbatim_name"].isin(meant() if nothing.any() else set())
-    problem = raw["problem"].mask(nothing, NO_TAXON + names + ")")
+    problem = raw["problem"].mask(nothing, NO_TAXON + words + ")")
     counts = (problem == "") & (raw["location"] != "") & (names != "")  # a row without a name contradicts none
     named = pd.DataFrame({"location": raw["location"], "name": names})[counts]
     named = named[named["location"].duplicated(keep=False)].drop_duplicates()

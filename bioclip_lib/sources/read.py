@@ -18,9 +18,8 @@ import pandas as pd
 from ..config import DataConfig
 from ..errors import InputError
 from ..files.archives import ARCHIVE_SUFFIXES
-from ..files.dialect import dialect_of, found_encoding, term_of
 from ..files.members import ArchiveError
-from ..files.tables import TABLE_SUFFIXES, list_files
+from ..files.tables import TABLE_SUFFIXES
 from ..taxonomy.resolution import open_backbones, resolve
 from .bioscan import find_metadata, read_bioscan
 from .boxes import cropped
@@ -31,7 +30,7 @@ from .cub import is_cub, read_cub
 from .detections import detection_files, read_detections
 from .dwca import is_dwca, read_dwca
 from .eol import FILE_NAME, find_manifests, read_eol
-from .folders import NoClassFolderError, read_image_folder
+from .folders import NoClassFolderError, of_file_names, read_image_folder, without_media
 from .frames import with_sequences
 from .hub import HUB_NAME, is_saved, parquet_files, read_dataset
 from .inat21 import is_inat21, read_inat21
@@ -267,25 +266,9 @@ def _read_class_folders(root: Path, data: DataConfig) -> pd.DataFrame:
     try:
         return read_image_folder(root, data.layout, data.follow_links)
     except NoClassFolderError as error:
-        hint = _without_media(root) or f"or give {LAYOUTS}"
-        raise InputError(f"{error}{columns_of(tables_beside(root) if root.is_dir() else [])}; {hint}") from None
-
-
-def _without_media(root: Path) -> str:
-    """Say what to do with a packed data package, or to ask GBIF for instead of occurrences alone, '' of all else."""
-    try:
-        files = list_files(root)
-        if root.is_file() and any(name.endswith(".json") for name in files):
-            return "what JSON files say of images (Camtrap DP, COCO) is read from a folder: unpack it"
-        tables = [file for name, file in files.items() if name.endswith(TABLE_SUFFIXES)]
-        columns = [{term_of(name) for name in dialect_of(found_encoding(file))[1]} for file in tables]
-    except InputError:
-        return ""
-    if any({"gbifid", "occurrenceid"} & names and "scientificname" in names for names in columns):
-        return (
-            "its table is of occurrences without media, as GBIF's simple download: ask it for the Darwin Core Archive"
-        )
-    return ""
+        hint = without_media(root) or (of_file_names(error.loose) if error.loose else f"or give {LAYOUTS}")
+        columns = columns_of(tables_beside(root) if root.is_dir() else [])
+        raise InputError(f"{error}{columns}{hint and f'; {hint}'}") from None
 
 
 def read_names(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
@@ -310,6 +293,7 @@ def read_names(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
         As `read_names_csv`; if the table names no class of the raw table; or, unless ``data.taxa`` is false, if hardly
         any class is a taxon: numbers, seasons, sites, cameras, and nothing says what they mean.
     """
+    _refuse_nameless(raw, data)
     given = _given(data, raw)
     given = None if given is None or given.empty else given  # lines that stay empty change nothing
     said = _of_rows(data, raw) if given is None else given
@@ -369,6 +353,16 @@ def _matched(said: pd.DataFrame, raw: pd.DataFrame, path: Path) -> pd.DataFrame:
             f"{', '.join(classes[:5])}; write the latter into its first column"
         )
     return one_meaning(said.assign(class_name=names), path)
+
+
+def _refuse_nameless(raw: pd.DataFrame, data: DataConfig) -> None:
+    """Refuse a table whose column of names nobody filled in."""
+    used = raw[raw["problem"] == ""] if "problem" in raw else raw
+    if len(used) and (used["verbatim_name"].str.strip() == "").all():
+        raise InputError(
+            f"{data.photos}: none of its {len(used):,} images has a name; fill in the column of names for those that "
+            f"you know{_columns_seen(data)}"
+        )
 
 
 def _check_names(raw: pd.DataFrame, said: pd.DataFrame, data: DataConfig) -> None:

@@ -16,8 +16,10 @@ from .. import RANKS
 from .canonical import kingdom_of
 from .names import MAX_CHARS, PARENTHESES, ParsedName, capitalise, clean_label, parse_names
 
-NOT_SAID = {"", "nan", "none", "null", "na", "n/a", "unknown", "unidentified", "unclassified", "unassigned", "-", "?"}
-NOT_SAID |= {"blank", "empty", "car", "vehicle", "person", "people"}  # of camera traps
+NOT_KNOWN = frozenset(("", "nan", "none", "null", "na", "n/a", "unknown", "unidentified", "unclassified"))
+NOT_KNOWN |= {"unassigned", "-", "?"}
+"""What tables write where nothing is known, in lower case."""
+NOT_SAID = NOT_KNOWN | {"blank", "empty", "car", "vehicle", "person", "people"}  # of camera traps
 """What tables write where nothing is known or seen, in lower case."""
 
 _WORD = re.compile(r"\w+")

@@ -7,6 +7,16 @@ from bioclip_lib.sources import look, read_names, read_source
 from tests.sources.test_field import config, folders, read, table_of
 
 NOTHING = ("Empty", "BLANK", "Human", "Person", "vehicle", "no_animal", "Unknown", "_unsorted", "to sort", "Rejected")
+NOTHING += (
+    "mixed",
+    "others",
+    "otros",
+    "unbestimmt",
+    "sin_identificar",
+    "New folder",
+    "New folder (2)",
+    "nest",
+)
 
 
 @pytest.mark.parametrize("name", NOTHING)
@@ -33,7 +43,7 @@ def test_reasons_and_names_are_counted_to_the_last(tmp_path, jpeg):
     assert said.count("not read: 1 x ") == 5
 
 
-@pytest.mark.parametrize("name", ["Human_Botfly", "Caracal", "Empty_nest_bird", "Vehicle_Ant"])
+@pytest.mark.parametrize("name", ["Human_Botfly", "Caracal", "Empty_nest_bird", "Vehicle_Ant", "Divers", "Nestor"])
 def test_a_name_that_only_begins_so_is_a_class(tmp_path, jpeg, name):
     assert (read(folders(tmp_path, jpeg, f"{name}/1.jpg", "Robin/2.jpg"))["problem"] == "").all()
 

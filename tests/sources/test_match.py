@@ -96,11 +96,9 @@ def test_words_of_splits_and_codes():
     assert not is_code("001.Blue_Jay") and not is_code("Parus major")
 
 
-def test_a_folder_of_no_layout_names_them_all(tmp_path, write_archive):
+def test_a_folder_of_no_layout_says_where_they_are_listed(tmp_path, write_archive):
     write_archive(tmp_path / "images.tar.gz", {"1.jpg": b"x"})
-    with pytest.raises(
-        InputError, match=r"no class folder .* TreeOfLife-10M .* EOL .* iNat21 .* BIOSCAN .* Darwin Core"
-    ):
+    with pytest.raises(InputError, match=r"no image and no class folder .*docs/photographs.md lists, .* Darwin Core"):
         read_source(DataConfig(source="photos", photos=str(tmp_path)))
 
 

@@ -96,9 +96,10 @@ def test_file_names_that_are_not_utf8_are_rows_with_a_reason(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ([], "no image and no class folder"),
-        (["a/"], "no image and no class folder"),
-        (["1.jpg", "2.png"], "2 images directly in it.*one folder a class"),
+        ([], "s holds no file; give the folder, the table or the archive of the photographs$"),
+        (["a/"], "s holds no file; give"),
+        (["1.jpg", "2.png"], "2 images directly in it.*one folder a class.*columns path and name$"),
+        (["Blue_Jay_001.jpg", "Blue_Jay_2.jpg", "Bobolink 1.jpg"], r"files are called as taxa \(Blue_Jay_001.jpg\)"),
         (["set/a/1.jpg", "b/1.jpg"], r"mixes a set of class folders \(set\) and a class folder \(b\)"),
     ],
 )
@@ -109,6 +110,20 @@ def test_folders_that_cannot_be_used(tmp_path, files, message):
         (root / name).mkdir() if name.endswith("/") else touch(root / name)
     with pytest.raises(InputError, match=message):
         read_source(photos_config(root))
+
+
+def test_a_layout_deeper_than_the_folders_is_refused(tmp_path):
+    touch(tmp_path / "s" / "Corvidae" / "1.jpg")
+    with pytest.raises(InputError, match=r"names at level 2 of folders, and its images lie at level 1; leave"):
+        read_source(DataConfig(source="photos", photos=str(tmp_path / "s"), layout="family/species"))
+
+
+def test_a_table_without_a_name_is_refused(tmp_path):
+    touch(tmp_path / "1.jpg")
+    (tmp_path / "t.csv").write_text("path,name\n1.jpg,\n")
+    config = photos_config(tmp_path / "t.csv")
+    with pytest.raises(InputError, match=r"none of its 1 images has a name; fill in .*t.csv \(path, name\)"):
+        read_names(config, read_source(config))
 
 
 def test_what_is_no_source(tmp_path):
