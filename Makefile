@@ -73,8 +73,8 @@ name: $(READY)  ## name the species on PHOTOS= with RUN=, into OUT=; EVENTS= col
 sort: $(READY)  ## sort PHOTOS= without labels into groups that look alike, names suggested by RUN=, into OUT=
 	@$(BIN)python -m bioclip_lib.identify.sorting "$$PHOTOS" $(if $(RUN),--run "$$RUN") --out "$${OUT:-sorted.csv}"
 
-settings: $(READY)  ## print every setting, with value, meaning and limits
-	@$(BIN)python -m bioclip_lib.reproduce --profile "$$PROFILE" --list-settings
+settings: $(READY)  ## print every setting, with value (of RUN=, PROFILE=, SET=), meaning and limits
+	@$(BIN)python -m bioclip_lib.reproduce $(ASKED) --list-settings
 
 figures: $(READY)  ## draw all figures of RUN= again from its tables; WIDTH=85 (mm), STYLE=my.mplstyle, TO=folder
 	@$(BIN)python -m bioclip_lib.figures $(if $(RUN),--run "$$RUN") $(if $(STYLE),--style "$(STYLE)") \

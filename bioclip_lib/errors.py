@@ -1,12 +1,18 @@
-"""The one exception that stands for a user's mistake.
+"""The one exception that stands for a user's mistake, and how a command says it and what is less than a mistake.
 
-A command prints its message without a traceback and exits with status 2; a notebook shows it in one line.
+A command prints its message without a traceback and exits with status 2; a notebook shows it in one line. A warning of
+this library is a line too.
 """
 
+import contextlib
 import functools
 import os
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+_LIBRARY = Path(__file__).parent
 
 
 class InputError(ValueError):
@@ -26,7 +32,8 @@ def as_command(main: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(main)
     def command(argv: list[str] | None = None) -> int:
         try:
-            status = main(argv)
+            with _notes():
+                status = main(argv)
             sys.stdout.flush()
             return status
         except BrokenPipeError:
@@ -40,3 +47,19 @@ def as_command(main: Callable[..., int]) -> Callable[..., int]:
             return 130
 
     return command
+
+
+@contextlib.contextmanager
+def _notes() -> Iterator[None]:
+    """Show a warning of this library in one line: where in it the warning was given helps nobody."""
+    before = warnings.formatwarning
+
+    def in_one_line(message: Warning, category: type, filename: str, *rest: object) -> str:
+        own = category is UserWarning and _LIBRARY in Path(filename).parents
+        return f"note: {message}\n" if own else before(message, category, filename, *rest)
+
+    warnings.formatwarning = in_one_line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before

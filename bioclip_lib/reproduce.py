@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     begun = args.run and Run(args.run).config_json.is_file()
     profile = args.profile or ("photos" if args.photos and not begun else "")
     given = settings_from(args)
-    if args.run and not begun and (args.check or (args.lab and not (profile or given))):
+    if args.run and not begun and (args.check or ((args.lab or args.list_settings) and not (profile or given))):
         begin = "" if args.check else ", or PROFILE= or PHOTOS= beside it, to begin one there"
         raise InputError(f"{args.run} holds no run (no config.json); pass RUN=path/to/run{begin}")
     config = load_config(profile, given, args.run)
@@ -120,6 +120,7 @@ def lab(config: Config, run_dir: str) -> int:
             look_at_data(config)
         environment[RUN_VARIABLE] = str(open_run(run_dir, config).root)
     first = "--LabApp.default_url=/lab/tree/notebooks/00_quickstart.ipynb"
+    environment["PYTHONPATH"] = own_code_first()
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={REPOSITORY}", first]
     return subprocess.call(command, cwd=REPOSITORY, env=environment)
 
@@ -182,8 +183,7 @@ def execute_stale(run: Run, made: list[stages.Stage], parameters: dict) -> int:
             return 1
         stages.finish(run.root, stage, begun)
         n_executed += 1
-    print(f"\n{report.results_table(metrics.read_metrics(run.metrics_csv))}\n")
-    print("\n".join(report.write_page(run) if n_executed or not page.is_file() else [f"open {page}"]))
+    print("\n" + "\n".join(report.write_page(run) if n_executed or not page.is_file() else [f"open {page}"]))
     print(f"{time.time() - t0:.0f} s")
     return 0
 
@@ -194,13 +194,14 @@ def check(config: Config, run_dir: str | Path = "", by_digest: bool = False) -> 
     Sizes and times are compared and, where they differ, digests; of all files with `by_digest`.
     """
     run = run_at(run_dir, config)
-    check_run(run, as_written(config))
+    is_as_begun = check_run(run, as_written(config))
     damaged = stages.damage(run.root, by_digest)
     found = {stage.name: stages.stale(run.root, stage, damaged) for stage in stages_of(config)}
     for name, why in found.items():
         print(f"{name}: {'; '.join(why) or 'up to date'}")
     if any(found.values()):
-        print("\nthe same command without --check makes again what is not, and nothing else")
+        again = f"RUN={shlex.quote(str(run.root))}" if is_as_begun else "with the same RUN=, PROFILE=, PHOTOS= and SET="
+        print(f"\nmake reproduce {again}\nmakes again what is not up to date, and nothing else")
     return int(any(found.values()))
 
 
@@ -221,7 +222,7 @@ def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
         line.show(line.title)
 
     options = {"progress_bar": False, "stderr_file": line, "on_cell_start": show, "coalesce_streams": True}
-    os.environ[BARS] = "1"
+    os.environ |= {BARS: "1", "PYTHONPATH": own_code_first()}
     try:
         with full_disk_named(failed), Stop() as stop:
             papermill.execute_notebook(notebook, failed, parameters, cwd=NOTEBOOKS, **options, **KERNEL)
@@ -237,6 +238,12 @@ def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
     if stop.asked:
         raise Stopped(f"stopped; {notebook.stem} is finished")
     return True
+
+
+def own_code_first() -> str:
+    """Return PYTHONPATH for kernels that import the library of this command, whichever other one is installed."""
+    others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join([str(REPOSITORY), *(path for path in others if path not in ("", str(REPOSITORY)))])
 
 
 def _explain(error: Exception, failed: Path, label: str, asked: bool) -> None:

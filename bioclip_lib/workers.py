@@ -23,6 +23,7 @@ CHUNK = 64  # items a task; one image alone takes less time than sending it
 AHEAD = 4  # tasks a core under way
 SHOWN_AFTER_S = 2
 BARS = "BIOCLIP_TEXT_BARS"  # set where bars are to be lines of text
+_WARNED = re.compile(r": UserWarning: (.+)")
 
 tqdm.set_lock(threading.RLock())  # bars are threads'; the semaphore that tqdm takes for processes outlives a killed one
 
@@ -89,16 +90,19 @@ def progress(what: str, unit: str, n: int, items: Iterable | None = None, done: 
 
 
 class Line:
-    """One line of a terminal, written over again: what is under way. Elsewhere than in a terminal it says nothing.
+    """One line of a terminal, written over again: what is under way. Elsewhere than in a terminal it says notes alone.
 
-    `write` takes the standard error of a kernel, and shows the newest state of its bars after a title.
+    `write` takes the standard error of a kernel, shows the newest state of its bars after a title, and its warnings.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self.title, self._shown = stream, "", stream.isatty()
 
     def write(self, text: str) -> None:
-        """Show the newest bar in a text; what is no bar stays in the executed notebook."""
+        """Show the warnings and the newest bar in a text; what is neither stays in the executed notebook."""
+        for note in _WARNED.findall(text):
+            self.show("")
+            self._stream.write(f"note: {note}\n")
         bars = [part for part in re.split(r"[\r\n]", text) if "%|" in part or "it/s" in part]
         if bars:
             self.show(f"{self.title}, {bars[-1].strip()}")

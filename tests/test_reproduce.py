@@ -226,6 +226,7 @@ def test_what_is_damaged_is_named_and_made_again(copied_run, name, makers):
     path.write_bytes(data)
     done = run_command("--profile", "smoke", "--run", copied_run.run.root, "--check")
     assert done.returncode == 1 and f"{name} is damaged or changed" in done.stdout
+    assert f"make reproduce RUN={copied_run.run.root}\n" in done.stdout and "--" not in done.stdout
     assert reproduce.reproduce(copied_run.asked, copied_run.run.root) == 0 and set(copied_run.executed) == {*makers}
     assert reproduce.check(copied_run.asked, copied_run.run.root, by_digest=True) == 0
 
@@ -414,6 +415,29 @@ def command_of_one_cell(tmp_path, cell):
     return [sys.executable, "-c", START, str(tmp_path / "notebooks"), str(tmp_path / "run")]
 
 
+def test_a_notebook_imports_the_library_of_its_command_and_its_warnings_are_told(tmp_path, capsys, monkeypatch):
+    (tmp_path / "clone" / "bioclip_lib").mkdir(parents=True)
+    (tmp_path / "clone" / "bioclip_lib" / "__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "clone"))  # as another clone that is installed
+    command_of_one_cell(tmp_path, "import warnings, bioclip_lib\nwarnings.warn(bioclip_lib.__file__)")
+    parameters = {"profile": "", "run_dir": "", "overrides": {}}
+    (tmp_path / "run").mkdir()
+    assert reproduce.execute(tmp_path / "notebooks" / "03_training.ipynb", Run(tmp_path / "run"), parameters, "[1/1]")
+    assert capsys.readouterr().err == f"note: {REPOSITORY / 'bioclip_lib' / '__init__.py'}\n"
+    assert reproduce.own_code_first().split(os.pathsep) == [str(REPOSITORY), str(tmp_path / "clone")]
+
+
+def test_settings_are_those_of_the_run_and_its_other_version_is_one_note(tmp_path):
+    written = reproduce.as_written(load_config("smoke", {"train.steps": 77}))
+    write_json(tmp_path / "config.json", written | {"gone": {"setting": 1}})
+    done = run_process("--run", tmp_path, "--settings", "train.batch_size=9", "--list-settings")
+    assert done.returncode == 0 and "train.steps = 77\n" in done.stdout and "train.batch_size = 9\n" in done.stdout
+    assert done.stderr.startswith("note: ") and done.stderr.count("\n") == 1 and ".py" not in done.stderr
+    done = run_command("--run", tmp_path / "misspelt", "--list-settings")
+    assert done.returncode == 2 and "holds no run" in done.stderr
+    assert run_command("--run", tmp_path / "new", "--profile", "smoke", "--list-settings").returncode == 0
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 @pytest.mark.parametrize(
     ("cell", "said"), [(TRAINING, "stopped after step 3 of 9;"), (ELSEWHERE, "nothing that was finished is lost;")]
@@ -505,6 +529,7 @@ def test_make_and_the_shell_read_nothing_into_what_they_are_given(tmp_path):
     told = heard("reproduce", *given)
     assert told["--photos"] == told["--run"] == odd
     assert told["--settings"] == given[2].removeprefix("SET=") and not (tmp_path / "made").exists()
+    assert heard("settings", *given)["--run"] == odd
     told = heard("name", f"PHOTOS={odd}", "RUN=r", f"ADD={odd}", "EVENTS=my column")
     assert told["bioclip_lib.identify"] == told["--add"] == odd and told["--events"] == "my column"
     assert "--add" not in heard("name", "PHOTOS=p", "RUN=r") and not (tmp_path / "made").exists()

@@ -162,7 +162,7 @@ def read_catalog(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path} does not exist; run 01_dataset_construction first")
+        raise InputError(f"{path} does not exist; run make reproduce RUN={path.parent} (01_dataset_construction) first")
     try:
         if not is_whole(path):
             raise ValueError("damaged or changed since it was written")

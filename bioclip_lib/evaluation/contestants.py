@@ -215,7 +215,7 @@ def _model_of(run: Run, config: Config, name: str) -> tuple[torch.nn.Module, Cal
     if name == "random_init":
         return _untrained(config), None
     if name == "trained" and not run.model.is_dir():
-        raise InputError(f"{run.model} does not exist; run 03_training first")
+        raise InputError(f"{run.model} does not exist; run 03_training, or make reproduce RUN={run.root}, first")
     loaded = load_model(f"local-dir:{run.model}" if name == "trained" else name)
     return loaded.model, loaded.tokenizer
 

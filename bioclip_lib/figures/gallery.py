@@ -211,15 +211,23 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m bioclip_lib.figures", description="Draw a run's figures again.")
     parser.add_argument("--run", default=str(REPOSITORY / "runs" / "mini"), help="run directory (default: runs/mini)")
     parser.add_argument("--style", default="", help="a style file of matplotlib, over the project's own")
-    parser.add_argument("--width", type=float, help="millimetres that a figure may take, as 85 or 180 (default: 180)")
+    parser.add_argument("--width", default="", help="millimetres that a figure may take, as 85 or 180 (default: 180)")
     parser.add_argument("--to", default="", help="folder to write to (default: figures/ of the run)")
     args = parser.parse_args(argv)
     run = Run(args.run)
     if not run.tables.is_dir():
         raise InputError(f"{run.root} holds no tables of a run; pass RUN=path/to/run, or run make reproduce first")
-    with with_style(args.style, args.width):
+    with with_style(args.style, _millimetres(args.width)):
         drawn, missing = draw_all(run, args.to)
     print(f"{len(drawn)} figures as {', '.join(FORMATS)} in {args.to or run.figures}")
     for line in missing:
         print(f"not drawn: {line}")
     return 0
+
+
+def _millimetres(said: str) -> float | None:
+    """Read a width, as 85 or 85mm; None where none is said."""
+    try:
+        return float(said.lower().removesuffix("mm")) if said else None
+    except ValueError:
+        raise InputError(f"WIDTH={said} is no width in millimetres; pass WIDTH=85, WIDTH=180, or 50 to 400") from None

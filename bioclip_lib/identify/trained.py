@@ -64,7 +64,10 @@ class TrainedRun:
     def __init__(self, root: str | Path) -> None:
         self.run, self._splits = Run(root), {}
         if not self.run.config_json.is_file():
-            raise InputError(f"{self.run.root} is no run; give the folder of a trained one, as runs/photos")
+            raise InputError(
+                f"{self.run.root} is no run; give the folder of a trained one, or train it first: make reproduce "
+                f"PHOTOS=path/to/folder RUN={self.run.root}"
+            )
         self.settings = flat(json.loads(self.run.config_json.read_text(encoding="utf-8")))  # maybe an older version's
         self.catalog = read_catalog(self.run.catalog)
         self.model: LoadedModel = load_model(f"run:{self.run.root}")

@@ -115,7 +115,9 @@ def _local(address: str) -> str:
         return address
     folder = Path(address.removeprefix(_RUN)).expanduser() / "model"
     if not folder.is_dir():
-        raise InputError(f"{folder} does not exist; give the folder of a run, and run 03_training first")
+        raise InputError(
+            f"{folder} does not exist; give a finished run, or finish it: make reproduce RUN={folder.parent}"
+        )
     return f"local-dir:{folder}"
 
 

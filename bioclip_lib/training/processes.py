@@ -135,7 +135,7 @@ def main(root: str) -> int:
     run = Run(root)
     try:
         if not run.config_json.is_file():
-            raise InputError(f"{run.root} is no run; start it with 01_dataset_construction")
+            raise InputError(f"{run.root} is no run; begin it by make reproduce RUN={run.root}")
         settings = flat(json.loads(run.config_json.read_text(encoding="utf-8")))
         config = load_config(settings.pop("profile"), settings)
         clip = build_model(config.model, seed=config.train.seed)

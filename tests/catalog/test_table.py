@@ -367,7 +367,7 @@ def test_an_unfinished_catalog_is_not_written(catalog, tmp_path):
 
 
 def test_what_is_no_catalog_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"does not exist; run 01_dataset_construction"):
+    with pytest.raises(InputError, match=r"does not exist; run make reproduce RUN=.*01_dataset_construction"):
         read_catalog(tmp_path / "catalog.parquet")
     (tmp_path / "catalog.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match="is no whole catalog"):

@@ -184,7 +184,7 @@ def test_a_vision_model_has_its_own_preprocessing_and_no_head(vision_folder):
     [
         ("timm:vit_small_patch14_dinov", "timm has no model .*near: .*dinov2"),
         ("timm:vit_tiny_patch16_224", "cannot be loaded .*HF_HUB_OFFLINE is set: unset it"),
-        ("run:/nowhere", "/nowhere/model does not exist; give the folder of a run"),
+        ("run:/nowhere", "/nowhere/model does not exist; give a finished run, or finish it"),
     ],
 )
 def test_wrong_addresses_say_what_to_do(address, message):

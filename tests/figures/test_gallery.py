@@ -33,7 +33,7 @@ def run(tmp_path_factory):
 def drawn(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("drawn")
     (folder / "coarse.mplstyle").write_text("savefig.dpi: 60\n")
-    arguments = ["--run", str(run.root), "--to", str(folder), "--width", "85"]
+    arguments = ["--run", str(run.root), "--to", str(folder), "--width", "85mm"]
     assert gallery.main([*arguments, "--style", str(folder / "coarse.mplstyle")]) == 0
     return folder
 
@@ -140,6 +140,7 @@ def test_what_a_run_lacks_is_named_with_its_notebook(run, tmp_path, capsys):
         ["--run", "nowhere"],
         ["--style", "nowhere.mplstyle"],
         ["--width", "2"],
+        ["--width", "8.5cm"],
     ],
 )
 def test_a_mistake_is_one_line(run, arguments, capsys):

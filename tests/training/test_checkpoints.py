@@ -55,3 +55,22 @@ def test_a_checkpoint_of_other_code_is_refused_begun_again_or_gone_on_from(tmp_p
     assert read_checkpoint(tmp_path, SETTINGS)[0] == 2
     with pytest.raises(InputError, match=r"another training \(train\.steps: 9 there, 8 wanted\)"):
         read_checkpoint(tmp_path, {"train": {"steps": 8}}, "resume")
+
+
+def test_initial_weights_that_other_code_makes_are_no_other_training(tmp_path, monkeypatch):
+    written(tmp_path)
+    moved = {**SETTINGS, "initial_weights": "b"}
+    with pytest.raises(InputError, match="another training"):
+        read_checkpoint(tmp_path, moved, "restart")
+    monkeypatch.setattr(checkpoints, "made_by", lambda: {"code": "other"})
+    with pytest.raises(InputError, match="made by other code"):
+        read_checkpoint(tmp_path, moved)
+    with pytest.warns(UserWarning, match=r"made by other code .*: resume"):
+        assert read_checkpoint(tmp_path, moved, "resume")[0] == 2
+    with pytest.raises(InputError, match="made by other code"):  # days of work are not thrown away unasked
+        read_checkpoint(tmp_path, {**moved, "training_data": "b"})
+    for decided in ("resume", "restart"):
+        written(tmp_path)
+        with pytest.warns(UserWarning, match="training starts anew"):
+            assert read_checkpoint(tmp_path, {**moved, "training_data": "b"}, decided) is None
+        assert not list_checkpoints(tmp_path)

@@ -75,6 +75,25 @@ def test_shards_and_memory_train_the_same_weights_from_the_same_batches(run, tmp
     assert (log["unreadable"] == 0).all()
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_name_settled_after_a_training_trains_the_same_run_anew(run, catalog, streamed):
+    config = config_of(stream=streamed, epochs=2.0, steps=0)
+
+    def train():
+        model, log = train_streamed(run, run.root, config, resume=True)
+        files = {path.name: path.stat().st_mtime_ns for path in list_checkpoints(run.checkpoints)}
+        return model_digest(model), log["loss"].tolist(), files
+
+    first = train()
+    assert train() == first
+    settled = {"great tit": "Kohlmeise", "red maple": "Rotahorn"}  # as by lines of classes.csv; one may be held out
+    write_run(run, catalog.replace({"common_name": settled}))
+    with pytest.warns(UserWarning, match="training starts anew"):
+        second = train()
+    assert second[0] != first[0] and len(second[1]) == len(first[1])
+    assert not set(first[2].items()) & set(second[2].items()) and train() == second
+
+
 def test_labels_belong_to_the_images_and_an_epoch_has_each_once(run):
     config = config_of()
     data, _ = train_data.load_training_data(run, config, None)

@@ -227,8 +227,30 @@ def test_checkpoint_of_other_settings_is_refused(tmp_path):
     wider = load_config("smoke", {**TINY, "model.embed_dim": 8})
     with pytest.raises(InputError, match="another training"):
         train_tiny(tmp_path, wider, resume=True)
-    with pytest.raises(InputError, match="training_data"):
-        train_tiny(tmp_path, tiny_config(), resume=True, data=tiny_images(seed=9))
+    with pytest.raises(InputError, match=r"another training \(initial_weights.*delete .*checkpoints to train anew"):
+        train_tiny(tmp_path, tiny_config(), resume=True, model=build_model(tiny_config().model, seed=9))
+
+
+def test_other_images_or_names_are_trained_on_from_the_start(tmp_path):
+    images, config = tiny_images(), tiny_config(epochs=2.0, steps=0)
+    train_tiny(tmp_path, config, data=images)
+    assert len(train_tiny(tmp_path, config, resume=True, data=images)[1]) == 6
+    one = images.inputs.copy()
+    one[7, 0, 0] ^= 1
+    for i, data in enumerate(
+        (
+            dataclasses.replace(images, inputs=one),
+            dataclasses.replace(images, tokens=images.tokens.flip(0)),
+            dataclasses.replace(images, labels=images.labels[::-1].copy()),
+            tiny_images(32),  # an epoch has more steps
+        )
+    ):
+        with pytest.warns(UserWarning, match=r"training starts anew: the photographs, names .*step-00000\d.pt go$"):
+            model, log = train_tiny(tmp_path, config, resume=True, data=data)
+        again, _ = train_tiny(tmp_path / str(i), config, data=data)
+        assert model_digest(model) == model_digest(again) and len(log) == (8 if i == 3 else 6)
+    with pytest.raises(InputError, match=r"another training \(train\.lr: 0\.001 there, 0\.01 wanted"):
+        train_tiny(tmp_path, tiny_config(epochs=2.0, steps=0, lr=0.01), resume=True, data=images)
 
 
 def test_starting_over_forgets_earlier_checkpoints(tmp_path):

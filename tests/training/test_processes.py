@@ -120,7 +120,7 @@ def test_an_interrupt_leaves_a_checkpoint(make_run, monkeypatch, tmp_path):
 
 def test_what_is_no_run_is_said_so(tmp_path, capsys):
     assert processes.main(str(tmp_path)) == 2
-    assert "is no run; start it with 01_dataset_construction" in capsys.readouterr().out
+    assert "is no run; begin it by make reproduce RUN=" in capsys.readouterr().out
 
 
 def test_the_run_of_the_processes_has_the_notebooks_configuration(make_run, monkeypatch):
