@@ -54,6 +54,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if args.look:
         look_at_data(config)
+        print("\nto train on them and measure it: make reproduce, with the same PHOTOS=, NAMES= and SET=")
         return 0
     if args.lab:
         return lab(config, args.run)

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .. import RANKS
 from ..config import DataConfig
 from ..errors import InputError
 from ..files.crops import split_crop
 from ..files.images import ImageError, open_image, resize_and_crop
 from ..files.tables import TABLE_SUFFIXES
 from ..taxonomy import open_backbones, resolve
-from .columns import GROUP_COLUMN, SPLIT_COLUMN
+from .columns import GROUP_COLUMN, SPLIT_COLUMN, split_word
 from .layout import listed
 from .read import FOLDERS, TABLE, Reading, names_files, read_names, read_source, reading_of
 from .walk import FoundFile, files_of, is_image_name
@@ -53,6 +54,7 @@ def look(data: DataConfig, raw: pd.DataFrame | None = None) -> str:
     lines = [f"{data.photos}: {reading.layout}"]
     if reading.tables:
         lines.append(f"read from: {listed([path.name for path in reading.tables], _N_SHOWN)}")
+    lines += _levels(raw) if reading.layout.endswith(FOLDERS) else []
     lines += _classes(raw) + _said(data, raw) + _parts(raw) + _problems(raw)
     lines += _not_named_as_images(raw) if reading.layout == FOLDERS else []
     path = Path(data.photos).expanduser()
@@ -95,6 +97,19 @@ def _readable(raw: pd.DataFrame, n_per_name: int, size_px: int) -> Iterator[tupl
                 n_left -= 1
             if not n_left:
                 break
+
+
+def _levels(raw: pd.DataFrame) -> list[str]:
+    """Say what each folder on the way to a photograph was taken for, where there are several."""
+    deep = raw[(raw["problem"] == "") & (raw["source_id"].str.count("/") > 1)]
+    for row in deep.head(1).to_dict("records"):
+        folders, name = row["source_id"].split("/")[:-1], row["verbatim_name"]
+        said = {row[rank]: rank for rank in RANKS if row.get(rank)} | {name: "name"}
+        said |= {folder: "epithet" for folder in folders if f"{row.get('genus', '')} {folder}" == name}
+        said |= {folder: "split" for folder in folders if row.get(SPLIT_COLUMN) and split_word(folder)}
+        levels = [f"{folder} ({said.get(folder, 'not used')})" for folder in folders]
+        return [f"folders: {' / '.join(levels)}"]
+    return []
 
 
 def _classes(raw: pd.DataFrame) -> list[str]:

@@ -45,19 +45,33 @@ def _in_use(names: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
 
 
 def say_names(names: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
-    """Say in a few lines which names were not understood, which were corrected, and what to do; `rows` have images."""
+    """Say in a few lines what the names were read as, which were not understood, and what to do; `rows` have images."""
     unsettled, said = names_to_settle(names, rows), [names_in_words(names, rows)]
     for row in unsettled[:_N_SHOWN].to_dict("records"):
         read_as = f"read as {row['read_as']} ({row['rank']}): " if row["read_as"] else ""
         said.append(f"  {row['class_name']}: {read_as}{row['why']} ({_photographs(row['photographs'])})")
     if len(unsettled) > _N_SHOWN:
         said.append(f"  and {len(unsettled) - _N_SHOWN:,} more")
-    corrected = names[(names["name_status"] == "corrected") | names["rule"].str.startswith("common name of a plant")]
+    is_corrected = (names["name_status"] == "corrected") | names["rule"].str.startswith("common name of a plant")
+    corrected = names[is_corrected]
     pairs = zip(corrected["verbatim_name"][:_N_SHOWN], corrected["scientific_name"], strict=False)
     said += [f"  {name}: taken for {taxon}" for name, taxon in pairs]
+    said += _read_as(_in_use(names[~is_corrected & (names["rank"] == "species")], rows)[0])
     if len(unsettled):
         said.append("  to settle one, add a line class_name,scientific_name to classes.csv in the folder, or to NAMES=")
+    if not unsettled["understood"].all():
+        said.append(
+            "  names that are not English are understood with a checklist that has them: data.backbones, data.language"
+        )
     return said
+
+
+def _read_as(names: pd.DataFrame) -> list[str]:
+    """Say, one after the other, which species is meant by names that do not name its genus."""
+    pairs = names[["verbatim_name", "scientific_name"]].drop_duplicates().itertuples(index=False)
+    read = [f"{name} = {taxon}" for name, taxon in pairs if taxon.partition(" ")[0].lower() not in name.lower()]
+    more = f"; and {len(read) - _N_SHOWN:,} more" if len(read) > _N_SHOWN else ""
+    return [f"  read as: {'; '.join(read[:_N_SHOWN])}{more}"] if read else []
 
 
 def _photographs(n: int) -> str:

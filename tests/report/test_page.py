@@ -204,6 +204,12 @@ def test_names_without_a_species_make_a_line_to_complete():
     ]
     settled = names.assign(rule="common name of a plant", rank="species")
     assert say_names(settled, table)[2] == "  c: taken for Acer"
+    known = names.assign(name_status="accepted", rank="species", scientific_name=["Acer rubrum", "Acer alba"])
+    known["verbatim_name"] = ["red maple", "acer_alba"]
+    assert say_names(known, known[["verbatim_name"]]) == [
+        "2 of 2 names understood as species",
+        "  read as: red maple = Acer rubrum",
+    ]
 
 
 @pytest.mark.parametrize("column", ["problem", "excluded"])

@@ -497,10 +497,20 @@ def test_the_command_line_looks_before_anything_is_built(tmp_path, jpeg, capsys)
     root = folders(tmp_path, jpeg, "train/Blue_Jay/1.jpg", "test/Robin/2.jpg", "notes.csv")
     assert main(["--profile", "photos", "--photos", str(root), "--look"]) == 0
     said = capsys.readouterr().out
-    for line in ("class folders", "2 images, 2 names", "splits: test 1, train 1", "tables not used: notes.csv"):
+    lines = ["class folders", "2 images, 2 names", "splits: test 1, train 1", "tables not used: notes.csv"]
+    lines += ["folders: test (split) / Robin (name)", "read as: Blue_Jay = Cyanocitta cristata", "make reproduce, with"]
+    for line in lines:
         assert line in said
     assert main(["--profile", "photos", "--photos", str(tmp_path / "none"), "--look"]) == 2
     assert look(config(root), read(root)) == look(config(root))
+
+
+def test_folders_are_said_level_by_level(tmp_path, jpeg):
+    root = folders(tmp_path, jpeg, "Paridae/Parus/major/1.jpg", "Corvidae/Cyanocitta/cristata/cam/2.jpg")
+    said = look(config(root, layout="family/genus/epithet/-"))
+    assert "folders: Corvidae (family) / Cyanocitta (genus) / cristata (epithet) / cam (not used)" in said.splitlines()
+    said = look(config(root, layout="-/class"))
+    assert "folders: Corvidae (not used) / Cyanocitta (name) / cristata (not used) / cam (not used)" in said
 
 
 def test_a_table_of_addresses_finds_what_was_downloaded_or_says_what_to_download(tmp_path, jpeg):
