@@ -70,8 +70,9 @@ name: $(READY)  ## name the species on PHOTOS= with RUN=, into OUT=; EVENTS= col
 	@$(BIN)python -m bioclip_lib.identify "$$PHOTOS" $(if $(RUN),--run "$$RUN") --out "$${OUT:-names.csv}" \
 	  $(if $(EVENTS),--events "$$EVENTS") $(if $(ADD),--add "$$ADD")
 
-sort: $(READY)  ## sort PHOTOS= without labels into groups that look alike, names suggested by RUN=, into OUT=
-	@$(BIN)python -m bioclip_lib.identify.sorting "$$PHOTOS" $(if $(RUN),--run "$$RUN") --out "$${OUT:-sorted.csv}"
+sort: $(READY)  ## sort PHOTOS= without labels into groups that look alike, names suggested by RUN=, into OUT=; GROUPS= how many
+	@$(BIN)python -m bioclip_lib.identify.sorting "$$PHOTOS" $(if $(RUN),--run "$$RUN") --out "$${OUT:-sorted.csv}" \
+	  $(if $(GROUPS),--groups "$(GROUPS)")
 
 settings: $(READY)  ## print every setting, with value (of RUN=, PROFILE=, SET=), meaning and limits
 	@$(BIN)python -m bioclip_lib.reproduce $(ASKED) --list-settings

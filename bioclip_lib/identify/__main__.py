@@ -3,10 +3,12 @@
 import argparse
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from .. import RANKS
 from ..errors import InputError, as_command
 from ..model.load import LoadedModel, load_model
 from ..run import write_json
@@ -15,9 +17,10 @@ from .candidates import TEMPLATES, TEXT_TYPE, labels_of_names, published, read_c
 from .exchange import boxes_of_megadetector, provenance, to_camtrap_dp, to_darwin_core, to_megadetector
 from .labels import LabelSet
 from .naming import FLOOR
-from .photographed import add_images, read_classes
+from .photographed import read_classes
 from .photos import list_photos
 from .trained import TrainedRun, load_run
+from .tree import LABEL
 
 
 @as_command
@@ -70,10 +73,9 @@ def _run(args: argparse.Namespace) -> int:
         _media(args.camtrap_dp[0])  # before hours of naming
     run = load_run(args.run) if args.run else None
     model = run.model if run else load_model(args.model)
-    labels = _labels(args, model, run and run.labels)
-    trust = run.trust(args.coverage) if run and not args.labels else Trust()
-    if args.add:
-        labels, trust = _with_added(args, run, labels, trust)
+    of_run = _of_run(args, run)
+    labels = _labels(args, model, of_run)
+    trust = run.trust(args.coverage, of_run) if of_run is not None else Trust()
     if args.floor is not None:
         trust = dataclasses.replace(trust, floor=args.floor)
     if args.save_labels:
@@ -81,18 +83,44 @@ def _run(args: argparse.Namespace) -> int:
     asked = args.rank, args.k, trust, args.batch_size
     table = write_answers(args.out, photos, labels, model, *asked, embeddings=args.embeddings)
     _exchange(args, content, table, (model, labels, trust))
-    print(_summary(table, args.out))
+    among = _of_candidates(run, labels, trust) if of_run is not None and not args.only else []
+    print(_summary(table, args.out, among))
     return 0
 
 
-def _with_added(args: argparse.Namespace, run: TrainedRun | None, labels: LabelSet, trust: Trust) -> tuple:
-    """Add classes of photographs to the candidates of a run; calibrate anew."""
-    if not run or args.labels or args.only:
+def _of_run(args: argparse.Namespace, run: TrainedRun | None) -> LabelSet | None:
+    """Return the candidates that are the run's, and those that are added; None where others are asked for."""
+    if args.add and (not run or args.labels or args.only):
         raise InputError("--add puts classes beside those of a run; give --run, without --labels and --only")
-    val = run.split("val")
-    known = val.features, val.classes
-    labels = add_images(labels, *read_classes(args.add, run.model), known, run.scale / trust.temperature)
-    return labels, run.trust(args.coverage, labels)
+    if not run or args.labels:
+        return None
+    return run.candidates(*read_classes(args.add, run.model)) if args.add else run.candidates()
+
+
+def _of_candidates(run: TrainedRun, labels: LabelSet, trust: Trust) -> list[str]:
+    """Say among which candidates was named, which species of the run are none, and what the floor promises."""
+    trained = int(labels.names[LABEL].isin(run.labels.names[LABEL]).sum())
+    told = f"candidates: {trained} classes that it was trained on"
+    if len(labels) > trained:
+        told += f", and {len(labels) - trained} by photographs that it was not trained on"
+    lines = [f"{told}; floor {trust.floor:.2f}: {trust.said}"]
+    if none := run.none_of(labels):
+        lines.append(
+            f"no candidates, as held out with too few photographs: {_some(none)}; to add them give two or more of "
+            "each, a folder a species: ADD=path/to/folder (--add)"
+        )
+    bare = labels.names.loc[(labels.names[list(RANKS)] == "").all(axis=1), LABEL]
+    if len(bare):
+        lines.append(
+            f"candidates without ranks, so that no kingdom gets their part: {_some(list(bare))}; settle them "
+            f"with their lines of {run.run.root / 'classes.csv'}"
+        )
+    return lines
+
+
+def _some(names: list[str]) -> str:
+    """Name some of many."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _exchange(args: argparse.Namespace, content: dict, table: pd.DataFrame, asked: tuple) -> None:
@@ -138,13 +166,20 @@ def _read_list(path: str) -> list[str]:
     return list(found["label"]) if isinstance(found, pd.DataFrame) else found
 
 
-def _summary(table: pd.DataFrame, out: str) -> str:
-    """Say how many photographs were named at which rank, and what was not."""
+def _summary(table: pd.DataFrame, out: str, candidates: Sequence[str] = ()) -> str:
+    """Say how many photographs were named at which rank, among which candidates, and what was not."""
     read = table[table["problem"] == ""]
     ranks = read.loc[read["taxon"] != "", "rank"].replace("", "label").value_counts()
     none = {"not even to kingdom": int((read["taxon"] == "").sum())}
     told = [f"{n} {how}" for how, n in {**{f"to {rank}": n for rank, n in ranks.items()}, **none}.items() if n]
     lines = [f"{len(read)} of {len(table)} photographs read; named: {', '.join(told) or 'none'}"]
+    lines += candidates
+    if none["not even to kingdom"] and "score_1" in read:
+        best = read.loc[read["taxon"] == "", "score_1"].max()
+        lines.append(
+            f"without a name: no taxon reaches the floor (the best choice has {best:.2f}); what is likeliest stands in "
+            "choice_1, and more photographs or a longer training make it surer"
+        )
     if n_strange := int((read["unknown"] == "yes").sum()):
         lines.append(f"{n_strange} look like none of the candidates: yes in column unknown")
     broken = table[table["problem"] != ""]

@@ -18,6 +18,7 @@ from .naming import Naming, logits_of
 from .tree import LABEL, Tree
 
 UNKNOWN, ABSENT = -2, -1
+TOO_FEW = 2.0  # as a floor: nothing is answered
 _LOG_TEMPERATURES = (-3.0, 3.0)
 _SCORES = 2**25  # of images and candidates that the temperature is fitted on
 
@@ -68,7 +69,7 @@ def conformal_floor(scores: np.ndarray, coverage: float, classes: np.ndarray | N
     order = np.argsort(scores, kind="stable")
     above = weights.sum() - np.cumsum(weights[order])  # weight of later ones; of equal ones the last counts
     enough = above + weights.mean() <= (1 - coverage) * (weights.sum() + weights.mean()) + 1e-12
-    return float(np.nextafter(scores[order][enough.argmax()], 2)) if enough.any() else 2.0
+    return float(np.nextafter(scores[order][enough.argmax()], 2)) if enough.any() else TOO_FEW
 
 
 def expected_share(coverage: float, n_fit: int, n_asked: int) -> tuple[float, float]:

@@ -26,6 +26,7 @@ from .photos import features_of, list_photos
 from .tree import LABEL
 
 _SCORES = 2**25  # of known images and candidates that are looked at
+_EXPECTED = (0.0, 0.5)  # log of the factor, and offset: the means of normal priors with standard deviation 1
 
 
 def labels_of_images(
@@ -113,7 +114,8 @@ def add_images(
     -----
     The logit of a new class is a x.c - b x.m, c the unit mean of its images, m the direction of the mean of all known
     images, which all share. `a` and `b` maximise the likelihood of the known images and of the new ones, both weighing
-    the same, each new image with the mean of the others of its class: probabilities are calibrated as the scale is.
+    the same, each new image with the mean of the others of its class: probabilities are calibrated as the scale is. A
+    normal prior of the weight of one image keeps them finite where a few images can be told apart wholly.
     """
     features, classes = images
     found = labels_of_images(features, classes, taxa)
@@ -141,14 +143,15 @@ def _evened(
     labels: LabelSet, found: LabelSet, known: tuple, images: tuple, shared: np.ndarray, scale: float
 ) -> tuple[float, float]:
     """Return factor and offset of the logits of classes of images, as `add_images` says."""
-    texts, old, offsets = [], [], []
-    for features, _ in (known, images):
-        texts.append(logits_of(features, labels, scale))
-        old.append(logits_of(features, found, scale))
-        offsets.append(scale * (features @ shared.T))  # (n, D) @ (D, 1) -> (n, 1)
-    (features, new), n = images, np.bincount(images[1])
-    sums = class_means(features, new) * n[:, None]
+    n, step = np.bincount(images[1]), max(1, -(-len(images[1]) * (len(labels) + len(found)) // _SCORES))
+    sums = class_means(*images) * n[:, None]
+    features, new = (each[::step] for each in images)
     others = unit_rows(sums[new] - features)  # what its class is without the image
+    texts, old, offsets = [], [], []
+    for asked in (known[0], features):
+        texts.append(logits_of(asked, labels, scale))
+        old.append(logits_of(asked, found, scale))
+        offsets.append(scale * (asked @ shared.T))  # (n, D) @ (D, 1) -> (n, 1)
     each = np.arange(len(new))
     old[1][each, new] = scale * np.einsum("nd,nd->n", features, others)
 
@@ -158,7 +161,8 @@ def _evened(
             for text, image, offset in zip(texts, old, offsets, strict=True)
         ]
         right = both[0][np.arange(len(known[1])), known[1]], both[1][each, len(labels) + new]
-        return float(sum((logsumexp(logits, axis=1) - own).mean() for logits, own in zip(both, right, strict=True)))
+        fit = sum((logsumexp(logits, axis=1) - own).mean() for logits, own in zip(both, right, strict=True))
+        return float(fit + ((x - _EXPECTED) ** 2).sum() / (2 * min(len(known[1]), len(new))))
 
-    log_a, b = minimize(surprise, [0.0, 0.5], method="Nelder-Mead").x
+    log_a, b = minimize(surprise, np.array(_EXPECTED), method="Nelder-Mead").x
     return float(np.exp(log_a)), float(b)

@@ -16,7 +16,7 @@ import pandas as pd
 from ..errors import InputError, as_command
 from ..files.archives import split_location
 from ..model.load import LoadedModel
-from ..structure import cluster
+from ..structure.clusters import MIN_IMAGES, cluster
 from .asking import Trust, _named, check_model, write_csv
 from .labels import LabelSet
 from .naming import combine
@@ -79,7 +79,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", default="sorted.csv", help="a CSV (default: sorted.csv)")
     args = parser.parse_args(argv)
     run = load_run(args.run)
-    table = sort_photographs(args.photos, run.labels, run.model, run.trust(), args.groups)
+    labels = run.candidates()
+    table = sort_photographs(args.photos, labels, run.model, run.trust(labels=labels), args.groups)
     if inside := [path for path in table["path"] if split_location(path)]:
         raise InputError(f"{inside[0]} lies in an archive, which a table of paths cannot name; unpack it")
     write_csv(Path(args.out), table.assign(path=[str(Path(path).absolute()) for path in table["path"]]))
@@ -95,6 +96,12 @@ def _summary(table: pd.DataFrame, out: str) -> str:
     n_groups, n_read = inside["cluster"].nunique(), len(read)
     lines = [f"{n_read} of {len(table)} photographs sorted into {n_groups} groups, a name suggested for {named}"]
     lines.append(f"{len(read) - len(inside)} are in no group, {len(table) - len(read)} cannot be read")
+    if not n_groups:
+        lines.append(
+            f"a group is {MIN_IMAGES} photographs or more that lie closer to each other than to the rest: sort more of "
+            f"them, or say how many groups there are (GROUPS=8, --groups 8); as it is, {out} has names for none"
+        )
+        return "\n".join(lines)
     return "\n".join([*lines, f"write the names into class_name of {out}, then: make reproduce PHOTOS={out}"])
 
 

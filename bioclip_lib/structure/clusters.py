@@ -15,7 +15,7 @@ from .maps import METHODS as REDUCTIONS
 from .maps import project, reduced
 
 METHODS = ("hdbscan", "agglomerative", "kmeans")
-_MIN_IMAGES = 5  # of a group of HDBSCAN
+MIN_IMAGES = 5  # of a group of HDBSCAN
 _COLUMNS = ["dataset", "model", "reduction", "method", "number given", "measure", "value", "ci_low", "ci_high", "n"]
 
 
@@ -66,6 +66,8 @@ def _points(features: np.ndarray, reduction: str, seed: int) -> np.ndarray:
 
 def _groups(points: np.ndarray, method: str, n_clusters: int, seed: int) -> np.ndarray:
     """Group points; number the groups from 0, the largest first, -1 is none."""
+    if method == "hdbscan" and len(points) < MIN_IMAGES:
+        return np.full(len(points), -1)
     found = _clusterer(method, n_clusters, seed).fit_predict(points.astype(np.float64))
     counts = np.bincount(found[found >= 0])
     order = np.empty(len(counts), int)
@@ -78,7 +80,7 @@ def _clusterer(method: str, n_clusters: int, seed: int):
     from sklearn import cluster as sk
 
     if method == "hdbscan":
-        return sk.HDBSCAN(min_cluster_size=_MIN_IMAGES, copy=True)
+        return sk.HDBSCAN(min_cluster_size=MIN_IMAGES, copy=True)
     if method == "agglomerative":
         return sk.AgglomerativeClustering(n_clusters)
     return sk.KMeans(n_clusters, n_init=4, random_state=seed)

@@ -49,6 +49,16 @@ def test_nothing_is_named_before_a_person_has_looked(folder, model):
     assert table["class_name"].tolist() == ["group 0"] * 12 + ["group 1"] * 12 + ["group 2"] * 12 + [""]
 
 
+def test_no_group_has_its_reason_and_the_number_of_groups_helps(folder, model):
+    labels = labels_of_names(["Parus major", "Acer rubrum"], model)
+    some = [f"{folder}/{i:02d}.png" for i in range(4)]
+    said = sorting._summary(sorting.sort_photographs(some, labels, model, Trust()), "sorted.csv")
+    assert "4 of 4 photographs sorted into 0 groups" in said
+    assert "a group is 5 photographs or more" in said and "GROUPS=8" in said and "make reproduce" not in said
+    said = sorting._summary(sorting.sort_photographs(some, labels, model, Trust(), n_groups=2), "sorted.csv")
+    assert "into 2 groups" in said and said.endswith("make reproduce PHOTOS=sorted.csv")
+
+
 def test_too_few_photographs_are_refused(tmp_path, write_image, model):
     write_image(tmp_path / "a.jpg")
     with pytest.raises(InputError, match="at least 4"):
