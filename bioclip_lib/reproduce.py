@@ -107,8 +107,9 @@ def look_at_data(config: Config) -> None:
     from .sources import look, read
     from .taxonomy.unsettled import say_names
 
-    raw = read.read_source(config.data)
-    print(look(config.data, raw))
+    reading = read.reading_of(config.data)
+    raw = read.read_as(reading, config.data)
+    print(look(config.data, raw, reading))
     names = taxonomy.resolve(raw, taxonomy.open_backbones(config.data), read.read_names(config.data, raw))
     print("\n".join(say_names(names, raw)))
 

@@ -22,13 +22,13 @@ from ..files.tables import TABLE_SUFFIXES
 from ..taxonomy import open_backbones, resolve
 from .columns import GROUP_COLUMN, SPLIT_COLUMN, split_word
 from .layout import listed
-from .read import FOLDERS, TABLE, Reading, names_files, read_names, read_source, reading_of
+from .read import FOLDERS, TABLE, Reading, names_files, read_as, read_names, read_source, reading_of
 from .walk import FoundFile, files_of, is_image_name
 
 _N_SHOWN = 5
 
 
-def look(data: DataConfig, raw: pd.DataFrame | None = None) -> str:
+def look(data: DataConfig, raw: pd.DataFrame | None = None, reading: Reading | None = None) -> str:
     """Say in a few lines what lies at an address and how it is read, before anything is built.
 
     Parameters
@@ -37,6 +37,8 @@ def look(data: DataConfig, raw: pd.DataFrame | None = None) -> str:
         As for `read_source`.
     raw : pd.DataFrame, optional
         What `read_source` returned; read here without it.
+    reading : Reading, optional
+        What `read.reading_of` returned; recognised here without it.
 
     Returns
     -------
@@ -49,8 +51,8 @@ def look(data: DataConfig, raw: pd.DataFrame | None = None) -> str:
     InputError
         As `read_source`.
     """
-    reading = reading_of(data)
-    raw = read_source(data) if raw is None else raw
+    reading = reading or reading_of(data)
+    raw = read_as(reading, data) if raw is None else raw
     lines = [f"{data.photos}: {reading.layout}"]
     if reading.tables:
         lines.append(f"read from: {listed([path.name for path in reading.tables], _N_SHOWN)}")

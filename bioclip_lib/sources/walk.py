@@ -36,7 +36,7 @@ def files_of(root: Path, follow_links: bool = False) -> Iterator[FoundFile]:
         yield from _members_of(root)
         return
     for folder, folders, files in _walked(root, follow_links):
-        parts = Path(folder).relative_to(root).parts
+        parts = tuple(filter(None, folder[len(str(root)) :].split(os.sep)))
         links = [] if follow_links else [name for name in folders if os.path.islink(os.path.join(folder, name))]
         for name in links:
             yield FoundFile((*parts, name), "", str(Path(folder, name)), link_problem(Path(folder, name), root))
