@@ -68,8 +68,8 @@ def read_checkpoint(folder: Path, settings: dict, other_code: str = "refuse") ->
                 "train.other_code=resume to go on from it"
             )
         if is_other:
-            what = "the photographs, names or captions that the model is trained on have changed since"
-            warnings.warn(f"training starts anew: {what}; the checkpoints up to {path.name} go", stacklevel=2)
+            what = "the photographs, names or captions that the model learns from have changed"
+            warnings.warn(f"training starts anew, and {path.name} and older go: {what}", stacklevel=2)
         elif code:
             warnings.warn(f"{path} was made by other code ({code}): {other_code}", stacklevel=2)
         if is_other or (code and other_code == "restart"):
