@@ -11,6 +11,7 @@ from ..catalog import usable
 from ..evaluation import compare_few_shot
 
 ALPHA = 0.05
+MIN_SPECIES = 5  # fewer give no verdict
 _VERDICT = ["dataset", "question", "found", "chance", "verdict", "shown", "n"]
 _QUESTIONS = {
     "zero_shot/seen": "New photographs of species it was trained on",
@@ -32,7 +33,8 @@ def verdicts(results: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
             continue
         few_shot = sorted((task for task in accuracy.index if _is_main_few_shot(task)), key=lambda t: int(t[9:]))
         for task in [*(task for task in _QUESTIONS if task in accuracy.index), *few_shot]:
-            rows.append((dataset, _question(task), *_beside_chance(accuracy.loc[task])))
+            row = accuracy.loc[task]
+            rows.append((dataset, _question(task, row, queries), *_beside_chance(row)))
         rows += [(dataset, *row) for row in _tree_rows(group[group["task"].str.startswith("hierarchy/")])]
     rows += _training_rows(queries)
     return pd.DataFrame(rows, columns=_VERDICT)
@@ -42,17 +44,30 @@ def _is_main_few_shot(task: str) -> bool:
     return task.startswith("few_shot/") and task[9:].isdigit()
 
 
-def _question(task: str) -> str:
-    """Put a task in words."""
+def _question(task: str, row: pd.Series, queries: pd.DataFrame) -> str:
+    """Put a task in words, with the species that had photographs enough to be asked and what training saw of them."""
+    if task in _QUESTIONS:
+        return _QUESTIONS[task]
     n_shots = task.rpartition("/")[2]
     shots = "One labelled photograph" if n_shots == "1" else f"{n_shots} labelled photographs"
-    return _QUESTIONS.get(task, f"{shots} a species, seen or not")
+    asked = queries[queries["part"] == "unseen"]
+    n, n_unseen = _n_species(row), asked.loc[asked["dataset"] == row["dataset"], "class_key"].nunique()
+    of = {n: ", none of which it was trained on", 0: ""}.get(n_unseen, f", {n_unseen} of them never seen in training")
+    return f"{shots} a species ({n} species{of})"
+
+
+def _n_species(row: pd.Series) -> int:
+    """Return among how many species was asked: guessing is right once in so many."""
+    return round(1 / row["chance"])
 
 
 def _beside_chance(row: pd.Series) -> tuple:
     """Say whether an accuracy is above chance."""
     found = f"{_percent(row)} named right"
-    if row["ci_low"] > row["chance"]:
+    shown = row["ci_low"] > row["chance"] and _n_species(row) >= MIN_SPECIES
+    if _n_species(row) < MIN_SPECIES:
+        verdict = f"too few species for a verdict ({_n_species(row)})"
+    elif shown:
         verdict = "above chance"
     elif row["ci_high"] < row["chance"]:
         verdict = "below chance: worse than guessing"
@@ -62,7 +77,7 @@ def _beside_chance(row: pd.Series) -> tuple:
         found,
         f"{100 * row['chance']:.1f} %",
         verdict,
-        row["ci_low"] > row["chance"],
+        shown,
         f"{int(row['n']):,} photographs",
     )
 

@@ -99,6 +99,7 @@ def _shown(run: Run, table: pd.DataFrame) -> dict:
         "n_images": len(table),
         "n_classes": kept["class_key"].nunique(),
         "names": names_in_words(_read(run.tables / "names.csv"), table),
+        "n_choices": predictions.groupby("part")["class_key"].nunique().to_dict(),
         "drawn": {hit: _drawn(predictions, hit == "right") for hit in ("right", "wrong")},
         "conflicts": [rows for _, rows in conflicts.groupby("group_x", sort=False)],
         "few": answer.few_images(table),

@@ -64,7 +64,7 @@ def write_tables(run, table):
     queries = predictions.assign(method="simple_shot", part="all", k=1, fold=0, correct=True)
     queries.to_parquet(run.tables / "few_shot_queries.parquet")
     scores = [("zero_shot/seen", 0.93, 0.7, 0.99), ("zero_shot/unseen", 0.3, 0.1, 0.6), ("few_shot/1", 0.9, 0.8, 0.95)]
-    rows = [row("set", "trained", task, "macro_top1", *found, n=15, chance=0.25) for task, *found in scores]
+    rows = [row("set", "trained", task, "macro_top1", *found, n=15, chance=0.2) for task, *found in scores]
     rows += [
         row("set", "trained", "zero_shot/seen", "top1", 0.9, 0.8, 0.95),
         row("set", "pixels", "few_shot/1", "top1", 0, 0, 1),
@@ -86,7 +86,7 @@ def test_the_page_says_what_was_found(run):
     assert lines[:3] == [
         "New photographs of species it was trained on: 93 % (70 to 99) named right; above chance.",
         "Species it never saw, by their names alone: 30 % (10 to 60) named right; not shown to be above chance.",
-        "One labelled photograph a species, seen or not: 90 % (80 to 95) named right; above chance.",
+        "One labelled photograph a species (5 species): 90 % (80 to 95) named right; above chance.",
     ]
     assert lines[3] == "3 of 4 names understood as species; 1 not understood, with 10 photographs."
     text = (run.root / "index.html").read_text(encoding="utf-8")
@@ -111,7 +111,10 @@ def test_the_first_screen_answers_and_leads_to_the_rest(run):
     assert "1 photograph looks clearly like another species than the one on the label." in first
     assert "Names that are not understood and wait for a line of yours: 1." in first
     worst = body.partition("named worst")[2].partition("</table>")[0]
-    assert re.findall(r"(\d of \d)", worst) == ["4 of 5"]
+    best = body.partition("named best")[2].partition("</table>")[0]
+    assert re.findall(r"(\d of \d)", worst) == ["4 of 5"] and re.findall(r"(\d of \d)", best) == ["5 of 5"] * 2
+    drawn = body.partition('id="photographs"')[2].partition("<h2")[0]
+    assert "50 % sure among 3 species)" in drawn
     assert set(re.findall(r'href="#(\w+)"', body)) <= set(re.findall(r'id="(\w+)"', body))
 
 
@@ -171,12 +174,12 @@ def test_a_browser_shows_the_planted_label_with_its_picture(run):
 
 
 def test_verdicts_beside_chance_and_in_the_tree_by_hand():
-    rows = [row("a", "trained", "zero_shot/seen", "macro_top1", 0.1, 0.05, 0.2, chance=0.3)]
+    rows = [row("a", "trained", "zero_shot/seen", "macro_top1", 0.1, 0.05, 0.15, chance=0.2)]
     rows += [row("a control", "trained", "hierarchy/seen", "spearman", 0.1, 0, 0.2)]
     tests = [("spearman", 0.5, 0.3, 0.7), ("p_value", 0.01, 0, 0), ("p_value_in_kingdoms", 0.2, 0, 0)]
     rows += [row("a", "trained", "hierarchy/seen", metric, *found, n=9) for metric, *found in tests]
     rows += [row("a", "trained", "hierarchy/unseen", metric, 0.1, -1, 1, n=6) for metric in ("spearman", "p_value")]
-    queries = pd.DataFrame(columns=["part", "model", "method", "k"])
+    queries = pd.DataFrame(columns=["part", "model", "method", "k", "dataset", "class_key"])
     found = answer.verdicts(pd.DataFrame(rows), queries)
     assert found["verdict"].tolist() == [
         "below chance: worse than guessing",
@@ -185,6 +188,19 @@ def test_verdicts_beside_chance_and_in_the_tree_by_hand():
     ]
     assert found["shown"].tolist() == [False, True, False]
     assert found["found"].iloc[-1] == "rank correlation 0.10 (too few groups for an interval)"
+
+
+def test_a_few_species_have_no_verdict_and_are_counted():
+    rows = [row("a", "trained", "few_shot/5", "macro_top1", 0.96, 0.9, 1, n=28, chance=0.5)]
+    rows += [row("b", "trained", "few_shot/5", "macro_top1", 0.5, 0.4, 0.6, n=90, chance=0.1)]
+    keys = pd.DataFrame({"dataset": ["a", "a", "b"], "class_key": ["x", "y", "z"], "part": "unseen"})
+    found = answer.verdicts(pd.DataFrame(rows), keys.assign(model="trained", method="simple_shot", k=5))
+    assert found["question"].tolist() == [
+        "5 labelled photographs a species (2 species, none of which it was trained on)",
+        "5 labelled photographs a species (10 species, 1 of them never seen in training)",
+    ]
+    assert found["verdict"].tolist() == ["too few species for a verdict (2)", "above chance"]
+    assert found["shown"].tolist() == [False, True]
 
 
 def test_names_without_a_species_make_a_line_to_complete():
