@@ -38,7 +38,7 @@ def results_frame(results: pd.DataFrame, tasks: str = _MAIN) -> pd.DataFrame:
 
 
 def headline_frame(results: pd.DataFrame) -> pd.DataFrame:
-    """Lay out the lines that a front page has: the trained model beside the best that there is without this training.
+    """Lay out the lines that a front page has: the trained model beside the best baseline, asked the same way.
 
     Over species, with its interval; of worlds as they are, not of their controls. Refuses as `results_frame` does.
     """
@@ -56,7 +56,7 @@ def headline_frame(results: pd.DataFrame) -> pd.DataFrame:
                 lines.append(
                     (DATASETS.get(dataset, dataset), *_ends(task, trained)[0], *cells, *_ends(task, trained)[1])
                 )
-    return pd.DataFrame(lines, columns=["data set", "task", "trained", "best without this training", "chance", "n"])
+    return pd.DataFrame(lines, columns=["data set", "task", "trained", "best baseline", "chance", "n"])
 
 
 def or_say(table: pd.DataFrame, sentence: str) -> pd.DataFrame | Markdown:

@@ -55,7 +55,7 @@ TABLE = """\
 
 
 HEADLINES = """\
-| data set | task | trained | best without this training | chance | n |
+| data set | task | trained | best baseline | chance | n |
 | --- | --- | ---: | ---: | ---: | ---: |
 | birds | zero-shot, seen species, top-1 % | 57.9 [55.4, 60.0] |  | 5.0 | 1,234 |
 | birds | hierarchy, unseen species, Spearman's rho | 0.46 [0.30, 0.55] |  | 0 | 24 species |"""
