@@ -193,9 +193,13 @@ def _pair(part: Part) -> Iterator[Lookup]:
 
 
 def _two_genera(one: str, other: str, backbone: Backbone) -> list[Usage]:
-    """Return what two genera share, nothing where one is none or is the other."""
+    """Return what two genera share, both where that is nothing, none where one is none or is the other."""
     rows = [[usage.taxon.row for usage in of_rank(name, "genus", backbone)] for name in (one, other)]
-    return [backbone.at(backbone.common_ancestor([*rows[0], *rows[1]]))] if all(rows) and rows[0] != rows[1] else []
+    if not all(rows) or rows[0] == rows[1]:
+        return []
+    both = [*rows[0], *rows[1]]
+    shared = backbone.common_ancestor(both)
+    return [backbone.at(row) for row in (both if shared is None else [shared])]
 
 
 def _uninomial(part: Part, parsed: ParsedName) -> Lookup:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bioclip_lib import RANKS, taxonomy
@@ -471,7 +471,14 @@ contexts = st.fixed_dictionaries(
 )
 
 
+def test_two_genera_that_share_nothing_are_neither(checklist):
+    """The checklist has no taxon above kingdoms: neither genus may be taken, as if the other were its author."""
+    row = resolve_records(pd.DataFrame({"verbatim_name": ["Parus Morus"], "kingdom": "", "family": ""}), [checklist])
+    assert row[["name_status", "rank"]].values.tolist() == [["ambiguous", ""]]
+
+
 @given(st.lists(st.tuples(texts, contexts), max_size=6))
+@example([("ParusMorus", {"kingdom": ""})])
 @settings(max_examples=200, deadline=None)
 def test_any_text_gives_a_row_and_no_invented_taxon(checklist, records):
     table = pd.DataFrame([{"verbatim_name": name, **context} for name, context in records])
