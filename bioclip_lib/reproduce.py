@@ -203,7 +203,7 @@ def check(config: Config, run_dir: str | Path = "", by_digest: bool = False) -> 
         print(f"{name}: {'; '.join(why) or 'up to date'}")
     if any(found.values()):
         again = f"RUN={shlex.quote(str(run.root))}" if is_as_begun else "with the same RUN=, PROFILE=, PHOTOS= and SET="
-        print(f"\nmake reproduce {again}\nmakes again what is not up to date, and nothing else")
+        print(f"\nmake reproduce {again}\nmakes these again, and nothing else")
     return int(any(found.values()))
 
 
