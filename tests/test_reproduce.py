@@ -322,7 +322,7 @@ def test_an_empty_folder_and_a_table_without_names_write_nothing(tmp_path):
     (tmp_path / "empty").mkdir()
     photo(tmp_path / "a.jpg", 0)
     pd.DataFrame({"path": ["a.jpg"], "colour": ["red"]}).to_csv(tmp_path / "a.csv", index=False)
-    for photos, message in (("empty", "image"), ("a.csv", "colour")):
+    for photos, message in (("empty", "holds no file"), ("a.csv", "colour")):
         done = run_command("--profile", "photos", "--photos", tmp_path / photos, "--run", tmp_path / "run")
         assert done.returncode == 2 and message in done.stderr, done.stderr
         assert not (tmp_path / "run").exists()
