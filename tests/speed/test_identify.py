@@ -1,5 +1,7 @@
 """The comparison with pybioclip at toy size: the same taxa and scores, at every rank, from files to answers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -30,7 +32,8 @@ def test_files_are_named_as_pybioclip_names_them(tmp_path, published, model, ran
         files.append(tmp_path / f"{i}.png")
         Image.fromarray(np.random.default_rng(i).integers(0, 255, (30, 40, 3), np.uint8)).save(files[-1])
     theirs = script.Injected(published, model).predict(list(map(str, files)), script.Rank[rank.upper()], min_prob=0)
-    ours = identify(files, read_labels(published), model, rank=rank)
+    labels = replace(read_labels(published), made_of={})  # numbers in place of texts: of no model at all
+    ours = identify(files, labels, model, rank=rank)
     for i, (_, row) in enumerate(ours.iterrows()):
         for place in range(1, len(theirs) // 5 + 1):
             other = theirs[i * (len(theirs) // 5) + place - 1]
