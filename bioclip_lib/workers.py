@@ -23,7 +23,7 @@ CHUNK = 64  # items a task; one image alone takes less time than sending it
 AHEAD = 4  # tasks a core under way
 SHOWN_AFTER_S = 2
 BARS = "BIOCLIP_TEXT_BARS"  # set where bars are to be lines of text
-_WARNED = re.compile(r": UserWarning: (.+)")
+_WARNED = re.compile(r"(?:bioclip_lib|ipykernel)\S*:\d+: UserWarning: (.+)")  # this library's, or of a cell's own line
 
 tqdm.set_lock(threading.RLock())  # bars are threads'; the semaphore that tqdm takes for processes outlives a killed one
 

@@ -425,7 +425,8 @@ def test_a_notebook_imports_the_library_of_its_command_and_its_warnings_are_told
     (tmp_path / "clone" / "bioclip_lib").mkdir(parents=True)
     (tmp_path / "clone" / "bioclip_lib" / "__init__.py").touch()
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "clone"))  # as another clone that is installed
-    command_of_one_cell(tmp_path, "import warnings, bioclip_lib\nwarnings.warn(bioclip_lib.__file__)")
+    others = "warnings.warn_explicit('noise', UserWarning, '/lib/other.py', 3)"  # another library's reach nobody
+    command_of_one_cell(tmp_path, f"import warnings, bioclip_lib\n{others}\nwarnings.warn(bioclip_lib.__file__)")
     parameters = {"profile": "", "run_dir": "", "overrides": {}}
     (tmp_path / "run").mkdir()
     assert reproduce.execute(tmp_path / "notebooks" / "03_training.ipynb", Run(tmp_path / "run"), parameters, "[1/1]")

@@ -15,6 +15,7 @@ from .words import DATASETS, MODELS, START, task_label
 
 _MAIN = r"zero_shot(/(un)?seen|/unseen/taxon)?|few_shot/\d+(/unseen)?|hierarchy/(un)?seen"
 _HEADLINES = r"zero_shot/(un)?seen|few_shot/[15]/unseen|hierarchy/unseen"
+_NUMBER = re.compile(r"-?[\d.,]+( \[-?[\d.]+, -?[\d.]+\])?([,;] [\w. ]+)*")
 _UNTRAINED = ("frozen", "pixels", "random_init")  # what there is without this training
 
 
@@ -40,7 +41,7 @@ def results_frame(results: pd.DataFrame, tasks: str = _MAIN) -> pd.DataFrame:
 def headline_frame(results: pd.DataFrame) -> pd.DataFrame:
     """Lay out the lines that a front page has: the trained model beside the best baseline, asked the same way.
 
-    Over species, with its interval; of worlds as they are, not of their controls. Refuses as `results_frame` does.
+    Over species, with its interval; models of dealt words are no baselines. Refuses as `results_frame` does.
     """
     rows = _named(results).assign(code=results["model"])
     rows = rows[rows["task"].str.fullmatch(_HEADLINES) & rows["metric"].isin(["macro_top1", "spearman"])]
@@ -130,8 +131,8 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def _shown(cell: object) -> object:
-    """Return a cell that a spreadsheet shows as it is; a number with its interval is no formula."""
-    return cell if re.match(r"-?\d", str(cell)) else harmless(cell)
+    """Return a cell that a spreadsheet shows as it is; a number with its interval and words is no formula, -2+3 is."""
+    return cell if _NUMBER.fullmatch(str(cell)) else harmless(cell)
 
 
 def write_tables(run: Run, folder: Path) -> list[str]:

@@ -20,9 +20,21 @@ def test_names_are_text_in_every_format(tmp_path):
 
 
 def test_a_name_is_no_formula_and_a_number_with_its_interval_is_as_it_was(tmp_path):
-    cells = ['=HYPERLINK("x")', "-0.02 [-0.10, 0.05]", "\u202eevil"]
+    cells = [
+        '=HYPERLINK("x")',
+        "-0.02 [-0.10, 0.05]",
+        "\u202eevil",
+        "-2+3",
+        "-0.10 [-0.40, 0.20], p 0.01; 50.3 of images",
+    ]
     tables.write_table(pd.DataFrame({"name": cells}), tmp_path / "odd")
-    assert pd.read_csv(tmp_path / "odd.csv")["name"].tolist() == ['\'=HYPERLINK("x")', cells[1], "\ufffdevil"]
+    assert pd.read_csv(tmp_path / "odd.csv")["name"].tolist() == [
+        '\'=HYPERLINK("x")',
+        cells[1],
+        "\ufffdevil",
+        "'-2+3",
+        cells[4],
+    ]
 
 
 def test_missing_values_are_empty_cells():
