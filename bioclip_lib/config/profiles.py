@@ -32,7 +32,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     # The first run: the embedded tree of life, no download, minutes on 2 cores (README).
     "mini": {
         "data.synthetic.n_species": 160, "split.heldout_fraction": 0.3,  # 48 held out: speed/README.md, power
-        # what AdamW reaches with 250 steps of 256 pairs, in half the time: speed/README.md, recipes
+        # not shown to differ from AdamW with 250 steps of 256 pairs, in .55 of its time: speed/README.md, recipes
         "train.optimizer": "muon", "train.lr": 4e-3, "train.steps": 225, "train.batch_size": 128,
         "train.warmup_steps": 25,
         "evaluate.controls": ("shuffled", "ranks_dealt"), "evaluate.ablations": "few",
