@@ -21,7 +21,7 @@ from bioclip_lib.taxonomy import resolve
 from bioclip_lib.taxonomy.ncbi import ncbi
 from bioclip_lib.training import TrainData, loop
 
-from . import photographs, streaming, world
+from . import photographs, world
 from .measuring import print_head, print_row, rate, shown
 
 N_IMAGES, N_SPECIES = 2_000, 40
@@ -83,15 +83,14 @@ def rows(folder):
 
 
 def main():
-    """Print the table of the stages, and those of photographs and of streaming."""
+    """Print the table of the stages, and that of photographs."""
     print(f"{torch.get_num_threads()} threads\n")
     print_head("stage", "rate")
     with tempfile.TemporaryDirectory() as folder:
         for stage, unit, found in rows(Path(folder)):
             print_row(stage, f"{shown(found)} {unit}")
-    for script in (photographs, streaming):
-        print()
-        script.main()
+    print()
+    photographs.main()
 
 
 if __name__ == "__main__":

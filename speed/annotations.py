@@ -60,7 +60,11 @@ def main(argv=None):
     for key, title in SETS.items():
         classes = pd.read_csv(folder / f"{key}_Mini.csv")["class"].dropna().unique().tolist()
         rows.append(outcome(title, classes)[0])
-    for table in (pd.DataFrame(rows).fillna(0), agreement(species, resolved), disagreements(species, resolved)):
+    for table in (
+        pd.DataFrame(rows).fillna(0).convert_dtypes(),
+        agreement(species, resolved),
+        disagreements(species, resolved),
+    ):
         print_table(table)
         print()
 

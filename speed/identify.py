@@ -27,8 +27,7 @@ from bioclip_lib.model.load import LoadedModel, image_transform, model_digest
 
 from bioclip.predict import Rank, TreeOfLifeClassifier  # isort: skip (after bioclip_lib.model, which mends torchvision)
 
-from .many_classes import peak_mib
-from .measuring import in_a_process, print_head, print_row
+from .measuring import in_a_process, peak_mib, print_head, print_row
 
 WHOLE_TREE = 867_455  # labels of TreeOfLife-200M
 SCALE = 50.0  # hardly a label is below the least probability that pybioclip looks at

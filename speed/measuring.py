@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -35,6 +36,12 @@ def in_a_process(module, *arguments):
     if done.returncode:
         raise RuntimeError(f"speed.{module} {arguments} failed:\n{done.stderr[-2_000:]}")
     return done.stdout
+
+
+def peak_mib():
+    """Return the highest resident memory of this process so far, in MiB (getrusage would count its parent's)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def print_row(*cells):

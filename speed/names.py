@@ -176,14 +176,18 @@ def measure_homonyms(shared, n, **_):
 # what compares them ------------------------------------------------------------------------------------------------
 
 
-def measured(tree, task, **arguments):
-    """Run one measurement in a process of its own on a checkout; return what it gives."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--measure", task, json.dumps(arguments)]
+def on_tree(tree, *command):
+    """Run Python with the library of a checkout, in a process of its own; return what it prints last, as JSON."""
     environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1", "TQDM_DISABLE": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tree)
+    done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, cwd=tree)
     if done.returncode:
-        raise RuntimeError(f"{task} on {tree} failed: {done.stderr[-2_000:]}")
+        raise RuntimeError(f"{command} on {tree} failed: {done.stderr[-2_000:]}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def measured(tree, task, **arguments):
+    """Run one measurement on a checkout; return what it gives."""
+    return on_tree(tree, str(Path(__file__).resolve()), "--measure", task, json.dumps(arguments))
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Every script of speed/ at toy size: it runs to its end, and its table holds numbers above 0."""
 
 import contextlib
-import importlib
 import importlib.util
 import io
 import logging
@@ -23,10 +22,8 @@ from speed import (
     annotations,
     download,
     embedding,
-    few_shot,
     interval_times,
     intervals,
-    many_classes,
     measuring,
     photographs,
     power,
@@ -63,15 +60,11 @@ def in_this_process(monkeypatch):
     def run(module, *arguments):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            started = importlib.import_module(f"speed.{module}")
-            if module == "many_classes":
-                started.main(list(map(str, arguments)))
-            else:
-                starts = {"few_shot": "classify", "trainers": "child", "scale": "run_stage"}[module]
-                getattr(started, starts)(*arguments)
+            starts = {"trainers": trainers.child, "scale": scale.run_stage}[module]
+            starts(*arguments)
         return printed.getvalue()
 
-    for module in (few_shot, many_classes, scale, trainers):
+    for module in (scale, trainers):
         monkeypatch.setattr(module, "in_a_process", run)
     root = logging.getLogger()  # open_clip's trainer gives it handlers, and every logger its level
     loggers = [root, *map(logging.getLogger, list(root.manager.loggerDict))]
@@ -121,13 +114,23 @@ def test_the_machine_is_one_line():
 def test_the_stages(monkeypatch, capsys):
     change(monkeypatch, stages, N_IMAGES=64, N_SPECIES=8, N_NAMES=5, TRAIN_STEPS=2, N_LARGE=2)
     change(monkeypatch, photographs, N_IMAGES=2, SIZE=(400, 300), REPEATS=1, N_HASHES=4)
-    change(monkeypatch, streaming, N_IMAGES=40, BATCH=8, ROUNDS=1)
     monkeypatch.setattr(stages, "load_config", lambda profile, settings=None: load_config(profile, settings)
                         if settings is None else load_config(profile, settings | {"train.batch_size": 16}))  # fmt: skip
     stages.main()
     rows = rows_of(capsys.readouterr().out)
     assert [row[0] for row in rows][:3] == ["render 64 px", "decode and check files", "write shards"]
-    assert len(rows) == 11 + 4 + 4 and all(min(numbers_of(row)) > 0 for row in rows)
+    assert len(rows) == 11 + 4 and all(min(numbers_of(row)) > 0 for row in rows)
+
+
+def test_images_out_of_shards_beside_an_older_commit(monkeypatch, capsys):
+    """That commit is not in every clone: this tree stands for both."""
+    change(monkeypatch, streaming, N_IMAGES=40, BATCH=8, ROUNDS=1)
+    tree = Path(speed.__file__).parents[1]
+    monkeypatch.setattr(streaming, "checkouts", lambda base: contextlib.nullcontext({base: tree, "this tree": tree}))
+    streaming.main(["--base", "before"])
+    rows = rows_of(capsys.readouterr().out)
+    assert [row[0] for row in rows[4:]] == ["first epoch", "second epoch"] and len(rows) == 6
+    assert all(min(numbers_of(row)) > 0 for row in rows)
 
 
 def test_image_files_beside_pybioclip(monkeypatch, capsys):
@@ -140,13 +143,6 @@ def test_image_files_beside_pybioclip(monkeypatch, capsys):
     assert [row[:2] for row in rows[:4]] == [["small", way] for way in ways]
     assert len(rows) == 8 and [row[3] for row in rows if row[1] == "pybioclip"] == ["1.00", "1.00"]
     assert 0.9 < float(printed.split()[-1]) <= 1.0001
-
-
-def test_few_shot_beside_its_broadcast_form(monkeypatch, capsys, in_this_process):
-    change(monkeypatch, few_shot, SIZES={"Rare Species": (120, 8, 10), "NABirds": (80, 8, 5)}, N_RUNS=1)
-    few_shot.main()
-    first, *sets = rows_of(capsys.readouterr().out)
-    assert first[-1] == "True" and [row[0] for row in sets] == ["Rare Species", "NABirds"]
 
 
 def test_intervals_and_tests_of_known_truths(monkeypatch, capsys):
@@ -186,12 +182,6 @@ def test_the_whole_probe_set_is_timed(capsys):
     rows = rows_of(capsys.readouterr().out)
     assert len(rows) == 5 and [float(row[1]) > 0 for row in rows] == [False, True, True, True, True]
     assert all(float(row[2]) > 0 and 0 < float(row[3]) < 50 for row in rows)
-
-
-def test_many_classes_are_ranked_exactly(capsys, in_this_process):
-    many_classes.main(["--classes", "50", "--images", "8"])
-    rows = rows_of(capsys.readouterr().out)
-    assert [row[:2] + row[-1:] for row in rows] == [["8", "50", "exact"], ["32", "50", "exact"]]
 
 
 def test_class_names_both_ways(monkeypatch, capsys):
