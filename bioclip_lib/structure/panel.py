@@ -33,7 +33,7 @@ def build(view: Explorer) -> None:
     colour = widgets.Dropdown(options=list(columns), description="colour")
     words = widgets.Text(description="search", placeholder="a name, or what it looks like", continuous_update=False)
     label = widgets.Text(description="label", placeholder="of what is marked; empty: leave out")
-    give = widgets.Button(description="note this label")
+    give = widgets.Button(description="note this label", layout={"width": "auto"})
     said, photographs = widgets.HTML("0 marked; draw a ring around points, or search"), widgets.HTML()
     colour.observe(lambda change: _colour(view, change["new"]), "value")
     words.observe(lambda change: _search(view, change["new"], said), "value")
@@ -48,6 +48,9 @@ def _scatter(jscatter, data: pd.DataFrame, model: str):
     """Return the map of a model."""
     scatter = jscatter.Scatter(data=data, x=f"{model}_x", y=f"{model}_y", height=_HEIGHT_PX)
     scatter.axes(False).background("white").mouse("lasso").options({"performanceMode": len(data) > 100_000})
+    # to the widget a ring that ends where it began is a click as well, which marks one point: of a slow press, and
+    # off the very pixel, it is none
+    scatter.lasso(initiator=True, min_dist=1)
     scatter.size(default=max(2, round(12 - 2 * np.log10(len(data)))))  # pixels
     properties = {"properties": _SAID, "histograms": False, "preview": "photograph", "preview_type": "image"}
     scatter.tooltip(True, **properties, preview_image_height=128, preview_image_size="contain", size="small")

@@ -78,16 +78,17 @@ def on_screen(placed, canvas):
     return np.stack(at, axis=1)
 
 
-def circle(canvas):
-    """A ring around the middle of a map, in pixels."""
-    angle = np.linspace(0, 2 * np.pi, 60)
-    middle = [canvas["x"] + canvas["width"] / 2, canvas["y"] + canvas["height"] / 2]
-    return middle + 100 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+def circle(canvas, at):
+    """A closed ring around the middle of a map, in pixels, from two pixels beyond a point on: a click marks that."""
+    middle = np.array([canvas["x"] + canvas["width"] / 2, canvas["y"] + canvas["height"] / 2])
+    x, y = (at - middle)[np.abs(np.linalg.norm(at - middle, axis=1) - 100).argmin()]
+    angle = np.arctan2(y, x) + np.linspace(0, 2 * np.pi, 60)
+    return middle + (np.hypot(x, y) + 2) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def draw_lasso(page, canvas):
+def draw_lasso(page, ring):
     """Press, wait, move in many steps, as a hand does."""
-    first, *others = circle(canvas)
+    first, *others = ring
     page.mouse.move(*first)
     page.mouse.down()
     page.wait_for_timeout(300)
@@ -127,9 +128,10 @@ def test_a_browser_shows_photographs_and_a_lasso_is_a_table(made, lab, tmp_path)
         page.wait_for_timeout(3_000)
         canvas = page.locator("canvas").first.bounding_box()
         at = on_screen(made[2], canvas)
-        draw_lasso(page, canvas)
+        ring = circle(canvas, at)
+        draw_lasso(page, ring)
         page.get_by_text(re.compile(r"^[1-9]\d* marked$")).wait_for()
-        inside = Polygon(circle(canvas)).contains_points(at)
+        inside = Polygon(ring).contains_points(at)
         page.mouse.move(*at[inside][0] + 2)
         page.mouse.move(*at[inside][0], steps=4)  # then the mouse rests, before anything is asserted
         page.locator("[style*='data:image/jpeg']").first.wait_for(state="attached")
