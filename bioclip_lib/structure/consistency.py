@@ -91,13 +91,15 @@ def measured(answered: np.ndarray, taxa: Taxa) -> Callable[[np.ndarray], dict[st
     Answers that contradict each other name more taxa: recall, and F a little, rise by that alone.
     """
     n_ranks, up = len(taxa.ranks), [taxa.ancestors(depth) for depth in range(len(taxa.ranks))]
-    told = [np.stack([up[d][answered[:, d], e] for d in range(e, n_ranks)], axis=1) for e in range(n_ranks)]
-    n_told = sum(1 + (np.diff(np.sort(of_rank, axis=1), axis=1) > 0).sum(axis=1) for of_rank in told)
+    told = [np.stack([up[d][answered[:, d], e] for d in range(e, n_ranks)]) for e in range(n_ranks)]  # (R - e, n)
+    n_told = sum(1 + (np.diff(np.sort(of_rank, axis=0), axis=0) > 0).sum(axis=0) for of_rank in told)
+    each, of_species = np.ascontiguousarray(answered.T), np.ascontiguousarray(up[-1][answered[:, -1]].T)  # (R, n)
 
     def against(truth: np.ndarray) -> dict[str, np.ndarray]:
-        hits = sum((of_rank == truth[:, [e]]).any(axis=1) for e, of_rank in enumerate(told)).astype(float)
-        full = (answered == truth).all(axis=1).astype(float)
-        shared = (up[-1][answered[:, -1]] == truth).sum(axis=1).astype(float)
+        truth = np.ascontiguousarray(truth.T)
+        hits = sum((of_rank == truth[e]).any(axis=0) for e, of_rank in enumerate(told)).astype(float)
+        full = (each == truth).all(axis=0).astype(float)
+        shared = (of_species == truth).sum(axis=0).astype(float)
         both = 2 * hits / (n_told + n_ranks)
         return dict(zip(MEASURES, (full, hits / n_told, hits / n_ranks, both, shared), strict=True))
 

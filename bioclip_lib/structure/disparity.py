@@ -95,7 +95,7 @@ def score_disparity(table: pd.DataFrame, tables: Features, config: EvaluateConfi
         called = [ranks[rank].to_numpy()[kept][number == i][0] for i in range(len(clade))]
         for model, features in tables.items():
             values = features_of(features, images, group.index)
-            squares = spread(centroids(values - values.mean(axis=0), labels)[kept], number)
+            squares = spread(centroids(values - values.mean(axis=0, dtype=float), labels)[kept], number)
             if np.bincount(number, squares).min() < 1e-9:
                 rows.append({**keys, "model": model, "clade": "", "why": "all species of a clade are one point"})
                 continue

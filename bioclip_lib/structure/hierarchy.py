@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import sparse, stats
 
 from .. import RANKS
 from ..config import EvaluateConfig
@@ -29,14 +29,19 @@ def centroids(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     counts = np.bincount(labels)
     if not len(counts) or not counts.all():
         raise InputError("a species has no image to average; number the species that occur from 0 (np.unique)")
-    sums = np.zeros((len(counts), features.shape[1]))
-    np.add.at(sums, labels, unit_rows(np.asarray(features, dtype=np.float64)))
-    return sums / counts[:, None]
+    return sums_of(unit_rows(np.asarray(features, dtype=np.float64)), labels, len(counts)) / counts[:, None]
+
+
+def sums_of(rows: np.ndarray, labels: np.ndarray, n_labels: int) -> np.ndarray:
+    """Sum rows (n, D) by label, (n_labels, D)."""
+    members = sparse.csr_matrix((np.ones(len(labels)), labels, np.arange(len(labels) + 1)), (len(labels), n_labels))
+    return members.T @ rows
 
 
 def features_of(features: FeatureTable, images: pd.DataFrame, kept: pd.Index) -> np.ndarray:
     """Return the features (n, D) of some of the images; refuse what has no direction: NaN, infinity, zeros."""
-    values = rows_of(features, images).loc[kept].to_numpy()
+    frame = rows_of(features, images)
+    values = frame.to_numpy()[frame.index.get_indexer(kept)]  # row by row in memory, as all that follows reads it
     empty = ~np.isfinite(values).all(axis=1) | ~values.any(axis=1)
     if empty.any():
         raise InputError(
@@ -278,7 +283,7 @@ def score_hierarchy(table: pd.DataFrame, tables: Features, config: EvaluateConfi
             continue
         for name, features in tables.items():
             values = features_of(features, images, group.index)
-            points = centroids(values - values.mean(axis=0), labels)
+            points = centroids(values - values.mean(axis=0, dtype=float), labels)
             keys = {"model": name, "dataset": dataset, "task": f"hierarchy/{part}"}
             rows, found = _probe(points, ranks, tree, config)
             scores += [{**keys, "seeds": 1, **row, "task": keys["task"] + row.get("rank", "")} for row in rows]

@@ -129,7 +129,7 @@ def _of_model(
 ) -> Iterator[dict]:
     """Yield the rows of one model: images (n, D) of the classes that the labels number."""
     templates, tree = read_templates(config.templates), tree_distance(classes[list(RANKS)])
-    points, clades = centroids(values - values.mean(axis=0), labels), clades_of(classes[list(RANKS)])[1]
+    points, clades = centroids(values - values.mean(axis=0, dtype=float), labels), clades_of(classes[list(RANKS)])[1]
     yield {"question": "images follow the tree", **_follows(embedding_distance(points), tree, clades, config.seed)}
     for text in TEXTS:
         strings = class_strings(classes, text)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 from scipy.cluster.hierarchy import cophenet, linkage
 from scipy.spatial.distance import squareform
 
@@ -30,6 +29,7 @@ from .hierarchy import (
     embedding_distance,
     features_of,
     over_kept,
+    sums_of,
 )
 
 N_PERMUTATIONS, N_DEALS = 499, 99  # of species; of images over species
@@ -112,12 +112,6 @@ def clades_found(embedding: np.ndarray, tree: Tree) -> Callable[[np.ndarray], fl
     return in_order
 
 
-def _sums(matrix: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:
-    """Sum the columns of a symmetric matrix (n, n) by group, (n, G)."""
-    members = sparse.csr_matrix((np.ones(len(group)), group, np.arange(len(group) + 1)), (len(group), n_groups))
-    return (members.T @ matrix).T
-
-
 def silhouette(embedding: np.ndarray, tree: Tree, depth: int) -> Callable[[np.ndarray], float]:
     """Average the silhouettes (Rousseeuw 1987) of species in their group at a rank, against its sisters, -1 to 1.
 
@@ -132,7 +126,7 @@ def silhouette(embedding: np.ndarray, tree: Tree, depth: int) -> Callable[[np.nd
         mine, kept = group[order], np.flatnonzero(asked[order])
         if not len(kept):
             return np.nan
-        sums, mine = _sums(embedding, mine, len(sizes))[kept], mine[kept]
+        sums, mine = sums_of(embedding, mine, len(sizes)).T[kept], mine[kept]
         own = sums[np.arange(len(kept)), mine] / (sizes[mine] - 1)
         others = sums / sizes + far[kept]
         others[np.arange(len(kept)), mine] = np.inf
@@ -176,7 +170,7 @@ def linear(embedding: np.ndarray, tree: Tree, depth: int) -> Callable[[np.ndarra
         mine, kept = group[order], np.flatnonzero(asked[order])
         if not len(kept):
             return np.nan
-        scores = _sums(hat, mine, far.shape[1])
+        scores = sums_of(hat, mine, far.shape[1]).T
         scores[np.arange(len(mine)), mine] -= alone  # left out: up to a factor that all groups share
         return float(((scores + far)[kept].argmax(axis=1) == mine[kept]).mean())
 
@@ -194,7 +188,7 @@ def variance_share(embedding: np.ndarray, tree: Tree, depth: int) -> Callable[[n
     def within(of: np.ndarray) -> float:
         # squares of Euclidean distances of unit vectors are twice their cosine distances
         sizes = np.bincount(of)
-        return float((_sums(embedding, of, len(sizes))[np.arange(len(of)), of] / sizes[of]).sum())
+        return float((sums_of(embedding, of, len(sizes))[of, np.arange(len(of))] / sizes[of]).sum())
 
     total, outer = embedding.mean() * len(embedding), within(above)
     return lambda order: (outer - within(group[order])) / total if total > 1e-12 else np.nan
@@ -268,7 +262,7 @@ def score_probes(table: pd.DataFrame, tables: Features, config: EvaluateConfig) 
         for model, features in tables.items():
             values = features_of(features, images, group.index)
             found = [_dimension(values, labels, clades, config.seed)]
-            embedding = embedding_distance(centroids(values - values.mean(axis=0), labels))
+            embedding = embedding_distance(centroids(values - values.mean(axis=0, dtype=float), labels))
             found += _of_model(embedding, tree, clades, config.seed)
             rows += [{"why": "", **keys, "model": model, **row} for row in found]
     return pd.DataFrame(rows, columns=_COLUMNS)
@@ -278,8 +272,7 @@ def _dimension(values: np.ndarray, labels: np.ndarray, clades: np.ndarray, seed:
     """Return the row of the effective dimension of centroids; by chance those of images dealt out over species."""
     values, row = unit_rows(values.astype(np.float64)), {"probe": DIMENSION, "rank": ""}
     n_images = np.bincount(labels)[:, None]
-    each = np.arange(len(values) + 1)
-    of = lambda order: sparse.csr_matrix((np.ones(len(order)), labels[order], each)).T @ values / n_images  # noqa: E731
+    of = lambda order: sums_of(values, labels[order], len(n_images)) / n_images  # noqa: E731
     points, rng, width = of(np.arange(len(labels))), np.random.default_rng(seed), values.shape[1]
     value = _concentration(points)
     null = np.array([_concentration(of(rng.permutation(len(labels)))) for _ in range(N_DEALS)])

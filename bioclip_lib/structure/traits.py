@@ -181,7 +181,7 @@ def score_traits(table: pd.DataFrame, tables: Features, traits: pd.DataFrame, co
         ranks = group.drop_duplicates("class_key").set_index("class_key").loc[names, list(RANKS)]
         for model, features in tables.items():
             values = features_of(features, images, group.index)
-            points = centroids(values - values.mean(axis=0), labels)
+            points = centroids(values - values.mean(axis=0, dtype=float), labels)
             for row in _of_model(points, traits.loc[names], ranks, config.seed):
                 rows.append({**keys, "model": model, **row})
     if not rows:
