@@ -20,6 +20,7 @@ from .match import (
     read_given,
     stems,
 )
+from .walk import globbed
 
 PACKAGES = ("cropped_256", "original_256", "cropped", "original_full", "original")
 _COLUMNS = (
@@ -34,8 +35,7 @@ def find_metadata(root: Path) -> Path | None:
     """Return BIOSCAN's metadata table in a folder, or in a folder of it."""
     tables = [
         path
-        for pattern in ("BIOSCAN*metadata*", "*/BIOSCAN*metadata*", "*/*/BIOSCAN*metadata*")
-        for path in sorted(root.glob(pattern))
+        for path in globbed(root, "BIOSCAN*metadata*", "*/BIOSCAN*metadata*", "*/*/BIOSCAN*metadata*")
         if path.suffix.lower() in (".tsv", ".csv", ".parquet") and path.is_file()
     ]
     return tables[0] if tables else None

@@ -20,6 +20,7 @@ from .detections import is_detections
 from .marks import NOTHING, plain
 from .match import check_some_image, find_images, missing_reason, placed
 from .reasons import NO_TAXON, SEVERAL
+from .walk import globbed
 
 _SNIFFED_BYTES = 4096
 _KEYS = ("images", "annotations", "categories", "info", "licenses", "type")
@@ -35,7 +36,7 @@ def annotation_files(root: Path) -> list[Path]:
     if root.is_file():
         return [root] if root.suffix.lower() == ".json" and _is_coco(root) else []
     for patterns in (("*.json", "annotations/*.json"), ("*/*annotations*.json",)) if root.is_dir() else ():
-        found = sorted(path for pattern in patterns for path in root.glob(pattern) if path.is_file())
+        found = sorted(path for path in globbed(root, *patterns) if path.is_file())
         if found := [path for path in found if _is_coco(path) and not is_detections(path)]:
             return found
     return []

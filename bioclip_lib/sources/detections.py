@@ -19,6 +19,7 @@ from .boxes import BOX_COLUMN, CONFIDENCE_COLUMN, numbered
 from .marks import NOTHING
 from .match import check_some_image, find_images, missing_reason, placed
 from .reasons import NO_TAXON
+from .walk import globbed
 
 _SNIFFED_BYTES = 4096
 _ANIMAL = ("animal", "1")
@@ -30,7 +31,7 @@ UNNAMED = f"{NO_TAXON}an animal without a name)"
 
 def detection_files(root: Path) -> list[Path]:
     """Return the files of detections in a folder."""
-    return [path for path in sorted(root.glob("*.json")) if path.is_file() and is_detections(path)]
+    return [path for path in globbed(root, "*.json") if path.is_file() and is_detections(path)]
 
 
 def is_detections(path: Path) -> bool:

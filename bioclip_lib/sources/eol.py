@@ -24,6 +24,7 @@ from .match import (
     read_given,
 )
 from .reasons import LISTED_AGAIN, SECOND_OF_ID
+from .walk import globbed
 
 FILE_NAME = re.compile(r"(\d+)_(\d+)_eol-full-size-copy\.\w+")
 _MANIFEST = (
@@ -41,11 +42,17 @@ _ACTION = "put the images, <content>_<page>_eol-full-size-copy.jpg, or tars of t
 def find_manifests(root: Path) -> list[Path]:
     """Return the media manifests in a folder: CSV files with a column "EOL content ID"."""
     found = []
-    for path in sorted({*root.glob("*manifest*.csv"), *root.glob("*manifest*/*.csv")}):
+    for path in sorted(globbed(root, "*manifest*.csv", "*manifest*/*.csv")):
         with path.open("rb") as file:
             if b"eol content id" in file.readline(65536).lower().replace(b"_", b" "):
                 found.append(path)
     return found
+
+
+def is_eol(root: Path) -> bool:
+    """Tell EOL media: a manifest, or images in it that are named by EOL."""
+    named = globbed(root, "*_eol-full-size-copy.*", "*/*_eol-full-size-copy.*")
+    return bool(find_manifests(root)) or any(FILE_NAME.fullmatch(path.name) for path in named)
 
 
 def read_eol(path: str | Path) -> pd.DataFrame:

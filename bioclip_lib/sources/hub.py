@@ -19,6 +19,7 @@ from ..files.arrow import image_places
 from ..files.dialect import PARQUET_SUFFIXES
 from .columns import SPLIT_COLUMN, STATE_COLUMNS, known_columns, said_of_names, verbatim_names
 from .match import check_some_image, ordered
+from .walk import globbed
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _ACTION = "give a data set whose image column holds images"
@@ -36,7 +37,7 @@ def parquet_files(path: Path) -> list[Path]:
     if path.is_file():
         found = [path] if path.suffix.lower() in PARQUET_SUFFIXES else []
     else:
-        found = sorted({*path.glob("*.parquet"), *path.glob("data/*.parquet"), *path.glob("*/*.parquet")})
+        found = sorted(globbed(path, "*.parquet", "*/*.parquet"))
     return [file for file in found if _has_images(file)]
 
 

@@ -25,7 +25,7 @@ def is_inat21(root: Path) -> bool:
     if any((root / name).is_file() for name in ANNOTATIONS):
         return True
     folders = [root, root / "train", root / "train_mini", root / "val"]
-    return any(CLASS_FOLDER.fullmatch(p.name) for f in folders if f.is_dir() for p in f.iterdir() if p.is_dir())
+    return any(CLASS_FOLDER.fullmatch(p.name) and p.is_dir() for f in folders if f.is_dir() for p in f.iterdir())
 
 
 def read_inat21(path: str | Path) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -41,6 +41,7 @@ from .match import find_images, ordered, unique_ids
 from .reasons import NO_TAXON
 from .taxa import count_taxa
 from .timelapse import is_timelapse, of_timelapse
+from .walk import listed_names
 
 MEANING_COLUMNS = ("scientific_name", "common_name", *RANKS)
 NAMES_COLUMNS = ("class_name", *MEANING_COLUMNS)
@@ -263,10 +264,9 @@ def tables_beside(root: Path) -> list[Path]:
     """Return the tables in a folder, or in a folder of it, or at most so deep in an archive, that may list images."""
     if root.is_file():
         names = [name for name, of in open_archive(root).members.items() if not of.problem and name.count("/") < 3]
-        return [Path(f"{root}{SEPARATOR}{name}") for name in names if _may_list(PurePosixPath(name).name)]
-    folders = [str(root), *sorted(entry.path for entry in _entries(root) if entry.is_dir())]
-    tables = [sorted(e.path for e in _entries(folder) if _may_list(e.name) and e.is_file()) for folder in folders]
-    return [Path(path) for paths in tables for path in paths]
+        return [Path(f"{root}{SEPARATOR}{name}") for name in names if _may_list(name)]
+    names = [sorted(filter(_may_list, level), key=lambda name: name.split("/")) for level in listed_names(root)[:2]]
+    return [path for level in names for name in level if (path := root / name).is_file()]
 
 
 def columns_of(tables: Collection[Path]) -> str:
@@ -278,16 +278,11 @@ def columns_of(tables: Collection[Path]) -> str:
     return f"; tables there: {', '.join(seen)}" if seen else ""
 
 
-def _entries(folder: str | Path) -> Iterator[os.DirEntry]:
-    """Yield what is visible in a folder, without a path object for each of a million images."""
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:  # who reads its images says what is wrong with it
-        yield from (entry for entry in entries if not entry.name.startswith("."))
-
-
-def _may_list(name: str) -> bool:
-    if name.startswith((".", "~$")):
+def _may_list(path: str) -> bool:
+    name = path.rpartition("/")[2].lower()
+    if path.startswith(".") or name.startswith((".", "~$")):
         return False
-    return name.lower().endswith(TABLE_SUFFIXES) and not _NO_LISTING.fullmatch(name.lower().partition(".")[0])
+    return name.endswith(TABLE_SUFFIXES) and not _NO_LISTING.fullmatch(name.partition(".")[0])
 
 
 def _lists_images(path: Path) -> bool:

@@ -11,6 +11,7 @@ import pandas as pd
 from ..errors import InputError
 from .columns import GROUP_COLUMN, SPLIT_COLUMN
 from .match import check_some_image, find_images, match_images, missing_reason, stems
+from .walk import globbed
 
 _IMAGES, _NAMES = "plantnet300K_metadata.json", "plantnet300K_species_id_2_name.json"
 _ACTION = "put the folder images/ beside its JSON files"
@@ -18,7 +19,7 @@ _ACTION = "put the folder images/ beside its JSON files"
 
 def find_plantnet(root: Path) -> Path | None:
     """Return the metadata of the images, in a folder or in a folder of it."""
-    found = [path for path in (root / _IMAGES, *sorted(root.glob(f"*/{_IMAGES}"))) if path.is_file()]
+    found = [path for path in (root / _IMAGES, *globbed(root, f"*/{_IMAGES}")) if path.is_file()]
     return found[0] if found else None
 
 

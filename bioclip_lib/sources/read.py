@@ -29,7 +29,7 @@ from .columns import SPLIT_COLUMN, checked_splits
 from .cub import is_cub, read_cub
 from .detections import detection_files, read_detections
 from .dwca import is_dwca, read_dwca
-from .eol import FILE_NAME, find_manifests, read_eol
+from .eol import is_eol, read_eol
 from .folders import NoClassFolderError, of_file_names, read_image_folder, without_media
 from .frames import with_sequences
 from .hub import HUB_NAME, is_saved, parquet_files, read_dataset
@@ -56,7 +56,7 @@ from .taxa import count_taxa
 from .treeoflife import find_catalog, read_treeoflife
 from .treeoflife200 import find_catalog as find_catalog_200
 from .treeoflife200 import read_treeoflife200, read_web_data_set, web_tars
-from .walk import refuse_links
+from .walk import entries_of, listed_once, refuse_links
 
 LAYOUTS = (
     "one of the layouts that docs/photographs.md lists, such as a Darwin Core Archive (meta.xml), Camtrap DP "
@@ -132,6 +132,7 @@ def reading_of(data: DataConfig) -> Reading:
     return reading._replace(read=lambda: cropped(reading.read(), data))
 
 
+@listed_once()
 def _layout_of(data: DataConfig) -> Reading:
     """Recognise the layout."""
     if not data.photos:
@@ -187,7 +188,7 @@ def _of_images(path: Path, data: DataConfig) -> Reading:
         ("Darwin Core Archive", is_dwca, read_dwca),
         ("TreeOfLife-10M", find_catalog, read_treeoflife),
         ("BIOSCAN", find_metadata, read_bioscan),
-        ("media of EOL", _is_eol, read_eol),
+        ("media of EOL", is_eol, read_eol),
         ("iNat21", is_inat21, read_inat21),
         ("TreeOfLife-200M", find_catalog_200, read_treeoflife200),
         ("Pl@ntNet-300K", find_plantnet, read_plantnet),
@@ -217,14 +218,8 @@ def _of_images(path: Path, data: DataConfig) -> Reading:
 def _only_archive(path: Path) -> Path | None:
     """Return the Darwin Core Archive that is the only folder in a folder, or its only file beside folders of images."""
     entries = [entry for entry in os.scandir(path) if not entry.name.startswith((".", "__MACOSX"))]
-    files = [entry for entry in entries if entry.is_file()] if len(entries) > 1 else entries
+    files = [entry for entry in entries if os.path.isfile(entry)] if len(entries) > 1 else entries
     return Path(files[0].path) if len(files) == 1 and is_dwca(Path(files[0].path)) else None
-
-
-def _is_eol(root: Path) -> bool:
-    """Tell EOL media: a manifest, or images in it that are named by EOL."""
-    named = (entry for pattern in ("*", "*/*") for entry in root.glob(f"{pattern}_eol-full-size-copy.*"))
-    return bool(find_manifests(root)) or any(FILE_NAME.fullmatch(entry.name) for entry in named)
 
 
 def _of_tables(path: Path, tables: list[Path], data: DataConfig) -> Reading:
@@ -333,7 +328,8 @@ def names_files(data: DataConfig) -> list[Path]:
     if data.names:
         return [Path(data.names)]
     root = Path(data.photos).expanduser()
-    return sorted([*root.glob("classes.csv"), *root.glob("*/classes.csv")]) if root.is_dir() else []
+    folders = [str(root), *(entry.path for entry in entries_of(root) if entry.is_dir())]
+    return sorted(Path(folder, "classes.csv") for folder in folders if os.path.isfile(f"{folder}/classes.csv"))
 
 
 def _of_rows(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from ..files.images import IMAGE_SUFFIXES
 from ..files.members import ArchiveError
 from .columns import OPTIONAL_COLUMNS, SPLIT_COLUMN, split_word
 from .match import check_some_image, find_images, lineage, match_images, missing_reason, ordered, read_given, stems
+from .walk import globbed
 
 _FOLDERS = ("", "dataset", "metadata", "dataset/metadata")
 _CATALOG = ("uuid", "source_dataset", "source_id", *RANKS, "scientific_name", "common_name")
@@ -59,7 +60,7 @@ def read_treeoflife200(path: str | Path) -> pd.DataFrame:
 
 def web_tars(root: Path) -> list[Path]:
     """Return the tars of a folder, or of folders in it, whose samples have an image and texts."""
-    tars = sorted({*root.glob("*.tar"), *root.glob("*/*.tar")}) if root.is_dir() else []
+    tars = sorted(globbed(root, "*.tar", "*/*.tar"))
     return tars if tars and next(_samples(tars[0]), None) is not None else []
 
 

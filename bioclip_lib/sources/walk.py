@@ -4,8 +4,11 @@ Takes a path; yields `FoundFile` objects. A link that leaves the folder is follo
 Refuses what cannot be read.
 """
 
+import contextlib
 import os
+import re
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +21,8 @@ from ..files.members import ArchiveError
 from .reasons import EMPTY
 
 OTHER_IMAGES = (".heic", ".heif", ".avif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".jp2")
+_LISTED: ContextVar[dict[Path, list[list[str]]]] = ContextVar("listed")
+_DEPTH = 3  # of what published sets are recognised by
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx", "@eadir"}
 
 
@@ -37,31 +42,91 @@ def files_of(root: Path, follow_links: bool = False) -> Iterator[FoundFile]:
         return
     for folder, folders, files in _walked(root, follow_links):
         parts = tuple(filter(None, folder[len(str(root)) :].split(os.sep)))
-        links = [] if follow_links else [name for name in folders if os.path.islink(os.path.join(folder, name))]
-        for name in links:
-            yield FoundFile((*parts, name), "", str(Path(folder, name)), link_problem(Path(folder, name), root))
-        folders[:] = [name for name in folders if name not in links]
-        if not files and not folders and parts:
+        links = [] if follow_links else [entry for entry in folders if entry.is_symlink()]
+        for entry in links:
+            yield FoundFile((*parts, entry.name), "", entry.path, link_problem(Path(entry.path), root))
+        if not files and len(links) == len(folders) and parts:
             yield FoundFile(parts, "", "", EMPTY)
-        for name in files:
-            path = os.path.join(folder, name)
-            is_link = not follow_links and os.path.islink(path)
-            yield FoundFile(parts, name, path, link_problem(Path(path), root) if is_link else "")
+        for entry in files:
+            is_link = not follow_links and entry.is_symlink()
+            yield FoundFile(parts, entry.name, entry.path, link_problem(Path(entry.path), root) if is_link else "")
 
 
-def _walked(root: Path, follow_links: bool) -> Iterator[tuple[str, list[str], list[str]]]:
+def _walked(root: Path, follow_links: bool) -> Iterator[tuple[str, list[os.DirEntry], list[os.DirEntry]]]:
     """Walk folders with what is visible in them, sorted; each once, though a link may lead to one above."""
     seen: set[str] = set()
-    for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=follow_links):
+    left = [str(root)]
+    while left:  # `os.walk` asks the disk of each entry whether it is a link
+        folder = left.pop()
         real = os.path.realpath(folder) if follow_links else folder
-        folders[:] = [] if real in seen else sorted(filter(_is_visible, folders))
         if real not in seen:
-            yield folder, folders, sorted(filter(_is_visible, files))
-        seen.add(real)
+            seen.add(real)
+            entries = _visible(folder)
+            folders = [entry for entry in entries if _is_folder(entry)]
+            yield folder, folders, [entry for entry in entries if not _is_folder(entry)]
+            left += [entry.path for entry in reversed(folders) if follow_links or not entry.is_symlink()]
 
 
-def _refuse(error: OSError) -> None:
-    raise InputError(f"{error.filename} cannot be read ({error.strerror}); change its permissions or remove it")
+def _visible(folder: str) -> list[os.DirEntry]:
+    """Return the visible entries of a folder, sorted."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry for entry in entries if _is_visible(entry.name)), key=lambda entry: entry.name)
+    except OSError as error:
+        raise InputError(
+            f"{error.filename} cannot be read ({error.strerror}); change its permissions or remove it"
+        ) from None
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    """Tell a folder, or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+@contextlib.contextmanager
+def listed_once() -> Iterator[None]:
+    """Let a folder be listed once in this context, however many layouts are looked for in it."""
+    token = _LISTED.set({})
+    try:
+        yield
+    finally:
+        _LISTED.reset(token)
+
+
+def entries_of(folder: str | Path) -> Iterator[os.DirEntry]:
+    """Yield what is visible in a folder, nothing where it cannot be read: who reads its images says what is wrong."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        yield from (entry for entry in entries if not entry.name.startswith("."))
+
+
+def listed_names(root: Path) -> list[list[str]]:
+    """Return the paths in a folder, in its folders, and in theirs: a list a level; of what cannot be read none."""
+    known = _LISTED.get({})
+    if root not in known:
+        known[root], folders = [], [(str(root), "")]
+        for _ in range(_DEPTH):
+            level, below = [], []
+            for folder, inside in folders:
+                with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                    for entry in entries:
+                        level.append(f"{inside}{entry.name}")
+                        if _is_folder(entry):
+                            below.append((entry.path, f"{level[-1]}/"))
+            known[root].append(level)
+            folders = below
+    return known[root]
+
+
+def globbed(root: Path, *patterns: str) -> list[Path]:
+    """Return what `Path.glob` does for patterns of at most three levels, sorted for each, from one list of names."""
+    found = []
+    for pattern in patterns:
+        fits = re.compile(re.escape(pattern).replace(r"\*", "[^/]*")).fullmatch
+        found += sorted(root / name for name in listed_names(root)[pattern.count("/")] if fits(name))
+    return found
 
 
 def _is_visible(name: str) -> bool:
@@ -91,7 +156,7 @@ def link_problem(file: Path, root: Path) -> str:
     """Return why a link is not followed, '' for a plain file or a link within `root`."""
     if not file.is_symlink():
         return ""
-    if not file.resolve().is_relative_to(root):
+    if not Path(os.path.realpath(file)).is_relative_to(root):  # `resolve` has no answer for one that leads to itself
         return "link that leaves the folder, not followed"
     return "link to a folder, not followed" if file.is_dir() else ""
 
