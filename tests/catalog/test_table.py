@@ -7,11 +7,13 @@ from hashlib import sha256
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioclip_lib import RANKS
+from bioclip_lib.catalog import table
 from bioclip_lib.catalog.assembly import join
 from bioclip_lib.catalog.checks import check_classes, check_input, find_synonym_classes
 from bioclip_lib.catalog.duplicates import mark_exact_duplicates
@@ -379,6 +381,18 @@ def test_what_is_no_catalog_is_refused(tmp_path):
 
 def raw_splits(*rows: tuple[str, str]) -> list[str]:
     return published_splits(pd.DataFrame(rows, columns=["source", "source_split"])).tolist()
+
+
+def test_a_damaged_catalog_says_which_rows_are_lost(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(table, "_GROUP_ROWS", 5)
+    path = tmp_path / "catalog.parquet"
+    write_catalog(finished, path)
+    column = pq.read_metadata(path).row_group(1).column(0)
+    data = bytearray(path.read_bytes())
+    data[column.data_page_offset + column.total_compressed_size // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=rf"\(rows 5 to 9 of {len(finished)} are lost\); rebuild it"):
+        read_catalog(path)
 
 
 def test_published_splits_in_the_words_of_their_makers():

@@ -89,6 +89,12 @@ def test_smoke_numbers_say_so():
     assert report.results_table(results(profile="smoke")) == TABLE + "\n\nSmoke numbers: not a result."
 
 
+def test_the_name_of_a_data_set_stays_text_in_its_cell():
+    odd = row("<img src=x onerror=a()>|[x](http://y)\n# z", "trained", "zero_shot", "top1", 0.5, 0.4, 0.6)
+    line = report.results_table(pd.DataFrame([odd])).splitlines()[-1]
+    assert line.startswith(r"| \<img src=x onerror=a()\>\|\[x\](http://y) \# z | zero-shot, top-1 % |")
+
+
 def test_two_runs_of_one_data_set_are_no_table():
     with pytest.raises(InputError, match="of the runs a, mini several have the data set birds"):
         report.results_table(pd.concat([results(), results(run="a")]))
