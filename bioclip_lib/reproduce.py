@@ -123,6 +123,8 @@ def lab(config: Config, run_dir: str) -> int:
         environment[RUN_VARIABLE] = str(open_run(run_dir, config).root)
     first = "--LabApp.default_url=/lab/tree/notebooks/00_quickstart.ipynb"
     environment["PYTHONPATH"] = own_code_first()
+    own = str(REPOSITORY / ".jupyter")  # no question about news, and no network
+    environment["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, [own, environment.get("JUPYTER_CONFIG_PATH")]))
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={REPOSITORY}", first]
     return subprocess.call(command, cwd=REPOSITORY, env=environment)
 

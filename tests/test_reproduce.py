@@ -69,6 +69,17 @@ def test_a_run_that_is_not_there_is_named_and_not_begun(command, tmp_path, capsy
     assert "misspelt holds no run" in capsys.readouterr().err and not (tmp_path / "misspelt").exists()
 
 
+def test_jupyterlab_asks_nothing_of_its_own(monkeypatch):
+    started = {}
+    monkeypatch.setattr(reproduce.subprocess, "call", lambda _, env, **__: started.update(env) or 0)
+    assert reproduce.main(["--lab"]) == 0
+    ask = "from jupyterlab.labapp import LabApp; from jupyterlab_server.settings_utils import get_settings\n"
+    ask += "found = get_settings('', LabApp().schemas_dir, '', '@jupyterlab/apputils-extension:notification')[0]\n"
+    ask += "print(*(found['schema']['properties'][name]['default'] for name in ('fetchNews', 'checkForUpdates')))"
+    said = subprocess.run([sys.executable, "-c", ask], env=started, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["false", "False"]
+
+
 def test_a_reader_that_goes_away_is_no_traceback():
     asked = [sys.executable, "-m", "bioclip_lib.reproduce", "--list-settings"]
     with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPOSITORY) as process:

@@ -21,7 +21,7 @@ from .. import RANKS
 from ..errors import InputError, as_command
 from ..run import REPOSITORY, Run, atomic, file_sha256, git_commit, stages, write_json
 from . import ablations, captions, data, maps, probes, risk, saliency, scores, treemap
-from .style import in_look, mark_smoke, with_style
+from .style import in_look, keep_layout, mark_smoke, with_style
 from .tables import write_tables
 from .words import in_words, model_words
 
@@ -148,11 +148,11 @@ def draw(run: Run, name: str, folder: str | Path = "") -> Figure:
     tables = [in_words(read_table(run, path, maker), model_words(run)) for path in maker.tables]
     fig = maker.draw(*tables)
     parameters = json.loads(run.config_json.read_text(encoding="utf-8")) if run.config_json.is_file() else {}
-    if parameters.get("profile") == "smoke":
-        mark_smoke(fig)
     with in_look():
-        fig.draw_without_rendering()
-        fig.set_layout_engine("none")  # laid out here, not again for each format
+        if parameters.get("profile") == "smoke":
+            mark_smoke(fig)
+        fig.draw_without_rendering()  # a first layout is not yet the last
+    keep_layout(fig)
     made_by = {
         **{"figure": name, "notebook": maker.notebook, "run": run.name, "profile": parameters.get("profile", "")},
         **{"inputs": {path: file_sha256(run.root / path) for path in maker.tables}, "parameters": parameters},

@@ -77,6 +77,12 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
     return draw
 
 
+def keep_layout(fig: Figure) -> None:
+    """Lay a figure out no more: what is placed stays, and each format is drawn once instead of twice."""
+    with matplotlib.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
+        fig.set_layout_engine(None)
+
+
 def page_in() -> float:
     """Return the widest that a figure may be, in inches."""
     return matplotlib.rcParams["figure.figsize"][0]

@@ -61,30 +61,26 @@ def _n_species(row: pd.Series) -> int:
     return round(1 / row["chance"])
 
 
+def _side(low: str, high: str, level: str, n_species: int) -> str:
+    """Say on which side of a level an interval lies, as it is printed: no verdict contradicts what stands beside it."""
+    if n_species < MIN_SPECIES:
+        return "few"
+    return "above" if float(low) > float(level) else "below" if float(high) < float(level) else ""
+
+
 def _beside_chance(row: pd.Series) -> tuple:
     """Say whether an accuracy is above chance."""
-    found = f"{_percent(row)} named right"
-    shown = row["ci_low"] > row["chance"] and _n_species(row) >= MIN_SPECIES
-    if _n_species(row) < MIN_SPECIES:
-        verdict = f"too few species for a verdict ({_n_species(row)})"
-    elif shown:
-        verdict = "above chance"
-    elif row["ci_high"] < row["chance"]:
-        verdict = "below chance: worse than guessing"
-    else:
-        verdict = "not shown to be above chance"
-    return (
-        found,
-        f"{100 * row['chance']:.1f} %",
-        verdict,
-        shown,
-        f"{int(row['n']):,} photographs",
-    )
-
-
-def _percent(row: pd.Series) -> str:
-    value, low, high = (f"{100 * row[name]:.0f}" for name in ("value", "ci_low", "ci_high"))
-    return f"{value} % ({low} to {high})"
+    chance, bounds = 100 * row["chance"], [100 * row[name] for name in ("ci_low", "ci_high")]
+    digits = int(any(abs(bound - chance) < 1 for bound in bounds))
+    value, low, high = (f"{x:.{digits}f}" for x in (100 * row["value"], *bounds))
+    found, chance = f"{value} % ({low} to {high}) named right", f"{chance:.1f}"
+    side = _side(low, high, chance, _n_species(row))
+    verdict = {
+        "few": f"too few species for a verdict ({_n_species(row)})",
+        "above": "above chance",
+        "below": "below chance: worse than guessing",
+    }.get(side, "not shown to be above chance")
+    return found, f"{chance} %", verdict, side == "above", f"{int(row['n']):,} photographs"
 
 
 def _tree_rows(rows: pd.DataFrame) -> list[tuple]:
@@ -95,16 +91,22 @@ def _tree_rows(rows: pd.DataFrame) -> list[tuple]:
         if "spearman" not in values.index or "p_value" not in values.index:
             continue
         rho = values.loc["spearman"]
-        interval = f"({rho['ci_low']:.2f} to {rho['ci_high']:.2f})"
-        whole = rho["ci_low"] <= -1 and rho["ci_high"] >= 1
-        found = f"rank correlation {rho['value']:.2f} " + ("(too few groups for an interval)" if whole else interval)
+        low, high = (f"{rho[name]:.2f}" for name in ("ci_low", "ci_high"))
+        whole = float(low) <= -1 and float(high) >= 1
+        found = f"rank correlation {rho['value']:.2f} "
+        found += "(too few groups for an interval)" if whole else f"({low} to {high})"
         tests = [("p_value_in_orders", "inside orders too"), ("p_value_in_kingdoms", "inside kingdoms, not orders")]
         tests.append(("p_value", "no deeper than kingdoms"))
         p_values = {name: float(values.loc[name, "value"]) for name, _ in tests if name in values.index}
         depth = next((words for name, words in tests if p_values.get(name, 1) <= ALPHA), "")
+        side, p = _side(low, high, "0", int(rho["n"])), f"p {p_values['p_value']:.2g}"
+        shown = bool(depth) and side == "above"
+        verdict = f"shown, {depth} ({p} for any structure)" if shown else "not shown"
+        if depth and not shown:  # an interval for other species reaches further than a test of these
+            verdict = f"not shown beyond these species (among them {p})"
+        verdict = f"too few species for a verdict ({rho['n']:.0f})" if side == "few" else verdict
         question = f"Relatives lie close to each other ({task.partition('/')[2]} species)"
-        verdict = f"shown, {depth} (p {p_values['p_value']:.2g} for any structure)" if depth else "not shown"
-        said.append((question, found, "0", verdict, bool(depth), f"{int(rho['n'])} species"))
+        said.append((question, found, "0", verdict, shown, f"{int(rho['n'])} species"))
     return said
 
 
@@ -114,12 +116,17 @@ def _training_rows(queries: pd.DataFrame) -> list[tuple]:
     asked = asked[asked["method"].isin(["simple_shot", "ridge"]) & (asked["k"] == asked["k"].max())]
     if asked["model"].nunique() < 2:
         return []
-    rows, compared = [], compare_few_shot(asked, "model", "trained").sort_values(["dataset", "p_holm"])
-    for row in compared.drop_duplicates("dataset", keep="last").to_dict("records"):
-        points = " to ".join(f"{100 * row[name]:+.1f}" for name in ("ci_low", "ci_high"))
-        shown = row["p_holm"] <= ALPHA
-        verdict = f"{'shown' if shown else 'not shown'} (p {row['p_holm']:.2g})"
-        found = f"{100 * row['value']:+.1f} points ({points}) beside the pretrained tower, {row['k']} shots"
+    rows, compared = [], compare_few_shot(asked, "model", "trained").sort_values(["dataset", "ci_low"])
+    for row in compared.drop_duplicates("dataset").to_dict("records"):
+        value, low, high = (f"{100 * row[name]:+.1f}" for name in ("value", "ci_low", "ci_high"))
+        side, p = _side(low, high, "0", row["n_classes"]), f"p {row['p_value']:.2g}"
+        shown = side == "above"
+        verdict = {
+            "few": f"too few species for a verdict ({row['n_classes']})",
+            "above": f"shown ({p})",
+            "below": f"it harms ({p})",
+        }.get(side, f"not shown ({p})")
+        found = f"{value} points ({low} to {high}) beside the pretrained tower, {row['k']} shots"
         found += " by ridge probe" if row["method"] == "ridge" else " by SimpleShot"
         rows.append((row["dataset"], "Training helps", found, "0", verdict, shown, f"{row['n']:,} photographs"))
     return rows

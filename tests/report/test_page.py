@@ -190,6 +190,66 @@ def test_verdicts_beside_chance_and_in_the_tree_by_hand():
     assert found["found"].iloc[-1] == "rank correlation 0.10 (too few groups for an interval)"
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "chance", "n", "found", "verdict"),
+    [
+        (0.0534, 0.2, 0.0526, 90, "10.0 % (5.3 to 20.0) named right", "not shown to be above chance"),  # 5.3 beside 5.3
+        (0.054, 0.2, 0.05, 90, "10.0 % (5.4 to 20.0) named right", "above chance"),
+        (0.06, 0.2, 0.25, 90, "10 % (6 to 20) named right", "too few species for a verdict (4)"),
+        (0.06, 0.2, 0.2, 90, "10.0 % (6.0 to 20.0) named right", "not shown to be above chance"),
+    ],
+)
+def test_a_verdict_follows_from_the_interval_as_printed(low, high, chance, n, found, verdict):
+    rows = pd.DataFrame([row("a", "trained", "zero_shot/seen", "macro_top1", 0.1, low, high, n=n, chance=chance)])
+    said = answer.verdicts(rows, pd.DataFrame(columns=["part", "model", "method", "k", "dataset", "class_key"]))
+    assert said["found"].tolist() == [found] and said["verdict"].tolist() == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("low", "n", "verdict"),
+    [
+        (0.004, 9, "not shown beyond these species (among them p 0.01)"),  # printed as 0.00
+        (0.3, 9, "shown, no deeper than kingdoms (p 0.01 for any structure)"),
+        (0.3, 4, "too few species for a verdict (4)"),
+    ],
+)
+def test_structure_is_shown_where_its_test_and_its_interval_say_so(low, n, verdict):
+    values = [("spearman", 0.5, low, 0.7), ("p_value", 0.01, 0, 0)]
+    rows = pd.DataFrame([row("a", "trained", "hierarchy/unseen", name, *found, n=n) for name, *found in values])
+    rows = pd.concat([rows, rows.assign(task="zero_shot/seen", metric="macro_top1", chance=0.1)[:1]])
+    queries = pd.DataFrame(columns=["part", "model", "method", "k", "dataset", "class_key"])
+    said = answer.verdicts(rows, queries).iloc[-1]
+    assert said["verdict"] == verdict and said["shown"] == verdict.startswith("shown, ")
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "worse", "start"),
+    [
+        (12, {}, "shown"),
+        (12, {"ridge"}, "not shown"),
+        (4, {}, "too few species"),
+        (12, {"ridge", "simple_shot"}, "not"),
+    ],
+)
+def test_training_helps_where_both_ways_of_naming_say_so(n_classes, worse, start):
+    n = 10 * n_classes
+    asked = pd.DataFrame({"image_id": np.arange(n), "class_key": [f"c{i // 10}" for i in range(n)]})
+    asked = asked.assign(dataset="a", part="all", k=5, fold=0)
+    rows = []
+    for method in ("ridge", "simple_shot"):
+        for model in ("trained", "frozen"):
+            # of ten images, trained names 8 or 9 and the other 3; where it is no better, half of the classes turn round
+            good = np.arange(n) % 10 < 8 + (asked["class_key"].str.len() - 2)
+            turned = (method in worse) & ((np.arange(n) // 10) % 2 == 0)
+            correct = np.where((model == "trained") ^ turned, good, np.arange(n) % 10 < 3)
+            rows.append(asked.assign(method=method, model=model, correct=correct))
+    results = pd.DataFrame([row("a", "trained", "zero_shot/seen", "macro_top1", 0.5, 0.4, 0.6, chance=0.1)])
+    said = answer.verdicts(results, pd.concat(rows, ignore_index=True)).iloc[-1]
+    assert said["question"] == "Training helps" and said["verdict"].startswith(start)
+    low = float(said["found"].split("(")[1].split(" ")[0])
+    assert said["shown"] == (low > 0 and n_classes >= 5)
+
+
 def test_a_few_species_have_no_verdict_and_are_counted():
     rows = [row("a", "trained", "few_shot/5", "macro_top1", 0.96, 0.9, 1, n=28, chance=0.5)]
     rows += [row("b", "trained", "few_shot/5", "macro_top1", 0.5, 0.4, 0.6, n=90, chance=0.1)]
