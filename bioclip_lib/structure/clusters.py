@@ -16,6 +16,7 @@ from .maps import project, reduced
 
 METHODS = ("hdbscan", "agglomerative", "kmeans")
 MIN_IMAGES = 5  # of a group of HDBSCAN
+MAX_DRAWS = 5  # of species
 _COLUMNS = ["dataset", "model", "reduction", "method", "number given", "measure", "value", "ci_low", "ci_high", "n"]
 
 
@@ -97,9 +98,7 @@ def clicks(groups: np.ndarray, truth: np.ndarray) -> int:
     return int(len(sizes) + (len(inside) - sizes.sum()) + (len(table) - len(inside)))
 
 
-def score_clusters(
-    table: pd.DataFrame, tables: dict[str, FeatureTable], n_species: int = 20, max_draws: int = 5, seed: int = 0
-) -> pd.DataFrame:
+def score_clusters(table: pd.DataFrame, tables: dict[str, FeatureTable], n_species: int = 20) -> pd.DataFrame:
     """Sort labelled photographs as if they had no labels, and compare the groups with the species.
 
     Parameters
@@ -108,9 +107,7 @@ def score_clusters(
         The catalog: its test images and those of held-out species.
     tables : mapping of model to FeatureTable
     n_species : int
-        Of a draw; draws share no species, so that they are independent.
-    max_draws : int
-    seed : int
+        Of a draw; there are at most five, which share no species, so that they are independent.
 
     Returns
     -------
@@ -124,15 +121,13 @@ def score_clusters(
     """
     rows, images = [], evaluated_images(table)
     for dataset, group in images.groupby("dataset"):
-        species = np.random.default_rng(seed).permutation(np.unique(group["class_key"]))
+        species = np.random.default_rng(0).permutation(np.unique(group["class_key"]))
         n = min(n_species, len(species))
-        draws = [species[i : i + n] for i in range(0, len(species) - n + 1, n)][:max_draws] if n > 1 else []
+        draws = [species[i : i + n] for i in range(0, len(species) - n + 1, n)][:MAX_DRAWS] if n > 1 else []
         for model, features in tables.items() if draws else ():
             values = rows_of(features, images)
             found = pd.DataFrame(
-                row
-                for draw in draws
-                for row in _scored(values, group.loc[group["class_key"].isin(draw), "class_key"], seed)
+                row for draw in draws for row in _scored(values, group.loc[group["class_key"].isin(draw), "class_key"])
             )
             for way, of_way in found.groupby(_COLUMNS[2:5], sort=False):
                 keys = dict(zip(_COLUMNS[:5], (dataset, model, *way), strict=True))
@@ -144,15 +139,15 @@ def score_clusters(
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _scored(values: pd.DataFrame, truth: pd.Series, seed: int) -> list[dict]:
+def _scored(values: pd.DataFrame, truth: pd.Series) -> list[dict]:
     """Return the measures of one draw of species, by each way to sort their images."""
     from sklearn.metrics import v_measure_score
 
     rows, n_species, features = [], truth.nunique(), values.loc[truth.index].to_numpy()
     for reduction in REDUCTIONS:
-        points = _points(features, reduction, seed)
+        points = _points(features, reduction, 0)
         for method in METHODS:
-            groups, given = _groups(points, method, n_species, seed), method != "hdbscan"
+            groups, given = _groups(points, method, n_species, 0), method != "hdbscan"
             inside = groups >= 0
             measures = {
                 "v_measure": v_measure_score(truth[inside], groups[inside]) if inside.any() else 0.0,

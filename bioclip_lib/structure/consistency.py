@@ -22,7 +22,7 @@ from ..evaluation.tasks import Features, evaluated_images, with_interval
 from ..evaluation.zero_shot import ClassEncoder
 from ..model.text import read_templates
 from ..taxonomy.ranks import lineage_codes
-from .hierarchy import _p_value, features_of
+from .hierarchy import features_of, p_value_of
 
 WAYS = ("each rank by itself", "summed from species", "top down", "of the species")
 MEASURES = ("full path", "hierarchical precision", "hierarchical recall", "hierarchical F", "shared ranks")
@@ -187,7 +187,7 @@ def _shuffled(answered: np.ndarray, taxa: Taxa, rng: np.random.Generator) -> flo
 
 def _row(values: np.ndarray, labels: np.ndarray, bounds: tuple[float, float], null: np.ndarray, sign: int) -> dict:
     """Return value, interval, chance and p-value; with the sign -1 less is better."""
-    p_value = _p_value(sign * values.mean(), sign * np.asarray(null))
+    p_value = p_value_of(sign * values.mean(), sign * np.asarray(null))
     return {**with_interval(values, labels, bounds), "by_chance": float(np.mean(null)), "p_value": p_value}
 
 

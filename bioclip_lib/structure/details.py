@@ -32,20 +32,19 @@ def null_table(details: dict) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_NULL)
 
 
-def pair_table(details: dict, seed: int = 0) -> pd.DataFrame:
+def pair_table(details: dict) -> pd.DataFrame:
     """Return the distance in the embedding of pairs of species by the deepest rank that they share.
 
     Parameters
     ----------
     details : dict
         Of `score_hierarchy`.
-    seed : int
-        Of the 2,000 pairs that are kept where a rank has more; the same of each model.
 
     Returns
     -------
     DataFrame
-        ``dataset, task, model, rank, distance``, and ``n_pairs``, all that there are of this rank.
+        ``dataset, task, model, rank, distance``, and ``n_pairs``, all that there are of this rank: of more than 2,000
+        these are a seeded part, the same of each model.
     """
     tables = [pd.DataFrame(columns=["dataset", "task", "model", "rank", "distance", "n_pairs"])]
     for (dataset, task, model), found in details.items():
@@ -53,7 +52,7 @@ def pair_table(details: dict, seed: int = 0) -> pd.DataFrame:
         shared, distance = len(RANKS) - found["tree"][upper].astype(int), found["embedding"][upper]
         for depth in np.unique(shared):
             of_rank = np.flatnonzero(shared == depth)
-            kept = np.random.default_rng(seed).permutation(of_rank)[:_MAX_PAIRS]
+            kept = np.random.default_rng(0).permutation(of_rank)[:_MAX_PAIRS]
             keys = {"dataset": dataset, "task": task, "model": model, "rank": ("none", *RANKS)[depth]}
             tables.append(pd.DataFrame({**keys, "distance": distance[kept], "n_pairs": len(of_rank)}))
     return pd.concat(tables[1:] or tables, ignore_index=True)

@@ -12,7 +12,7 @@ from .. import RANKS
 from ..config import EvaluateConfig
 from ..evaluation.statistics import LEVEL, holm
 from ..evaluation.tasks import Features, evaluated_images
-from .hierarchy import _p_value, centroids, clades_of, features_of
+from .hierarchy import centroids, clades_of, features_of, p_value_of
 
 N_PERMUTATIONS, MIN_IN_CLADE = 999, 4  # of species over clades; species of a clade
 _COLUMNS = ["dataset", "part", "model", "rank", "clade", "value", "ci_low", "ci_high", "by_chance", "p_value", "p_holm"]
@@ -37,7 +37,7 @@ def compare_clades(squares: np.ndarray, clades: np.ndarray, seed: int) -> list[d
     rows = []
     for clade, (value, *dealt) in enumerate(ratios.T):
         dealt = np.array(dealt)
-        p_value = min(1.0, 2 * min(_p_value(value, dealt), _p_value(-value, -dealt)))
+        p_value = min(1.0, 2 * min(p_value_of(value, dealt), p_value_of(-value, -dealt)))
         low, high = _ratio_interval(squares[clades == clade], squares[clades != clade])
         means = {"by_chance": float(dealt.mean()), "p_value": p_value, "n": int(number[clade])}
         rows.append({"value": float(value), "ci_low": low, "ci_high": high, **means})

@@ -24,8 +24,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f
 OTHER = "#b8b8b8"
 N_FOUND = 50  # by free text
 _N_NEAR, _N_SHOWN = 5, 24
-_HEIGHT_PX = 480
-_SAID = ["file", "label", "named", "confidence", "nearest"]  # beside a photograph on the map
+HEIGHT_PX = 480
+SAID = ["file", "label", "named", "confidence", "nearest"]  # beside a photograph on the map
 _FIGURE = "<figure style='display:inline-block;width:132px;margin:4px;font-size:12px;vertical-align:top'>{}</figure>"
 
 

@@ -18,15 +18,15 @@ from ..model.text import read_templates
 from ..taxonomy.ranks import lineage_codes, tree_distance
 from .hierarchy import (
     MIN_CLADES,
-    _orders,
-    _p_value,
     centroids,
     clades_of,
     embedding_distance,
     features_of,
     mantel,
+    orders_of,
     over_clades,
     over_kept,
+    p_value_of,
     spearman,
 )
 
@@ -49,7 +49,7 @@ def modality_gap(images: np.ndarray, texts: np.ndarray, seed: int = 0) -> dict:
     signs = rng.choice([-1.0, 1.0], (N_PERMUTATIONS, n))
     null = np.linalg.norm(signs @ apart / n, axis=1)  # (P, C) @ (C, D) -> (P, D)
     ends = {"ci_low": max(0.0, value - error), "ci_high": min(2.0, value + error)}
-    return {"value": value, **ends, "by_chance": float(null.mean()), "p_value": _p_value(value, null), "n": n}
+    return {"value": value, **ends, "by_chance": float(null.mean()), "p_value": p_value_of(value, null), "n": n}
 
 
 def alignment(images: np.ndarray, texts: np.ndarray, above: np.ndarray, seed: int = 0) -> dict | None:
@@ -74,10 +74,10 @@ def alignment(images: np.ndarray, texts: np.ndarray, above: np.ndarray, seed: in
         return own - ((cosine * sisters).sum(axis=1) + np.diag(cosine) - own) / n_sisters
 
     values = margins(np.arange(len(kept)))
-    null = np.array([margins(order).mean() for order in _orders(len(kept), N_PERMUTATIONS, seed, above)])
+    null = np.array([margins(order).mean() for order in orders_of(len(kept), N_PERMUTATIONS, seed, above)])
     clades = above if len(np.unique(above)) >= MIN_CLADES else None
     low, high = difference_interval(values / 2, clades)
-    means = {"by_chance": float(null.mean()), "p_value": _p_value(values.mean(), null)}
+    means = {"by_chance": float(null.mean()), "p_value": p_value_of(values.mean(), null)}
     return {"value": float(values.mean()), "ci_low": 2 * low, "ci_high": 2 * high, **means, "n": len(kept)}
 
 

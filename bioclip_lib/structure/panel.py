@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from .explorer import _HEIGHT_PX, _SAID, COLOURS, OTHER, Explorer
+from .explorer import COLOURS, HEIGHT_PX, OTHER, SAID, Explorer
 
 
 def build(view: Explorer) -> None:
@@ -21,12 +21,12 @@ def build(view: Explorer) -> None:
 
     columns = {name: view.colour_column(name) for name in view.colourings()}
     data = pd.DataFrame({f"by {name}": column for name, column in columns.items()})
-    data = data.assign(**dict.fromkeys(_SAID, ""), photograph="").reset_index(drop=True)
+    data = data.assign(**dict.fromkeys(SAID, ""), photograph="").reset_index(drop=True)
     for model in view.models:
         data[f"{model}_x"], data[f"{model}_y"] = (view.table[f"{model}_{axis}"].to_numpy(np.float32) for axis in "xy")
     view.scatters = [_scatter(jscatter, data, model) for model in view.models]
     maps = jscatter.compose(
-        list(zip(view.scatters, view.models, strict=True)), sync_selection=True, sync_hover=True, row_height=_HEIGHT_PX
+        list(zip(view.scatters, view.models, strict=True)), sync_selection=True, sync_hover=True, row_height=HEIGHT_PX
     )
     for scatter in view.scatters:
         scatter.widget._handle_tooltip = partial(_answer, view, scatter.widget)
@@ -46,13 +46,13 @@ def build(view: Explorer) -> None:
 
 def _scatter(jscatter, data: pd.DataFrame, model: str):
     """Return the map of a model."""
-    scatter = jscatter.Scatter(data=data, x=f"{model}_x", y=f"{model}_y", height=_HEIGHT_PX)
+    scatter = jscatter.Scatter(data=data, x=f"{model}_x", y=f"{model}_y", height=HEIGHT_PX)
     scatter.axes(False).background("white").mouse("lasso").options({"performanceMode": len(data) > 100_000})
     # to the widget a ring that ends where it began is a click as well, which marks one point: of a slow press, and
     # off the very pixel, it is none
     scatter.lasso(initiator=True, min_dist=1)
     scatter.size(default=max(2, round(12 - 2 * np.log10(len(data)))))  # pixels
-    properties = {"properties": _SAID, "histograms": False, "preview": "photograph", "preview_type": "image"}
+    properties = {"properties": SAID, "histograms": False, "preview": "photograph", "preview_type": "image"}
     scatter.tooltip(True, **properties, preview_image_height=128, preview_image_size="contain", size="small")
     return scatter.legend(True)
 

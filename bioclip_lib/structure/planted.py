@@ -15,6 +15,7 @@ from ..run import Run
 from ..taxonomy.ranks import tree_distance
 from .labels import centred, judged_images, left_out_scores, suspicious_labels, units_of
 
+SHARE, N_DRAWS, MAX_IMAGES = 0.05, 3, 5_000
 _COLUMNS = ["question", "value", "ci_low", "ci_high", "chance", "n"]
 
 
@@ -30,10 +31,10 @@ def moved_labels(labels: np.ndarray, classes: pd.DataFrame, share: float, seed: 
     return moved
 
 
-def score_planted(
-    run: Run, table: pd.DataFrame, share: float = 0.05, n_draws: int = 3, max_images: int = 5_000
-) -> pd.DataFrame:
-    """Move some labels of a run to a sister species, look for them, correct them, and tell what that is worth.
+def score_planted(run: Run, table: pd.DataFrame) -> pd.DataFrame:
+    """Move 5 % of a run's labels to a sister species, look for them, correct them, and tell what that is worth.
+
+    Three draws are pooled; of more than 5,000 images it is a seeded part.
 
     Parameters
     ----------
@@ -41,12 +42,6 @@ def score_planted(
         With features, as of `find_wrong_labels`.
     table : DataFrame
         The catalog.
-    share : float
-        Of the labels that are moved.
-    n_draws : int
-        Of the images that are moved; their answers are pooled.
-    max_images : int
-        More than these are a seeded part.
 
     Returns
     -------
@@ -58,14 +53,14 @@ def score_planted(
         set of species. No row where there are fewer than two classes.
     """
     rows, features = judged_images(run, table)
-    if len(rows) > max_images:
-        kept = np.sort(np.random.default_rng(0).choice(len(rows), max_images, replace=False))
+    if len(rows) > MAX_IMAGES:
+        kept = np.sort(np.random.default_rng(0).choice(len(rows), MAX_IMAGES, replace=False))
         rows, features = rows.iloc[kept], features[kept]
     labels, groups = rows["class_key"].to_numpy(str), rows["group"].to_numpy(str)
     classes = class_rows(table).loc[np.unique(labels)]
     if len(classes) < 2:
         return pd.DataFrame(columns=_COLUMNS)
-    draws = [_draw(features, labels, groups, moved_labels(labels, classes, share, seed)) for seed in range(n_draws)]
+    draws = [_draw(features, labels, groups, moved_labels(labels, classes, SHARE, seed)) for seed in range(N_DRAWS)]
     found = []
     for question in draws[0]:
         values, of, chance = (np.concatenate([draw[question][i] for draw in draws]) for i in range(3))

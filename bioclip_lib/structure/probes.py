@@ -20,16 +20,16 @@ from ..evaluation.statistics import holm
 from ..evaluation.tasks import MIN_SPECIES, Features, evaluated_images, unit_rows
 from ..taxonomy.ranks import tree_distance
 from .hierarchy import (
-    _orders,
-    _p_value,
-    _square,
-    _take_both,
     centroids,
     clades_of,
     embedding_distance,
     features_of,
+    orders_of,
     over_kept,
+    p_value_of,
+    square_of,
     sums_of,
+    take_both,
 )
 
 N_PERMUTATIONS, N_DEALS = 499, 99  # of species; of images over species
@@ -78,8 +78,8 @@ def cophenetic(embedding: np.ndarray, tree: Tree) -> Callable[[np.ndarray], floa
     lengths = [np.linalg.norm(of) for of in pairs]
     if min(lengths) < 1e-12:
         return lambda order: np.nan
-    heights, known = (_square(of / length, n) for of, length in zip(pairs, lengths, strict=True))
-    return lambda order: float(np.vdot(_take_both(known, order), heights) / 2)  # each pair is there twice
+    heights, known = (square_of(of / length, n) for of, length in zip(pairs, lengths, strict=True))
+    return lambda order: float(np.vdot(take_both(known, order), heights) / 2)  # each pair is there twice
 
 
 def clades_found(embedding: np.ndarray, tree: Tree) -> Callable[[np.ndarray], float]:
@@ -278,7 +278,7 @@ def _dimension(values: np.ndarray, labels: np.ndarray, clades: np.ndarray, seed:
     null = np.array([_concentration(of(rng.permutation(len(labels)))) for _ in range(N_DEALS)])
     if not np.isfinite([value, *null]).all():
         return {**row, "why": "all centroids are one point, or there are fewer than three"}
-    p_value = min(1.0, 2 * min(_p_value(value, null), _p_value(-value, -null)))
+    p_value = min(1.0, 2 * min(p_value_of(value, null), p_value_of(-value, -null)))
     low, high, _ = over_kept(lambda kept: effective_dimension(points[kept]) / width, clades)
     ends = {"ci_low": max(1.0, width * low), "ci_high": max(1.0, width * high)}
     means = {"by_chance": _dimensions(null.mean(), width), "p_value": p_value, "p_holm": p_value}
@@ -318,7 +318,7 @@ def _tested(
     value = in_order(np.arange(len(clades)))
     if not np.isfinite(value):
         return {"why": "all lie equally far apart"}
-    null = np.array([in_order(order) for order in _orders(len(clades), N_PERMUTATIONS, seed, strata)])
+    null = np.array([in_order(order) for order in orders_of(len(clades), N_PERMUTATIONS, seed, strata)])
     if depth is not None and np.ptp([*null, value]) < 1e-12:
         return {"why": "the species have no second arrangement inside the groups above"}
 
@@ -329,7 +329,7 @@ def _tested(
     low = max(low, lowest)
     if high - low < 1e-9:  # no clade left out changes it: of another tree nothing is known
         low, high = lowest, 1.0
-    means = {"by_chance": float(null.mean()), "p_value": _p_value(value, null)}
+    means = {"by_chance": float(null.mean()), "p_value": p_value_of(value, null)}
     return {"value": value, "ci_low": low, "ci_high": high, **means}
 
 

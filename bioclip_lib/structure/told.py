@@ -6,6 +6,7 @@ from .consistency import MEASURES, WAYS
 from .traits import ALL
 from .within import SHARE
 
+MODEL = "trained"  # of whom it is said
 _NAMES = {"taxon": "taxonomic", "sci": "scientific", "com": "common"}
 
 
@@ -20,15 +21,15 @@ def _verdict(low: float, high: float, better: str, worse: str, none: str) -> str
     return better if low > 0 else worse if high < 0 else none
 
 
-def tell_consistency(scores: pd.DataFrame, model: str = "trained") -> str:
+def tell_consistency(scores: pd.DataFrame) -> str:
     """Say what `score_consistency` found of a model, a line a data set and part; why, where there is nothing."""
     lines = []
     for (dataset, part), group in scores.groupby(["dataset", "part"], sort=False):
-        rows = group[group["model"] == model].set_index(["way", "measure"])
+        rows = group[group["model"] == MODEL].set_index(["way", "measure"])
         lines += [f"- *{dataset}, {part} species*: {why}." for why in group["why"] if why]
         if len(rows):
             lines.append(_consistent(rows, f"{dataset}, {part} species"))
-    return "\n".join(lines) or f"*{model} names nothing.*"
+    return "\n".join(lines) or "*The trained model names nothing.*"
 
 
 def _consistent(rows: pd.DataFrame, title: str) -> str:
@@ -49,10 +50,10 @@ def _consistent(rows: pd.DataFrame, title: str) -> str:
     )
 
 
-def tell_modalities(scores: pd.DataFrame, model: str = "trained") -> str:
+def tell_modalities(scores: pd.DataFrame) -> str:
     """Say what `score_modalities` found of a model, a line a data set and part, beside what others found."""
     lines = [f"- *{row.dataset}, {row.part} species*: {row.why}." for row in scores[scores["model"] == ""].itertuples()]
-    mine = scores[scores["model"] == model]
+    mine = scores[scores["model"] == MODEL]
     for (dataset, part), group in mine.groupby(["dataset", "part"], sort=False):
         others = scores[(scores["dataset"] == dataset) & (scores["part"] == part) & (scores["model"] == "random_init")]
         lines.append(f"- *{dataset}, {part} species*: {_image_and_text(group)}{_untrained(others)}")
@@ -64,7 +65,7 @@ def tell_modalities(scores: pd.DataFrame, model: str = "trained") -> str:
             f"follow human taxonomies more closely than images do. Of the {len(shown)} comparisons above texts do in "
             f"{texts}, images in {images}; {len(shown) - texts - images} stay open."
         )
-    return "\n".join(lines) or f"*{model} reads no names.*"
+    return "\n".join(lines) or "*The trained model reads no names.*"
 
 
 def _image_and_text(rows: pd.DataFrame) -> str:
@@ -106,14 +107,14 @@ def _number(row) -> str:
     return f"{row.value:.2f} {said}"
 
 
-def tell_probes(scores: pd.DataFrame, model: str = "trained") -> str:
+def tell_probes(scores: pd.DataFrame) -> str:
     """Say what `score_probes` found of a model, a line a data set and part, and what could not be asked, and why."""
     lines = []
     for (dataset, part), group in scores.groupby(["dataset", "part"], sort=False):
-        rows = group[group["model"].isin([model, ""])]
+        rows = group[group["model"].isin([MODEL, ""])]
         if len(rows):
             lines.append(f"- *{dataset}, {part} species* ({rows['n'].iloc[0]:.0f}): " + " ".join(_probed(rows)))
-    return "\n".join(lines) or f"*Nothing is known of {model}.*"
+    return "\n".join(lines) or "*Nothing is known of the trained model.*"
 
 
 def _probed(rows: pd.DataFrame) -> list[str]:
@@ -140,9 +141,9 @@ def _ranks(rows: pd.DataFrame) -> dict[str, list[str]]:
     return {probe: list(of["rank"]) for probe, of in rows.groupby("probe", sort=False)}
 
 
-def tell_within(scores: pd.DataFrame, model: str = "trained") -> str:
+def tell_within(scores: pd.DataFrame) -> str:
     """Say what `score_within` found of a model, a line a data set, part and state; why, where there is nothing."""
-    mine, lines = scores[scores["model"] == model], []
+    mine, lines = scores[scores["model"] == MODEL], []
     for why, rows in scores[scores["model"] == ""].groupby("why", sort=False):
         sets = dict.fromkeys(f"{row.dataset}, {row.part} species" for row in rows.itertuples())
         lines.append(f"- *{'; '.join(sets)}*: {why}.")
@@ -165,12 +166,12 @@ def tell_within(scores: pd.DataFrame, model: str = "trained") -> str:
             )
         said += [why for why in group["why"] if why]
         lines.append(f"{said[0]}: {'; '.join(said[1:])}.")
-    return "\n".join(lines) or f"*Nothing is known of {model}.*"
+    return "\n".join(lines) or "*Nothing is known of the trained model.*"
 
 
-def tell_traits(scores: pd.DataFrame, model: str = "trained") -> str:
+def tell_traits(scores: pd.DataFrame) -> str:
     """Say what `score_traits` found of a model, a line a data set and part; why, where there is nothing."""
-    mine, lines = scores[scores["model"] == model], []
+    mine, lines = scores[scores["model"] == MODEL], []
     for (dataset, part), group in mine.groupby(["dataset", "part"], sort=False):
         whole, each = (group[(group["trait"] == ALL) == is_all] for is_all in (True, False))
         asked = each[each["value"].notna()].sort_values("value", ascending=False)
@@ -188,13 +189,13 @@ def tell_traits(scores: pd.DataFrame, model: str = "trained") -> str:
         said += [f"shown by itself: {', '.join(names) or 'no trait'}{more}"] if len(asked) else []
         said += [f"not asked: {len(of)} ({why})" for why, of in each[each["value"].isna()].groupby("why", sort=False)]
         lines.append(f"- *{dataset}, {part} species*: {'; '.join(said)}.")
-    return "\n".join(lines) or f"*{'; '.join(scores['why'].unique()) or f'Nothing is known of {model}'}.*"
+    return "\n".join(lines) or f"*{'; '.join(scores['why'].unique()) or 'Nothing is known of the trained model'}.*"
 
 
-def tell_disparity(scores: pd.DataFrame, model: str = "trained") -> str:
+def tell_disparity(scores: pd.DataFrame) -> str:
     """Say which clades `score_disparity` found more or less varied, a line a data set and part; or why none."""
     lines = [f"- *{row.dataset}, {row.part} species*: {row.why}." for row in scores[scores["why"] != ""].itertuples()]
-    mine = scores[(scores["model"] == model) & scores["value"].notna()]
+    mine = scores[(scores["model"] == MODEL) & scores["value"].notna()]
     for (dataset, part, rank), group in mine.groupby(["dataset", "part", "rank"], sort=False):
         said = [f"{len(group)} clades ({rank}) of {group['n'].sum():.0f} species are compared"]
         for words, found in (("more", group["value"] > 1), ("less", group["value"] < 1)):
@@ -202,7 +203,7 @@ def tell_disparity(scores: pd.DataFrame, model: str = "trained") -> str:
             names = [f"{r.clade} ({r.value:.2f} [{r.ci_low:.2f}, {r.ci_high:.2f}])" for r in those.itertuples()]
             said.append(f"{words} varied than the others: {', '.join(names) or 'none is shown'}")
         lines.append(f"- *{dataset}, {part} species*: {'; '.join(said)}.")
-    return "\n".join(lines) or f"*Nothing is known of {model}.*"
+    return "\n".join(lines) or "*Nothing is known of the trained model.*"
 
 
 def _p(value: float) -> str:

@@ -18,7 +18,7 @@ from ..sources.columns import read_known
 from ..synthetic import grow_tree
 from ..synthetic.canvas import PLANS, TRAITS
 from ..taxonomy.ranks import tree_distance
-from .hierarchy import MIN_CLADES, _p_value, centroids, clades_of, features_of, over_kept
+from .hierarchy import MIN_CLADES, centroids, clades_of, features_of, over_kept, p_value_of
 
 N_FLIPS = 999
 RIDGE = 3.0  # beside a mean square of 1; the genome itself tells of `mini` .71 by 1, .51 by 3, .27 by 10; by chance
@@ -128,8 +128,8 @@ def beyond_relatives(points: np.ndarray, traits: np.ndarray, ranks: pd.DataFrame
             continue
         mine, dealt = (np.nanmean(at[..., of].reshape(len(at), -1), axis=1) for at in (value[None], null))
         low, high, _ = over_kept(lambda some, of=of: _mean(left[some], predicted[some], of), clade)
-        means = {"by_chance": float(dealt.mean()), "p_value": _p_value(mine[0], dealt)}
-        means["p_family"] = _p_value(mine[0], largest if isinstance(of, int) else dealt)
+        means = {"by_chance": float(dealt.mean()), "p_value": p_value_of(mine[0], dealt)}
+        means["p_family"] = p_value_of(mine[0], largest if isinstance(of, int) else dealt)
         ends = {
             "value": float(mine[0]),
             "ci_low": low,

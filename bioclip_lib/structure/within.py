@@ -13,7 +13,7 @@ from scipy import sparse
 from ..config import EvaluateConfig
 from ..evaluation.tasks import Features, evaluated_images, unit_rows
 from ..sources.columns import STATE_COLUMNS
-from .hierarchy import _orders, _p_value, features_of, over_kept
+from .hierarchy import features_of, orders_of, over_kept, p_value_of
 
 N_PERMUTATIONS = 199
 MIN_EACH = 2  # observations of a state of a species
@@ -182,7 +182,7 @@ def _of_model(values: np.ndarray, kept: pd.DataFrame, seed: int) -> list[dict]:
     value = share_of_states(sums)
     null = [share_of_states(sums_of(points, species, states[order])) for order in _dealt(species, seed)]
     low, high, _ = over_kept(lambda kept: share_of_states(_some(sums, kept)), names)
-    means = {"by_chance": float(np.mean(null)), "p_value": _p_value(value, np.array(null))}
+    means = {"by_chance": float(np.mean(null)), "p_value": p_value_of(value, np.array(null))}
     rows = [{"question": SHARE, "value": value, "ci_low": low, "ci_high": high, **means, **many}]
     if means["p_value"] >= 0.05 or value <= 0:
         return [*rows, {"question": INSIDE, **many, "why": "no difference between the states is shown"}]
@@ -200,7 +200,7 @@ def _of_model(values: np.ndarray, kept: pd.DataFrame, seed: int) -> list[dict]:
 
 def _dealt(species: np.ndarray, seed: int):
     """Yield orders of observations inside their species."""
-    return _orders(len(species), N_PERMUTATIONS, seed, species)
+    return orders_of(len(species), N_PERMUTATIONS, seed, species)
 
 
 def _some(sums: Sums, kept: np.ndarray) -> Sums:

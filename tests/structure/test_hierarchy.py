@@ -196,7 +196,7 @@ def test_what_is_no_distance_is_refused(a, b):
 
 def test_orders_stay_inside_their_strata_and_are_all_there():
     strata = np.array([1, 0, 1, 0, 1])
-    orders = {tuple(order) for order in hierarchy._orders(5, 400, 0, strata)}
+    orders = {tuple(order) for order in hierarchy.orders_of(5, 400, 0, strata)}
     assert len(orders) == 6 * 2
     assert all((strata[list(order)] == strata).all() for order in orders)
 

@@ -200,8 +200,8 @@ def test_p_values_are_uniform_where_there_is_nothing_and_small_where_there_is(mo
         distances = random_world(seed, n_orders=2, signal=signal)[0], known, np.zeros(16)
         return probes._tested(asked, distances, -1.0, depth, seed)["p_value"]
 
-    of_probes = probes._p_value
-    monkeypatch.setattr(probes, "_p_value", p_value)
+    of_probes = probes.p_value_of
+    monkeypatch.setattr(probes, "p_value_of", p_value)
     found = np.array([tested(seed, 0.0) for seed in range(200)])
     assert stats.chisquare(np.bincount(ranks, minlength=10)).pvalue > 1e-3
     assert (found >= (np.array(ranks) + 1) / 10 - 1e-9).all()  # equal values only make p larger
