@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 
 import speed
+from bioclip_lib import RANKS
 from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
-from bioclip_lib.run import open_run
+from bioclip_lib.run import Run, open_run
 from bioclip_lib.structure import control
 from speed import __main__ as stages
 from speed import (
@@ -32,6 +33,7 @@ from speed import (
     recipes,
     scale,
     seeds,
+    sorting,
     streaming,
     text_encoding,
     trainers,
@@ -279,3 +281,34 @@ def test_download_counts_files_a_second(capsys):
     download.main(12)
     said = r"12 files of [45]\d,\d{3} bytes, \d+ processors: [\d,]+ files/s; [\d,]+ files/s"
     assert re.match(said, capsys.readouterr().out)
+
+
+def test_sorting_reads_runs_and_sorts_folders(monkeypatch, capsys, tmp_path, write_image):
+    """Two folders of one picture each, six times over, are two groups; tables of a run are shown as they are."""
+    monkeypatch.setattr("bioclip_lib.structure.clusters.REDUCTIONS", ("pca",))
+    for species in range(2):
+        for i in range(6):
+            write_image(tmp_path / "set" / f"s{species}" / f"{i}.jpg", seed=species)
+    run = Run(tmp_path / "run")
+    run.tables.mkdir(parents=True)
+    with pytest.raises(InputError, match="run 11_sort_and_correct"):
+        sorting.main([str(run.root)])
+    row = {"question": "asked", "value": 0.5, "ci_low": 0.25, "ci_high": 0.75, "chance": 0.05, "n": 9}
+    pd.DataFrame([row]).to_csv(run.tables / "planted_labels.csv", index=False)
+    keys = {"dataset": "old", "model": "m", "reduction": "pca", "method": "kmeans", "number given": True}
+    pd.DataFrame([keys | {"measure": "v_measure"} | row]).to_csv(run.tables / "clusters.csv", index=False)
+    monkeypatch.setattr(sorting.importlib.util, "find_spec", lambda name: None)
+    sorting.main([str(run.root), "--photos", str(tmp_path / "set")])
+    rows = rows_of(capsys.readouterr().out)
+    assert [cell.split(" [")[0] for cell in rows[-2][-3:]] == ["17", "0", "100"]  # 2 clicks of 12
+    assert rows[-1] == ["run", "asked", "50 [25, 75]", "5.0", "9"] and "50 [25, 75]" in rows[0]
+
+
+def test_cleanlab_is_given_the_same_moved_labels():
+    pytest.importorskip("cleanlab.rank", reason="cleanlab is not installed")
+    rng, names = np.random.default_rng(0), [f"G s{i}" for i in range(4)]
+    labels = np.repeat(names, 25)
+    classes = pd.DataFrame(dict.fromkeys(RANKS[:5], "x"), index=names).assign(genus="G", species=[n[2:] for n in names])
+    features = rng.normal(size=(4, 20))[np.repeat(np.arange(4), 25)] + 0.1 * rng.normal(size=(100, 20))
+    found = sorting.by_cleanlab(features, labels, classes)
+    assert found["value"].item() == 1 and found["n"].item() == 15
