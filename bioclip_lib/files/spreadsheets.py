@@ -2,7 +2,7 @@
 
 Takes a table; text that begins like a formula gets an apostrophe before it, as spreadsheets themselves write it, and
 control characters, those that turn the direction of writing among them, become U+FFFD. Numbers stay numbers. A program
-that needs the text as it is reads the Parquet files of a run, or passes ``for_people=False``.
+that needs the text as it is reads the Parquet files of a run.
 """
 
 import re
@@ -16,7 +16,7 @@ _FORMULA = re.compile(r"(?=[=+\-@\t\r])(?![+-]?(\d[\d,]*\.?\d*|\.\d+)([eE][+-]?\
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def write_csv(table: pd.DataFrame, path: str | Path, index: bool = False, for_people: bool = True) -> None:
+def write_csv(table: pd.DataFrame, path: str | Path, index: bool = False, digits: int | None = None) -> None:
     """Write a table as CSV, whole or not at all.
 
     Parameters
@@ -25,8 +25,8 @@ def write_csv(table: pd.DataFrame, path: str | Path, index: bool = False, for_pe
     path : str or Path
     index : bool
         Whether the index is a column.
-    for_people : bool
-        False: text is written as it is, for programs alone.
+    digits : int, optional
+        Of numbers; by default all.
 
     Examples
     --------
@@ -34,11 +34,10 @@ def write_csv(table: pd.DataFrame, path: str | Path, index: bool = False, for_pe
     ("'=1+1", '-3.5', 'Parus major')
     """
     table = table.reset_index() if index else table
-    if for_people:
-        text = table.select_dtypes(exclude=["number", "bool"]).columns
-        table = table.assign(**{str(name): table[name].map(harmless) for name in text})
+    text = table.select_dtypes(exclude=["number", "bool"]).columns
+    table = table.assign(**{str(name): table[name].map(harmless) for name in text})
     with atomic(path) as tmp:
-        table.to_csv(tmp, index=False)
+        table.to_csv(tmp, index=False, float_format=digits and f"%.{digits}g", encoding="utf-8")
 
 
 def as_it_was(text: str) -> str:

@@ -10,9 +10,10 @@ import pandas as pd
 
 from .. import RANKS
 from ..errors import InputError, as_command
+from ..files import write_csv
 from ..model.load import LoadedModel, load_model
 from ..run import write_json
-from .asking import Trust, write_answers, write_csv
+from .asking import Trust, write_answers
 from .candidates import TEMPLATES, TEXT_TYPE, labels_of_names, published, read_candidates, read_labels, write_labels
 from .exchange import boxes_of_megadetector, provenance, to_camtrap_dp, to_darwin_core, to_megadetector
 from .labels import LabelSet
@@ -130,9 +131,9 @@ def _exchange(args: argparse.Namespace, content: dict, table: pd.DataFrame, aske
     if args.megadetector:
         write_json(Path(args.megadetector), to_megadetector(content, table, labels, made))
     if args.darwin_core:
-        write_csv(args.darwin_core, to_darwin_core(table, made))
+        write_csv(to_darwin_core(table, made), args.darwin_core, digits=6)
     if args.camtrap_dp:
-        write_csv(args.camtrap_dp[1], to_camtrap_dp(table, _media(args.camtrap_dp[0]), made))
+        write_csv(to_camtrap_dp(table, _media(args.camtrap_dp[0]), made), args.camtrap_dp[1], digits=6)
 
 
 def _media(path: str) -> pd.DataFrame:

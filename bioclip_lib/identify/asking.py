@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ..errors import InputError
+from ..files import write_csv
 from ..files.crops import split_crop
-from ..files.spreadsheets import harmless
 from ..model.features import feature_rows
 from ..model.load import LoadedModel, preprocess_digest
 from ..run import atomic, remove, write_json
@@ -117,13 +117,13 @@ def _answered(
         names = [photo.name for photo in islice(waiting, len(problems))]
         table = pd.DataFrame({"file_name": names, "problem": problems})
         features = features if len(features) else np.zeros((0, labels.weights.shape[1]), np.float32)
-        found = _named(features, labels, model, asked)
+        found = named(features, labels, model, asked)
         found.index = table.index[table["problem"] == ""]
         yield pd.concat([table, _filled(found, table.index)], axis=1), features
         bar.update(len(problems))
 
 
-def _named(features: np.ndarray, labels: LabelSet, model: LoadedModel, asked: tuple) -> pd.DataFrame:
+def named(features: np.ndarray, labels: LabelSet, model: LoadedModel, asked: tuple) -> pd.DataFrame:
     """Return the answers to features of photographs, or of events."""
     rank, k, trust, _ = asked
     scale = model.model.logit_scale.exp().item() / trust.temperature
@@ -210,7 +210,7 @@ def _of_events(photos: list[Photo], table: pd.DataFrame, files: list[Path], usin
     rows = iter(np.split(codes[read], np.cumsum([len(np.load(_features(file), mmap_mode="r")) for file in files])[:-1]))
     for file, of in zip(files, rows, strict=True):
         np.add.at(sums, of, np.load(_features(file)))
-    found = _named((sums[n_read > 0] / n_read[n_read > 0, None]).astype(np.float32), labels, model, asked)
+    found = named((sums[n_read > 0] / n_read[n_read > 0, None]).astype(np.float32), labels, model, asked)
     found.index = np.flatnonzero(n_read)
     events = pd.DataFrame({"event": names, "n_photographs": n_read})
     events["problem"] = np.where(n_read > 0, "", "no photograph could be read")
@@ -242,18 +242,10 @@ def _content(photos: list[Photo]) -> str:
 def _write(path: Path, table: pd.DataFrame) -> None:
     """Write a table by the ending of its name, whole or not at all."""
     if path.suffix.lower() == ".csv":
-        write_csv(path, table)
+        write_csv(table, path, digits=6)
         return
     with atomic(path) as tmp:
         if path.suffix.lower() == ".parquet":
             table.to_parquet(tmp, index=False)
         else:
             table.to_json(tmp, orient="records", indent=1, force_ascii=False)
-
-
-def write_csv(path: str | Path, table: pd.DataFrame) -> None:
-    """Write a CSV whole or not at all, numbers with six digits, no formula of a stranger's file name."""
-    text = table.select_dtypes(exclude=["number", "bool"]).columns
-    table = table.assign(**{name: table[name].map(harmless) for name in text})
-    with atomic(path) as tmp:
-        table.to_csv(tmp, index=False, float_format="%.6g", encoding="utf-8")

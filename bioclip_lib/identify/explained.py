@@ -23,11 +23,12 @@ from .trained import TrainedRun
 from .tree import LABEL
 
 MAPS = ("occlusion", "gradient")
+_SHOWN, _DRAWN = 5, 40  # test images; invented ones
 _CHANGED = 12  # of 255: a pixel that differs by more belongs to a trait
 _TRAIT = 2.0  # by which a trait is changed, in standard deviations over species
 
 
-def saliency_examples(run: TrainedRun, n: int = 5, seed: int = 0) -> pd.DataFrame:
+def saliency_examples(run: TrainedRun) -> pd.DataFrame:
     """Map what speaks for the names of some test images.
 
     Returns
@@ -39,16 +40,16 @@ def saliency_examples(run: TrainedRun, n: int = 5, seed: int = 0) -> pd.DataFram
     split = run.split("test")
     if not len(split.rows):
         return pd.DataFrame(columns=["title", "png", *MAPS])
-    rows = np.sort(np.random.default_rng(seed).permutation(len(split.rows))[:n])
+    rows = np.sort(np.random.default_rng(0).permutation(len(split.rows))[:_SHOWN])
     pixels = load_split(run.run, run.model.model, "test")[rows]
-    scale = run.scale / run.trust().temperature
+    scale = run.calibrated_scale
     named = name_features(split.features[rows], run.labels, scale, LABEL, k=1).choices[:, 0]
     maps = _maps(run, pixels, named, scale)
     table = pd.DataFrame({"title": run.labels.called(named, LABEL), "png": list(map(png, pixels))})
     return table.assign(**{name: list(values.reshape(len(rows), -1)) for name, values in maps.items()})
 
 
-def saliency_scores(run: TrainedRun, n: int = 40, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+def saliency_scores(run: TrainedRun) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score both maps on new images of the synthetic world; two tables without rows for a run of photographs.
 
     Returns
@@ -63,12 +64,16 @@ def saliency_scores(run: TrainedRun, n: int = 40, seed: int = 0) -> tuple[pd.Dat
     if run.settings["data.source"] != "synthetic":
         return pd.DataFrame(), pd.DataFrame()
     config = SyntheticConfig(**{key.rpartition(".")[2]: value for key, value in settings.items()})
-    tree, rng = grow_tree(config, run.settings["split.seed"]), np.random.default_rng([seed, 77])
+    tree, rng = grow_tree(config, run.settings["split.seed"]), np.random.default_rng([0, 77])
     known = pd.Index(run.labels.names[LABEL]).get_indexer(tree.taxa["scientific_name"])
-    index = rng.choice(np.flatnonzero(known >= 0), n)
-    seeds, genomes, size = rng.integers(0, 2**63, n, dtype=np.uint64), tree.genomes[index], size_px(run.model.model)
+    index = rng.choice(np.flatnonzero(known >= 0), _DRAWN)
+    seeds, genomes, size = (
+        rng.integers(0, 2**63, _DRAWN, dtype=np.uint64),
+        tree.genomes[index],
+        size_px(run.model.model),
+    )
     pixels, named = render(genomes, seeds, size, config.noise), known[index]
-    scale = run.scale / run.trust().temperature
+    scale = run.calibrated_scale
     maps = _maps(run, pixels, named, scale)
     body = body_shares(genomes, seeds, size, config.noise)
     scores = judge_maps(pixels, maps, run.model, (run.labels, named, scale), body, index)

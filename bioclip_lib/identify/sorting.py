@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError, as_command
+from ..files import write_csv
 from ..files.archives import split_location
 from ..model.load import LoadedModel
 from ..structure.clusters import MIN_IMAGES, cluster
-from .asking import Trust, _named, check_model, write_csv
+from .asking import Trust, check_model, named
 from .labels import LabelSet
 from .naming import combine
 from .photos import Photo, Source, features_of, list_photos
@@ -58,7 +59,7 @@ def sort_photographs(
     if (groups >= 0).any():
         inside = groups >= 0
         _, means = combine(features[inside], groups[inside])
-        names = _named(means.astype(np.float32), labels, model, ("species", 1, trust, 0))[["taxon", "rank", "score"]]
+        names = named(means.astype(np.float32), labels, model, ("species", 1, trust, 0))[["taxon", "rank", "score"]]
         means /= np.linalg.norm(means, axis=1, keepdims=True)
         table.loc[np.flatnonzero(read)[inside], "unlike"] = 1 - (features[inside] * means[groups[inside]]).sum(axis=1)
     of_group = names.reindex(table["cluster"]).reset_index(drop=True)
@@ -83,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     table = sort_photographs(args.photos, labels, run.model, run.trust(labels=labels), args.groups)
     if inside := [path for path in table["path"] if split_location(path)]:
         raise InputError(f"{inside[0]} lies in an archive, which a table of paths cannot name; unpack it")
-    write_csv(Path(args.out), table.assign(path=[str(Path(path).absolute()) for path in table["path"]]))
+    write_csv(table.assign(path=[str(Path(path).absolute()) for path in table["path"]]), args.out, digits=6)
     print(_summary(table, args.out))
     return 0
 

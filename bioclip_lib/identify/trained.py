@@ -4,6 +4,7 @@ The temperature and the floor come from the run's validation images, which no tr
 splits are computed once and kept in the run.
 """
 
+import functools
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -128,8 +129,8 @@ class TrainedRun:
         alone = ~pd.Series(classes, dtype=object).duplicated(keep=False).to_numpy() & np.isin(classes, unseen.classes)
         if alone.all():
             return self.labels
-        known, scale = (val.features, val.classes), self.scale / self.trust().temperature
-        return add_images(self.labels, (features[~alone], classes[~alone]), of_run, known, scale)
+        images = features[~alone], classes[~alone]
+        return add_images(self.labels, images, of_run, (val.features, val.classes), self.calibrated_scale)
 
     def none_of(self, labels: LabelSet) -> list[str]:
         """Return the species of the run that are none of some candidates."""
@@ -138,6 +139,11 @@ class TrainedRun:
     def _calibrates(self, val: Split) -> bool:
         """Tell whether there are validation images, all of classes that were trained on."""
         return bool(len(val.rows)) and bool(np.isin(val.classes, self.labels.names[LABEL]).all())
+
+    @functools.cached_property
+    def calibrated_scale(self) -> float:
+        """What cosines are multiplied by, so that probabilities are those of validation images."""
+        return self.scale / self.trust().temperature
 
     def trust(self, coverage: float = 0.9, labels: LabelSet | None = None) -> Trust:
         """Calibrate on the validation images: at least `coverage` of the answers are right, over known species.

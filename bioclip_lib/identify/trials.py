@@ -4,7 +4,6 @@ Takes a `trained.TrainedRun`; returns tables. Test images are of the candidates,
 the right answer for these is a taxon above.
 """
 
-from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -24,25 +23,22 @@ from .trained import Split, TrainedRun
 from .tree import LABEL
 from .unknown import folds, known_scores, left_out, nearest_taxon, no_organism, separation, with_both
 
+COVERAGE = 0.9  # stated share of right answers
 STRICT = 0.8  # a floor that others take, beside `FLOOR`
+DRAWS, SIZES, SHOTS, ADDED_DRAWS = 5, (1, 2, 4, 8), (2, 5), 3  # of halves; photographs an event, a new class; of these
+N_EXAMPLES = 6  # of a kind
 N_NOTHING = 200  # images of which some without an organism are made
 _OPTIONS = ("right, to species", "backed off", "wrong", "unknown species")
 
 
 def _named(run: TrainedRun, split: Split) -> tuple[Naming, np.ndarray]:
     """Return the calibrated naming of a split, and the places of its taxa."""
-    naming = name_features(split.features, run.labels, run.scale / run.trust().temperature)
+    naming = name_features(split.features, run.labels, run.calibrated_scale)
     return naming, places(split.rows, run.labels)
 
 
-def rules(run: TrainedRun, coverage: float = 0.9) -> pd.DataFrame:
+def rules(run: TrainedRun) -> pd.DataFrame:
     """Compare the calibrated floor with fixed ones, on species seen and unseen.
-
-    Parameters
-    ----------
-    run : TrainedRun
-    coverage : float
-        Stated share of right answers.
 
     Returns
     -------
@@ -50,23 +46,23 @@ def rules(run: TrainedRun, coverage: float = 0.9) -> pd.DataFrame:
         ``part`` (seen, unseen), and the columns of `judging.compare_rules`. "no floor" asks every rank. Of the
         calibrated floor and seen species, ``expected_low`` and ``expected_high``: `calibrate.expected_share`.
     """
-    trust = run.trust(coverage)
-    floors = {f"{coverage:.0%} of images": trust.conformal, f"{FLOOR}": FLOOR, f"{STRICT}": STRICT, "no floor": 0.0}
+    trust = run.trust(COVERAGE)
+    floors = {f"{COVERAGE:.0%} of images": trust.conformal, f"{FLOOR}": FLOOR, f"{STRICT}": STRICT, "no floor": 0.0}
     tables = []
     for name, part in PARTS.items():
         split = run.split(name)
         if len(split.rows):
             taxa = places(split.rows, run.labels), split.classes
-            found = compare_rules(split.features, taxa, run.labels, run.scale / trust.temperature, floors)
+            found = compare_rules(split.features, taxa, run.labels, run.calibrated_scale, floors)
             tables.append(found.assign(part=part))
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["rule", "part"])
     stated = (table["rule"] == next(iter(floors))) & (table["part"] == PARTS["test"]) & ~np.isnan(trust.conformal)
     for n, column in enumerate(("expected_low", "expected_high")):
-        table.loc[stated, column] = expected_share(coverage, len(run.split("val").rows), len(run.split("test").rows))[n]
+        table.loc[stated, column] = expected_share(COVERAGE, len(run.split("val").rows), len(run.split("test").rows))[n]
     return table
 
 
-def draws(run: TrainedRun, n_seeds: int = 5) -> pd.DataFrame:
+def draws(run: TrainedRun) -> pd.DataFrame:
     """Calibrate on one half of the known images and count in the other, as `judging.coverage_over_draws`.
 
     Returns
@@ -79,11 +75,11 @@ def draws(run: TrainedRun, n_seeds: int = 5) -> pd.DataFrame:
     if len(known.rows) < 2:
         return pd.DataFrame()
     naming, truth = _named(run, known)
-    found = coverage_over_draws(naming, run.labels, (truth, known.classes), seeds=range(n_seeds))
+    found = coverage_over_draws(naming, run.labels, (truth, known.classes), seeds=range(DRAWS))
     of = found.groupby(["coverage", "of"], as_index=False)
     table = of.agg(right=("right", "mean"), lowest=("right", "min"), highest=("right", "max"))
     table[["least", "depth"]] = of[["least", "depth"]].mean()[["least", "depth"]]
-    return table.assign(n_images=len(known.rows), n_seeds=n_seeds)
+    return table.assign(n_images=len(known.rows), n_seeds=DRAWS)
 
 
 def _joined(one: Split, other: Split) -> Split:
@@ -99,7 +95,7 @@ def risk(run: TrainedRun) -> pd.DataFrame:
     return pd.concat(traced) if traced else pd.DataFrame(columns=["floor", "rank", "answered", "risk", "part"])
 
 
-def events(run: TrainedRun, sizes: Sequence[int] = (1, 2, 4, 8), seed: int = 0) -> pd.DataFrame:
+def events(run: TrainedRun) -> pd.DataFrame:
     """Name several test images of a class at once, as if they showed one individual: does that help, is it calibrated?
 
     Returns
@@ -108,18 +104,18 @@ def events(run: TrainedRun, sizes: Sequence[int] = (1, 2, 4, 8), seed: int = 0) 
         ``n_photographs, value, ci_low, ci_high`` (the share named right, each class as often as it has groups),
         ``confidence`` (the mean probability of what is named), ``n_events``.
     """
-    test, scale = run.split("test"), run.scale / run.trust().temperature
-    order = np.random.default_rng(seed).permutation(len(test.rows))
+    test = run.split("test")
+    order = np.random.default_rng(0).permutation(len(test.rows))
     classes, features, rows = test.classes[order], test.features[order], []
     place = pd.Series(classes).groupby(classes).cumcount().to_numpy()  # of an image among those of its class
-    for size in sizes:
+    for size in SIZES:
         sizes_of = pd.Series(classes).groupby(classes).transform("size").to_numpy()
         whole = place < sizes_of // size * size
         if not whole.any():
             continue
         group = np.array([f"{name}#{n}" for name, n in zip(classes[whole], place[whole] // size, strict=True)])
         names, means = combine(features[whole], group)
-        found = name_features(means, run.labels, scale, "label", k=1)
+        found = name_features(means, run.labels, run.calibrated_scale, "label", k=1)
         own = np.array([name.rpartition("#")[0] for name in names])
         right = run.labels.names[LABEL].to_numpy()[found.choices[:, 0]] == own
         interval = with_interval(right.astype(float), own)
@@ -127,7 +123,7 @@ def events(run: TrainedRun, sizes: Sequence[int] = (1, 2, 4, 8), seed: int = 0) 
     return pd.DataFrame(rows)
 
 
-def with_added(run: TrainedRun, shots: Sequence[int] = (2, 5), n_seeds: int = 3) -> pd.DataFrame:
+def with_added(run: TrainedRun) -> pd.DataFrame:
     """Add held-out species to the candidates, by a few photographs each, and name all others and the test images.
 
     Those of which there are more photographs than shots.
@@ -139,16 +135,16 @@ def with_added(run: TrainedRun, shots: Sequence[int] = (2, 5), n_seeds: int = 3)
         share named right of ``seen`` and of ``unseen`` images, ``seen_lost``, the share of seen ones that added classes
         take, and ``surer``, the mean probability of the answers less the share that is right, over both parts.
     """
-    test, unseen, scale = run.split("test"), run.split("heldout_species"), run.scale / run.trust().temperature
+    test, unseen, scale = run.split("test"), run.split("heldout_species"), run.calibrated_scale
     val, rows = run.split("val"), []
-    many = unseen.rows.groupby("class_key")["class_key"].transform("size").to_numpy() > max(shots)
+    many = unseen.rows.groupby("class_key")["class_key"].transform("size").to_numpy() > max(SHOTS)
     known = np.isin(val.classes, run.labels.names[LABEL])
     unseen = Split(unseen.rows[many], unseen.features[many])
     if min(len(test.rows), len(val.rows), len(unseen.rows)) == 0 or not known.all():
         return pd.DataFrame()
     taxa = unseen.rows.drop_duplicates("class_key").set_index("class_key")
-    for k, seed in product(shots, range(n_seeds)):
-        given, asked = _given_and_asked(unseen, k, max(shots), np.random.default_rng(seed))
+    for k, seed in product(SHOTS, range(ADDED_DRAWS)):
+        given, asked = _given_and_asked(unseen, k, max(SHOTS), np.random.default_rng(seed))
         if not len(asked):
             continue
         images = unseen.features[given], unseen.classes[given]
@@ -164,7 +160,7 @@ def with_added(run: TrainedRun, shots: Sequence[int] = (2, 5), n_seeds: int = 3)
     if not rows:
         return pd.DataFrame()
     table = pd.DataFrame(rows).groupby(["shots", "classes"], as_index=False).mean()
-    return table.assign(n_species=len(taxa), n_seen=len(test.rows), n_seeds=n_seeds)
+    return table.assign(n_species=len(taxa), n_seen=len(test.rows), n_seeds=ADDED_DRAWS)
 
 
 def _given_and_asked(split: Split, k: int, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -188,7 +184,7 @@ def unknowns(run: TrainedRun) -> pd.DataFrame:
     train, val, test, unseen = (run.split(name) for name in ("train", "val", "test", "heldout_species"))
     if min(len(train.rows), len(val.rows), len(test.rows)) == 0:
         return pd.DataFrame()
-    scale = run.scale / run.trust().temperature
+    scale = run.calibrated_scale
     tables = [left_out(val.features, val.classes, (train.features, train.classes), run.labels, scale)]
     tables[0]["others"] = "validation species left out"
 
@@ -209,7 +205,7 @@ def unknowns(run: TrainedRun) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def attachments(run: TrainedRun, coverage: float = 0.9) -> pd.DataFrame:
+def attachments(run: TrainedRun) -> pd.DataFrame:
     """Ask where unknown species belong: is the answer the taxon at which they join the candidates?
 
     An unknown species is none of the candidates, so that answers end above species, at a rank and a floor.
@@ -222,14 +218,14 @@ def attachments(run: TrainedRun, coverage: float = 0.9) -> pd.DataFrame:
         ``n_species``. "floor ..., down to ..." and "always to ..." (no floor) are the best for validation species, a
         fifth of them at a time left out of the candidates; the others are as in `rules`.
     """
-    val, unseen, scale = run.split("val"), run.split("heldout_species"), run.scale / run.trust().temperature
+    val, unseen = run.split("val"), run.split("heldout_species")
     if min(len(val.rows), len(unseen.rows)) == 0:
         return pd.DataFrame()
     species = len(RANKS) - 1
     options = list(product(np.linspace(0, 1, N_STEPS + 1), range(species)))
     hits: list[list] = [[] for _ in options]
     for kept, out in folds(run.labels, val.classes):
-        naming, truth = name_features(val.features[out], kept, scale), places(val.rows[out], kept)
+        naming, truth = name_features(val.features[out], kept, run.calibrated_scale), places(val.rows[out], kept)
         for found, option in zip(hits, options, strict=True):
             found.extend(attached(naming, truth, _depth(naming, kept, *option)) == "exact")
     share = dict(zip(options, np.mean(hits, axis=1), strict=True))
@@ -239,7 +235,7 @@ def attachments(run: TrainedRun, coverage: float = 0.9) -> pd.DataFrame:
         f"floor {floor:.2f}, down to {RANKS[deepest]}": (floor, deepest),
         f"always to {RANKS[always]}": (0.0, always),
     }
-    asked |= {f"{coverage:.0%} of images": (run.trust(coverage).floor, species), f"{FLOOR}": (FLOOR, species)}
+    asked |= {f"{COVERAGE:.0%} of images": (run.trust(COVERAGE).floor, species), f"{FLOOR}": (FLOOR, species)}
     naming, truth = _named(run, unseen)
     rows = []
     for name, option in asked.items():
@@ -261,16 +257,16 @@ def _pixels(run: TrainedRun) -> np.ndarray:
     return images[:: max(1, len(images) // N_NOTHING)][:N_NOTHING]
 
 
-def examples(run: TrainedRun, n: int = 6, seed: int = 0) -> tuple[np.ndarray, pd.DataFrame]:
+def examples(run: TrainedRun) -> tuple[np.ndarray, pd.DataFrame]:
     """Draw images of four kinds: right to species, backed off to a rank above, wrong, and of an unseen species.
 
     Returns
     -------
     pixels : ndarray of shape (m, S, S, 3), uint8
     table : DataFrame
-        ``kind, truth, taxon, rank, score`` in the same order, m rows, at most `n` a kind.
+        ``kind, truth, taxon, rank, score`` in the same order, m rows, at most `N_EXAMPLES` a kind.
     """
-    rng, trust, pixels, tables = np.random.default_rng(seed), run.trust(), [], []
+    rng, trust, pixels, tables = np.random.default_rng(0), run.trust(), [], []
     for name in (name for name in PARTS if len(run.split(name).rows)):
         split = run.split(name)
         naming, truth = _named(run, split)
@@ -281,7 +277,7 @@ def examples(run: TrainedRun, n: int = 6, seed: int = 0) -> tuple[np.ndarray, pd
         table.insert(0, "kind", kind if name == "test" else _OPTIONS[3])
         scientific = split.rows["scientific_name"].to_numpy()
         table.insert(1, "truth", np.where(scientific == "", split.classes, scientific))
-        chosen = [rng.permutation(rows)[:n] for rows in table.groupby("kind").indices.values()]
+        chosen = [rng.permutation(rows)[:N_EXAMPLES] for rows in table.groupby("kind").indices.values()]
         rows = np.concatenate(chosen)
         pixels.append(load_split(run.run, run.model.model, name)[rows])
         tables.append(table.iloc[rows])

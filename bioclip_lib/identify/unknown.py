@@ -85,9 +85,9 @@ def nearest_taxon(places: np.ndarray) -> np.ndarray:
     return np.where(there.any(axis=1), np.array(RANKS, dtype=object)[deepest], "")
 
 
-def no_organism(pixels: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
+def no_organism(pixels: np.ndarray) -> dict[str, np.ndarray]:
     """Make images (n, H, W, 3) without an organism of others: their tiles shuffled, one colour, noise."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     n, height, width, _ = pixels.shape
     side = max(1, min(height, width) // 8)
     cut = pixels[:, : height // side * side, : width // side * side]

@@ -35,11 +35,11 @@ def test_control_characters_and_those_that_turn_the_writing_are_marked():
     assert harmless("two\nlines\tand") == "two\nlines\tand" and harmless(3) == 3 and harmless(None) is None
 
 
-def test_a_table_for_people_and_one_for_programs(tmp_path):
+def test_a_table_for_people(tmp_path):
     table = pd.DataFrame({"name": ["=1+1", "Parus"], "n": [-1, 2], "x": [0.5, -0.5], "yes": [True, False]})
     write_csv(table, tmp_path / "people.csv")
     assert (tmp_path / "people.csv").read_text() == "name,n,x,yes\n'=1+1,-1,0.5,True\nParus,2,-0.5,False\n"
-    write_csv(table, tmp_path / "machine.csv", for_people=False)
-    assert pd.read_csv(tmp_path / "machine.csv").equals(table)
+    write_csv(table.assign(x=[2 / 3, 1e-9]), tmp_path / "digits.csv", digits=3)
+    assert pd.read_csv(tmp_path / "digits.csv")["x"].tolist() == [0.667, 1e-9]
     write_csv(table.set_index("name"), tmp_path / "index.csv", index=True)
     assert (tmp_path / "index.csv").read_bytes() == (tmp_path / "people.csv").read_bytes()
