@@ -1,7 +1,6 @@
-"""Measure the stages of the path on this machine: ``python -m speed``. Medians of repeats, one table."""
+"""Measure the stages of the path on this machine: ``python -m speed``. Medians of repeats, by processor time."""
 
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -10,51 +9,17 @@ import torch
 from bioclip_lib.catalog import duplicates, splits
 from bioclip_lib.config import load_config
 from bioclip_lib.model import encode
-from bioclip_lib.model.text import tokenize
 from bioclip_lib.model.towers import build_model
-from bioclip_lib.run import Run
 from bioclip_lib.shards import captions
 from bioclip_lib.shards import read as shard_reader
 from bioclip_lib.shards import write as shards
 from bioclip_lib.synthetic import tree as synthetic
-from bioclip_lib.taxonomy import resolve
-from bioclip_lib.taxonomy.ncbi import ncbi
-from bioclip_lib.training import TrainData, loop
 
 from . import photographs, world
 from .measuring import print_head, print_row, rate, shown
 
-N_IMAGES, N_SPECIES = 2_000, 40
-N_NAMES = 500
-TRAIN_STEPS, N_LARGE = 6, 64
+N_IMAGES, N_SPECIES, N_LARGE = 2_000, 40, 64
 SPLITS = ("train", "val", "test", "heldout_species")
-GENERA = ("Parus", "Turdus", "Quercus", "Solanum", "Salvia", "Astragalus")
-
-
-def names_per_second():
-    """Return the rate of first resolutions of names of birds and plants, and of the same names again."""
-    names = [name for genus in GENERA for name in ncbi().congeners(genus)][:N_NAMES]
-    start = time.perf_counter()
-    resolve(names)
-    first = len(names) / (time.perf_counter() - start)
-    return first, rate(lambda: resolve(names), len(names))
-
-
-def training_rates(folder, config, table):
-    """Return images per second of training steps: multi-positive loss, and plain CLIP, on the mini model."""
-    image_ids, images = shard_reader.load_images(folder / "shards", ["train"], config.shards.image_size_px)
-    texts = captions.caption_table(table).set_index("class_key")
-    key = table.set_index("image_id")["class_key"]
-    labels = texts.index.get_indexer(key.loc[image_ids])
-    tokens = torch.stack([tokenize(list(texts[t])) for t in config.train.text_types], dim=1)
-    data = TrainData(images, labels, tokens)
-    rates = {}
-    for objective in ("multi_positive", "clip"):
-        settings = {"train.steps": TRAIN_STEPS, "train.objective": objective, "train.val_every_steps": 1_000}
-        clip = build_model(config.model)
-        log = loop.fit(clip, data, data, load_config("mini", settings), Run(folder / objective), progress=False)
-        rates[objective] = log["images_per_s"].iloc[1:].median()
-    return rates
 
 
 def rows(folder):
@@ -73,19 +38,14 @@ def rows(folder):
     lite0 = build_model(load_config("photos").model)
     large = np.repeat(np.repeat(images[:N_LARGE], 4, axis=1), 4, axis=2)
     yield "embed, Lite0 at 224 px", "images/s", rate(lambda: encode.trunk_features(lite0, large), len(large))
-    for objective, found in training_rates(folder, config, table).items():
-        yield f"training step, mini ViT, {objective}", "images/s", found
     texts = list(captions.caption_table(table)["taxon_com"])
     yield "encode captions", "texts/s", rate(lambda: encode.encode_texts(clip, texts), len(texts))
-    first, again = names_per_second()
-    yield "resolve names, first time", "names/s", first
-    yield "resolve names, again", "names/s", again
 
 
 def main():
     """Print the table of the stages, and that of photographs."""
     print(f"{torch.get_num_threads()} threads\n")
-    print_head("stage", "rate")
+    print_head("stage", "rate, of processor time")
     with tempfile.TemporaryDirectory() as folder:
         for stage, unit, found in rows(Path(folder)):
             print_row(stage, f"{shown(found)} {unit}")
