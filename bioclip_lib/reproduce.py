@@ -212,7 +212,6 @@ def check(config: Config, run_dir: str | Path = "", by_digest: bool = False) -> 
 def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
     """Execute one notebook into the run; return whether it succeeded. The copy of a failed one stays for a look."""
     import papermill
-    from nbclient.exceptions import DeadKernelError
 
     t0 = time.time()
     executed, failed = run.notebooks / notebook.name, run.notebooks / f"{notebook.stem}.failed.ipynb"
@@ -230,7 +229,7 @@ def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
     try:
         with full_disk_named(failed), Stop() as stop:
             papermill.execute_notebook(notebook, failed, parameters, cwd=NOTEBOOKS, **options, **KERNEL)
-    except (papermill.PapermillExecutionError, DeadKernelError) as error:
+    except (papermill.PapermillExecutionError, RuntimeError) as error:  # the latter: the kernel died, or as it began
         _explain(error, failed, label, stop.asked)
         return False
     except BaseException:
@@ -258,7 +257,7 @@ def _explain(error: Exception, failed: Path, label: str, asked: bool) -> None:
         said = getattr(error, "evalue", "") or "stopped; nothing that was finished is lost"
         raise (Stopped if asked else InputError)(said) from None
     if not hasattr(error, "ename"):
-        print(f"{label}: its kernel died, maybe for lack of memory; run again to go on from here")
+        print(f"{label}: its kernel died, maybe for lack of memory ({error}); run again to go on from here")
         return
     print(f"{label}: failed in cell {error.exec_count}: {error.ename}: {error.evalue}\nopen {failed} to see it")
 

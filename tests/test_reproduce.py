@@ -472,6 +472,24 @@ def test_a_request_to_stop_goes_to_the_kernel_and_says_what_was_saved(tmp_path, 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+@pytest.mark.parametrize("asked", [False, True], ids=["killed", "asked to stop"])
+def test_a_kernel_that_ends_before_it_answers_is_no_traceback(tmp_path, asked):
+    beginning = "pathlib.Path(sys.argv[2], 'begun').touch(); " + ("time.sleep(600)" if asked else "os._exit(9)")
+    line = f"--IPKernelApp.exec_lines=import os, pathlib, sys, time; sys.argv = ['', '', {str(tmp_path / 'run')!r}]; "
+    *begin, folder, root = command_of_one_cell(tmp_path, "1")
+    begin[-1] = START.replace("sys.exit", f"reproduce.KERNEL['extra_arguments'] = [{line + beginning!r}]\nsys.exit")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen([*begin, folder, root], cwd=REPOSITORY, **pipes) as command:
+        while asked and command.poll() is None and not (tmp_path / "run" / "begun").exists():
+            time.sleep(0.05)
+        if asked:
+            command.terminate()
+        said, _ = command.communicate(timeout=120)
+    assert "Traceback" not in said and command.returncode == (130 if asked else 1), said
+    assert ("nothing that was finished is lost" if asked else "its kernel died") in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_a_terminal_that_is_closed_asks_to_stop(tmp_path):
     cell = TRAINING.replace("    raise", "    print('to nobody'); pathlib.Path(run_dir, 'saved').touch()\n    raise")
     command = command_of_one_cell(tmp_path, cell)

@@ -57,7 +57,7 @@ def drop_summary(catalog: pd.DataFrame) -> pd.DataFrame:
 
     Duplicates are one reason; the example is a source_id.
     """
-    dropped = catalog[~usable(catalog)]
+    dropped = catalog.loc[~usable(catalog), ["excluded", "source_id", "class_key"]]
     reason = dropped["excluded"].str.replace(r"duplicate of \w+$", "duplicate of a kept image", regex=True)
     groups = dropped.assign(reason=reason).groupby("reason")
     counts = groups.agg(
