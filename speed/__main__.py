@@ -4,7 +4,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from bioclip_lib.catalog import duplicates, splits
 from bioclip_lib.config import load_config
@@ -44,7 +43,6 @@ def rows(folder):
 
 def main():
     """Print the table of the stages, and that of photographs."""
-    print(f"{torch.get_num_threads()} threads\n")
     print_head("stage", "rate, of processor time")
     with tempfile.TemporaryDirectory() as folder:
         for stage, unit, found in rows(Path(folder)):
