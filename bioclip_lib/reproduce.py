@@ -342,10 +342,6 @@ def digest_of_photos(config: Config) -> str:
         if config.data.photos or config.data.names:
             raise InputError("photographs go with the profile photos: pass PROFILE=photos PHOTOS=path/to/folder")
         return ""
-    if not config.data.photos:
-        raise InputError(
-            f"the profile {config.profile} needs photographs: pass PHOTOS=path/to/folder, a CSV or a Parquet file"
-        )
     from .files import archives
     from .files.crops import split_crop
     from .files.tables import digest_of_table

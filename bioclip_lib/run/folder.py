@@ -16,7 +16,7 @@ from .. import __version__
 from ..config import PROFILES, RUN_VARIABLE, Config, deciding, flat, load_config
 from ..errors import InputError
 from .lock import check_free
-from .manifest import NAME, PARTS, is_whole, read_manifest, recorded_digest
+from .manifest import NAME, PARTS_FOLDER, is_whole, read_manifest, recorded_digest
 from .writing import json_text, remove_left, write_json
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -39,7 +39,7 @@ class Run:
         self.figures = self.root / "figures"
         self.notebooks = self.root / "notebooks"
         self.metrics_csv = self.root / "metrics.csv"
-        self.parts = self.root / PARTS
+        self.parts = self.root / PARTS_FOLDER
 
     def __repr__(self) -> str:
         return f"Run({os.path.relpath(self.root)})"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 NAME = "manifest.jsonl"
 _LINKED = ("shards", "checkpoints", "embeddings", "model", "raw")  # they may lie on a larger disk
-PARTS = ".parts"  # of stages that have not ended
+PARTS_FOLDER = ".parts"  # of stages that have not ended
 
 
 class Manifest(NamedTuple):

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from ..config import deciding, flat
 from .folder import git_commit
-from .manifest import NAME, PARTS, Manifest, append, fact_of, file_sha256, read_manifest, walk
+from .manifest import NAME, PARTS_FOLDER, Manifest, append, fact_of, file_sha256, read_manifest, walk
 from .writing import atomic, remove
 
 LIBRARY = Path(__file__).resolve().parents[1]
@@ -238,7 +238,7 @@ def finish(root: Path, stage: Stage, begun: Begun) -> None:
     found = Manifest(begun.known.files, known.stages | {stage.name: {"files": own}})
     fact = {"made_of": _with_inputs(found, stage), "commit": git_commit(), "made": made, "files": own}
     write_manifest(root, Manifest(files, known.stages | {stage.name: fact}))
-    remove(root / PARTS)
+    remove(root / PARTS_FOLDER)
 
 
 def _stats(root: Path) -> dict[str, tuple[int, int]]:

@@ -78,13 +78,7 @@ def _beside(path: Path, kind: str) -> Path:
 
 
 def identity(pid: int) -> str:
-    """Return what tells a process from all others of this machine: numbers are given again, but not at the same time.
-
-    Examples
-    --------
-    >>> identity(os.getpid()).startswith(f"{os.getpid()}-")
-    True
-    """
+    """Return what tells a process from all others of this machine: a number is given again, but not at that time."""
     return f"{pid}-{_start(pid)}"
 
 
