@@ -385,7 +385,7 @@ def _check_names(raw: pd.DataFrame, said: pd.DataFrame, data: DataConfig) -> Non
             f"{data.photos}: {count} class names is a name of a taxon: {listed(odd['verbatim_name'].tolist(), 5)}"
             f"{_columns_seen(data)}; give a table with class_name and scientific_name as data.names, the level of "
             "folders that names the classes as data.layout, a table of photographs with another column of names, or "
-            "SET=data.taxa=false for classes of something else"
+            "SET=data.taxa=false for classes of something else; make sort groups photographs without names"
         )
 
 

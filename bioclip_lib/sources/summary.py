@@ -4,6 +4,7 @@ Takes the settings of the data; returns text. Refuses what `read.read_source` re
 """
 
 import contextlib
+import importlib.util
 import itertools
 import os
 from collections import Counter
@@ -58,6 +59,7 @@ def look(data: DataConfig, raw: pd.DataFrame | None = None, reading: Reading | N
         lines.append(f"read from: {listed([path.name for path in reading.tables], _N_SHOWN)}")
     lines += _levels(raw) if reading.layout.endswith(FOLDERS) else []
     lines += _classes(raw) + _said(data, raw) + _parts(raw) + _problems(raw)
+    lines += _without_decoder(raw)
     lines += _not_named_as_images(raw) if reading.layout == FOLDERS else []
     path = Path(data.photos).expanduser()
     has_files = path.is_dir() or (path.exists() and reading.layout.endswith(FOLDERS))
@@ -128,7 +130,7 @@ def _said(data: DataConfig, raw: pd.DataFrame) -> list[str]:
     try:
         said = read_names(data, raw)
     except InputError as error:
-        return [f"stops: {error}"]
+        return [f"stops: {str(error).partition('; ')[0]}"]  # whoever reads the names is told what to do
     if said is None:
         return []
     lines = [f"said of names: {', '.join(c for c in said if (said[c] != '').any())}"]
@@ -166,6 +168,13 @@ def _problems(raw: pd.DataFrame) -> list[str]:
     return said + ([f"not read: {left.sum():,} more, for {len(left)} other reasons"] if len(left) else [])
 
 
+def _without_decoder(raw: pd.DataFrame) -> list[str]:
+    """Count the photographs of telephones that are not decoded here, and say what decodes them."""
+    n = raw.loc[raw["problem"] == "", "location"].str.lower().str.endswith((".heic", ".heif")).sum()
+    missing = n and importlib.util.find_spec("pillow_heif") is None
+    return [f"left out: {n:,} HEIC, until pip install pillow-heif, or saved as JPEG"] if missing else []
+
+
 def _not_named_as_images(raw: pd.DataFrame) -> list[str]:
     """Count files of class folders whose suffix is no image's: each is opened, and most are no photograph."""
     suffixes = Counter(os.path.splitext(name)[1].lower() for name in raw.loc[raw["problem"] == "", "location"])
@@ -182,7 +191,7 @@ def _not_read(path: Path, raw: pd.DataFrame, reading: Reading, data: DataConfig)
     tables |= {str(file.resolve()) for file in names_files(data)}
     with_tables = reading.layout.endswith((TABLE, FOLDERS))  # what else the others have is read
     kinds: Counter[str] = Counter()
-    unused = []
+    unused, images = [], []
     for file in files_of(root, data.follow_links):
         if not file.name or file.location in read or file.location in tables:
             continue
@@ -191,9 +200,11 @@ def _not_read(path: Path, raw: pd.DataFrame, reading: Reading, data: DataConfig)
         if file.name.lower().endswith((*TABLE_SUFFIXES, ".json")) and len(unused) < _N_SHOWN:
             unused.append("/".join((*file.folders, file.name)))
         kinds[_kind(file)] += 1
+        images += ["/".join((*file.folders, file.name))] if is_image_name(file.name) and not images else []
     lines = [f"tables not used: {', '.join(unused)}"] if unused and with_tables else []
     over = ", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common(_N_SHOWN))
-    return lines + ([f"passed over: {over}"] if over else [])
+    first = f" (first image: {images[0]})" if images else ""
+    return lines + ([f"passed over: {over}{first}"] if over else [])
 
 
 def _kind(file: FoundFile) -> str:

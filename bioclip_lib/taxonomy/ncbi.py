@@ -30,7 +30,7 @@ from .canonical import CanonicalNames
 from .checklists import COLUMNS
 from .lineages import Linker, nearest
 from .names import PARENTHESES, clean_label, vernacular_key, vernacular_words
-from .vernaculars import english_heads, english_qualifiers, word_table
+from .vernaculars import english_heads, english_qualifiers, of_other_families, word_table
 
 _KINGDOMS = {"Animalia": "Metazoa", "Plantae": "Viridiplantae"}
 _VIRUSES, _NO_ORGANISM = 10239, (12908, 28384)  # "unclassified sequences" and "other sequences"
@@ -92,7 +92,9 @@ class _Dump:
             is_taxon = np.asarray(pc.not_equal(linked["id"], ""))
             place[np.asarray(linked["id"].filter(pa.array(is_taxon)).cast(pa.int64()))] = np.flatnonzero(is_taxon)
             place = place[self.ids[home]]
-            listed = [[(int(place[row]), name) for row, name in pairs] for pairs in (common, titles, aliases)]
+            named, sure = common + titles, titles + aliases
+            called = common + of_other_families(named, sure, self.ranks == "species", self._families())
+            listed = [[(int(place[row]), name) for row, name in pairs] for pairs in (called, titles, aliases)]
             words = word_table(listed[0], linked["key"], listed[1], listed[2])
             column = np.full(len(linked), "", object)
             for row, name in english.items():
@@ -143,6 +145,11 @@ class _Dump:
         kept = ~heap & ~above[:, 2] & np.where(above[:, 1], virus, ~above[:, 0] | named)
         home = nearest(self.parents, np.flatnonzero(kept), np.zeros(int(kept.sum()), np.int8), 1)[:, 0]
         return kept, home
+
+    def _families(self) -> np.ndarray:
+        """Return the row of each taxon's family, -1 where it has none."""
+        families = np.flatnonzero(self.ranks == "family")
+        return nearest(self.parents, families, np.zeros(len(families), np.int8), 1)[:, 0]
 
     def _usages(
         self, kept: np.ndarray, home: np.ndarray, synonyms: list[tuple[int, str]]

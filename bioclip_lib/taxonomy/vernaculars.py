@@ -10,7 +10,7 @@ order of rows does not count.
 
 import functools
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -91,6 +91,31 @@ def word_table(
     columns = list(zip(*ordered, strict=True)) or [(), (), ()]
     types = (pa.string(), pa.int8(), pa.int32())
     return pa.table({n: pa.array(c, t) for n, c, t in zip(("key", "kind", "row"), columns, types, strict=True)})
+
+
+def of_other_families(
+    names: Sequence[tuple[int, str]],
+    vouched: Sequence[tuple[int, str]],
+    is_species: np.ndarray,
+    families: np.ndarray,
+) -> list[tuple[int, str]]:
+    """Return who else bears the one word by which `names` call one species: a "bream" is no one species.
+
+    They are added where another family than its own (a row each, -1: none) has three taxa whose name ends in the word,
+    and more than its own, and nothing `vouched` calls the species so.
+    """
+    single, ending = defaultdict(set), defaultdict(set)
+    for row, said in ((row, vernacular_words(name)) for row, name in names):
+        (single if len(said) == 1 else ending)[said[-1] if said else ""].add(row)
+    sure = {(row, vernacular_key(name)) for row, name in vouched}
+    others = []
+    for word, (row, *more) in sorted(single.items()):
+        n_in = Counter(families[other] for other in ending[word] if families[other] >= 0)
+        least = max(3, n_in.pop(families[row], 0) + 1)
+        is_sure = more or not is_species[row] or (row, word) in sure
+        if not is_sure and max(n_in.values(), default=0) >= least:
+            others += [(other, word) for other in sorted(ending[word])]
+    return others
 
 
 def english_heads(sure: Sequence[str], likely: Sequence[str]) -> Callable[[str], bool]:

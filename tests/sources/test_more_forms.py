@@ -1,5 +1,6 @@
 """Three further forms, and more, of kinds of which shared/field has one or two."""
 
+import importlib.util
 import unicodedata
 from pathlib import Path
 
@@ -52,6 +53,19 @@ def test_accents_in_paths_compare_in_normal_form(tmp_path, jpeg, written, on_dis
 def test_sidecars_are_passed_over_and_counted(tmp_path, jpeg, beside):
     root = folders(tmp_path, jpeg, "Robin/1.jpg", "Blue_Jay/2.jpg", f"Robin/{beside}")
     assert len(read(root)) == 2 and f"passed over: 1 {Path(beside).suffix.lower()}" in look(config(root))
+
+
+def test_what_a_table_does_not_name_is_counted_and_the_first_is_named(tmp_path, jpeg):
+    root = folders(tmp_path, jpeg, "phone/1.jpg", "phone/2.jpg", "phone/3.jpg")
+    (root / "t.csv").write_text("path;name\nphone\\2.jpg;Parus major\n")
+    assert "passed over: 2 images (.jpg) (first image: phone/1.jpg)" in look(config(root))
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_photographs_of_telephones_that_are_not_decoded_are_said(tmp_path, jpeg, monkeypatch, is_there):
+    root = folders(tmp_path, jpeg, "Robin/1.HEIC", "Robin/2.jpg", "Blue_Jay/3.heic")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: (name == "pillow_heif" and is_there) or None)
+    assert ("left out: 2 HEIC, until pip install pillow-heif" in look(config(root))) is not is_there
 
 
 @pytest.mark.parametrize(

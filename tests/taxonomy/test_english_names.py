@@ -1,11 +1,12 @@
 """The English names that tables show of NCBI's taxa: what is English, and which of several."""
 
+import numpy as np
 import pytest
 
 from bioclip_lib.taxonomy.backbone import open_checklist
 from bioclip_lib.taxonomy.ncbi import ncbi
 from bioclip_lib.taxonomy.resolution import resolve
-from bioclip_lib.taxonomy.vernaculars import english_heads, english_qualifiers
+from bioclip_lib.taxonomy.vernaculars import english_heads, english_qualifiers, of_other_families
 
 
 def shown(*names: str) -> list[str]:
@@ -50,6 +51,35 @@ def test_a_word_that_qualifies_many_names_is_enough(name, expected):
 def test_taxon_is_found_by_each_of_its_names():
     found = resolve(["acibar", "buntan", "bajagua", "pomelo"])["scientific_name"].tolist()
     assert found == ["Aloe vera", "Citrus maxima", "Senna alata", "Citrus maxima"]
+
+
+def test_a_word_that_ends_the_names_of_other_families_is_no_one_species():
+    # NCBI calls Chilotilapia rhoadesii, Galaxias maculatus, Nemadactylus bergi so; breams are of nine families
+    found = resolve(["bream", "cowfish", "hawkfish", "bream sp."])
+    assert found["species"].tolist() == [""] * 4 and set(found["name_status"]) == {"ambiguous"}
+    assert found["class"].tolist() == ["Actinopteri"] * 4
+    own = ["apple", "plum", "lime", "banana", "sardine", "mango", "whiting", "dog", "horse"]  # of these it is the word
+    assert resolve(own)["scientific_name"].tolist() == [
+        *("Malus domestica", "Prunus domestica", "Citrus x aurantiifolia", "Musa x paradisiaca", "Sardina pilchardus"),
+        *("Mangifera indica", "Merlangius merlangus", "Canis lupus", "Equus caballus"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("families", "vouched", "is_species", "added"),
+    [
+        ([0, 1, 1, 1], [], True, [1, 2, 3]),
+        ([0, 1, 1, 2], [], True, []),  # two in each other family at most
+        ([0, 0, 1, 1], [], True, []),
+        ([0, -1, -1, -1], [], True, []),
+        ([0, 1, 1, 1], [(0, "Bream")], True, []),  # its article calls it so
+        ([0, 1, 1, 1], [], False, []),
+    ],
+)
+def test_who_else_bears_a_word_by_hand(families, vouched, is_species, added):
+    names = [(0, "bream"), (1, "sea bream"), (2, "Silver Bream"), (3, "white bream"), (3, "bream fly"), (2, "snapper")]
+    others = of_other_families(names, vouched, np.array([is_species, True, True, True]), np.array(families))
+    assert others == [(row, "bream") for row in added]
 
 
 @pytest.mark.parametrize("name", ["tree snail", "woodlandsnail", "Robust Snails", "sea-snail", "Isla de Pinos snail"])
