@@ -4,17 +4,18 @@
 lie as in the tree, and at which rank, `probes` the same by other measures; `consistency` asks whether a model's answers
 at the ranks are those of one taxon, `modalities` which of images and texts follows the tree more closely; `power` tells
 what the species could show; `within` asks what sex and life stage have of the variation within species, `traits` what
-the embedding tells of species beyond what their relatives do, `disparity` which clades vary more; `told` puts such
-tables in sentences; `details` keeps what figures are drawn from; `control` asks the same where looks, or words, are
-dealt out at random. `labels` finds photographs whose label the others doubt, and writes the corrected table; `planted`
-measures how well, on labels that were moved to a sister species. `explorer` is a map in JupyterLab on which one points,
-selects, searches and corrects (`panel` has its widgets). `clusters` sorts photographs without labels into groups that
-look alike, and measures what these are worth.
+the embedding tells of species beyond what their relatives do, `disparity` which clades vary more, `convergence`
+which species of distant clades look alike; `told` puts such tables in sentences; `details` keeps what figures are drawn
+from; `control` asks the same where looks, or words, are dealt out at random. `labels` finds photographs whose label the
+others doubt, and writes the corrected table; `planted` measures how well, on labels that were moved to a sister
+species. `explorer` is a map in JupyterLab on which one points, selects, searches and corrects (`panel` has its
+widgets). `clusters` sorts photographs without labels into groups that look alike, and measures what these are worth.
 """
 
 from .clusters import cluster, score_clusters
 from .consistency import score_consistency
 from .control import score_controls
+from .convergence import score_convergence
 from .details import null_table, pair_table
 from .disparity import score_disparity
 from .explorer import explore
@@ -27,6 +28,7 @@ from .power import score_power
 from .probes import score_probes
 from .told import (
     tell_consistency,
+    tell_convergence,
     tell_disparity,
     tell_modalities,
     tell_power,
@@ -50,6 +52,7 @@ __all__ = [
     "score_clusters",
     "score_consistency",
     "score_controls",
+    "score_convergence",
     "score_disparity",
     "score_hierarchy",
     "score_modalities",
@@ -60,6 +63,7 @@ __all__ = [
     "score_within",
     "suspicious_labels",
     "tell_consistency",
+    "tell_convergence",
     "tell_disparity",
     "tell_modalities",
     "tell_power",

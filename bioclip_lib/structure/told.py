@@ -206,6 +206,20 @@ def tell_disparity(scores: pd.DataFrame) -> str:
     return "\n".join(lines) or "*Nothing is known of the trained model.*"
 
 
+def tell_convergence(scores: pd.DataFrame) -> str:
+    """Say which species of different clades `score_convergence` found alike, a line a data set and part."""
+    lines = [f"- *{row.dataset}, {row.part} species*: {row.why}." for row in scores[scores["why"] != ""].itertuples()]
+    mine = scores[(scores["model"] == MODEL) & scores["value"].notna()]
+    for (dataset, part, rank), group in mine.groupby(["dataset", "part", "rank"], sort=False):
+        first, shown = group.iloc[0], group[group["p_family"] < 0.05]
+        pairs = [f"{r.species} and {r.like} ({r.value:.2f}, {_p(r.p_family)})" for r in shown.itertuples()]
+        none = f"none is shown (the nearest, {first['species']} and {first['like']}: {first['value']:.2f}, "
+        none += f"by chance {first['by_chance']:.2f}, {_p(first['p_family'])})"
+        what = f"more alike than kinship tells, of {first['n']:,.0f} pairs of different clades ({rank})"
+        lines.append(f"- *{dataset}, {part} species*: {what}: {', '.join(pairs) or none}.")
+    return "\n".join(lines) or "*Nothing is known of the trained model.*"
+
+
 def _p(value: float) -> str:
     """Put a p-value; of a small one the size is not known."""
     return f"p {value:.2g}" if value >= 0.001 else "p < 0.001"
