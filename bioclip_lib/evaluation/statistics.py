@@ -67,37 +67,15 @@ def _jackknife(sums: np.ndarray, counts: np.ndarray) -> Jackknife:
 def mean_interval(
     values: np.ndarray, groups: np.ndarray | None = None, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[float, float]:
-    """Estimate a 95 % interval for a mean of bounded values, for another set of groups of the same kind.
+    """Estimate a 95 % interval for a mean of values (n,) between `bounds`, for another set of `groups` of the kind.
 
-    Parameters
-    ----------
-    values : ndarray of shape (n,)
-        One value an image, such as 1.0 for a right answer.
-    groups : ndarray of shape (n,), optional
-        Each image's class. By default each image is a group: an interval for these images alone.
-    bounds : tuple of float
-        What a value can be at least and at most.
-
-    Returns
-    -------
-    low, high : float
-        Within the bounds; around the mean.
-
-    Raises
-    ------
-    InputError
-        If there are no values, or some are not finite or outside the bounds.
-
-    Notes
-    -----
     Student's t on the logit, with the jackknife's standard error and ``G_eff - 1`` degrees of freedom, where ``G_eff =
-    (sum n)^2 / sum n^2`` counts uneven groups for what they are worth. Where no group differs from another, all right
-    or all wrong above all, it is the exact binomial interval of G_eff draws: of all right ``[.025^(1 / G_eff), 1]``.
-    By simulation it covers 92 to 99 % from 5 to 96 classes at accuracies of 0.1 to 0.9, where the percentile bootstrap
-    covered 73 to 95 (`speed/intervals.py`). Near 0 or 1 no method is exact: at 0.02 it covers 87 to 100 %.
+    (sum n)^2 / sum n^2`` counts uneven groups for what they are worth; by default each image is a group. Where no group
+    differs from another, all right or all wrong above all, it is the exact binomial interval of G_eff draws: of all
+    right ``[.025^(1 / G_eff), 1]``. By simulation it covers 92 to 99 % from 5 to 96 classes at accuracies of 0.1 to
+    0.9, where the percentile bootstrap covered 73 to 95 (`speed/intervals.py`); near 0 or 1 no method is exact: at 0.02
+    87 to 100 %.
 
-    Examples
-    --------
     >>> low, high = mean_interval(np.ones(40), np.repeat(np.arange(4), 10))
     >>> round(low, 3), high
     (0.398, 1.0)

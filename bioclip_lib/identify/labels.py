@@ -92,16 +92,8 @@ class LabelSet:
     def only(self, taxa: Sequence[str]) -> "LabelSet":
         """Keep the candidates of some taxa: a clade, the species of a region, one's own checklist.
 
-        Parameters
-        ----------
-        taxa : sequence of str
-            Names of any rank, species with their genus, labels or common names; ``Aves > Oenanthe`` where a name
-            stands for taxa of several lineages.
-
-        Raises
-        ------
-        InputError
-            If a name fits no candidate (near ones are named), or taxa of several lineages.
+        Names are of any rank, species with their genus, labels or common names; ``Aves > Oenanthe`` where a name stands
+        for taxa of several lineages, which alone is refused, as is one that fits no candidate (near ones are named).
         """
         known = _known_names(self.names)
         keep, unknown = np.zeros(len(self), dtype=bool), []

@@ -143,14 +143,11 @@ def _listed(path: Path, events: str) -> Iterator[Photo]:
 
 
 def features_of(
-    photos: Iterable[Photo], model: LoadedModel, batch_size: int = 64, precision: str = "auto"
+    photos: Iterable[Photo], model: LoadedModel, batch_size: int = 64
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Decode and embed photographs a batch at a time: '' or why each is not read, and the features of those that are.
 
-    Yields
-    ------
-    problems : list of str, one a photograph of the batch
-    features : ndarray of shape (n_read, D), float32, of unit length where the model has a text tower
+    Features are (n_read, D), float32, of unit length where the model has a text tower.
     """
     least = _OVERSIZE * max(height_width(model.model.visual.preprocess_cfg))
     prepared = map_threads(partial(_prepared, model, least), photos, WORKERS, ahead=max(batch_size, 64))
@@ -158,7 +155,7 @@ def features_of(
         problems = [item if isinstance(item, str) else "" for item in batch]
         pixels = [item for item in batch if not isinstance(item, str)]
         if pixels:
-            yield problems, encode_prepared(model.model, torch.stack(pixels), precision)
+            yield problems, encode_prepared(model.model, torch.stack(pixels))
         else:
             yield problems, np.zeros((0, 0), dtype=np.float32)
 

@@ -61,38 +61,12 @@ def download(
     max_bytes: int = MAX_BYTES,
     allow_private: bool = False,
 ) -> pd.DataFrame:
-    """Fetch the images that an archive or a table names and does not have.
+    """Fetch the images that an archive or a table names and does not have, to where `read_source` looks for them.
 
-    Parameters
-    ----------
-    photos : str or Path
-        A Darwin Core Archive, a table with addresses, or any layout of `read_source` whose rows have one.
-    folder : str or Path
-        Where the files go: below a table's or an archive's folder, of a packed archive the folder of its name beside
-        it; there `read_source` looks for them.
-    contact : str
-        An e-mail or web address, told to the hosts: who asks for many files should be reachable.
-    connections : int
-        At once, to one host.
-    max_bytes : int
-        Of one file.
-    allow_private : bool
-        Whether hosts on private networks, or this machine, may be asked.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``address, file`` (below `folder`), ``bytes, sha256, problem``: one row a distinct address, in the order of the
-        source. ``problem`` is '' where the image was fetched, decodes to its end and lies there.
-
-    Raises
-    ------
-    InputError
-        If the source cannot be read, names no address, or the folder cannot be written.
-
-    Notes
-    -----
-    After an interruption the same call goes on; addresses that failed are asked again.
+    That is, below a table's or an archive's folder; of a packed archive the folder of its name beside it. `contact`, an
+    e-mail or web address, is told to the hosts; `connections` at once, to one host; `max_bytes` of one file. Returns
+    ``address, file, bytes, sha256, problem``, a row a distinct address: ``problem`` is '' where the image was fetched,
+    decodes to its end and lies there. After an interruption the same call goes on; what failed is asked again.
     """
     if not 1 <= connections <= _MAX_CONNECTIONS:
         raise InputError(f"connections is {connections}; give a number from 1 to {_MAX_CONNECTIONS}, to one host")

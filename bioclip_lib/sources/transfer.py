@@ -43,8 +43,6 @@ class TransferError(Exception):
 def is_public(address: str) -> bool:
     """Tell an address of the open internet from one of this machine, a private network or a group.
 
-    Examples
-    --------
     >>> [is_public(a) for a in ("8.8.8.8", "10.0.0.1", "127.0.0.1", "169.254.169.254", "::1", "::ffff:192.168.1.1")]
     [True, False, False, False, False, False]
     """
