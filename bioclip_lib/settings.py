@@ -12,7 +12,7 @@ from pathlib import Path
 from .config import AVILIST, NCBI, Config, flat
 
 _LISTS = ("data.backbones", "evaluate.models")
-_PATHS = ("data.photos", "data.names", "data.benchmark", "data.extends")
+_PATHS = ("data.photos", "data.names", "data.descriptions", "data.benchmark", "data.extends")
 _PATHS += ("train.replay", "evaluate.sets", "evaluate.templates", "evaluate.traits")
 _MODELS = ("evaluate.models", "model.name")
 _FOLDERS = ("local-dir:", "run:", "timm:local-dir:")
@@ -99,7 +99,8 @@ def training_files(config: Config) -> list[Path]:
         from .taxonomy.resolution import check_backbones
 
         check_backbones(config.data)
-    return _files([*checklists, config.model.pretrained, _model_path(config.model.name), config.train.replay])
+    weights = (config.model.pretrained, _model_path(config.model.name))
+    return _files([*checklists, config.data.descriptions, *weights, config.train.replay])
 
 
 def evaluation_files(config: Config) -> list[Path]:

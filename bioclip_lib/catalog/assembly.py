@@ -18,6 +18,7 @@ from ..config import Config, DataConfig, SplitConfig
 from ..sources.columns import SPLIT_COLUMN
 from .bursts import find_bursts
 from .checks import check_input
+from .descriptions import described
 from .duplicates import (
     IMAGE_COLUMNS,
     describe_images,
@@ -93,7 +94,7 @@ def build(
     In this order: what ``data.extends`` excluded, licences, exact duplicates, near duplicates (hashes, then the details
     of the pixels), leaks, bursts, splits. Beyond memory `parts.build_catalog_file` goes through the same steps.
     """
-    rows, found = _aligned(raw, images), Names(names)
+    rows, found = _aligned(raw, images), Names(described(names, config.data.descriptions))
     locations = rows["location"].to_pandas()
     catalog, leaks, near, details = decide(
         *survey([rows], found, config.data),

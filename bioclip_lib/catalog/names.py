@@ -26,8 +26,8 @@ class Names:
     """The resolved names as a table of integers' meanings, and the integer of each raw row."""
 
     def __init__(self, names: pd.DataFrame) -> None:
-        table = pa.Table.from_pandas(names[[*KEY, *_RESOLVED]].fillna(""), preserve_index=False)
-        table = encoded(table)  # rows of one word share it: a million names take little memory
+        text = names.reindex(columns=[*KEY, *_RESOLVED], fill_value="").fillna("")
+        table = encoded(pa.Table.from_pandas(text, preserve_index=False))  # rows of one word share it
         rows = table.select([*KEY[:2], "family", "kingdom", "rank", "name_status", "scientific_name"]).to_pandas()
         rows = rows.astype(object)
         refuse(broken_names(rows))

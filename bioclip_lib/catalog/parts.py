@@ -20,6 +20,7 @@ from ..run import atomic, remove
 from ..taxonomy.resolution import CONTEXT_COLUMNS, open_backbones, resolve
 from ..workers import map_threads
 from .assembly import assemble, decide, survey
+from .descriptions import described
 from .duplicates import IMAGE_COLUMNS, describe_images, inspect_images
 from .names import OF_RAW, SCHEMA, Names, row_numbers
 from .table import NUMBERS
@@ -87,7 +88,8 @@ def build_catalog_file(
     lacking = set(IMAGE_COLUMNS) - {"taken"} - set(_open(raw).schema_arrow.names)
     if lacking:
         raise InputError(f"{raw} has no columns {sorted(lacking)}; inspect its images first")
-    out, data, found = Path(out), data or DataConfig(), Names(names)
+    out, data = Path(out), data or DataConfig()
+    found = Names(described(names, data.descriptions))
     kept = _kept(out)
     del names  # of millions of rows, unless the caller holds it
     describe = (

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from .. import RANKS
+from ..config import DESCRIPTION
 from ..errors import InputError
 from ..run import atomic, is_whole
 from ..sources.columns import STATE_COLUMNS
@@ -22,13 +23,14 @@ COLUMNS = (
     *("image_id", "source", "source_id", "location", "verbatim_name"),
     *RANKS,
     *("scientific_name", "common_name", "rank", "name_status", "backbone", "taxon_id", "rule", "alternatives"),
+    DESCRIPTION,
     *("license", "rights_holder", "source_url", "confidence", *STATE_COLUMNS),
     *("sha256", "phash", "width", "height"),
     *("split", "group", "class_key", "excluded"),
 )
 NUMBERS = ("width", "height")
 _GROUP_ROWS = 2**14  # what a damage in one place takes with it
-_ADDED = ("group", "class_key", "confidence", *STATE_COLUMNS)  # columns that catalogs of earlier versions lack
+_ADDED = ("group", "class_key", "confidence", DESCRIPTION, *STATE_COLUMNS)  # earlier catalogs lack these columns
 
 
 def image_ids(sources: list[str], source_ids: list[str]) -> np.ndarray:

@@ -17,7 +17,9 @@ OBJECTIVES = (
 )
 OPTIMIZERS = ("adamw", "muon")
 CAPTIONS = ("com", "sci", "taxon", "taxonTag", "sci_com", "taxon_com", "taxonTag_com")
+DESCRIPTION = "description"
 BARE_NAMES = ("scientific_name", "taxonomic_name", "common_name")
+ASKED = (*CAPTIONS, *BARE_NAMES, DESCRIPTION, "asis")
 CONTROLS = ("shuffled", "shuffled_in_kingdoms", "ranks_dealt", "names_dealt")
 ABLATIONS = ("none", "two", "few", "all")
 LANGUAGES = {
@@ -59,6 +61,7 @@ class DataConfig(Section):
     source: str = setting("synthetic", "what the images are", ("synthetic", "photos"))
     photos: str = setting("", "folder, CSV or Parquet, or <owner>/<name> of the hub; only with source=photos")
     names: str = setting("", "CSV of what class names mean; none: <folder>/classes.csv if there")
+    descriptions: str = setting("", "CSV of scientific_name and description, how it looks: the text type description")
     backbones: tuple[str, ...] = setting((NCBI,), "checklists (paths), avilist, ncbi; the most trusted first")
     language: str = setting("en", "of common names; another than en needs a checklist that has them", (*LANGUAGES,))
     merge_synonyms: bool = setting(False, "two class names for one species become one class instead of an error")
@@ -122,6 +125,7 @@ class ModelConfig(Section):
     text_layers: int = setting(2, "blocks of the text tower", "[1, 1000]")
     text_width: int = setting(128, "a multiple of text_heads", "[1, 100_000]")
     text_heads: int = setting(4, "heads of attention in a block", "[1, 1000]")
+    bag_of_words: bool = setting(False, "a text is the mean of its words in any order; quick, needs text_layers=1")
     context_length: int = setting(77, "tokens of a text, its start and end among them", "[3, 100_000]")
     embed_dim: int = setting(128, "width of the features that both towers share", "[1, 100_000]")
 
@@ -139,6 +143,11 @@ class ModelConfig(Section):
             if (value := getattr(self, name)) % step:
                 of = f"model.{of}={step}" if hasattr(self, of) else f"{of}, {step}"
                 raise InputError(f"model.{name}={value} is not a multiple of {of}")
+        if self.bag_of_words and (self.name or self.text_layers != 1):
+            raise InputError(
+                "model.bag_of_words is of a text tower from scratch with one block; set model.text_layers=1 and no "
+                "model.name, or model.bag_of_words=false"
+            )
 
 
 @section("train")
@@ -168,7 +177,7 @@ class TrainConfig(Section):
         (0.5, 1.0), "share of an image that a crop keeps; open_clip: 0.9, 1", "(0, 1]"
     )
     mirror: bool = setting(True, "every other image is mirrored; open_clip mirrors none")
-    text_types: tuple[str, ...] = setting(TEXT_TYPES, "captions that training draws from", CAPTIONS)
+    text_types: tuple[str, ...] = setting(TEXT_TYPES, "captions that training draws from", (*CAPTIONS, DESCRIPTION))
     text_weights: tuple[float, ...] = setting((), "how often each text type is drawn; (): equally often", "[0, inf)")
     text_mixture: str = setting("sample", "text types are drawn by the pair, or one a batch", ("sample", "batch"))
     higher_rank_share: float = setting(0.5, "of captions, cut after order, family or genus", "[0, 1]")
@@ -222,9 +231,7 @@ class TrainConfig(Section):
 class EvaluateConfig(Section):
     """Zero-shot, few-shot and the probes."""
 
-    text_type: str = setting(
-        "taxon_com", "scored as zero_shot/seen and unseen; asis: labels as they are", (*CAPTIONS, *BARE_NAMES, "asis")
-    )
+    text_type: str = setting("taxon_com", "scored as zero_shot/seen and unseen; asis: labels as they are", ASKED)
     templates: str = setting("one", "none, one, original (BioCLIP's 81), or a text file with a prompt template a line")
     sets: str = setting("", "folder of published benchmark sets, asked as their published numbers were")
     models: tuple[str, ...] = setting((), "addresses of further models that the run's own is compared with")

@@ -5,12 +5,22 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from .. import RANKS, TEXT_TYPES
+from .. import RANKS
 from ..catalog.splits import TRAINING, class_rows
 from ..config import EvaluateConfig
 from ..shards.captions import caption
 from ..taxonomy.ranks import lineage_codes, tree_distance
-from .tasks import ASIS, Features, class_strings, classes_of, evaluated_images, rows_of, unit_rows, with_interval
+from .tasks import (
+    ASIS,
+    Features,
+    asked_types,
+    class_strings,
+    classes_of,
+    evaluated_images,
+    rows_of,
+    unit_rows,
+    with_interval,
+)
 from .zero_shot import ClassEncoder, class_weights, zero_shot_predict
 
 _KINDS = ("unknown", "of one species", "of a taxon", "of no taxon")
@@ -113,7 +123,7 @@ def word_kinds(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
     trained = class_rows(table[table["split"].isin(TRAINING)]).to_dict("records")
     images, classes, rows = evaluated_images(table), classes_of(table), []
     for dataset, group in images[images["part"] == "unseen"].groupby("dataset"):
-        for text_type in dict.fromkeys((*TEXT_TYPES, config.text_type)):
+        for text_type in asked_types(classes, config):
             bearers: dict[str, list] = {}
             for row in trained if text_type != ASIS else ():
                 for word in _words(caption(row, text_type)):

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from .. import RANKS
+from .. import RANKS, TEXT_TYPES
 from ..catalog.splits import class_rows, group_keys, usable
-from ..config import EvaluateConfig
+from ..config import DESCRIPTION, EvaluateConfig
 from ..errors import InputError
 from ..model.features import FeatureTable
-from ..shards.captions import SHARD_TEXTS, name_string
+from ..shards.captions import check_text_type, has_descriptions, name_string
 from .statistics import mean_interval
 
 PARTS = {"test": "seen", "heldout_species": "unseen"}
@@ -71,15 +71,21 @@ def with_interval(values: np.ndarray, groups: np.ndarray, bounds: tuple[float, f
 
 def classes_of(table: pd.DataFrame) -> pd.DataFrame:
     """Return the names of each class of a catalog, indexed by class and sorted: those of its first usable image."""
-    return class_rows(table)[["verbatim_name", "scientific_name", "common_name", *RANKS, "rank"]]
+    columns = ["verbatim_name", "scientific_name", "common_name", *RANKS, "rank", DESCRIPTION]
+    return class_rows(table).reindex(columns=columns, fill_value="")
+
+
+def asked_types(classes: pd.DataFrame, config: EvaluateConfig) -> tuple[str, ...]:
+    """Return the text types that classes are asked by: those of the paper, descriptions if any, the configured one."""
+    described = [DESCRIPTION] if has_descriptions(classes) else []
+    return tuple(dict.fromkeys((*TEXT_TYPES, *described, config.text_type)))
 
 
 def class_strings(classes: pd.DataFrame, text_type: str) -> pd.Series:
     """Return the string of each class (a row: ranks and names), '' where it has no such name (`name_string`)."""
     if text_type == ASIS:
         return classes["verbatim_name"].rename(text_type)
-    if text_type not in SHARD_TEXTS:
-        raise InputError(f"unknown text type {text_type!r}; choose one of {', '.join((ASIS, *SHARD_TEXTS))}")
+    check_text_type(text_type)
     strings = [name_string(row, text_type) for row in classes.to_dict("records")]
     return pd.Series(strings, index=classes.index, name=text_type, dtype=object)
 

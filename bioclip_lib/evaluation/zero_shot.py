@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .. import TEXT_TYPES
 from ..config import EvaluateConfig
 from ..errors import InputError
 from ..model.text import read_templates
@@ -19,6 +18,7 @@ from .statistics import difference_interval, expected_calibration_error
 from .tasks import (
     SCORE_COLUMNS,
     Features,
+    asked_types,
     class_strings,
     classes_of,
     evaluated_images,
@@ -175,7 +175,7 @@ def score_zero_shot(
     scores, predictions = [], []
     for name, features in tables.items():
         values = rows_of(features, images)
-        for text_type in dict.fromkeys((*TEXT_TYPES, config.text_type)):
+        for text_type in asked_types(classes, config):
             reported = text_type == config.text_type
             strings = class_strings(classes, text_type)
             weights = class_weights(strings, encoders[name], config.templates)
@@ -301,7 +301,7 @@ def string_reports(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
     images, classes = evaluated_images(table), classes_of(table)
     rows = []
     for (dataset, part), group in images.groupby(["dataset", "part"]):
-        for text_type in dict.fromkeys((*TEXT_TYPES, config.text_type)):
+        for text_type in asked_types(classes, config):
             strings = class_strings(classes.loc[np.unique(group["class_key"])], text_type)
             report, named = report_strings(strings), strings[strings.str.strip() != ""]
             ceiling = reachable(named)[group.loc[group["class_key"].isin(named.index), "class_key"]].mean()

@@ -57,7 +57,7 @@ def zero_shot_rows(scores: pd.DataFrame) -> pd.DataFrame:
     rows = rows[rows["task"].str.startswith("zero_shot/")]
     task = rows["task"].str.split("/")
     rows = rows.assign(part=task.str[1], line=task.str[2].fillna("as asked"))
-    unnamed = set(TEXT_TYPES) - set(rows["line"])
+    unnamed = {*TEXT_TYPES} - {"description", *rows["line"]}
     return rows.assign(line=rows["line"].replace("as asked", unnamed.pop())) if len(unnamed) == 1 else rows
 
 

@@ -23,6 +23,7 @@ TEXT_TYPES = {
     "taxon": "taxonomic name",
     "sci_com": "scientific + common name",
     "taxon_com": "taxonomic + common name",
+    "description": "description",
 }
 SPLITS = {"train": "training", "val": "validation", "test": "test", "heldout_species": "held-out species"}
 PARTS = {"": "all species", "all": "all species", "seen": "seen species", "unseen": "unseen species"}

@@ -14,6 +14,7 @@ import open_clip
 import torch
 from open_clip import OPENAI_IMAGENET_TEMPLATES
 from open_clip.model import CLIP
+from open_clip.transformer import ResidualAttentionBlock
 
 from ..errors import InputError
 from ..shards.captions import TEMPLATES_ONE
@@ -87,9 +88,28 @@ def encode_tokens(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
     end = tokens.argmax(dim=-1)  # (n,); the end token has the highest id
     length = int(end.max()) + 1
     x = model.token_embedding(tokens[:, :length]) + model.positional_embedding[:length]  # (n, L, W)
-    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
-    x = model.ln_final(x[torch.arange(len(x), device=x.device), end])  # (n, L, W) -> (n, W)
+    x = _pooled(model.transformer, x, model.attn_mask[:length, :length], end)
+    x = model.ln_final(x)
     return x @ model.text_projection  # (n, W) @ (W, D) -> (n, D)
+
+
+def _pooled(transformer: torch.nn.Module, x: torch.Tensor, mask: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
+    """Run the blocks on tokens, (n, L, W), and return the end tokens, (n, W).
+
+    Nobody reads what the last block makes of the other tokens: it is applied to the end tokens alone, which in a tower
+    of one block is nearly all of the work.
+    """
+    each, last = torch.arange(len(x), device=x.device), transformer.resblocks[-1]
+    whole = transformer.grad_checkpointing or transformer._compiled_call_impl is not None
+    if whole or type(last) is not ResidualAttentionBlock or not transformer.batch_first:  # of a shard, or another kind
+        return transformer(x, attn_mask=mask)[each, end]
+    for block in transformer.resblocks[:-1]:
+        x = block(x, attn_mask=mask)
+    tokens, x = last.ln_1(x), x[each, end]
+    behind = torch.arange(tokens.shape[1], device=x.device) > end[:, None]  # (n, L)
+    attended, _ = last.attn(tokens[each, end, None], tokens, tokens, key_padding_mask=behind, need_weights=False)
+    x = x + last.ls_1(attended[:, 0])
+    return x + last.ls_2(last.mlp(last.ln_2(x)))
 
 
 def is_causal_clip(model: torch.nn.Module) -> bool:

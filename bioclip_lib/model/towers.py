@@ -173,6 +173,8 @@ def build_model(config: ModelConfig, seed: int = 0, weights: bool = True) -> CLI
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = build_named(config, weights) if config.name else CLIP(**model_config_dict(config))
+    if config.bag_of_words:
+        _forget_order(model)
     if not config.name and config.image_tower == LITE0:
         trunk = load_lite0_trunk().state_dict()
         model.visual.trunk.load_state_dict({name: value for name, value in trunk.items() if "classifier" not in name})
@@ -180,6 +182,19 @@ def build_model(config: ModelConfig, seed: int = 0, weights: bool = True) -> CLI
     own = own or {**dataclasses.asdict(PreprocessCfg()), "size": model.visual.image_size}
     set_model_preprocess_cfg(model, own | (_IMAGENET if config.normalisation else {}))
     return place(model)
+
+
+def _forget_order(model: CLIP) -> None:
+    """Turn a text tower of one block into a bag of words, which it remains in training: what is 0 has no gradient.
+
+    Without queries and keys all tokens count alike; without the weights of its MLP the block adds their mean alone.
+    """
+    block, width = model.transformer.resblocks[0], model.transformer.width
+    with torch.no_grad():
+        block.attn.in_proj_weight[: 2 * width] = 0
+        for weight in (block.mlp.c_fc.weight, block.mlp.c_proj.weight, model.positional_embedding):
+            weight.zero_()
+    model.positional_embedding.requires_grad_(False)
 
 
 def load_lite0_trunk() -> torch.nn.Module:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from .. import RANKS
 from ..catalog.splits import class_rows
-from ..config import BARE_NAMES, CAPTIONS
+from ..config import BARE_NAMES, CAPTIONS, DESCRIPTION
 from ..errors import InputError
 from ..taxonomy.names import clean_label
 from ..taxonomy.ranks import tree_distance
@@ -35,7 +35,7 @@ def caption(row: Mapping[str, str], text_type: str, unverified_genus: bool = Fal
     row : mapping
         A catalog row: the seven ranks, ``scientific_name, common_name, rank, name_status, verbatim_name``.
     text_type : str
-        A key of `SHARD_TEXTS`.
+        A key of `SHARD_TEXTS`, or ``description``.
     unverified_genus : bool
         Whether the genus of a name whose ``name_status`` is "unverified" is said; else what is above it.
 
@@ -80,8 +80,8 @@ def name_string(row: Mapping[str, str], text_type: str) -> str:
     check_text_type(text_type)
     name, _, with_common = _BARE.get(text_type, text_type).partition("_")
     common = _common(row)
-    if name == "com":
-        return common
+    if name in ("com", DESCRIPTION):
+        return common if name == "com" else " ".join(row.get(DESCRIPTION, "").split())
     tagged = name == "taxonTag"
     if name == "sci" or not row.get("kingdom", "").strip():
         text = _name(row, "sci")
@@ -91,9 +91,9 @@ def name_string(row: Mapping[str, str], text_type: str) -> str:
 
 
 def check_text_type(text_type: str) -> None:
-    """Raise `InputError` for a text type that is not a key of `SHARD_TEXTS`."""
-    if text_type not in SHARD_TEXTS:
-        raise InputError(f"unknown text type {text_type!r}; choose one of {', '.join(SHARD_TEXTS)}")
+    """Raise `InputError` for a text type that is neither a key of `SHARD_TEXTS` nor ``description``."""
+    if text_type not in (*SHARD_TEXTS, DESCRIPTION):
+        raise InputError(f"unknown text type {text_type!r}; choose one of {', '.join((*SHARD_TEXTS, DESCRIPTION))}")
 
 
 def _sure(row: Mapping[str, str]) -> Mapping[str, str]:
@@ -110,6 +110,7 @@ def _name(row: Mapping[str, str], kind: str) -> str:
         "sci": _scientific(row),
         "taxon": taxon,
         "taxonTag": " ".join(f"{rank} {value}" for rank, value in known),
+        DESCRIPTION: row.get(DESCRIPTION, ""),
     }
     text = names[kind] or _scientific(row) or taxon or _label(row)
     return " ".join(text.split())
@@ -149,12 +150,19 @@ def caption_table(catalog: pd.DataFrame, unverified_genus: bool = False) -> pd.D
     Returns
     -------
     pd.DataFrame
-        ``class_key`` and a column per caption type (`config.CAPTIONS`), one row a class, sorted by class.
+        ``class_key`` and a column per caption type (`config.CAPTIONS`; ``description`` where a class has one), one row
+        a class, sorted by class.
     """
     classes = class_rows(catalog)
     rows = classes.to_dict("records")
-    table = {text_type: [caption(row, text_type, unverified_genus) for row in rows] for text_type in CAPTIONS}
+    types = (*CAPTIONS, *([DESCRIPTION] if has_descriptions(classes) else []))
+    table = {text_type: [caption(row, text_type, unverified_genus) for row in rows] for text_type in types}
     return pd.DataFrame({"class_key": classes.index, **table})
+
+
+def has_descriptions(classes: pd.DataFrame) -> bool:
+    """Tell whether any class of a table is described."""
+    return DESCRIPTION in classes and bool((classes[DESCRIPTION] != "").any())
 
 
 def higher_caption_table(catalog: pd.DataFrame, unverified_genus: bool = False) -> pd.DataFrame:

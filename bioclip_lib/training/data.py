@@ -101,6 +101,10 @@ def _replay(run: Run, config: Config) -> ReplayPairs | None:
 def captioned_classes(table: pd.DataFrame, config: Config) -> tuple[pd.Series, TrainData]:
     """Number the classes of a catalog and tokenize their captions: each image's class, and data without inputs yet."""
     texts = captions.caption_table(table, config.shards.unverified_genus).set_index("class_key")
+    if not set(config.train.text_types) <= set(texts):
+        raise InputError(
+            "train.text_types has description, but no class is described; give a table as data.descriptions"
+        )
     classes = pd.Series(np.arange(len(texts)), index=texts.index)
     labels = table.set_index("image_id")["class_key"].map(classes)
     texts = texts[list(config.train.text_types)]

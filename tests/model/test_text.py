@@ -163,6 +163,41 @@ def test_gradients_of_cut_texts_are_those_of_whole_ones():
         torch.testing.assert_close(grad, grads[1][name], atol=atol, rtol=0)
 
 
+@pytest.mark.numerical
+@pytest.mark.parametrize("settings", [{"text_layers": 1}, {"text_layers": 3}, {"text_layers": 1, "bag_of_words": True}])
+def test_the_last_block_at_the_end_tokens_is_that_of_all_tokens(settings):
+    """Of texts of several lengths, none of which sees what stands behind its end."""
+    model = build_model(replace(TINY, **settings), seed=3)
+    for parameter in (model.ln_final.weight, *model.transformer.resblocks[-1].ln_1.parameters()):
+        torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1))
+    tokens = tokenize(["a photo of Parus major with common name great tit.", "Acer", "", "a b"])
+    with torch.no_grad():
+        whole, short = model.encode_text(tokens), encode_tokens(model, tokens)
+        model.set_grad_checkpointing(True)
+        checkpointed = encode_tokens(model, tokens)
+    torch.testing.assert_close(short, whole, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(checkpointed, whole, atol=1e-5, rtol=1e-5)
+
+
+def test_a_bag_of_words_forgets_their_order_before_and_after_training():
+    config = replace(TINY, text_layers=1, bag_of_words=True)
+    model, texts = (
+        build_model(config),
+        tokenize(["a small red bird with a long bill", "bird bill red small long a with a"]),
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.2)
+    start = encode_tokens(model, texts[:1]).detach()
+    for _ in range(3):
+        optimizer.zero_grad()
+        (encode_tokens(model, tokenize(["a long bird", "red bill small"])) * torch.arange(16.0)).sum().backward()
+        optimizer.step()
+    one, other = model.encode_text(texts)
+    torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(one, start, atol=0.1)
+    scrambled = build_model(replace(TINY, text_layers=1)).encode_text(texts)
+    assert not torch.allclose(scrambled[0], scrambled[1], atol=1e-3)
+
+
 @pytest.mark.parametrize("kind", [{"no_causal_mask": True}, {"pool_type": "last"}, {"pool_type": "first"}])
 def test_a_tower_of_another_kind_takes_the_whole_context(kind):
     cfg = model_config_dict(TINY)

@@ -165,6 +165,19 @@ def test_one_row_of_captions_per_class(catalog):
     assert table.equals(caption_table(catalog.sample(frac=1, random_state=0)))
 
 
+def test_a_description_is_a_caption_of_its_own_and_nothing_stands_in_for_it_when_asked(catalog):
+    row = WOODPECKER | {"description": "black,  yellow\ncrown"}
+    assert caption(row, "description") == "a photo of black, yellow crown."
+    assert name_string(row, "description") == "black, yellow crown"
+    assert caption(WOODPECKER, "description") == "a photo of Picoides dorsalis."
+    assert not name_string(WOODPECKER, "description")
+    looks = catalog["verbatim_name"].map({"Acer rubrum": "a red tree"}).fillna("")
+    table = caption_table(catalog.assign(description=looks)).set_index("class_key")
+    assert table.columns.tolist() == [*CAPTIONS, "description"]
+    assert table.loc["Acer rubrum", "description"] == "a photo of a red tree."
+    assert table.loc["Parus ater", "description"] == "a photo of Parus ater."
+
+
 def test_classes_without_usable_images_have_no_captions(catalog):
     dropped = catalog.assign(excluded=np.where(catalog["verbatim_name"] == "Acer rubrum", "truncated", ""))
     assert "Acer rubrum" not in set(caption_table(dropped)["class_key"])
