@@ -4,7 +4,7 @@
 cells side by side with intervals over seeds and tests what is claimed of them.
 """
 
-from .cells import MIXTURE, Cell, data_shares, objectives, text_types
+from .cells import MIXTURE, Cell, data_shares, descriptions, objectives, text_types
 from .data import HALF_IMAGES, HALF_SPECIES, PARTS
 from .summary import claims, compared, over_seeds, text_matrix
 from .sweep import run_grid
@@ -18,6 +18,7 @@ __all__ = [
     "claims",
     "compared",
     "data_shares",
+    "descriptions",
     "objectives",
     "over_seeds",
     "run_grid",

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import TEXT_TYPES
-from ..config import OBJECTIVES, Config, flat, load_config
+from ..config import DESCRIPTION, OBJECTIVES, Config, flat, load_config
 from .data import PARTS
 
 MIXTURE, DEALT = "mixture", "mixture, ranks dealt"
+WITH_LOOKS, BAG, BAG_WITH_LOOKS = "mixture, described", "bag of words", "bag of words, described"
 SEEDS = {"none": 0, "two": 1, "few": 2, "all": 5}
 # of a world from scratch: 42 of 60 species trained on, about 20 s of processor time a cell
 SMALL = {
@@ -66,6 +67,13 @@ def objectives(grid: str, names: Sequence[str] = OBJECTIVES) -> list[Cell]:
     """List the cells of each objective, all with the mixture and as many pairs: only under ``all``."""
     rows = [(name, {"train.objective": name}, "") for name in names]
     return _each_seed(rows, grid) if grid == "all" else []
+
+
+def descriptions(grid: str, path: str) -> list[Cell]:
+    """List the cells with descriptions and with bags of words: under ``all``, where ``data.descriptions`` are given."""
+    looks, bag = {"train.text_types": (*TEXT_TYPES, DESCRIPTION)}, {"model.bag_of_words": True, "model.text_layers": 1}
+    rows = [(WITH_LOOKS, looks, ""), (BAG, bag, ""), (BAG_WITH_LOOKS, looks | bag, "")]
+    return _each_seed(rows, grid) if grid == "all" and path else []
 
 
 def data_shares(grid: str) -> list[Cell]:

@@ -11,12 +11,14 @@ import pandas as pd
 from scipy import stats
 
 from .. import TEXT_TYPES
-from .cells import DEALT, MIXTURE
+from ..config import DESCRIPTION
+from .cells import BAG, BAG_WITH_LOOKS, DEALT, MIXTURE, WITH_LOOKS
 
 LEVEL = 0.95
 MARGIN = 0.05  # of accuracy: nearer than this to the best is "not far"
 PARTS = ("seen", "unseen")
-RECIPES = (*TEXT_TYPES, MIXTURE, DEALT)
+_OF_NAMES = (*TEXT_TYPES, MIXTURE)
+RECIPES = (*_OF_NAMES, DEALT, WITH_LOOKS, BAG, BAG_WITH_LOOKS)
 MEASURED = {
     ("zero_shot/seen", "macro_top1"): "zero-shot, seen species",
     ("zero_shot/unseen", "macro_top1"): "zero-shot, unseen species",
@@ -85,7 +87,7 @@ def _asked(scores: pd.DataFrame, text_type: str, part: str) -> pd.DataFrame:
     """Return the zero-shot scores of a part with the text type that each was asked with, ``tested``."""
     rows = scores[scores["task"].str.fullmatch(rf"zero_shot/{part}(/\w+)?") & (scores["metric"] == "macro_top1")]
     tested = rows["task"].map(lambda task: re.sub(r"^zero_shot/\w+/?", "", task) or text_type)
-    rows = rows.assign(tested=tested)[tested.isin(TEXT_TYPES)].astype({"value": float, "chance": float})
+    rows = rows.assign(tested=tested)[tested.isin((*TEXT_TYPES, DESCRIPTION))].astype({"value": float, "chance": float})
     keys = ["seed", "recipe", "tested"]  # of several data sets, their mean: a seed is one observation
     return rows.groupby(keys, sort=False, as_index=False)[["value", "chance"]].mean()
 
@@ -129,13 +131,14 @@ def claims(scores: pd.DataFrame, text_type: str) -> pd.DataFrame:
         from the best" for each tested text type of both parts: its accuracy minus that of the best other row (by its
         mean: a choice that favours the other), holds where the interval lies above ``-MARGIN``. "Taxonomic names carry
         unseen species": unseen species asked by ``taxon``, minus chance, and minus the same recipe with ranks dealt out
-        over species; holds where the interval lies above 0. ``verdict`` is holds, fails (the interval lies on the other
-        side) or open.
+        over species; holds where the interval lies above 0. "Descriptions carry unseen species further than names": a
+        training with them, asked by them, minus the same without, asked by names; likewise. ``verdict`` is holds, fails
+        (the interval lies on the other side) or open.
     """
     rows = []
     for part in PARTS:
-        asked = _asked(scores[scores["recipe"].isin(RECIPES[:-1])], text_type, part)
-        for tested, found in asked.groupby("tested", sort=False):
+        asked = _asked(scores[scores["recipe"].isin(_OF_NAMES)], text_type, part)
+        for tested, found in asked[asked["tested"] != DESCRIPTION].groupby("tested", sort=False):
             wide = found.pivot(index="seed", columns="recipe", values="value")
             others = wide.drop(columns=MIXTURE, errors="ignore")
             if MIXTURE in wide and others.shape[1]:
@@ -150,6 +153,15 @@ def claims(scores: pd.DataFrame, text_type: str) -> pd.DataFrame:
         rows.append({"claim": said, "against": "chance", **_tested(wide[recipe] - chance, 0)})
         if recipe == MIXTURE and DEALT in wide:
             rows.append({"claim": said, "against": DEALT, **_tested(wide[recipe] - wide[DEALT], 0)})
+    by_looks, by_names = (
+        asked[asked["tested"] == tested].pivot(index="seed", columns="recipe", values="value")
+        for tested in (DESCRIPTION, text_type)
+    )
+    for described, plain in ((WITH_LOOKS, MIXTURE), (BAG_WITH_LOOKS, BAG)):
+        if described in by_looks and plain in by_names:
+            said = f"descriptions carry unseen species further than names, {plain}"
+            gap = by_looks[described] - by_names[plain]
+            rows.append({"claim": said, "against": f"asked by {text_type}", **_tested(gap, 0)})
     return pd.DataFrame(rows)
 
 

@@ -15,7 +15,7 @@ def plot_text_matrix(table: pd.DataFrame) -> Figure:
         return say_empty("no training has ended")
     groups = list(table.groupby("part"))
     rows = in_order(table["trained"], ORDER)
-    columns = [name for name in ORDER if (table["tested"] == name).any()]
+    columns = [name for name in TEXT_TYPES if (table["tested"] == name).any()]
     fig, axs = panels(len(groups), 0.55 + 0.3 * len(rows), panel_in=2.9, sharey=True)
     for ax, (part, mine) in zip(axs, groups, strict=True):
         values = 100 * mine.pivot(index="trained", columns="tested", values="value").reindex(

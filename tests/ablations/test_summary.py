@@ -4,8 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioclip_lib.ablations import claims, compared, data_shares, objectives, over_seeds, text_matrix, text_types
-from bioclip_lib.ablations.cells import DEALT, MIXTURE
+from bioclip_lib.ablations import (
+    claims,
+    compared,
+    data_shares,
+    descriptions,
+    objectives,
+    over_seeds,
+    text_matrix,
+    text_types,
+)
+from bioclip_lib.ablations.cells import DEALT, MIXTURE, WITH_LOOKS
 
 
 def scores(values, task="zero_shot/unseen", metric="macro_top1", chance=0.05):
@@ -63,6 +72,16 @@ def test_a_claim_holds_fails_or_stays_open_by_its_interval():
     assert claims(far[far["seed"] == 0], "taxon_com")["verdict"].tolist() == ["open"] * 3
 
 
+def test_descriptions_are_set_beside_names_inside_seeds():
+    names = scores({MIXTURE: [0.3, 0.4, 0.5], WITH_LOOKS: [0.3, 0.3, 0.3]})
+    looks = scores({WITH_LOOKS: [0.5, 0.6, 0.7], MIXTURE: [0.1, 0.1, 0.1]}, "zero_shot/unseen/description")
+    found = claims(pd.concat([names, looks]), "taxon_com").set_index("claim")
+    row = found.loc[f"descriptions carry unseen species further than names, {MIXTURE}"]
+    assert (row["difference"], row["verdict"]) == (pytest.approx(0.2), "holds")
+    assert not found.index.str.contains("by description").any()
+    assert {"description", "taxon_com"} == set(text_matrix(pd.concat([names, looks]), "taxon_com")["tested"])
+
+
 def test_two_data_sets_of_a_seed_are_one_observation():
     one = scores({"taxon": [0.5, 0.6, 0.7], MIXTURE: [0.5, 0.6, 0.7]}, "zero_shot/unseen/taxon")
     both = pd.concat([one, one.assign(dataset="other", value=one["value"] + 0.02)])
@@ -81,6 +100,7 @@ def test_a_grid_goes_seed_by_seed():
     cells = text_types("all")
     assert len(cells) == 35 and [cell.seed for cell in cells[:7]] == [0] * 7
     assert [cell.recipe for cell in text_types("two")] == ["taxon", MIXTURE]
+    assert len(descriptions("all", "looks.csv")) == 15 and not descriptions("all", "") and not descriptions("few", "x")
     assert len(text_types("few")) == 6 and not objectives("few")
     assert {cell.seed for cell in objectives("all")} == set(range(5))
     every = [*cells, *objectives("all"), *data_shares("all")]
