@@ -145,7 +145,7 @@ def score_consistency(
         taxa, species = taxa_of(ranks)
         kept = group[group["class_key"].isin(ranks.index)]
         if len(taxa.paths) < 2:
-            why = f"{len(taxa.paths)} of two species have all seven ranks"
+            why = f"{len(taxa.paths)} species have all seven ranks; two are needed"
             rows.append({"dataset": dataset, "part": part, "why": why})
             continue
         labels = species[ranks.index.get_indexer(kept["class_key"])]

@@ -94,7 +94,7 @@ def score_convergence(table: pd.DataFrame, tables: Features, config: EvaluateCon
         number = np.unique(clades[kept], return_inverse=True)[1]
         keys = {"dataset": dataset, "part": part, "rank": rank, "why": ""}
         if len(np.unique(number)) < 2:
-            why = f"{len(np.unique(number))} of two clades ({rank}) have {MIN_IN_CLADE} species"
+            why = f"{len(np.unique(number))} clades ({rank}) have {MIN_IN_CLADE} species; two are needed"
             rows.append({**keys, "model": "", "why": why})
             continue
         for model, features in tables.items():

@@ -89,7 +89,7 @@ def score_disparity(table: pd.DataFrame, tables: Features, config: EvaluateConfi
         clade, number = np.unique(clades[kept], return_inverse=True)
         keys = {"dataset": dataset, "part": part, "rank": rank, "why": ""}
         if len(clade) < 2:
-            why = f"{len(clade)} of two clades ({rank}) have {MIN_IN_CLADE} species"
+            why = f"{len(clade)} clades ({rank}) have {MIN_IN_CLADE} species; two are needed"
             rows.append({**keys, "model": "", "clade": "", "why": why})
             continue
         called = [ranks[rank].to_numpy()[kept][number == i][0] for i in range(len(clade))]

@@ -135,7 +135,7 @@ def test_missing_ranks_are_left_out_and_one_species_says_why():
     assert set(found["n_species"]) == {11} and set(found["n"]) == {66}
     table["family"] = table["family"].where(table["species"] == "s0", "")
     found = consistency.score_consistency(table, {"m": features}, {"m": encoder}, EvaluateConfig())
-    assert found["why"].tolist() == ["1 of two species have all seven ranks"] and found["value"].isna().all()
+    assert found["why"].tolist() == ["1 species have all seven ranks; two are needed"] and found["value"].isna().all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
