@@ -21,7 +21,7 @@ from .. import RANKS
 from ..errors import InputError, as_command
 from ..run import REPOSITORY, Run, atomic, file_sha256, git_commit, stages, write_json
 from . import ablations, captions, data, maps, probes, risk, saliency, scores, treemap
-from .style import in_look, keep_layout, mark_smoke, with_style
+from .style import LAID_OUT, in_look, keep_layout, mark_smoke, with_style
 from .tables import write_tables
 from .words import in_words, model_words
 
@@ -180,7 +180,7 @@ def save_figure(fig: Figure, path: Path, caption: str, made_by: dict) -> None:
     made_json.unlink(missing_ok=True)
     dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": None}
     photographs = [image for image in fig.findobj(AxesImage) if np.ndim(image.get_array()) == 3]
-    with in_look():
+    with in_look(LAID_OUT):
         for suffix in FORMATS:
             for image in photographs:  # where a page can hold them, as they are; PNG needs its own pixels
                 image.set_interpolation(None if suffix == "png" else "none")

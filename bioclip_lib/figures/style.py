@@ -28,6 +28,7 @@ _N_MODELS = 10  # colours before those of taxa
 _SMOKE = "smoke numbers: not a result"
 # names are text, dollar signs too; fonts are embedded; the same figure is the same file
 _FIXED = {"text.parse_math": False, "text.usetex": False, "pdf.fonttype": 42, "svg.hashsalt": "bioclip"}
+LAID_OUT = {"figure.constrained_layout.use": False}  # else a figure that is saved gets a layout of its own again
 _LOOK: ContextVar[tuple] = ContextVar("look", default=(STYLE, _FIXED))
 
 
@@ -46,9 +47,9 @@ def with_style(style: str | Path = "", width_mm: float | None = None) -> Iterato
         _LOOK.reset(token)
 
 
-def in_look() -> contextlib.AbstractContextManager:
-    """Return a context in which matplotlib's settings are those of the look."""
-    return matplotlib.style.context(list(_LOOK.get()))
+def in_look(*more: dict) -> contextlib.AbstractContextManager:
+    """Return a context in which matplotlib's settings are those of the look, and some more."""
+    return matplotlib.style.context([*_LOOK.get(), *more])
 
 
 class NotebookFigure(Figure):
@@ -56,7 +57,7 @@ class NotebookFigure(Figure):
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
-        with in_look():
+        with in_look(LAID_OUT):
             self.savefig(buffer, format="png", dpi=1.3 * self.dpi)
         return buffer.getvalue()
 
@@ -79,7 +80,7 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
 
 def keep_layout(fig: Figure) -> None:
     """Lay a figure out no more: what is placed stays, and each format is drawn once instead of twice."""
-    with matplotlib.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
+    with in_look(LAID_OUT):
         fig.set_layout_engine(None)
 
 

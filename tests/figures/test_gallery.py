@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import warnings
 from importlib import metadata
 
 import matplotlib
@@ -93,6 +94,18 @@ def test_the_same_figure_is_the_same_file(run, tmp_path):
         figures.draw(run, "caption_words", folder)
         files.append([(folder / f"caption_words.{suffix}").read_bytes() for suffix in gallery.FORMATS])
     assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("name", ["caption_words", "contact_sheet"])
+def test_a_figure_is_laid_out_once_for_all_its_formats(run, tmp_path, monkeypatch, name):
+    laid_out, execute = [], style.ConstrainedLayoutEngine.execute
+    monkeypatch.setattr(style.ConstrainedLayoutEngine, "execute", lambda *of: laid_out.append("") or execute(*of))
+    save = gallery.save_figure
+    monkeypatch.setattr(gallery, "save_figure", lambda *of: laid_out.clear() or save(*of))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fig = figures.draw(run, name, tmp_path)
+        assert fig._repr_png_() and laid_out == []
 
 
 def test_one_colour_of_a_style_file_changes_all_figures(run, tmp_path, drawn, monkeypatch):
