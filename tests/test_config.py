@@ -40,7 +40,7 @@ def test_unknown_profiles_and_settings_are_refused(text):
 @pytest.mark.parametrize(
     ("profile", "changes", "steps", "epochs"),
     [
-        ("photos", {}, 0, 18.0),
+        ("photos", {}, 0, 36.0),
         ("photos", {"train.steps": "150"}, 150, 0.0),
         ("photos", {"train.epochs": "2"}, 0, 2.0),
         ("mini", {"train.epochs": 2}, 0, 2.0),
@@ -143,6 +143,7 @@ IMPOSSIBLE = [
     ("model.text_heads", 0, "give a number from 1"),
     ("model.context_length", 1, "give a number from 3"),
     ("model.text_width", 129, "is not a multiple of model.text_heads=4"),
+    ("model.bag_of_words", True, "model.text_layers is 2; set model.text_layers=1, or"),
     ("model.image_size_px", 50, "is not a multiple of model.patch_size_px=8"),
     ("model.vision_width", 400, "is not a multiple of its head width, 64"),
     ("train.steps", -1, "give a number from 0"),

@@ -125,7 +125,7 @@ class ModelConfig(Section):
     text_layers: int = setting(2, "blocks of the text tower", "[1, 1000]")
     text_width: int = setting(128, "a multiple of text_heads", "[1, 100_000]")
     text_heads: int = setting(4, "heads of attention in a block", "[1, 1000]")
-    bag_of_words: bool = setting(False, "a text is the mean of its words in any order; quick, needs text_layers=1")
+    bag_of_words: bool = setting(False, "texts from scratch: the mean of their words, in any order; with text_layers=1")
     context_length: int = setting(77, "tokens of a text, its start and end among them", "[3, 100_000]")
     embed_dim: int = setting(128, "width of the features that both towers share", "[1, 100_000]")
 
@@ -143,10 +143,10 @@ class ModelConfig(Section):
             if (value := getattr(self, name)) % step:
                 of = f"model.{of}={step}" if hasattr(self, of) else f"{of}, {step}"
                 raise InputError(f"model.{name}={value} is not a multiple of {of}")
-        if self.bag_of_words and (self.name or self.text_layers != 1):
+        if self.bag_of_words and self.text_layers != 1 and not self.name:
             raise InputError(
-                "model.bag_of_words is of a text tower from scratch with one block; set model.text_layers=1 and no "
-                "model.name, or model.bag_of_words=false"
+                f"model.bag_of_words is a text tower of one block, model.text_layers is {self.text_layers}; set "
+                "model.text_layers=1, or model.bag_of_words=false"
             )
 
 

@@ -348,7 +348,7 @@ def compare_few_shot(queries: pd.DataFrame, column: str, reference: str) -> pd.D
     DataFrame
         ``dataset, part, k``, the other of model and method, ``baseline``, and the reference's accuracy minus the
         baseline's: ``value, ci_low, ci_high, p_value, p_flips`` (`paired_difference`, over classes), each p-value with
-        its ``_holm``, corrected over data sets and baselines of the same question; ``detectable`` (the difference that
+        its ``_holm``, corrected over data sets, baselines and shots of a part; ``detectable`` (the difference that
         would be found with a power of 80 %), ``n_classes``, ``n`` images, however many folds ask them.
 
     Raises
@@ -374,4 +374,4 @@ def compare_few_shot(queries: pd.DataFrame, column: str, reference: str) -> pd.D
             found = compare(right[ours], right[theirs], label[ours])
             question_asked = dict(zip(["dataset", *question], keys, strict=True))
             rows.append({**question_asked, "baseline": baseline, **found, "n": len(np.unique(image[ours]))})
-    return with_holm(pd.DataFrame(rows, columns=["dataset", *question, "baseline", *COMPARED, "n"]), question)
+    return with_holm(pd.DataFrame(rows, columns=["dataset", *question, "baseline", *COMPARED, "n"]), ["part", kept])

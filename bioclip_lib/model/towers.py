@@ -173,7 +173,7 @@ def build_model(config: ModelConfig, seed: int = 0, weights: bool = True) -> CLI
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = build_named(config, weights) if config.name else CLIP(**model_config_dict(config))
-    if config.bag_of_words:
+    if config.bag_of_words and not config.name:
         _forget_order(model)
     if not config.name and config.image_tower == LITE0:
         trunk = load_lite0_trunk().state_dict()
