@@ -152,9 +152,11 @@ def _weak(label: Label, said: Mapping[str, str]) -> Iterator[Lookup]:
     for reading in species:
         yield from _infraspecific(reading)
     for reading in species:
-        by = functools.partial
-        for find in (by(_spelt_like, stems, reading), by(_spelt_like, variants, reading), by(_by_likeness, reading)):
+        own, by = reading.infraspecific, functools.partial
+        reason = f"{own} is not known: its species" if own else ""
+        for find in (by(_spelt_like, stems, reading), by(_spelt_like, variants, reading)):
             yield Lookup("spelling of the epithet", reading.canonical, find, "corrected")
+        yield Lookup("spelling of the epithet", reading.canonical, by(_by_likeness, reading), "corrected", reason)
     if said.get("species"):
         yield from _species_of_record(said["species"])
     if not parsed.is_formula:
@@ -318,7 +320,7 @@ def _similar(wanted: ParsedName, backbone: Backbone) -> list[ParsedName]:
 def _by_likeness(wanted: ParsedName, backbone: Backbone) -> list[Usage]:
     """Return the species of the genus whose epithet is nearest in spelling."""
     word = wanted.epithet
-    if len(word) < 7 or wanted.infraspecific or backbone.is_epithet(word):  # microcarpa is no slip for macrocarpa
+    if len(word) < 7 or backbone.is_epithet(word):  # microcarpa is no slip for macrocarpa
         return []
     epithets = {name.partition(" ")[2]: name for name in backbone.congeners(wanted.genus)}
     near = _near(word, list(epithets), 1 if len(word) < 10 else 2)
