@@ -32,6 +32,7 @@ from .workers import BARS, Line
 
 FIRST_EVALUATION = "04_"  # from this notebook on, models are asked
 NOTEBOOKS = REPOSITORY / "notebooks"
+NOTHING_LOST = "stopped; nothing that was finished is lost"
 KERNEL = {"kernel_name": "python3", "language": "python"}
 QUIET = "--IPKernelApp.log_level=CRITICAL"  # it warns of its own loopback sockets, asyncio of its tasks as it ends
 QUIET_END = "--IPKernelApp.exec_lines=import logging; logging.getLogger('asyncio').setLevel('CRITICAL')"
@@ -221,6 +222,8 @@ def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
     titles = section_titles(notebook)
 
     def show(cell: dict, cell_index: int) -> None:
+        if stop.asked:  # before there was a kernel to be told
+            raise Stopped(NOTHING_LOST)
         line.title = f"{label}: {titles[max(0, cell_index - 1)]}"  # papermill has put in one cell
         line.show(line.title)
 
@@ -254,7 +257,7 @@ def _explain(error: Exception, failed: Path, label: str, asked: bool) -> None:
     if asked or getattr(error, "ename", "") == "InputError":
         remove(failed)
         print(f"{label}: stopped")
-        said = getattr(error, "evalue", "") or "stopped; nothing that was finished is lost"
+        said = getattr(error, "evalue", "") or NOTHING_LOST
         raise (Stopped if asked else InputError)(said) from None
     if not hasattr(error, "ename"):
         print(f"{label}: its kernel died, maybe for lack of memory ({error}); run again to go on from here")

@@ -472,21 +472,26 @@ def test_a_request_to_stop_goes_to_the_kernel_and_says_what_was_saved(tmp_path, 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-@pytest.mark.parametrize("asked", [False, True], ids=["killed", "asked to stop"])
-def test_a_kernel_that_ends_before_it_answers_is_no_traceback(tmp_path, asked):
-    beginning = "pathlib.Path(sys.argv[2], 'begun').touch(); " + ("time.sleep(600)" if asked else "os._exit(9)")
-    line = f"--IPKernelApp.exec_lines=import os, pathlib, sys, time; sys.argv = ['', '', {str(tmp_path / 'run')!r}]; "
-    *begin, folder, root = command_of_one_cell(tmp_path, "1")
-    begin[-1] = START.replace("sys.exit", f"reproduce.KERNEL['extra_arguments'] = [{line + beginning!r}]\nsys.exit")
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen([*begin, folder, root], cwd=REPOSITORY, **pipes) as command:
-        while asked and command.poll() is None and not (tmp_path / "run" / "begun").exists():
+@pytest.mark.parametrize("event", ["killed", "asked to stop", "asked before there is a kernel to be told"])
+def test_a_kernel_that_ends_before_it_answers_is_no_traceback(tmp_path, event):
+    begun, told = (tmp_path / "run" / "begun", tmp_path / "told")
+    wait = f"[time.sleep(0.05) for _ in iter(lambda: os.path.exists({str(told)!r}), True)]"
+    then = {"killed": "os._exit(9)", "asked to stop": "time.sleep(600)"}.get(event, wait)
+    line = f"import os, pathlib, time; pathlib.Path({str(begun)!r}).touch(); {then}"
+    change = f"reproduce.KERNEL['extra_arguments'] = [reproduce.QUIET, {'--IPKernelApp.exec_lines=' + line!r}]\n"
+    if "before" in event:
+        change += "reproduce.psutil.Process.children = lambda self: []\n"
+    *begin, code, folder, root = command_of_one_cell(tmp_path, "1")
+    command = [*begin, code.replace("sys.exit", f"{change}sys.exit"), folder, root]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=-1, stderr=subprocess.STDOUT, text=True) as started:
+        while event != "killed" and started.poll() is None and not begun.exists():
             time.sleep(0.05)
-        if asked:
-            command.terminate()
-        said, _ = command.communicate(timeout=120)
-    assert "Traceback" not in said and command.returncode == (130 if asked else 1), said
-    assert ("nothing that was finished is lost" if asked else "its kernel died") in said
+        if event != "killed":
+            started.terminate()
+            told.touch()
+        said, _ = started.communicate()
+    assert "Traceback" not in said and started.returncode == (1 if event == "killed" else 130), said
+    assert ("its kernel died" if event == "killed" else reproduce.NOTHING_LOST) in said
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
