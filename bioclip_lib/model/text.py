@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import torch
+import torch.nn.functional as F
 from open_clip import OPENAI_IMAGENET_TEMPLATES
 from open_clip.model import CLIP
 from open_clip.transformer import ResidualAttentionBlock
@@ -107,9 +108,22 @@ def _pooled(transformer: torch.nn.Module, x: torch.Tensor, mask: torch.Tensor, e
         x = block(x, attn_mask=mask)
     tokens, x = last.ln_1(x), x[each, end]
     behind = torch.arange(tokens.shape[1], device=x.device) > end[:, None]  # (n, L)
-    attended, _ = last.attn(tokens[each, end, None], tokens, tokens, key_padding_mask=behind, need_weights=False)
-    x = x + last.ls_1(attended[:, 0])
+    if last.attn.in_proj_weight[: 2 * x.shape[1]].any():
+        attended = last.attn(tokens[each, end, None], tokens, tokens, key_padding_mask=behind, need_weights=False)[0][
+            :, 0
+        ]
+    else:
+        attended = _mean_value(last.attn, tokens, behind)
+    x = x + last.ls_1(attended)
     return x + last.ls_2(last.mlp(last.ln_2(x)))
+
+
+def _mean_value(attention: torch.nn.MultiheadAttention, tokens: torch.Tensor, behind: torch.Tensor) -> torch.Tensor:
+    """Attend to all tokens alike, (n, L, W) to (n, W), as without queries and keys: the mean, then the product."""
+    width, seen = tokens.shape[-1], ~behind[..., None]
+    mean = (tokens * seen).sum(dim=1) / seen.sum(dim=1)  # (n, L, W) -> (n, W)
+    bias = attention.in_proj_bias[2 * width :]
+    return attention.out_proj(F.linear(mean, attention.in_proj_weight[2 * width :], bias))
 
 
 def is_causal_clip(model: torch.nn.Module) -> bool:

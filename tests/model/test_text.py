@@ -177,6 +177,15 @@ def test_the_last_block_at_the_end_tokens_is_that_of_all_tokens(settings):
         checkpointed = encode_tokens(model, tokens)
     torch.testing.assert_close(short, whole, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(checkpointed, whole, atol=1e-5, rtol=1e-5)
+    model.set_grad_checkpointing(False)
+    grads = []
+    for encode in (encode_tokens, lambda model, tokens: model.encode_text(tokens)):
+        model.zero_grad(set_to_none=True)
+        encode(model, tokens).pow(2).sum().backward()
+        grads.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    assert grads[0].keys() == grads[1].keys()
+    for name, grad in grads[0].items():
+        torch.testing.assert_close(grad, grads[1][name], atol=4 * 77 * EPS * grad.abs().max().item(), rtol=0)
 
 
 def test_a_bag_of_words_forgets_their_order_before_and_after_training():
