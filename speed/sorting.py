@@ -89,10 +89,11 @@ def main(arguments=None):
     args = parser.parse_args(arguments)
     runs = [Run(folder) for folder in args.runs]
     scores = [found_in(run, "clusters.csv") for run in runs] + [sorted_folder(folder) for folder in args.photos]
-    scores = pd.concat(scores, ignore_index=True).query("measure != 'groups'").rename(columns={"n": "draws"})
+    scores = pd.concat(scores, ignore_index=True).rename(columns={"n": "draws"})
+    scores = scores.query("measure != 'groups' and (measure != 'in no group' or method == 'hdbscan')")
     keys = ["dataset", "model", "reduction", "method", "number given", "draws"]
     cells = scores.assign(cell=percent(scores)).pivot(index=keys, columns="measure", values="cell")
-    print_table(cells.reset_index())
+    print_table(cells.reset_index().fillna(""))
     if runs:
         print(f"\nWrong labels, {SHARE:.0%} moved to a sister species:\n")
         print_table(pd.concat(map(wrong_labels, runs), ignore_index=True))
