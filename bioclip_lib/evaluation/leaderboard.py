@@ -95,7 +95,8 @@ def percent_table(board: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
 def score_table(scores: pd.DataFrame, metrics: Sequence[str] = ("macro_top1", "top1")) -> pd.DataFrame:
     """Lay out rows of metrics.csv for a reader: a line a data set, task and metric, a column a model, chance and n.
 
-    Cells are value [interval], accuracies in percent; '' where a model was not asked.
+    Cells are value [interval], accuracies in percent; '' where a model was not asked. Of models with another n or
+    chance each one's stands there, in the order of columns: "6 / 121".
     """
     rows = scores[scores["metric"].isin(metrics)]
     factor = rows["metric"].str.contains("top").map({True: 100, False: 1})
@@ -105,10 +106,15 @@ def score_table(scores: pd.DataFrame, metrics: Sequence[str] = ("macro_top1", "t
     keys = ["dataset", "task", "metric"]
     wide = rows.assign(cell=cells).pivot(index=keys, columns="model", values="cell").fillna("")
     chance = [f"{c:.{d}f}" for d, c in zip(digits, numbers["chance"], strict=True)]
-    counts = rows.assign(chance=chance).groupby(keys)[["chance", "n"]].first()
     order = sorted(wide.index, key=lambda key: (key[0], key[1], list(metrics).index(key[2])))
     models = [name for name in CONTESTANTS if name in wide] + sorted(set(wide) - set(CONTESTANTS))
-    return wide[models].join(counts).loc[order]
+    counts = rows.assign(chance=chance).sort_values("model", key=lambda names: names.map(models.index), kind="stable")
+    return wide[models].join(counts.groupby(keys)[["chance", "n"]].agg(_one_or_each)).loc[order]
+
+
+def _one_or_each(values: pd.Series) -> object:
+    """Return what all models share, or each one's, in the order of columns: mistakes are as many as a model makes."""
+    return values.iloc[0] if values.nunique() == 1 else " / ".join(map(str, values))
 
 
 def ranks_over_sets(board: pd.DataFrame) -> pd.DataFrame:

@@ -171,4 +171,6 @@ def test_scores_are_laid_out_by_hand():
     assert leaderboard.score_table(pd.DataFrame(rows), ["overconfidence"])["trained"].tolist() == [
         "0.100 [-0.500, 0.500]"
     ]
+    mistakes = pd.DataFrame(rows[:2]).assign(n=[121, 6], chance=[0.5, 0.25])  # as many as each model makes
+    assert leaderboard.score_table(mistakes)[["chance", "n"]].iloc[0].tolist() == ["25.0 / 50.0", "6 / 121"]
     assert leaderboard.score_table(pd.DataFrame(rows).iloc[:0]).empty
