@@ -9,7 +9,8 @@ import inspect
 import os
 from pathlib import Path
 
-from .config import AVILIST, NCBI, Config, flat
+from .config import AVILIST, DESCRIPTION, NCBI, Config, flat
+from .errors import InputError
 
 _LISTS = ("data.backbones", "evaluate.models")
 _PATHS = ("data.photos", "data.names", "data.descriptions", "data.benchmark", "data.extends")
@@ -69,7 +70,7 @@ def _path(value: str) -> str:
 
 def check_settings(config: Config) -> None:
     """Check what `config` cannot know: raise `InputError` for a file, folder, model or device that is not there."""
-    from .catalog import licences
+    from .catalog import descriptions, licences
     from .evaluation.sets import survey_sets
     from .model import load, text, towers
     from .structure import control, traits
@@ -78,6 +79,13 @@ def check_settings(config: Config) -> None:
 
     check_backbones(config.data)
     licences.check_licenses(config.data.licenses)
+    if config.data.descriptions:
+        descriptions.read_descriptions(config.data.descriptions)
+    elif DESCRIPTION in (*config.train.text_types, config.evaluate.text_type):
+        raise InputError(
+            "the text type description needs a table of how species look: set data.descriptions, or leave it out of "
+            "train.text_types and evaluate.text_type"
+        )
     towers.model_config_dict(config.model)
     towers.autocast(config.train.precision, towers.default_device())
     data.check_replay(config.train)

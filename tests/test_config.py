@@ -64,6 +64,9 @@ def test_config_of_an_older_run_is_read_as_it_was_meant(tmp_path):
         train = load_config("", run_dir=str(tmp_path)).train
     assert (train.steps, train.epochs) == (0, 18.0)
     written["data"]["synthetic"].pop("shuffle_traits")
+    written["model"].pop("bag_of_words")  # a setting newer than the run: what was done then, not today's profile
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    assert written["profile"] == "photos" and not load_config("", run_dir=str(tmp_path)).model.bag_of_words
     (tmp_path / "config.json").write_text(json.dumps(written | {"train": {"steps": 250, "epochs": 0.0}}))
     train = load_config("", run_dir=str(tmp_path)).train
     assert (train.steps, train.epochs) == (250, 0.0)

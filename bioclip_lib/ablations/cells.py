@@ -10,7 +10,11 @@ from ..config import DESCRIPTION, OBJECTIVES, Config, flat, load_config
 from .data import PARTS
 
 MIXTURE, DEALT = "mixture", "mixture, ranks dealt"
-WITH_LOOKS, BAG, BAG_WITH_LOOKS = "mixture, described", "bag of words", "bag of words, described"
+READERS = {
+    "attention": {"model.bag_of_words": False},
+    "bag of words": {"model.bag_of_words": True, "model.text_layers": 1},
+}
+LOOKS = ", described"  # behind a reader
 SEEDS = {"none": 0, "two": 1, "few": 2, "all": 5}
 # of a world from scratch: 42 of 60 species trained on, about 20 s of processor time a cell
 SMALL = {
@@ -58,8 +62,10 @@ def text_types(grid: str) -> list[Cell]:
         Seed by seed, so that an unfinished grid has whole seeds.
     """
     alone = {"none": (), "two": ("taxon",), "few": ("com", "taxon"), "all": TEXT_TYPES}[grid]
-    rows = [(name, {"train.text_types": (name,)}, "") for name in alone] + [(MIXTURE, {}, "")]
-    rows += [(DEALT, {}, "ranks_dealt")] if grid == "all" else []
+    rows = [(name, {"train.text_types": (name,)}, "") for name in alone] + [
+        (MIXTURE, {"train.text_types": TEXT_TYPES}, "")
+    ]
+    rows += [(DEALT, {"train.text_types": TEXT_TYPES}, "ranks_dealt")] if grid == "all" else []
     return _each_seed(rows, grid)
 
 
@@ -70,9 +76,9 @@ def objectives(grid: str, names: Sequence[str] = OBJECTIVES) -> list[Cell]:
 
 
 def descriptions(grid: str, path: str) -> list[Cell]:
-    """List the cells with descriptions and with bags of words: under ``all``, where ``data.descriptions`` are given."""
-    looks, bag = {"train.text_types": (*TEXT_TYPES, DESCRIPTION)}, {"model.bag_of_words": True, "model.text_layers": 1}
-    rows = [(WITH_LOOKS, looks, ""), (BAG, bag, ""), (BAG_WITH_LOOKS, looks | bag, "")]
+    """List the cells of the mixture, without and with descriptions, by two readers: under ``all``, where given."""
+    texts = {"": {"train.text_types": TEXT_TYPES}, LOOKS: {"train.text_types": (*TEXT_TYPES, DESCRIPTION)}}
+    rows = [(name + kind, reader | types, "") for name, reader in READERS.items() for kind, types in texts.items()]
     return _each_seed(rows, grid) if grid == "all" and path else []
 
 

@@ -12,13 +12,13 @@ from scipy import stats
 
 from .. import TEXT_TYPES
 from ..config import DESCRIPTION
-from .cells import BAG, BAG_WITH_LOOKS, DEALT, MIXTURE, WITH_LOOKS
+from .cells import DEALT, LOOKS, MIXTURE, READERS
 
 LEVEL = 0.95
 MARGIN = 0.05  # of accuracy: nearer than this to the best is "not far"
 PARTS = ("seen", "unseen")
 _OF_NAMES = (*TEXT_TYPES, MIXTURE)
-RECIPES = (*_OF_NAMES, DEALT, WITH_LOOKS, BAG, BAG_WITH_LOOKS)
+RECIPES = (*_OF_NAMES, DEALT, *(name + kind for name in READERS for kind in ("", LOOKS)))
 MEASURED = {
     ("zero_shot/seen", "macro_top1"): "zero-shot, seen species",
     ("zero_shot/unseen", "macro_top1"): "zero-shot, unseen species",
@@ -132,8 +132,8 @@ def claims(scores: pd.DataFrame, text_type: str) -> pd.DataFrame:
         mean: a choice that favours the other), holds where the interval lies above ``-MARGIN``. "Taxonomic names carry
         unseen species": unseen species asked by ``taxon``, minus chance, and minus the same recipe with ranks dealt out
         over species; holds where the interval lies above 0. "Descriptions carry unseen species further than names": a
-        training with them, asked by them, minus the same without, asked by names; likewise. ``verdict`` is holds, fails
-        (the interval lies on the other side) or open.
+        training with them, asked by them, minus the same without, asked by names, both above their chance; likewise.
+        ``verdict`` is holds, fails (the interval lies on the other side) or open.
     """
     rows = []
     for part in PARTS:
@@ -153,14 +153,15 @@ def claims(scores: pd.DataFrame, text_type: str) -> pd.DataFrame:
         rows.append({"claim": said, "against": "chance", **_tested(wide[recipe] - chance, 0)})
         if recipe == MIXTURE and DEALT in wide:
             rows.append({"claim": said, "against": DEALT, **_tested(wide[recipe] - wide[DEALT], 0)})
+    asked = asked.assign(above=asked["value"] - asked["chance"])  # not every candidate need be described
     by_looks, by_names = (
-        asked[asked["tested"] == tested].pivot(index="seed", columns="recipe", values="value")
+        asked[asked["tested"] == tested].pivot(index="seed", columns="recipe", values="above")
         for tested in (DESCRIPTION, text_type)
     )
-    for described, plain in ((WITH_LOOKS, MIXTURE), (BAG_WITH_LOOKS, BAG)):
-        if described in by_looks and plain in by_names:
-            said = f"descriptions carry unseen species further than names, {plain}"
-            gap = by_looks[described] - by_names[plain]
+    for reader in READERS if text_type != DESCRIPTION else ():
+        if reader + LOOKS in by_looks and reader in by_names:
+            said = f"descriptions carry unseen species further than names, {reader}"
+            gap = by_looks[reader + LOOKS] - by_names[reader]
             rows.append({"claim": said, "against": f"asked by {text_type}", **_tested(gap, 0)})
     return pd.DataFrame(rows)
 

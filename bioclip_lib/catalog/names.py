@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from ..config import DESCRIPTION
 from ..sources.columns import SPLIT_COLUMN, STATE_COLUMNS
 from ..taxonomy.resolution import CONTEXT_COLUMNS, KEY, context_of
 from .table import COLUMNS, NUMBERS, broken_names, name_classes, refuse
@@ -26,7 +27,8 @@ class Names:
     """The resolved names as a table of integers' meanings, and the integer of each raw row."""
 
     def __init__(self, names: pd.DataFrame) -> None:
-        text = names.reindex(columns=[*KEY, *_RESOLVED], fill_value="").fillna("")
+        names = names if DESCRIPTION in names else names.assign(**{DESCRIPTION: ""})
+        text = names[[*KEY, *_RESOLVED]].fillna("")
         table = encoded(pa.Table.from_pandas(text, preserve_index=False))  # rows of one word share it
         rows = table.select([*KEY[:2], "family", "kingdom", "rank", "name_status", "scientific_name"]).to_pandas()
         rows = rows.astype(object)

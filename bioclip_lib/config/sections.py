@@ -125,7 +125,7 @@ class ModelConfig(Section):
     text_layers: int = setting(2, "blocks of the text tower", "[1, 1000]")
     text_width: int = setting(128, "a multiple of text_heads", "[1, 100_000]")
     text_heads: int = setting(4, "heads of attention in a block", "[1, 1000]")
-    bag_of_words: bool = setting(False, "texts from scratch: the mean of their words, in any order; with text_layers=1")
+    bag_of_words: bool = setting(False, "texts from scratch: words count alike, in any order; with text_layers=1")
     context_length: int = setting(77, "tokens of a text, its start and end among them", "[3, 100_000]")
     embed_dim: int = setting(128, "width of the features that both towers share", "[1, 100_000]")
 

@@ -71,8 +71,9 @@ def with_interval(values: np.ndarray, groups: np.ndarray, bounds: tuple[float, f
 
 def classes_of(table: pd.DataFrame) -> pd.DataFrame:
     """Return the names of each class of a catalog, indexed by class and sorted: those of its first usable image."""
-    columns = ["verbatim_name", "scientific_name", "common_name", *RANKS, "rank", DESCRIPTION]
-    return class_rows(table).reindex(columns=columns, fill_value="")
+    classes = class_rows(table)
+    classes = classes if DESCRIPTION in classes else classes.assign(**{DESCRIPTION: ""})
+    return classes[["verbatim_name", "scientific_name", "common_name", *RANKS, "rank", DESCRIPTION]]
 
 
 def asked_types(classes: pd.DataFrame, config: EvaluateConfig) -> tuple[str, ...]:

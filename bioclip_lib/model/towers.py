@@ -185,9 +185,10 @@ def build_model(config: ModelConfig, seed: int = 0, weights: bool = True) -> CLI
 
 
 def _forget_order(model: CLIP) -> None:
-    """Turn a text tower of one block into a bag of words, which it remains in training: what is 0 has no gradient.
+    """Turn a text tower of one block into a bag of words, which it remains in training.
 
-    Without queries and keys all tokens count alike; without the weights of its MLP the block adds their mean alone.
+    Without queries and keys, which have no gradient where both are 0, all tokens count alike, wherever they stand; the
+    MLP starts from nothing and reads their mean.
     """
     block, width = model.transformer.resblocks[0], model.transformer.width
     with torch.no_grad():

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from .. import __version__
-from ..config import PROFILES, RUN_VARIABLE, Config, deciding, flat, load_config
+from ..config import PROFILES, RUN_VARIABLE, Config, deciding, flat
 from ..errors import InputError
 from .lock import check_free
 from .manifest import NAME, PARTS_FOLDER, is_whole, read_manifest, recorded_digest
@@ -132,10 +132,10 @@ def _configuration(run: Run) -> dict | None:
 
 
 def _completed(found: dict) -> dict:
-    """Give settings that are newer than a run the value of its profile, and leave out those that are gone."""
+    """Give settings that are newer than a run their default, what was done before; leave out those that are gone."""
     if found["profile"] not in PROFILES:
         return found
-    newest = json.loads(json.dumps(load_config(found["profile"]).to_dict()))
+    newest = json.loads(json.dumps(Config(found["profile"]).to_dict()))
     return _merged(newest, found) | {"evaluate": found["evaluate"]}
 
 

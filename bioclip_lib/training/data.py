@@ -103,7 +103,7 @@ def captioned_classes(table: pd.DataFrame, config: Config) -> tuple[pd.Series, T
     texts = captions.caption_table(table, config.shards.unverified_genus).set_index("class_key")
     if not set(config.train.text_types) <= set(texts):
         raise InputError(
-            "train.text_types has description, but no class is described; give a table as data.descriptions"
+            "train.text_types has description, but no class that is trained on is described; see data.descriptions"
         )
     classes = pd.Series(np.arange(len(texts)), index=texts.index)
     labels = table.set_index("image_id")["class_key"].map(classes)

@@ -14,7 +14,7 @@ from bioclip_lib.ablations import (
     text_matrix,
     text_types,
 )
-from bioclip_lib.ablations.cells import DEALT, MIXTURE, WITH_LOOKS
+from bioclip_lib.ablations.cells import DEALT, LOOKS, MIXTURE
 
 
 def scores(values, task="zero_shot/unseen", metric="macro_top1", chance=0.05):
@@ -73,11 +73,15 @@ def test_a_claim_holds_fails_or_stays_open_by_its_interval():
 
 
 def test_descriptions_are_set_beside_names_inside_seeds():
-    names = scores({MIXTURE: [0.3, 0.4, 0.5], WITH_LOOKS: [0.3, 0.3, 0.3]})
-    looks = scores({WITH_LOOKS: [0.5, 0.6, 0.7], MIXTURE: [0.1, 0.1, 0.1]}, "zero_shot/unseen/description")
+    plain, described = "bag of words", "bag of words" + LOOKS
+    names = scores({plain: [0.3, 0.4, 0.5], described: [0.3, 0.3, 0.3]})
+    asked = ({described: [0.5, 0.6, 0.7], plain: [0.1, 0.1, 0.1]}, "zero_shot/unseen/description")
+    looks = scores(*asked)
     found = claims(pd.concat([names, looks]), "taxon_com").set_index("claim")
-    row = found.loc[f"descriptions carry unseen species further than names, {MIXTURE}"]
+    row = found.loc[f"descriptions carry unseen species further than names, {plain}"]
     assert (row["difference"], row["verdict"]) == (pytest.approx(0.2), "holds")
+    few = claims(pd.concat([names, scores(*asked, chance=0.5)]), "taxon_com").set_index("claim")  # of two described
+    assert few.loc[row.name, "difference"] == pytest.approx(0.2 - 0.45)
     assert not found.index.str.contains("by description").any()
     assert {"description", "taxon_com"} == set(text_matrix(pd.concat([names, looks]), "taxon_com")["tested"])
 
@@ -100,7 +104,7 @@ def test_a_grid_goes_seed_by_seed():
     cells = text_types("all")
     assert len(cells) == 35 and [cell.seed for cell in cells[:7]] == [0] * 7
     assert [cell.recipe for cell in text_types("two")] == ["taxon", MIXTURE]
-    assert len(descriptions("all", "looks.csv")) == 15 and not descriptions("all", "") and not descriptions("few", "x")
+    assert len(descriptions("all", "looks.csv")) == 20 and not descriptions("all", "") and not descriptions("few", "x")
     assert len(text_types("few")) == 6 and not objectives("few")
     assert {cell.seed for cell in objectives("all")} == set(range(5))
     every = [*cells, *objectives("all"), *data_shares("all")]

@@ -28,8 +28,11 @@ def _table(folder, text):
         ),
         'class_name,description\nBlue-Jay,"blue, a crest"\nOstrich,tall\n',
         "Scientific Name;Description\ncyanocitta cristata;blue, a crest\n",
+        'scientific_name,class_name,description\n,blue jay,"blue, a crest"\n',
+        'genus,species,description\nCyanocitta,cristata,"blue, a crest"\n',
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*describe no class")
 def test_a_line_is_found_by_scientific_or_class_name(tmp_path, text):
     found = described(NAMES, _table(tmp_path, text))["description"].tolist()
     assert found == ["blue, a crest", "blue, a crest", "", ""]
@@ -42,9 +45,15 @@ def test_a_line_is_found_by_scientific_or_class_name(tmp_path, text):
         ("scientific_name,looks\nAnas platyrhynchos,green head\n", "call one scientific_name and one description"),
         ("a,description\nb,green head\n", "call one scientific_name and one description"),
         ("class_name,description\nOstrich,tall\n", "describes none of the 4 names"),
+        ("class_name,description\nMallard,\n", "describes nothing"),
         ("class_name,description\nMallard,green\nmallard,brown\n", "describes 'mallard' twice"),
     ],
 )
 def test_a_table_that_says_nothing_or_two_things_is_refused(tmp_path, text, what):
     with pytest.raises(InputError, match=what):
         described(NAMES, _table(tmp_path, text))
+
+
+def test_lines_that_describe_no_class_are_told(tmp_path):
+    with pytest.warns(UserWarning, match="2 of 3 lines describe no class: moa, ostrich"):
+        described(NAMES, _table(tmp_path, "class_name,description\nOstrich,tall\nMallard,green\nMoa,gone\n"))
