@@ -110,7 +110,7 @@ def look_at_data(config: Config) -> None:
 
     reading = read.reading_of(config.data)
     raw = read.read_as(reading, config.data)
-    print(look(config.data, raw, reading))
+    print(look(config.data, raw, reading).partition("\nstops: ")[0])  # the names are read here, and say it
     names = taxonomy.resolve(raw, taxonomy.open_backbones(config.data), read.read_names(config.data, raw))
     print("\n".join(say_names(names, raw)))
 
@@ -213,6 +213,7 @@ def check(config: Config, run_dir: str | Path = "", by_digest: bool = False) -> 
 def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
     """Execute one notebook into the run; return whether it succeeded. The copy of a failed one stays for a look."""
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     t0 = time.time()
     executed, failed = run.notebooks / notebook.name, run.notebooks / f"{notebook.stem}.failed.ipynb"
@@ -232,12 +233,13 @@ def execute(notebook: Path, run: Run, parameters: dict, label: str) -> bool:
     try:
         with full_disk_named(failed), Stop() as stop:
             papermill.execute_notebook(notebook, failed, parameters, cwd=NOTEBOOKS, **options, **KERNEL)
-    except (papermill.PapermillExecutionError, RuntimeError) as error:  # the latter: the kernel died, or as it began
+    except BaseException as error:
+        is_told = isinstance(error, papermill.PapermillExecutionError | DeadKernelError)
+        if not is_told and type(error) is not RuntimeError:  # such one is of a kernel that died as it began
+            remove(failed)
+            raise
         _explain(error, failed, label, stop.asked)
         return False
-    except BaseException:
-        remove(failed)
-        raise
     os.replace(failed, executed)
     line.show("")
     print(f"{label}: {time.time() - t0:.0f} s", flush=True)

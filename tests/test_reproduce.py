@@ -14,7 +14,9 @@ from types import SimpleNamespace
 import nbformat
 import numpy as np
 import pandas as pd
+import papermill
 import pytest
+from nbclient.exceptions import DeadKernelError
 from PIL import Image
 
 from bioclip_lib import evaluation, report, reproduce, structure
@@ -492,6 +494,31 @@ def test_a_kernel_that_ends_before_it_answers_is_no_traceback(tmp_path, event):
         said, _ = started.communicate()
     assert "Traceback" not in said and started.returncode == (1 if event == "killed" else 130), said
     assert ("its kernel died" if event == "killed" else reproduce.NOTHING_LOST) in said
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"),
+    [
+        (DeadKernelError("died"), True),
+        (RuntimeError("Kernel died before replying to kernel_info"), True),
+        (RecursionError("too deep"), False),
+        (NotImplementedError("not here"), False),
+        (KeyError("name"), False),
+    ],
+)
+def test_only_what_says_that_a_kernel_died_is_told_as_that(tmp_path, monkeypatch, capsys, error, is_told):
+    def execute(*_, **__):
+        raise error
+
+    command_of_one_cell(tmp_path, "1")
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    asked = (tmp_path / "notebooks" / "03_training.ipynb", Run(tmp_path / "run"), {}, "[1/1]")
+    (tmp_path / "run").mkdir()
+    if not is_told:
+        with pytest.raises(type(error)):
+            reproduce.execute(*asked)
+    assert not is_told or reproduce.execute(*asked) is False
+    assert ("its kernel died" in capsys.readouterr().out) == is_told
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")

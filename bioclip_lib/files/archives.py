@@ -18,7 +18,7 @@ from typing import BinaryIO
 from .arrow import ARROW_SUFFIX, read_arrow_image
 from .crops import split_crop
 from .gzips import GzipPass, GzipReader
-from .members import ArchiveError, Member, checked_name
+from .members import ArchiveError, Member, checked_name, plain_name
 from .zips import DAMAGED, open_zip_member, zip_members
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
@@ -47,6 +47,10 @@ class Archive:
             repeat += 1
             unique, problem = f"{name}#{repeat}", "second member of this name"
         self.members[unique] = member._replace(problem=problem) if problem else member
+
+    def find(self, name: str) -> Member | None:
+        """Return the member of a name, written with or without a leading ``./``."""
+        return self.members.get(plain_name(name))
 
 
 _archives: OrderedDict[tuple[str, int, int], Archive] = OrderedDict()
@@ -174,7 +178,7 @@ def reading_order(locations: Sequence[str]) -> list[int]:
 def _offset(path: str, name: str) -> int:
     """Return where a member lies in its archive, 0 where that is unknown."""
     try:
-        member = None if path.lower().endswith(ARROW_SUFFIX) else open_archive(path).members.get(name)
+        member = None if path.lower().endswith(ARROW_SUFFIX) else open_archive(path).find(name)
     except ArchiveError:
         return 0
     return member.offset if member else 0
@@ -209,7 +213,7 @@ def open_member(path: str | Path, name: str) -> BinaryIO:
 def _usable_member(path: str | Path, name: str) -> tuple[Archive, Member]:
     """Return an archive and the member of a name; `ArchiveError` where there is none or it is not to be read."""
     archive = open_archive(path)
-    member = archive.members.get(name)
+    member = archive.find(name)
     if member is None:
         raise ArchiveError(f"not in the archive; {archive.damage}" if archive.damage else "not in the archive")
     if member.problem:

@@ -3,6 +3,7 @@
 Takes a member's name; returns one that a table can hold, and '' or the reason why it is refused.
 """
 
+import re
 import zipfile
 from typing import NamedTuple
 
@@ -30,8 +31,14 @@ def escape(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def plain_name(name: str) -> str:
+    """Return a member's name without the ``./`` that ``tar -cf x.tar .`` puts before each."""
+    return re.sub(r"(\.[/\\]+)+", "", name, count=1) if name.startswith("./") else name
+
+
 def checked_name(name: str) -> tuple[str, str]:
     """Return a name that a table can hold, and '' or why the member is not read."""
+    name = plain_name(name) or name
     text = escape(name)
     if text != name:
         return text, "member name is not UTF-8"

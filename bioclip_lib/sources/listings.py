@@ -265,7 +265,7 @@ def tables_beside(root: Path) -> list[Path]:
     if root.is_file():
         names = [name for name, of in open_archive(root).members.items() if not of.problem and name.count("/") < 3]
         return [Path(f"{root}{SEPARATOR}{name}") for name in names if _may_list(name)]
-    names = [sorted(filter(_may_list, level), key=lambda name: name.split("/")) for level in listed_names(root)[:2]]
+    names = [sorted(filter(_may_list, level), key=lambda name: name.split("/")) for level in listed_names(root, 2)]
     return [path for level in names for name in level if (path := root / name).is_file()]
 
 

@@ -56,7 +56,7 @@ from .taxa import count_taxa
 from .treeoflife import find_catalog, read_treeoflife
 from .treeoflife200 import find_catalog as find_catalog_200
 from .treeoflife200 import read_treeoflife200, read_web_data_set, web_tars
-from .walk import entries_of, listed_once, refuse_links
+from .walk import entries_of, is_folder, listed_once, refuse_links
 
 LAYOUTS = (
     "one of the layouts that docs/photographs.md lists, such as a Darwin Core Archive (meta.xml), Camtrap DP "
@@ -328,7 +328,7 @@ def names_files(data: DataConfig) -> list[Path]:
     if data.names:
         return [Path(data.names)]
     root = Path(data.photos).expanduser()
-    folders = [str(root), *(entry.path for entry in entries_of(root) if entry.is_dir())]
+    folders = [str(root), *(entry.path for entry in entries_of(root) if is_folder(entry))]
     return sorted(Path(folder, "classes.csv") for folder in folders if os.path.isfile(f"{folder}/classes.csv"))
 
 

@@ -45,7 +45,7 @@ def look(data: DataConfig, raw: pd.DataFrame | None = None, reading: Reading | N
     -------
     str
         The layout; the tables that it uses and those that it does not; images, names, splits, groups; and what cannot
-        be read or is passed over, with its reason.
+        be read or is passed over, with its reason; last, after ``stops:``, why the names cannot be read.
 
     Raises
     ------
@@ -58,12 +58,13 @@ def look(data: DataConfig, raw: pd.DataFrame | None = None, reading: Reading | N
     if reading.tables:
         lines.append(f"read from: {listed([path.name for path in reading.tables], _N_SHOWN)}")
     lines += _levels(raw) if reading.layout.endswith(FOLDERS) else []
-    lines += _classes(raw) + _said(data, raw) + _parts(raw) + _problems(raw)
+    said, stops = _said(data, raw)
+    lines += _classes(raw) + said + _parts(raw) + _problems(raw)
     lines += _without_decoder(raw)
     lines += _not_named_as_images(raw) if reading.layout == FOLDERS else []
     path = Path(data.photos).expanduser()
     has_files = path.is_dir() or (path.exists() and reading.layout.endswith(FOLDERS))
-    return "\n".join(lines + (_not_read(path, raw, reading, data) if has_files else []))
+    return "\n".join(lines + (_not_read(path, raw, reading, data) if has_files else []) + stops)
 
 
 def first_images(data: DataConfig, n_per_name: int, n_images: int, size_px: int) -> tuple[np.ndarray, pd.DataFrame]:
@@ -126,19 +127,20 @@ def _classes(raw: pd.DataFrame) -> list[str]:
     return [*lines, f"names: {listed(first, _N_SHOWN)}"]
 
 
-def _said(data: DataConfig, raw: pd.DataFrame) -> list[str]:
+def _said(data: DataConfig, raw: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Return what is said of names, and why they cannot be read."""
     try:
         said = read_names(data, raw)
     except InputError as error:
-        return [f"stops: {str(error).partition('; ')[0]}"]  # whoever reads the names is told what to do
+        return [], [f"stops: {error}"]
     if said is None:
-        return []
+        return [], []
     lines = [f"said of names: {', '.join(c for c in said if (said[c] != '').any())}"]
     classes, named = set(raw["verbatim_name"]) - {""}, set(said["class_name"])
     if named - classes and classes - named:
         left, unsaid = (listed(sorted(names), _N_SHOWN) for names in (named - classes, classes - named))
         lines.append(f"names that are no class: {left}; classes of which nothing is said: {unsaid}")
-    return lines
+    return lines, []
 
 
 def _parts(raw: pd.DataFrame) -> list[str]:

@@ -21,7 +21,7 @@ from ..files.members import ArchiveError
 from .reasons import EMPTY
 
 OTHER_IMAGES = (".heic", ".heif", ".avif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".jp2")
-_LISTED: ContextVar[dict[Path, list[list[str]]]] = ContextVar("listed")
+_LISTED: ContextVar[dict[Path, list[list[str]]] | None] = ContextVar("listed", default=None)
 _DEPTH = 3  # of what published sets are recognised by
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx", "@eadir"}
 
@@ -62,8 +62,8 @@ def _walked(root: Path, follow_links: bool) -> Iterator[tuple[str, list[os.DirEn
         if real not in seen:
             seen.add(real)
             entries = _visible(folder)
-            folders = [entry for entry in entries if _is_folder(entry)]
-            yield folder, folders, [entry for entry in entries if not _is_folder(entry)]
+            folders = [entry for entry in entries if is_folder(entry)]
+            yield folder, folders, [entry for entry in entries if not is_folder(entry)]
             left += [entry.path for entry in reversed(folders) if follow_links or not entry.is_symlink()]
 
 
@@ -78,7 +78,7 @@ def _visible(folder: str) -> list[os.DirEntry]:
         ) from None
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
+def is_folder(entry: os.DirEntry) -> bool:
     """Tell a folder, or a link to one."""
     try:
         return entry.is_dir()
@@ -102,30 +102,38 @@ def entries_of(folder: str | Path) -> Iterator[os.DirEntry]:
         yield from (entry for entry in entries if not entry.name.startswith("."))
 
 
-def listed_names(root: Path) -> list[list[str]]:
-    """Return the paths in a folder, in its folders, and in theirs: a list a level; of what cannot be read none."""
-    known = _LISTED.get({})
+def listed_names(root: Path, depth: int) -> list[list[str]]:
+    """Return the paths in a folder, in its folders, and so on: a list a level; of what cannot be read none."""
+    known = _LISTED.get()
+    if known is None:
+        return _levels(root, depth)
     if root not in known:
-        known[root], folders = [], [(str(root), "")]
-        for _ in range(_DEPTH):
-            level, below = [], []
-            for folder, inside in folders:
-                with contextlib.suppress(OSError), os.scandir(folder) as entries:
-                    for entry in entries:
-                        level.append(f"{inside}{entry.name}")
-                        if _is_folder(entry):
-                            below.append((entry.path, f"{level[-1]}/"))
-            known[root].append(level)
-            folders = below
-    return known[root]
+        known[root] = _levels(root, _DEPTH)
+    return known[root][:depth]
+
+
+def _levels(root: Path, depth: int) -> list[list[str]]:
+    """List a folder so many levels deep."""
+    levels, folders = [], [(str(root), "")]
+    for _ in range(depth):
+        level, below = [], []
+        for folder, inside in folders:
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                for entry in entries:
+                    level.append(f"{inside}{entry.name}")
+                    if is_folder(entry):
+                        below.append((entry.path, f"{level[-1]}/"))
+        levels.append(level)
+        folders = below
+    return levels
 
 
 def globbed(root: Path, *patterns: str) -> list[Path]:
     """Return what `Path.glob` does for patterns of at most three levels, sorted for each, from one list of names."""
-    found = []
+    names, found = listed_names(root, 1 + max(pattern.count("/") for pattern in patterns)), []
     for pattern in patterns:
         fits = re.compile(re.escape(pattern).replace(r"\*", "[^/]*")).fullmatch
-        found += sorted(root / name for name in listed_names(root)[pattern.count("/")] if fits(name))
+        found += sorted(root / name for name in names[pattern.count("/")] if fits(name))
     return found
 
 

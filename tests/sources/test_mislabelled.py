@@ -128,9 +128,11 @@ def test_classes_that_are_no_taxa_are_refused_and_a_setting_takes_them(tmp_path,
     root = folders(tmp_path / "s", jpeg, *(f"{name}/{i}.jpg" for i, name in enumerate(names)))
     (root / "records.csv").write_text("file,observer\nx.jpg,me\n")
     data = config(root)
-    with pytest.raises(InputError, match=rf"none of .* class names .*{names[0]}.*records.csv \(file, observer\)"):
+    with pytest.raises(
+        InputError, match=rf"none of .* class names .*{names[0]}.*records.csv \(file, observer\)"
+    ) as error:
         read_names(data, read_source(data))
-    assert "stops: " in look(data)
+    assert look(data).endswith(f"\nstops: {error.value}")
     assert read_names(config(root, taxa=False), read_source(data)) is None
     (tmp_path / "n.csv").write_text(
         "\n".join(["class_name,scientific_name", *(f"{name},Parus major" for name in names)])

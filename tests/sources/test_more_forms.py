@@ -1,11 +1,13 @@
 """Three further forms, and more, of kinds of which shared/field has one or two."""
 
 import importlib.util
+import tarfile
 import unicodedata
 from pathlib import Path
 
 import pytest
 
+from bioclip_lib.files.images import read_bytes
 from bioclip_lib.sources import look
 from bioclip_lib.sources.dwca import read_dwca
 from tests.sources.test_dwca import COMMON, DWC, GBIF, table_xml
@@ -53,6 +55,22 @@ def test_accents_in_paths_compare_in_normal_form(tmp_path, jpeg, written, on_dis
 def test_sidecars_are_passed_over_and_counted(tmp_path, jpeg, beside):
     root = folders(tmp_path, jpeg, "Robin/1.jpg", "Blue_Jay/2.jpg", f"Robin/{beside}")
     assert len(read(root)) == 2 and f"passed over: 1 {Path(beside).suffix.lower()}" in look(config(root))
+
+
+@pytest.mark.parametrize("table", ["table.csv", ""])
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz"])
+def test_a_tar_made_inside_a_folder_has_its_table_and_its_class_folders(tmp_path, jpeg, name, table):
+    root = folders(tmp_path / "s", jpeg, "Parus major/a.jpg", "Acer rubrum/b.jpg")
+    if table:
+        (root / table).write_text("path,name\nParus major/a.jpg,Turdus merula\nAcer rubrum/b.jpg,Picea abies\n")
+    with tarfile.open(tmp_path / name, "w:gz" if name.endswith("gz") else "w") as tar:
+        tar.add(root, ".")  # as `tar -cf x.tar .`: ./table.csv
+    raw = read(tmp_path / name).set_index("verbatim_name")
+    assert set(raw.index) == ({"Turdus merula", "Picea abies"} if table else {"Parus major", "Acer rubrum"})
+    assert set(raw["problem"]) == {""}
+    location = raw.loc["Turdus merula" if table else "Parus major", "location"]
+    for place in (location, location.replace("::", "::./")):  # as it may be written elsewhere
+        assert read_bytes(place) == (root / "Parus major" / "a.jpg").read_bytes()
 
 
 def test_what_a_table_does_not_name_is_counted_and_the_first_is_named(tmp_path, jpeg):

@@ -10,7 +10,7 @@ import pytest
 from bioclip_lib import catalog
 from bioclip_lib.config import DataConfig
 from bioclip_lib.sources import read_source
-from bioclip_lib.sources.read import reading_of
+from bioclip_lib.sources.read import read_names, reading_of
 from bioclip_lib.sources.walk import files_of, globbed
 
 
@@ -56,6 +56,13 @@ def test_a_folder_is_listed_once_for_all_layouts_and_anew_the_next_time(tree, mo
     assert reading_of(DataConfig(source="photos", photos=str(tree))).layout == "BIOSCAN"
 
 
+def test_a_folder_is_listed_once_for_all_patterns_and_no_deeper_than_these(tree, monkeypatch):
+    listed, scandir = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(str(path)) or scandir(path))
+    assert globbed(tree, "*.csv", "a*/*.csv", "*/x.tar")
+    assert listed.count(str(tree / "a")) == listed.count(str(tree)) == 1 and str(tree / "a" / "c") not in listed
+
+
 def test_files_come_as_os_walk_has_them_without_what_is_hidden(tree):
     wanted = []
     for folder, folders, files in os.walk(tree):
@@ -72,6 +79,8 @@ def test_a_link_that_leads_to_itself_is_an_image_that_cannot_be_read(image_folde
     link = next(folder for folder in root.iterdir() if folder.is_dir()) / "loop.jpg"
     link.symlink_to(link)
     (root / "loop").symlink_to(root / "loop")
-    raw = read_source(DataConfig(source="photos", photos=str(root)))
+    data = DataConfig(source="photos", photos=str(root))
+    raw = read_source(data)
+    assert read_names(data, raw) is None
     problems = catalog.inspect_images(raw).loc[raw["source_id"].str.endswith("loop.jpg"), "problem"]
     assert len(problems) == 1 and problems.iloc[0].startswith("unreadable")
