@@ -60,3 +60,19 @@ def test_a_pair_that_was_made_alike_is_found_in_a_catalog_and_sets_of_few_say_wh
     assert "two are needed" in tell_convergence(why)
     flat, of_flat = catalog(ranks, np.ones((30, 40)))
     assert score_convergence(flat, of_flat, EvaluateConfig())["why"].tolist() == ["all species are one point"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_clades_that_are_one_point_and_too_many_species_say_why(monkeypatch):
+    points = np.random.default_rng(0).normal(size=(30, 40))
+    one, of_one = catalog(ranks_of(5), np.concatenate([points[:18], np.full((12, 40), 0.3)]))
+    assert score_convergence(one, of_one, EvaluateConfig())["why"].tolist() == [
+        "all species of two clades are one point"
+    ]
+    alone, of_alone = catalog(ranks_of(5), np.concatenate([points[:24], np.full((6, 40), 0.3)]))
+    found = score_convergence(alone, of_alone, EvaluateConfig())
+    assert set(found["why"]) == {""} and found["value"].notna().all()
+    monkeypatch.setattr(convergence, "MAX_SPECIES", 29)
+    why = score_convergence(alone, of_alone, EvaluateConfig())
+    assert why["why"].tolist() == ["30 species are more than the 29 that can be compared in a minute"]
+    assert why["why"][0] in tell_convergence(why)
