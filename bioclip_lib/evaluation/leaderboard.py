@@ -96,7 +96,7 @@ def score_table(scores: pd.DataFrame, metrics: Sequence[str] = ("macro_top1", "t
     """Lay out rows of metrics.csv for a reader: a line a data set, task and metric, a column a model, chance and n.
 
     Cells are value [interval], accuracies in percent; '' where a model was not asked. Of models with another n or
-    chance each one's stands there, in the order of columns: "6 / 121".
+    chance each one's stands there, in the order of columns: "6 / – / 121".
     """
     rows = scores[scores["metric"].isin(metrics)]
     factor = rows["metric"].str.contains("top").map({True: 100, False: 1})
@@ -108,13 +108,17 @@ def score_table(scores: pd.DataFrame, metrics: Sequence[str] = ("macro_top1", "t
     chance = [f"{c:.{d}f}" for d, c in zip(digits, numbers["chance"], strict=True)]
     order = sorted(wide.index, key=lambda key: (key[0], key[1], list(metrics).index(key[2])))
     models = [name for name in CONTESTANTS if name in wide] + sorted(set(wide) - set(CONTESTANTS))
-    counts = rows.assign(chance=chance).sort_values("model", key=lambda names: names.map(models.index), kind="stable")
-    return wide[models].join(counts.groupby(keys)[["chance", "n"]].agg(_one_or_each)).loc[order]
+    counts, shared = rows.assign(chance=chance, n=rows["n"].astype(object)), {}
+    for name in ("chance", "n"):
+        each = counts.pivot(index=keys, columns="model", values=name)[models]
+        shared[name] = [_one_or_each(values) for values in each.to_numpy()]
+    return wide[models].assign(**shared).loc[order]
 
 
-def _one_or_each(values: pd.Series) -> object:
+def _one_or_each(values: np.ndarray) -> object:
     """Return what all models share, or each one's, in the order of columns: mistakes are as many as a model makes."""
-    return values.iloc[0] if values.nunique() == 1 else " / ".join(map(str, values))
+    asked = pd.unique(values[pd.notna(values)])
+    return asked[0] if len(asked) == 1 else " / ".join("–" if pd.isna(value) else str(value) for value in values)
 
 
 def ranks_over_sets(board: pd.DataFrame) -> pd.DataFrame:

@@ -116,20 +116,36 @@ def _training_rows(queries: pd.DataFrame) -> list[tuple]:
     asked = asked[asked["method"].isin(["simple_shot", "ridge"]) & (asked["k"] == asked["k"].max())]
     if asked["model"].nunique() < 2:
         return []
-    rows, compared = [], compare_few_shot(asked, "model", "trained").sort_values(["dataset", "ci_low"])
-    for row in compared.drop_duplicates("dataset").to_dict("records"):
-        value, low, high = (f"{100 * row[name]:+.1f}" for name in ("value", "ci_low", "ci_high"))
-        side, p = _side(low, high, "0", row["n_classes"]), f"p {row['p_value']:.2g}"
-        shown = side == "above"
+    rows = []
+    for dataset, group in compare_few_shot(asked, "model", "trained").groupby("dataset"):
+        row, side = _deciding(group)
+        value, low, high = _points(row)
+        p = f"p {row['p_value']:.2g}"
         verdict = {
             "few": f"too few species for a verdict ({row['n_classes']})",
             "above": f"shown ({p})",
             "below": f"it harms ({p})",
+            "one harms": f"not shown: it harms by this classifier alone ({p})",
         }.get(side, f"not shown ({p})")
         found = f"{value} points ({low} to {high}) beside the pretrained tower, {row['k']} shots"
         found += " by ridge probe" if row["method"] == "ridge" else " by SimpleShot"
-        rows.append((row["dataset"], "Training helps", found, "0", verdict, shown, f"{row['n']:,} photographs"))
+        rows.append((dataset, "Training helps", found, "0", verdict, side == "above", f"{row['n']:,} photographs"))
     return rows
+
+
+def _points(row: pd.Series) -> list[str]:
+    """Print a difference and its interval."""
+    return [f"{100 * row[name]:+.1f}" for name in ("value", "ci_low", "ci_high")]
+
+
+def _deciding(compared: pd.DataFrame) -> tuple[pd.Series, str]:
+    """Return the comparison that decides and what both show: that of the lower end, of the upper one if both harm."""
+    sides = [_side(*_points(row)[1:], "0", row["n_classes"]) for _, row in compared.iterrows()]
+    if set(sides) == {"below"}:
+        return compared.loc[compared["ci_high"].idxmax()], "below"
+    harmful = compared[[side == "below" for side in sides]]
+    row = (harmful if len(harmful) else compared).sort_values("ci_low").iloc[0]
+    return row, "one harms" if len(harmful) else next((side for side in sides if side != "above"), "above")
 
 
 def headline(table: pd.DataFrame) -> list[str]:

@@ -173,4 +173,8 @@ def test_scores_are_laid_out_by_hand():
     ]
     mistakes = pd.DataFrame(rows[:2]).assign(n=[121, 6], chance=[0.5, 0.25])  # as many as each model makes
     assert leaderboard.score_table(mistakes)[["chance", "n"]].iloc[0].tolist() == ["25.0 / 50.0", "6 / 121"]
+    other = mistakes.iloc[:1].assign(task="other", model="frozen", n=7)
+    table = leaderboard.score_table(pd.concat([mistakes, other]))
+    assert list(table) == ["trained", "pixels", "frozen", "chance", "n"]
+    assert table["n"].tolist() == [7, "6 / 121 / –"] and table["chance"].tolist() == ["50.0", "25.0 / 50.0 / –"]
     assert leaderboard.score_table(pd.DataFrame(rows).iloc[:0]).empty

@@ -250,6 +250,29 @@ def test_training_helps_where_both_ways_of_naming_say_so(n_classes, worse, start
     assert said["shown"] == (low > 0 and n_classes >= 5)
 
 
+@pytest.mark.parametrize(
+    ("ridge", "simple_shot", "verdict", "shown_of"),  # difference and interval in points
+    [
+        ((5, 2, 8), (4, 1, 9), "shown (p 0.01)", "SimpleShot"),
+        ((5, 2, 8), (1, -10, 12), "not shown (p 0.01)", "SimpleShot"),
+        ((5, 2, 8), (1, 0.04, 3), "not shown (p 0.01)", "SimpleShot"),  # printed as 0.0
+        ((5, 2, 8), (-5, -8, -2), "not shown: it harms by this classifier alone (p 0.01)", "SimpleShot"),
+        ((-3, -5, -1), (-1, -10, 8), "not shown: it harms by this classifier alone (p 0.01)", "ridge probe"),
+        ((-3, -5, -1), (-5, -8, -2), "it harms (p 0.01)", "ridge probe"),
+    ],
+)
+def test_training_helps_or_harms_where_both_classifiers_show_it(monkeypatch, ridge, simple_shot, verdict, shown_of):
+    found = pd.DataFrame(np.array([ridge, simple_shot]) / 100, columns=["value", "ci_low", "ci_high"])
+    found = found.assign(dataset="a", method=["ridge", "simple_shot"], k=5, n=60, n_classes=12, p_value=0.01)
+    monkeypatch.setattr(answer, "compare_few_shot", lambda *_: found)
+    asked = pd.DataFrame({"model": ["trained", "frozen"], "method": "ridge", "part": "all", "k": 5, "dataset": "a"})
+    results = pd.DataFrame([row("a", "trained", "zero_shot/seen", "macro_top1", 0.5, 0.4, 0.6, chance=0.1)])
+    said = answer.verdicts(results, asked.assign(class_key="x")).iloc[-1]
+    assert said["verdict"] == verdict and said["shown"] == verdict.startswith("shown")
+    value = (ridge if shown_of == "ridge probe" else simple_shot)[0]
+    assert said["found"].startswith(f"{value:+.1f} points (") and said["found"].endswith(f"by {shown_of}")
+
+
 def test_a_few_species_have_no_verdict_and_are_counted():
     rows = [row("a", "trained", "few_shot/5", "macro_top1", 0.96, 0.9, 1, n=28, chance=0.5)]
     rows += [row("b", "trained", "few_shot/5", "macro_top1", 0.5, 0.4, 0.6, n=90, chance=0.1)]
