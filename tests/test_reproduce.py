@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -521,7 +522,9 @@ def test_only_what_says_that_a_kernel_died_is_told_as_that(tmp_path, monkeypatch
     assert ("its kernel died" in capsys.readouterr().out) == is_told
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+@pytest.mark.skipif(
+    sys.platform == "win32" or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="nohup, or no POSIX signals"
+)
 def test_a_terminal_that_is_closed_asks_to_stop(tmp_path):
     cell = TRAINING.replace("    raise", "    print('to nobody'); pathlib.Path(run_dir, 'saved').touch()\n    raise")
     command = command_of_one_cell(tmp_path, cell)

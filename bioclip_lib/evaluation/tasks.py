@@ -15,7 +15,7 @@ from ..catalog.splits import class_rows, group_keys, usable
 from ..config import DESCRIPTION, EvaluateConfig
 from ..errors import InputError
 from ..model.features import FeatureTable
-from ..shards.captions import check_text_type, has_descriptions, name_string
+from ..shards.captions import SHARD_TEXTS, has_descriptions, name_string
 from .statistics import mean_interval
 
 PARTS = {"test": "seen", "heldout_species": "unseen"}
@@ -86,7 +86,10 @@ def class_strings(classes: pd.DataFrame, text_type: str) -> pd.Series:
     """Return the string of each class (a row: ranks and names), '' where it has no such name (`name_string`)."""
     if text_type == ASIS:
         return classes["verbatim_name"].rename(text_type)
-    check_text_type(text_type)
+    if text_type not in (*SHARD_TEXTS, DESCRIPTION):
+        raise InputError(
+            f"unknown text type {text_type!r}; choose one of {', '.join((ASIS, *SHARD_TEXTS, DESCRIPTION))}"
+        )
     strings = [name_string(row, text_type) for row in classes.to_dict("records")]
     return pd.Series(strings, index=classes.index, name=text_type, dtype=object)
 

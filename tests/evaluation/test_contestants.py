@@ -54,7 +54,7 @@ def forward_passes(monkeypatch):
 
     def placed(clip, place=loading.place):
         place(clip)
-        towers = (clip.visual, getattr(clip.visual, "trunk", None), getattr(clip, "transformer", None))
+        towers = (clip.visual, getattr(clip.visual, "trunk", None), getattr(clip, "ln_final", None))
         for tower in (tower for tower in towers if tower is not None):
             tower.register_forward_hook(lambda *_: calls.append(1))
         return clip

@@ -17,7 +17,8 @@ def test_operations_of_a_step_by_hand():
         return qkv + scores_and_values + out + 2 * 2 * n * width * 4 * width
 
     image = 2 * 36 * 3 * 8 * 8 * 64 + 2 * block(37, 64) + 2 * 64 * 64
-    text = block(7, 64) + 2 * 64 * 64
+    # of the last block of texts: keys and values of all tokens, and all else of the end token alone
+    text = 2 * 7 * 64 * 2 * 64 + 2 * 64 * 64 + 2 * 2 * 7 * 64 + 2 * 64 * 64 + 2 * 2 * 64 * 4 * 64 + 2 * 64 * 64
     assert training_flops(model, n_images=5, n_texts=3, n_tokens=7) == 3 * (5 * image + 3 * text + 2 * 5 * 3 * 64)
     assert not model.training
 

@@ -81,7 +81,8 @@ def test_any_record_gives_a_row_and_no_invented_taxon(backbones, given_records):
 
 def check_evidence(name: str, genus: str, row: dict[str, str]) -> None:
     """Check that the taxon shares a word with the name, unless the rule leads elsewhere."""
-    if row["name_status"] in ("accepted", "corrected") and row["rank"] and "synonym" not in row["reason"]:
+    named = row["name_status"] in ("accepted", "corrected") and row["rule"] != "common name"
+    if named and row["rank"] and "synonym" not in row["reason"]:
         said = folded(f"{clean_label(name)} {genus}".casefold())
         if row["scientific_name"] not in ("Metazoa", "Viridiplantae"):  # Animalia and Plantae, in NCBI's words
             taxon = taxon_of_id(row["taxon_id"]).scientific_name.removeprefix("x ").removeprefix("Candidatus ")

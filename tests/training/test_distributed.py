@@ -182,7 +182,7 @@ def test_two_processes_train_as_one(two, tmp_path, catalog, monkeypatch):
     train_shards(one)
     train_spread(one)
     for objective in ("multi_positive", "hierarchical_classification", "streamed", *SPREAD):
-        near = 5e-4 if objective == "muon" else 1e-5  # Muon's iterations are in bf16, whatever the gradients' precision
+        near = 1e-3 if objective == "muon" else 1e-5  # Muon's iterations are in bf16, whatever the gradients' precision
         logs = [pd.read_csv(root / objective / "tables" / "train_log.csv") for root in (one, two)]
         for column in ("loss", "val_loss", "grad_norm"):
             np.testing.assert_allclose(*(log[column].dropna() for log in logs), atol=near, rtol=near)
@@ -190,7 +190,7 @@ def test_two_processes_train_as_one(two, tmp_path, catalog, monkeypatch):
             assert logs[0]["unreadable"].tolist() == logs[1]["unreadable"].tolist() and logs[0]["unreadable"].sum() > 0
         weights = [torch.load(root / f"{objective}.pt", weights_only=True) for root in (one, two)]
         for name, value in weights[0].items():
-            torch.testing.assert_close(weights[1][name], value, atol=near, rtol=0, msg=name)
+            torch.testing.assert_close(weights[1][name], value, atol=near, rtol=0, msg=f"{objective} {name}")
         assert not list((two / objective / "checkpoints").glob(".*"))
     monkeypatch.setattr(optimizer, "INITIAL_SCALE", 2.0**20)
     train_all(one, ["multi_positive"], precision="fp16", steps=8)
