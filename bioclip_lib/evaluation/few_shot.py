@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..shards import captions
 from .classifiers import nearest_shot, ridge_probe, simple_shot, text_anchored
 from .statistics import COMPARED, compare, with_holm
-from .tasks import ASIS, SCORE_COLUMNS, Features, evaluated_images, rows_of, with_interval
+from .tasks import ASIS, Features, evaluated_images, rows_of, score_frame, with_interval
 
 MODES = ("independent", "cumulative")
 METHODS = {"simple_shot": simple_shot, "nearest_shot": nearest_shot, "ridge": ridge_probe}
@@ -252,7 +252,7 @@ def score_few_shot(
                     queries.append(answers.assign(**keys))
                     scores += score_answers(keys, answers)
     every = pd.concat(queries, ignore_index=True) if queries else pd.DataFrame(columns=QUERY_COLUMNS)
-    return pd.DataFrame(scores, columns=SCORE_COLUMNS), every
+    return score_frame(scores), every
 
 
 def _class_texts(table: pd.DataFrame, text_type: str) -> pd.Series:

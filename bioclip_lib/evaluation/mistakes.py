@@ -9,7 +9,7 @@ import pandas as pd
 from .. import RANKS
 from ..catalog.splits import class_rows
 from ..taxonomy.ranks import correct_by_rank, tree_distance
-from .tasks import SCORE_COLUMNS, with_interval
+from .tasks import score_frame, with_interval
 
 _PAIRS = 300_000  # pairs of classes at a time, to bound the memory
 _COLUMNS = ["model", "dataset", "part", "rank", "value", "ci_low", "ci_high", "chance", "n"]
@@ -107,7 +107,7 @@ def mean_distances(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.DataFra
         keys = {"model": name, "dataset": dataset, "task": f"zero_shot/{part}", "metric": "mistake_distance"}
         chance = (expected * np.arange(len(RANKS) + 1)).sum() / expected[:, 1:].sum()
         rows.append({**keys, **interval, "n": len(wrong), "seeds": 1, "chance": chance})
-    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
+    return score_frame(rows)
 
 
 def _distances_of_mistakes(

@@ -25,7 +25,7 @@ from ..sources.read import read_source
 from . import few_shot, zero_shot
 from .classifiers import simple_shot
 from .contestants import Contestant, file_contestants, file_features
-from .tasks import SCORE_COLUMNS, class_strings, with_interval
+from .tasks import class_strings, score_frame, with_interval
 
 TEMPLATES = "original"
 _LABEL_FILES = ("labels.csv", "metadata.csv")  # as Meta-Album, and the original's evaluation, name theirs
@@ -120,7 +120,7 @@ def _score_set(run: Run, config: Config, loaded: BenchmarkSet, contestants: Mapp
             of_parts += [{**row, "part": part} for row in found]
         rows += _means(keys, pd.DataFrame(of_parts)) if (images["part"] != "").all() else []
         rows += [{**row, "task": f"{row['task']}/{row['part']}".rstrip("/")} for row in of_parts]
-    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
+    return score_frame(rows)
 
 
 def _means(keys: dict, rows: pd.DataFrame) -> list[dict]:

@@ -4,7 +4,7 @@ Each source is a data set of its own. *seen* are test images of species that wer
 held-out species; the candidates are the classes of the same part. Classes are keyed by taxon, never by their string.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -80,6 +80,13 @@ def asked_types(classes: pd.DataFrame, config: EvaluateConfig) -> tuple[str, ...
     """Return the text types that classes are asked by: those of the paper, descriptions if any, the configured one."""
     described = [DESCRIPTION] if has_descriptions(classes) else []
     return tuple(dict.fromkeys((*TEXT_TYPES, *described, config.text_type)))
+
+
+def score_frame(rows: Sequence[Mapping], more: Sequence[str] = ()) -> pd.DataFrame:
+    """Return rows for `append_metrics` as a table, whose numbers are numbers where there is no row, too."""
+    frame = pd.DataFrame(rows, columns=[*SCORE_COLUMNS, *more])
+    numbers = dict.fromkeys(("value", "ci_low", "ci_high", "chance"), float) | dict.fromkeys(("n", "seeds"), int)
+    return frame.astype(numbers) if frame.empty else frame
 
 
 def class_strings(classes: pd.DataFrame, text_type: str) -> pd.Series:

@@ -16,7 +16,6 @@ from ..errors import InputError
 from ..model.text import read_templates
 from .statistics import difference_interval, expected_calibration_error
 from .tasks import (
-    SCORE_COLUMNS,
     Features,
     asked_types,
     class_strings,
@@ -24,6 +23,7 @@ from .tasks import (
     evaluated_images,
     report_strings,
     rows_of,
+    score_frame,
     with_interval,
 )
 
@@ -207,7 +207,7 @@ def score_zero_shot(
             f"{config.text_type}; add classes, images or names, or choose another evaluate.text_type"
         )
     if not predictions:  # nothing to choose from
-        return pd.DataFrame(columns=SCORE_COLUMNS), pd.DataFrame(columns=_PREDICTED)
+        return score_frame([]), pd.DataFrame(columns=_PREDICTED)
     found = pd.concat(predictions, ignore_index=True)
     return pd.DataFrame(scores), found.assign(file=found["image_id"].map(file_of))[_PREDICTED]
 

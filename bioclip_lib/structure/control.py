@@ -20,7 +20,7 @@ from ..catalog.splits import TRAINING, class_rows
 from ..config import Config
 from ..errors import InputError
 from ..evaluation import contestants, few_shot
-from ..evaluation.tasks import SCORE_COLUMNS
+from ..evaluation.tasks import score_frame
 from ..model.load import export_model
 from ..model.towers import build_model
 from ..run import Run, open_run
@@ -72,7 +72,7 @@ def score_controls(run: Run, config: Config) -> tuple[pd.DataFrame, dict, pd.Dat
         queries = queries[queries["method"] == "simple_shot"]
         found.append((rows[rows["model"].isin(list(dealt)) & ~rows["task"].str.contains("/unseen/")], {}))
         paired = few_shot.compare_few_shot(queries, "model", "trained")
-    scores = pd.concat([pd.DataFrame(columns=SCORE_COLUMNS), *(rows for rows, _ in found if len(rows))])
+    scores = pd.concat([score_frame([]), *(rows for rows, _ in found if len(rows))])
     return scores, {key: value for _, details in found for key, value in details.items()}, paired
 
 

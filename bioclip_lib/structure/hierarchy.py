@@ -16,7 +16,7 @@ from .. import RANKS
 from ..config import EvaluateConfig
 from ..errors import InputError
 from ..evaluation.statistics import LEVEL, holm, p_value_interval
-from ..evaluation.tasks import MIN_SPECIES, SCORE_COLUMNS, Features, evaluated_images, rows_of, unit_rows
+from ..evaluation.tasks import MIN_SPECIES, Features, evaluated_images, rows_of, score_frame, unit_rows
 from ..model.features import FeatureTable
 from ..taxonomy.ranks import lineage_codes, tree_distance
 
@@ -288,7 +288,7 @@ def score_hierarchy(table: pd.DataFrame, tables: Features, config: EvaluateConfi
             rows, found = _probe(points, ranks, tree, config)
             scores += [{**keys, "seeds": 1, **row, "task": keys["task"] + row.get("rank", "")} for row in rows]
             details[dataset, keys["task"], name] = found
-    return pd.DataFrame(scores, columns=[*SCORE_COLUMNS, "clades"]), details
+    return score_frame(scores, ["clades"]), details
 
 
 def _centred_triplets(embedding: np.ndarray, tree: np.ndarray) -> float:

@@ -13,6 +13,7 @@ from bioclip_lib.config import EvaluateConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import metrics, mistakes, tasks, zero_shot
 from bioclip_lib.evaluation.marks import beside_chance, word_kinds
+from bioclip_lib.evaluation.statistics import chance_bound
 from bioclip_lib.evaluation.tasks import class_strings
 from bioclip_lib.evaluation.zero_shot import ClassEncoder
 from bioclip_lib.figures import scores as score_figures
@@ -381,3 +382,14 @@ def test_equally_related_species_have_no_hierarchy():
         table[rank] = "X"
     table["genus"] = table["verbatim_name"]
     assert hierarchy.score_hierarchy(table, {"m": tree_like(table)}, CONFIG)[0].empty
+
+
+def test_scores_beside_none_are_still_numbers():
+    """A catalog of classes above the species has no distances of mistakes; the bound of notebook 04 needs numbers."""
+    row = dict.fromkeys(tasks.SCORE_COLUMNS, 0.5) | {"model": "random_init", "n": 4, "seeds": 1, "chance": 0.25}
+    for scores in (
+        [tasks.score_frame([row]), tasks.score_frame([])],
+        [tasks.score_frame([]), tasks.score_frame([row])],
+    ):
+        scores = pd.concat(scores, ignore_index=True)
+        assert scores["chance"].dtype == float and chance_bound(scores["chance"]).tolist() == [1.0]
