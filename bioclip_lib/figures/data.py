@@ -129,6 +129,8 @@ def _count_axis(ax: Axes, counts: np.ndarray, n_classes: int) -> None:
 @styled
 def plot_shared_words(by_rank: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     """Write how many words two captions share, a line a text type, a column a deepest shared rank, darker for more."""
+    if by_rank.empty:
+        return say_empty("fewer than two classes are known to species")
     types = [name for name in TEXT_TYPES if name in by_rank]
     fig, ax = one_panel(ax, COLUMN_IN, 0.7 + 0.24 * len(types))
     values = by_rank[types].to_numpy(float).T

@@ -434,3 +434,8 @@ def test_images_and_texts_stand_beside_each_other(drawn):
 def test_species_that_are_no_candidates_have_no_line_of_their_species(drawn):
     seen, unseen = (len(ax.lines) for ax in drawn["risk"].axes)
     assert (seen, unseen) == (5, 4)  # species to class; genus to class
+
+
+def test_without_two_species_no_words_are_shared():
+    fig = figures.plot_shared_words(pd.DataFrame(columns=["com", "pairs"]))
+    assert "fewer than two classes" in "".join(text.get_text() for text in (*fig.texts, *fig.axes[0].texts))
