@@ -62,10 +62,9 @@ def text_types(grid: str) -> list[Cell]:
         Seed by seed, so that an unfinished grid has whole seeds.
     """
     alone = {"none": (), "two": ("taxon",), "few": ("com", "taxon"), "all": TEXT_TYPES}[grid]
-    rows = [(name, {"train.text_types": (name,)}, "") for name in alone] + [
-        (MIXTURE, {"train.text_types": TEXT_TYPES}, "")
-    ]
-    rows += [(DEALT, {"train.text_types": TEXT_TYPES}, "ranks_dealt")] if grid == "all" else []
+    mixture = {"train.text_types": TEXT_TYPES}
+    rows = [*((name, {"train.text_types": (name,)}, "") for name in alone), (MIXTURE, mixture, "")]
+    rows += [(DEALT, mixture, "ranks_dealt")] if grid == "all" else []
     return _each_seed(rows, grid)
 
 

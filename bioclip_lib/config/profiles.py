@@ -150,9 +150,8 @@ def _of_run(run_dir: str, overrides: dict[str, Any]) -> tuple[str, dict[str, Any
         left_out = f"settings that are no more are left out: {', '.join(gone)}"
         warnings.warn(f"{path} is of another version of this code; {left_out}", stacklevel=3)
     lengths = {key: found.pop(key) for key in _LENGTHS if key in found}
-    found = {
-        key: value for key, value in flat(Config(profile).to_dict()).items() if key not in {"profile", *_LENGTHS}
-    } | found
+    before = flat(Config(profile).to_dict())  # settings newer than the run: what was done then
+    found = {key: before[key] for key in before.keys() - {"profile", *_LENGTHS}} | found
     if not _LENGTHS.keys() & overrides.keys():  # older runs have both; their epochs were what counted
         found |= {"train.epochs": lengths["train.epochs"]} if lengths.get("train.epochs") else lengths
     return profile, {key: value for key, value in found.items() if key not in gone} | overrides

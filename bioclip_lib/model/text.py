@@ -109,9 +109,9 @@ def _pooled(transformer: torch.nn.Module, x: torch.Tensor, mask: torch.Tensor, e
     tokens, x = last.ln_1(x), x[each, end]
     behind = torch.arange(tokens.shape[1], device=x.device) > end[:, None]  # (n, L)
     if last.attn.in_proj_weight[: 2 * x.shape[1]].any():
-        attended = last.attn(tokens[each, end, None], tokens, tokens, key_padding_mask=behind, need_weights=False)[0][
-            :, 0
-        ]
+        query = tokens[each, end, None]
+        attended, _ = last.attn(query, tokens, tokens, key_padding_mask=behind, need_weights=False)  # (n, 1, W)
+        attended = attended[:, 0]
     else:
         attended = _mean_value(last.attn, tokens, behind)
     x = x + last.ls_1(attended)
