@@ -105,13 +105,13 @@ def settings_from(args: argparse.Namespace) -> dict:
 def look_at_data(config: Config) -> None:
     """Say how photographs are read, and how their names; nothing is written."""
     from . import taxonomy
-    from .sources import look, read
+    from .sources import look, read, read_names
     from .taxonomy.unsettled import say_names
 
     reading = read.reading_of(config.data)
     raw = read.read_as(reading, config.data)
     print(look(config.data, raw, reading).partition("\nstops: ")[0])  # the names are read here, and say it
-    names = taxonomy.resolve(raw, taxonomy.open_backbones(config.data), read.read_names(config.data, raw))
+    names = taxonomy.resolve(raw, taxonomy.open_backbones(config.data), read_names(config.data, raw))
     print("\n".join(say_names(names, raw)))
 
 
@@ -350,10 +350,10 @@ def digest_of_photos(config: Config) -> str:
     from .files import archives
     from .files.crops import split_crop
     from .files.tables import digest_of_table
-    from .sources import read
+    from .sources import read_names, read_source
 
-    raw = read.read_source(config.data)
-    said = read.read_names(config.data, raw)
+    raw = read_source(config.data)
+    said = read_names(config.data, raw)
     files = sorted({str((archives.split_location(name) or split_crop(name))[0]) for name in raw["location"]})
     return digest_of_table(raw) + ("" if said is None else digest_of_table(said)) + digest_of_files(files)
 

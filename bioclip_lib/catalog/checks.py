@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from ..config import Config, DataConfig, SplitConfig
 from ..errors import InputError
-from ..sources.reasons import BY_DESIGN, EMPTY
+from ..sources.columns import BY_DESIGN, EMPTY
 from .licences import exclude_licenses
 from .names import OF_RAW, Names
 from .splits import TRAINING, usable

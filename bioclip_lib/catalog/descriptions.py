@@ -11,9 +11,9 @@ import pandas as pd
 
 from ..config import DESCRIPTION
 from ..errors import InputError
+from ..sources.classes import folded_name
 from ..sources.columns import read_known
 from ..sources.layout import listed
-from ..sources.listings import folded_name
 
 _OF = ("scientific_name", "class_name", "label", "name", "species", "class")
 

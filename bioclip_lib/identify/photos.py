@@ -26,7 +26,7 @@ from ..files.tables import TABLE_SUFFIXES, read_strings
 from ..model.encode import encode_prepared, height_width
 from ..model.load import LoadedModel
 from ..sources.boxes import BOX_COLUMN
-from ..sources.camtrap import is_camtrap, read_camtrap
+from ..sources.cameras import is_camtrap, read_camtrap
 from ..sources.columns import GROUP_COLUMN, PATH_COLUMNS, find_column, known_columns
 from ..sources.folders import files_of, is_image_name
 from ..sources.match import NoImageError
@@ -119,7 +119,7 @@ def _files_at(path: str, events: str) -> Iterator[Photo]:
 def _of_camtrap(path: str, events: str) -> Iterator[Photo]:
     """Yield the boxes and images of a Camtrap DP; those that are said to show no animal keep that as their reason."""
     try:
-        table = read_camtrap(path)
+        table = read_camtrap(Path(path).resolve())
     except NoImageError as error:  # none has a name: that is what is asked for
         table = error.raw
     for row in table.to_dict("records"):

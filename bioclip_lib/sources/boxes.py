@@ -10,9 +10,8 @@ import pandas as pd
 
 from ..config import DataConfig
 from ..files.crops import NO_BOX, box_of, box_problem, crop_location, with_margin
-from .columns import GROUP_COLUMN
+from .columns import DOUBTFUL, GROUP_COLUMN, SEVERAL
 from .match import unique_ids
-from .reasons import DOUBTFUL, SEVERAL
 
 BOX_COLUMN, CONFIDENCE_COLUMN = "box", "confidence"
 _CORNERS = [

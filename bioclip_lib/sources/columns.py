@@ -18,13 +18,29 @@ from ..files.images import IMAGE_SUFFIXES
 from ..files.tables import read_strings
 from ..taxonomy.authors import without_accents
 from ..taxonomy.labels import NOT_KNOWN
-from .qualifiers import MARKED, qualified
 
 RAW_COLUMNS = ("source", "source_id", "location", "verbatim_name", "problem")  # of every raw table, all text
 GROUP_COLUMN = "group"  # an observation, occurrence, sequence or individual: never on two sides of a split
 SPLIT_COLUMN = "source_split"  # the split that the data set's makers assigned
 STATE_COLUMNS = ("sex", "life_stage")  # of the organism, as the source writes them
 OPTIONAL_COLUMNS = (*RANKS, "scientific_name", "common_name", "license", "rights_holder", "source_url")
+
+NO_TAXON = "image of no taxon ("  # what it is of follows
+NOT_AN_IMAGE = "not an image ("  # what it is follows
+SEVERAL = "several taxa on one image"
+DOUBTFUL = "a model is not sure of it"
+EMPTY = "class folder without an image"
+LISTED_AGAIN = "listed again"
+UNLISTED = "image that the table does not list"
+SECOND_OF_ID = "second image of this id"
+NOT_PUBLISHED = "image not in the published archives"
+NO_IMAGE, OCCURRENCE_AGAIN = "occurrence without an image", "occurrence listed again"
+BY_DESIGN = (
+    *(NO_TAXON, NOT_AN_IMAGE, SEVERAL, DOUBTFUL, EMPTY, LISTED_AGAIN, UNLISTED, SECOND_OF_ID),
+    *(NOT_PUBLISHED, NO_IMAGE, OCCURRENCE_AGAIN),
+)
+"""How ``problem`` begins where the data set means a row to have no image of use; all else is wrong with a file."""
+
 NAME_COLUMNS = (
     *("name", "class_name", "verbatim_name", "label", "scientific_name", "species", "class", "common_name"),
     *("category", "text", "folder", "class_id"),
@@ -95,6 +111,15 @@ PUBLISHED = {
 _YES, _NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 _OF_A_NAME = r"\b1[78]\d\d\b|^\(?L\.|\bLinn"
 _RANK_WORDS = {**{f"{rank}name": rank for rank in RANKS if rank != "class"}, **{rank: rank for rank in RANKS}}
+MARKED = (
+    r"(?i)(?:cf|aff|nr|sp|spp|spec|ssp|subsp|indet|x|×|\?)(?:[. ]|$)|.*/"
+    r"|.* (?:x|×|or|agg\.?|group|complex|s\.|sensu|var\.|ssp\.|subsp\.|f\.)(?:\s|$)"
+)
+"""Epithets that say more than one word and still lack their genus."""
+_DOUBT = re.compile(r"(?i)(?:cf|aff|nr|near|conf|prob|poss|\?|uncertain|doubtful|sp)(?:[. ]|$|ably|ibly|ine)")
+_AGGREGATE = re.compile(
+    r"(?i)agg(?:\.|$|reg)|(?:species )?(?:group|complex)$|s\. ?l\.|s\. ?str\.|sensu (?:lato|stricto)"
+)
 
 
 def split_word(text: str) -> str:
@@ -125,7 +150,9 @@ def known_columns(table: pd.DataFrame) -> pd.DataFrame:
     result = table.iloc[:, chosen].set_axis([kept[i] for i in chosen], axis=1)
     if "folder" in found and result["folder"].str.lower().str.endswith(IMAGE_SUFFIXES).all():
         result = result.drop(columns="path", errors="ignore").rename(columns={"folder": "path"})
-    result = _qualified(result)
+    if "qualifier" in result:  # "cf." beside "Parus major" is a doubt
+        of_names = [name for name in ("scientific_name", "species", "epithet") if name in result]
+        result = result.assign(**{name: qualified(result[name], result["qualifier"]) for name in of_names})
     if "split" not in found:
         return result.assign(**_flagged(table, names))
     words = _split_words(result["split"], squeezed[found["split"]])
@@ -149,12 +176,24 @@ def _known_name(name: str, squeezed: str, values: pd.Series) -> str:
     return "split" if known != "folder" and _are_splits(values) else known
 
 
-def _qualified(table: pd.DataFrame) -> pd.DataFrame:
-    """Write the qualifier of an identification into the names of its row: "cf." beside "Parus major" is a doubt."""
-    if "qualifier" not in table:
-        return table
-    columns = [name for name in ("scientific_name", "species", "epithet") if name in table]
-    return table.assign(**{name: qualified(table[name], table["qualifier"]) for name in columns})
+def qualified(names: pd.Series, qualifiers: pd.Series) -> pd.Series:
+    """Write qualifiers into names: "cf. major", "Parus cf. major", "Parus major agg."; other words say nothing."""
+
+    def with_word(name: str, qualifier: str) -> str:
+        genus, _, epithet = name.partition(" ") if name[:1].isupper() else ("", "", name)
+        if name and _AGGREGATE.match(qualifier) and qualifier.lower() not in name.lower():
+            return f"{name} {qualifier}"
+        doubt = _DOUBT.match(qualifier)
+        if not name or not doubt or doubt[0].strip(". ").lower() in re.split(r"[ .]+", name.lower()):
+            return name
+        return f"{genus} {'aff.' if doubt[0].lower().startswith('aff') else 'cf.'} {epithet or 'sp.'}".strip()
+
+    said = (qualifiers != "").to_numpy()
+    if not said.any():
+        return names
+    written = names.to_numpy(object).copy()
+    written[said] = [*map(with_word, names[said], qualifiers[said])]
+    return pd.Series(written, index=names.index, dtype=object)
 
 
 def _split_words(values: pd.Series, column: str) -> pd.Series:

@@ -12,7 +12,11 @@ import queue
 import re
 import sys
 import threading
+import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -30,17 +34,17 @@ from ..files.tables import TABLE_SUFFIXES
 from ..run import atomic, full_disk_named
 from ..workers import progress
 from .addresses import match_addresses
+from .columns import BY_DESIGN
 from .listings import addresses_in
 from .match import NoImageError
 from .read import reading_of
-from .reasons import BY_DESIGN
-from .schedule import Schedule
 from .transfer import MAX_BYTES, MAX_WAIT_S, Client, TransferError, check_address
 
 JOURNAL = "downloads.csv"
 COLUMNS = ("address", "file", "bytes", "sha256", "problem")
 N_TRIES = 4
 _N_CONNECTIONS, _MAX_CONNECTIONS = 4, 32
+_N_DEAF = 8  # on end: a host that does not answer is given up
 _MAX_NAME, _ODD = 120, re.compile(r'^\.|[. ]$|[<>:"|?*\x00-\x1f]')  # some file systems hold no such name
 _AGENT = f"bioclip_lib/{__version__} (image data set for research; contact: {{}})"
 
@@ -118,8 +122,10 @@ def named(rows: pd.DataFrame) -> list[Wanted]:
     address, record = rows["address"].reset_index(drop=True), rows["record"].reset_index(drop=True)
     number = (record.groupby(record).cumcount() + 1).astype(str)
     of_record = record.str.extract(r"([^/:]*)$", expand=False).fillna("") + "_" + number + ".jpg"
-    choices = (rows["path"], address.map(_end), address.map(_id_in), of_record.where(record != "", ""))
-    files, settled = address.map(_last_resort), np.zeros(len(rows), bool)
+    ends = address.map(lambda text: "/".join([part for part in _parts(text).path.split("/")[-3:] if part]))
+    choices = (rows["path"], ends, address.map(_id_in), of_record.where(record != "", ""))
+    files = address.map(lambda text: f"{sha256(text.encode()).hexdigest()[:16]}.jpg")  # the last resort
+    settled = np.zeros(len(rows), bool)
     for choice in choices:
         tried = choice.map(_safe).reset_index(drop=True)
         taken, keys = set(files[settled].str.casefold()), tried.str.casefold()
@@ -139,11 +145,6 @@ def _folders(path: str) -> set[str]:
     return {"/".join(parts[:n]) for n in range(1, len(parts))}
 
 
-def _end(address: str) -> str:
-    """Return the last components of an address, with the suffix of an image."""
-    return "/".join(part for part in _parts(address).path.split("/")[-3:] if part)
-
-
 def _parts(address: str) -> SplitResult:
     """Split an address; one that is none has no parts, and is refused when its turn comes."""
     try:
@@ -158,72 +159,82 @@ def _id_in(address: str) -> str:
     return next((part for part in reversed(parts) if any(map(str.isdigit, part))), "")
 
 
-def _last_resort(address: str) -> str:
-    return f"{sha256(address.encode()).hexdigest()[:16]}.jpg"
-
-
 def _safe(path: str) -> str:
     """Return a path that any file system holds and no other folder, '' where there is none; with an image's suffix."""
     path = path.replace("\\", "/").removeprefix("./")
     parts = [part for part in path.split("/") if part]
-    odd = [
-        p for p in parts if p[0] == "." or p[-1] in ". " or re.search(r'[<>:"|?*\x00-\x1f]', p) or len(p) > _MAX_NAME
-    ]
-    if not parts or odd or path.startswith("/"):
+    if not parts or path.startswith("/") or any(len(part) > _MAX_NAME or _ODD.search(part) for part in parts):
         return ""
     return "/".join(parts) + ("" if path.lower().endswith(IMAGE_SUFFIXES) else ".jpg")
 
 
+@dataclass
+class _Host:
+    """What is left to ask of a host, when it may be asked, and how many on end it did not answer."""
+
+    left: queue.SimpleQueue = field(default_factory=queue.SimpleQueue)
+    not_before: float = 0.0
+    n_deaf: int = 0
+
+
 def _fetched(wanted: Sequence[Wanted], folder: Path, client: Client, connections: int) -> Iterator[tuple]:
-    """Yield the rows of the journal as the files come, from several threads."""
-    schedule = Schedule([(_parts(item.address).netloc.lower(), item) for item in wanted], connections)
-    rows: queue.SimpleQueue = queue.SimpleQueue()
-    threads = [
-        threading.Thread(target=_work, args=(schedule, folder, client, rows), daemon=True)
-        for _ in range(min(_MAX_CONNECTIONS, connections * schedule.n_hosts))
-    ]
+    """Yield the rows of the journal as the files come; `connections` threads a host, the hosts in turn."""
+    hosts: defaultdict[str, _Host] = defaultdict(_Host)
+    for item in wanted:
+        hosts[_parts(item.address).netloc.lower()].left.put(item)
+    rows, stopped = queue.SimpleQueue(), threading.Event()
+    pool = ThreadPoolExecutor(min(_MAX_CONNECTIONS, connections * len(hosts)) or 1)
     try:
-        for thread in threads:
-            thread.start()
+        for host in [*hosts.values()] * connections:
+            pool.submit(_work, host, folder, client, rows, stopped)
         for _ in wanted:
             row = rows.get()
             if isinstance(row, BaseException):
                 raise row
             yield row
     finally:
-        schedule.stop()
-        for thread in threads:
-            thread.join()
+        stopped.set()
+        pool.shutdown(cancel_futures=True)
 
 
-def _work(schedule: Schedule, folder: Path, client: Client, rows: queue.SimpleQueue) -> None:
-    """Fetch what the schedule gives."""
-    while (task := schedule.take()) is not None:
-        wait_s, is_deaf = None, False
+def _work(host: _Host, folder: Path, client: Client, rows: queue.SimpleQueue, stopped: threading.Event) -> None:
+    """Fetch what is left of a host; one that does not answer is given up."""
+    try:
+        while not stopped.is_set():
+            item = host.left.get_nowait()
+            rows.put(_tried(item, host, folder, client, stopped))
+            while host.n_deaf >= _N_DEAF:
+                rows.put((*host.left.get_nowait(), 0, "", "host did not answer, not asked again"))
+    except queue.Empty:
+        return
+    except BaseException as error:  # a full disk, or our own mistake: told where it is seen
+        rows.put(error)
+
+
+def _tried(item: Wanted, host: _Host, folder: Path, client: Client, stopped: threading.Event) -> tuple:
+    """Fetch one image, and write it whole or not at all; ask again where that may help, after the wait of its host."""
+    row: tuple = ()
+    for n in range(N_TRIES):
+        if stopped.wait(max(0.0, host.not_before - time.monotonic())):
+            break
         try:
-            row = _fetch(task.item, folder, client)
+            check_address(item.address)
+            data = client.image(item.address)
+            with atomic(folder / item.file) as tmp:
+                tmp.write_bytes(data)
+            host.n_deaf = 0
+            return (*item, len(data), sha256(data).hexdigest(), "")
         except TransferError as error:
-            row, wait_s, is_deaf = (*task.item, 0, "", str(error)), error.wait_s, error.is_deaf
-            if wait_s is not None and wait_s > MAX_WAIT_S:
-                row, wait_s = (*task.item, 0, "", f"{error}; asks to wait {wait_s / 60:.0f} minutes"), None
-        except BaseException as error:  # a full disk, or our own mistake: told where it is seen
-            rows.put(error)
-            return
-        if wait_s is not None and task.n_tries + 1 < N_TRIES:
-            schedule.again(task, wait_s)
-            continue
-        rows.put(row)
-        for item in schedule.done(task, is_deaf):
-            rows.put((*item, 0, "", "host did not answer, not asked again"))
-
-
-def _fetch(item: Wanted, folder: Path, client: Client) -> tuple:
-    """Fetch one image, and write it whole or not at all; return its row."""
-    check_address(item.address)
-    data = client.image(item.address)
-    with atomic(folder / item.file) as tmp:
-        tmp.write_bytes(data)
-    return (*item, len(data), sha256(data).hexdigest(), "")
+            row, is_deaf = (*item, 0, "", str(error)), error.is_deaf
+            if error.wait_s is None:
+                break
+            if error.wait_s > MAX_WAIT_S:
+                row = (*row[:-1], f"{error}; asks to wait {error.wait_s / 60:.0f} minutes")
+                break
+            if n + 1 < N_TRIES:
+                host.not_before = max(host.not_before, time.monotonic() + error.wait_s * 2**n)
+    host.n_deaf = host.n_deaf + 1 if row and is_deaf else 0
+    return row
 
 
 class _Journal:
@@ -235,7 +246,8 @@ class _Journal:
             with self._path.open(encoding="utf-8", newline="") as file:
                 rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS)]  # the last may be cut
             self._rows = {row[0]: row for row in rows[1:]}
-        self.done = {key for key, row in self._rows.items() if not row[4] and _is_there(folder / row[1], row[2])}
+        good = {key: (folder / row[1], int(row[2])) for key, row in self._rows.items() if not row[4]}
+        self.done = {key for key, (file, size) in good.items() if file.is_file() and file.stat().st_size == size}
 
     def __enter__(self) -> "_Journal":
         self._publish(self._rows)
@@ -262,10 +274,6 @@ class _Journal:
     def _publish(self, addresses: Sequence[str]) -> None:
         with atomic(self._path) as tmp, tmp.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *(self._rows[key] for key in addresses)])
-
-
-def _is_there(file: Path, n_bytes: str) -> bool:
-    return file.is_file() and str(file.stat().st_size) == n_bytes
 
 
 @as_command

@@ -18,10 +18,8 @@ from ..files.members import ArchiveError
 from ..files.meta import META, described
 from ..files.tables import as_frame, list_files, read_table
 from .addresses import NOT_FOUND, match_addresses, match_other_ids
-from .columns import GROUP_COLUMN, STATE_COLUMNS
-from .match import by_value, check_some_image, find_images, first_said, images_of, lineage, missing_reason, placed
-from .qualifiers import qualified
-from .reasons import NO_IMAGE, NO_TAXON, NOT_AN_IMAGE, OCCURRENCE_AGAIN
+from .columns import GROUP_COLUMN, NO_IMAGE, NO_TAXON, NOT_AN_IMAGE, OCCURRENCE_AGAIN, STATE_COLUMNS, qualified
+from .match import by_value, find_images, first_said, images_of, lineage, missing_reason, with_images
 
 _OTHER_TYPES = ("movingimage", "moving image", "video", "sound", "audio", "text", "interactiveresource", "dataset")
 _IMAGE_TYPES = ("", "stillimage", "image", "photo", "still image")
@@ -78,9 +76,8 @@ def _without_meta(files: dict) -> tuple[str, str] | None:
     return (core, media) if core and media else None
 
 
-def read_dwca(path: str | Path, images: Path | None = None) -> pd.DataFrame:
+def read_dwca(path: Path, images: Path | None = None) -> pd.DataFrame:
     """Read an archive and its images, by default beside it; the occurrence (or organism) is the group."""
-    path = Path(path).expanduser().resolve()
     core, media = _tables(path)
     source = path.name if path.is_dir() else path.name.partition(".")[0]
     rows = _joined(core, _media_of(core, media), source).rename(columns={"url": "address", "id": "record"})
@@ -88,10 +85,9 @@ def read_dwca(path: str | Path, images: Path | None = None) -> pd.DataFrame:
     place = match_addresses(rows["address"], rows["record"], files["path"])
     for other in _OTHER_IDS:
         place = match_other_ids(place, rows["record"], rows.pop(other), files["path"])
-    no_image = rows["problem"].isin((NO_IMAGE, OCCURRENCE_AGAIN)).to_numpy()
+    place = np.where(rows["problem"].isin((NO_IMAGE, OCCURRENCE_AGAIN)), NOT_FOUND, place)
     missing = missing_reason(damaged, what="image not downloaded")
-    raw = placed(rows, np.where(no_image, NOT_FOUND, place), files, missing)
-    return check_some_image(raw, path, damaged, f"{_looked_for(rows)}{_ACTION}")
+    return with_images(rows, place, files, path, f"{_looked_for(rows)}{_ACTION}", damaged, missing)
 
 
 def _looked_for(rows: pd.DataFrame) -> str:

@@ -12,18 +12,8 @@ import pandas as pd
 import pyarrow as pa
 
 from .. import RANKS
-from ..errors import InputError
-from .match import (
-    base_names,
-    check_some_image,
-    find_images,
-    first_said,
-    match_images,
-    missing_reason,
-    placed,
-    read_given,
-)
-from .reasons import LISTED_AGAIN, SECOND_OF_ID
+from .columns import LISTED_AGAIN, SECOND_OF_ID
+from .match import base_names, by_keys, find_images, first_said, read_given, with_images
 from .walk import globbed
 
 FILE_NAME = re.compile(r"(\d+)_(\d+)_eol-full-size-copy\.\w+")
@@ -55,28 +45,23 @@ def is_eol(root: Path) -> bool:
     return bool(find_manifests(root)) or any(FILE_NAME.fullmatch(path.name) for path in named)
 
 
-def read_eol(path: str | Path) -> pd.DataFrame:
+def read_eol(root: Path) -> pd.DataFrame:
     """Read EOL media; ``source_id`` is ``<content>_<page>``, and the page, whose id hardly changes, gives the name."""
-    root = Path(path).expanduser().resolve()
     manifests = find_manifests(root)
     files, damaged = find_images(root)
-    ids = base_names(files["path"]).str.extract(FILE_NAME, expand=True).fillna("") if len(files) else pd.DataFrame()
-    if not manifests and (files.empty or (ids[0] == "").all()):
-        raise InputError(f"{root} has no EOL media manifest and no EOL image; {_ACTION}")
+    ids = base_names(files["path"]).astype(str).str.extract(FILE_NAME, expand=True).fillna("")
     if manifests:
         table = pd.concat([read_given(manifest, _MANIFEST, ()) for manifest in manifests], ignore_index=True)
-        file_keys = pd.DataFrame({"id": (ids[0] + "_" + ids[1]).replace("_", "")} if len(files) else {"id": []})
-        keys = pd.DataFrame({"id": table["eol_content_id"] + "_" + table["eol_page_id"]})
-        described = _described(table, root)
-        raw = match_images(described, keys, files, file_keys.astype(object), missing=missing_reason(damaged))
-    else:
-        table = pd.DataFrame({"eol_content_id": ids[0], "eol_page_id": ids[1]})
-        odd = pd.Series("", index=ids.index).mask(ids[0] == "", "file name without EOL's ids")
-        raw = _described(table.reindex(columns=list(_MANIFEST), fill_value=""), root)
-        raw["source_id"] = raw["source_id"].where(ids[0] != "", files["path"])
-        raw = placed(raw.assign(problem=files["problem"].where(files["problem"] != "", odd)), files.index, files, "")
-        raw["problem"] = raw["problem"].replace(LISTED_AGAIN, SECOND_OF_ID)
-    return check_some_image(raw, root, damaged, _ACTION)
+        keys = table["eol_content_id"] + "_" + table["eol_page_id"]
+        place = by_keys((keys, (ids[0] + "_" + ids[1]).replace("_", "")))
+        return with_images(_described(table, root), place, files, root, _ACTION, damaged)
+    table = pd.DataFrame({"eol_content_id": ids[0], "eol_page_id": ids[1]}).reindex(columns=_MANIFEST, fill_value="")
+    raw = _described(table, root)
+    raw["problem"] = pd.Series("", index=ids.index).mask(ids[0] == "", "file name without EOL's ids")
+    raw["problem"] = files["problem"].where(files["problem"] != "", raw["problem"])
+    raw["source_id"] = raw["source_id"].where(ids[0] != "", files["path"])
+    raw = with_images(raw, files.index.to_numpy(), files, root, _ACTION, damaged)
+    return raw.assign(problem=raw["problem"].replace(LISTED_AGAIN, SECOND_OF_ID))
 
 
 def _described(table: pd.DataFrame, root: Path) -> pd.DataFrame:

@@ -14,11 +14,9 @@ from ..errors import InputError
 from ..files.archives import ARCHIVE_SUFFIXES
 from ..files.dialect import dialect_of, found_encoding, term_of
 from ..files.tables import TABLE_SUFFIXES, list_files
-from .columns import RAW_COLUMNS, SPLIT_COLUMN
-from .layout import checked_layout, find_layout, is_code, is_plain
+from .columns import EMPTY, RAW_COLUMNS, SPLIT_COLUMN
+from .layout import checked_layout, count_taxa, find_layout, is_code, is_plain
 from .match import escaped
-from .reasons import EMPTY
-from .taxa import count_taxa
 from .walk import FoundFile, files_of, is_image_name
 
 _BESIDE = (

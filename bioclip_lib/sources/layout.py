@@ -1,17 +1,19 @@
 """Which level of nested folders names the classes, and what the others are: sets, splits, higher taxa, cameras.
 
 Takes the folders that hold images; returns a word a level, as ``split/class`` or ``genus/epithet``. Names are looked
-up (`taxa`). Where two readings are possible both are named, with the setting that chooses; nothing is guessed.
+up in NCBI Taxonomy. Where two readings are possible both are named, with the setting that chooses; nothing is guessed.
 """
 
 import re
 from collections import Counter
 from collections.abc import Callable, Collection
 
+import pandas as pd
+
 from .. import RANKS
 from ..errors import InputError
+from ..taxonomy.resolution import resolve
 from .columns import split_word
-from .taxa import count_taxa, ranks_of
 
 WORDS = ("set", "split", "class", "epithet", *RANKS, "-")
 _PLAIN = set(
@@ -191,3 +193,21 @@ def checked_layout(layout: str) -> list[str]:
             "species or epithet, as split/class or genus/epithet"
         )
     return words
+
+
+def count_taxa(names: list[str]) -> int:
+    """Count the names that NCBI Taxonomy knows."""
+    return int((~_looked_up(names)["name_status"].isin(("unresolved", "ambiguous"))).sum())
+
+
+def ranks_of(names: list[str]) -> list[str]:
+    """Return the rank of which each name is the scientific name in NCBI Taxonomy, '' of any other."""
+    found = _looked_up(names)
+    return [
+        row["rank"] if row["rank"] and name in (row[row["rank"]], row["scientific_name"]) else ""
+        for name, (_, row) in zip(names, found.iterrows(), strict=True)
+    ]
+
+
+def _looked_up(names: list[str]) -> pd.DataFrame:
+    return resolve(pd.DataFrame({"source": "", "verbatim_name": names}))

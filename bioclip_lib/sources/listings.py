@@ -6,10 +6,8 @@ without a column of paths or names, and one none of whose images is there.
 """
 
 import contextlib
-import json
 import os
 import re
-import unicodedata
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
@@ -17,15 +15,16 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 
-from .. import RANKS
 from ..errors import InputError
 from ..files.archives import SEPARATOR, open_archive, split_location
 from ..files.crops import NO_BOX
 from ..files.tables import TABLE_SUFFIXES, column_names
 from .addresses import NOT_FOUND, match_addresses
 from .boxes import BOX_COLUMN, CONFIDENCE_COLUMN, boxes_of, numbered
+from .cameras import of_timelapse
 from .columns import (
     GROUP_COLUMN,
+    NO_TAXON,
     PATH_COLUMNS,
     SPLIT_COLUMN,
     beside_the_name,
@@ -37,14 +36,10 @@ from .columns import (
     split_word,
     verbatim_names,
 )
+from .layout import count_taxa
 from .match import find_images, ordered, unique_ids
-from .reasons import NO_TAXON
-from .taxa import count_taxa
-from .timelapse import is_timelapse, of_timelapse
 from .walk import listed_names
 
-MEANING_COLUMNS = ("scientific_name", "common_name", *RANKS)
-NAMES_COLUMNS = ("class_name", *MEANING_COLUMNS)
 _PLACES = ("path", "photo_id", "address", "source_url")
 _SAY_ELSE = {*_PLACES, GROUP_COLUMN, SPLIT_COLUMN, "license", "rights_holder", "source", "qualifier"}
 _OF_ELSE = re.compile(
@@ -142,7 +137,7 @@ def _raw_of(path: Path, table: pd.DataFrame, source: str) -> pd.DataFrame:
         inside = raw["location"].str.removeprefix(top).where(raw["problem"] == "", "")
         splits = split_of_folders(inside[inside != ""]).reindex(raw.index).fillna("")
         raw = raw.assign(**{SPLIT_COLUMN: splits}) if (splits != "").any() else raw
-    raw = of_timelapse(table, raw) if is_timelapse(table) else raw
+    raw = of_timelapse(table, raw)
     boxes = boxes_of(table)
     if boxes is None:
         return raw
@@ -296,76 +291,3 @@ def _lists_images(path: Path) -> bool:
     except InputError:
         return False
     return problem.count("") * 2 > len(problem)
-
-
-def folded_name(name: str) -> str:
-    """Reduce a class name to what two ways of writing it share."""
-    return " ".join(unicodedata.normalize("NFC", name).casefold().replace("_", " ").replace("-", " ").split())
-
-
-def read_names_csv(path: str | Path, classes: Collection[str] = ()) -> pd.DataFrame:
-    """Read what a user says about class names: scientific name, common name or ranks.
-
-    Parameters
-    ----------
-    path : str or Path
-        A CSV, Parquet or JSON file ({"1": "a name"}) with ``class_name`` (or another of
-        `columns.NAME_COLUMNS`) and any of ``scientific_name``, ``common_name`` and the seven ranks.
-    classes : Collection of str
-        The classes of the photographs: where that column has none of them, the first column with one takes its place.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``class_name``, ``scientific_name``, ``common_name`` and the seven ranks, one row a class name, '' where
-        nothing is said.
-
-    Raises
-    ------
-    InputError
-        If there is no name column, nothing is said of the names, or one name is given two meanings.
-    """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; give a CSV with class_name and scientific_name, common_name or ranks")
-    table = _names_of_numbers(path) if path.suffix.lower() == ".json" else read_known(path)
-    key = next((column for column in ("class_name", "folder", "label", "name") if column in table), None)
-    names = table[key] if key else verbatim_names(path, table)
-    wanted = set(map(folded_name, classes))
-    if wanted and wanted.isdisjoint(names.map(folded_name)):
-        key = next((column for column in table if not wanted.isdisjoint(table[column].map(folded_name))), None)
-        names, table = (table[key], table.drop(columns=key)) if key else (names, table)
-        if key and table.columns.intersection(MEANING_COLUMNS).empty:  # a number and a name
-            table = table.assign(scientific_name=verbatim_names(path, table))
-    find_column(path, "meaning of a name", table, MEANING_COLUMNS)
-    return one_meaning(said_of_names(table, names).assign(class_name=names), path)
-
-
-def _names_of_numbers(path: Path) -> pd.DataFrame:
-    """Read an object such as {"1": "Parus major"}."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-        if all(isinstance(name, str) for name in content.values()):
-            return pd.DataFrame({"class_name": list(content), "scientific_name": list(content.values())}, dtype=object)
-    except (ValueError, AttributeError):
-        pass
-    raise InputError(f"{path} is no JSON object of names by class; give a CSV with class_name and scientific_name")
-
-
-def one_meaning(table: pd.DataFrame, where: object) -> pd.DataFrame:
-    """Keep one row a class name, what its rows say taken together; refuse two that contradict each other."""
-    table = table.reindex(columns=list(NAMES_COLUMNS), fill_value="")
-    table = table[table["class_name"] != ""].drop_duplicates(ignore_index=True)
-    again = table["class_name"].duplicated(keep=False)
-    if not again.any():
-        return table
-    said = table[again].replace("", pd.NA).groupby("class_name", sort=False)
-    twice = said.nunique().gt(1).any(axis=1)
-    if twice.any():
-        names = ", ".join(twice.index[twice][:5])
-        raise InputError(
-            f"{where} gives {twice.sum()} class names more than one meaning ({names}); keep one row a name"
-        )
-    first = said.first().reset_index()
-    table = pd.concat([table[~again], first], ignore_index=True).fillna("").astype(object)
-    return table[list(NAMES_COLUMNS)]

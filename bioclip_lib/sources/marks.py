@@ -1,6 +1,7 @@
-"""Rows whose image is of no taxon, or of several: what cameras and people mark so, and images that are named twice.
+"""What names alone say of rows: images of no taxon, as cameras and people mark them, or of two; frames of a sequence.
 
-Takes the raw table; returns it with those rows' reason. Names that the user gives a meaning stay.
+Takes the raw table; returns it with those rows' reason, or a ``group`` for frames that no source gives one. Names that
+the user gives a meaning stay; only file names that say so are frames: "seq0_1", "IMG_7_BURST003"; numbers say nothing.
 """
 
 import re
@@ -9,8 +10,8 @@ from collections.abc import Callable
 import pandas as pd
 
 from ..taxonomy.labels import NOT_SAID
+from .columns import GROUP_COLUMN, NO_TAXON, SEVERAL
 from .match import by_value
-from .reasons import NO_TAXON, SEVERAL
 
 _OF_ENGLISH = (
     *("nothing", "no animal", "no animals", "background", "background google", "misfire", "human", "humans", "trash"),
@@ -25,6 +26,14 @@ _OF_OTHERS = (
     *("otras", "varios", "sin identificar", "no identificado", "desconocido", "indeterminado", "inconnu", "autres"),
     *("indéterminé", "non identifié", "nouveau dossier", "onbekend", "overige", "outros", "desconhecido", "nova pasta"),
 )
+_NAMES = (
+    r".*burst(?P<burst>\d{8,})(?!\d).*",  # the moment of a burst, as phones write it
+    r"(?P<shot>.+?)[\W_]*burst[\W_]*\d{1,4}(?:[\W_]*cover)?",
+    r"(?P<video>.+?)[\W_]*(?:frames?|frm)[\W_]*\d+",
+    r"(?P<sequence>(?:.*[\W_])?(?:seq|sequence|video|vid|clip|track|burst|mov|mvi|gopr|dji)[a-z]?[\W_]*\d+)[\W_]+\d+",
+)
+_FRAME = re.compile("|".join(f"(?:{name})" for name in _NAMES), re.IGNORECASE)
+_NUMBERED = re.compile(r"(?:frames?|frm)[\W_]*\d+", re.IGNORECASE)
 
 
 def plain(name: str) -> str:
@@ -48,3 +57,22 @@ def marked(raw: pd.DataFrame, meant: Callable[[], set[str]] = set) -> pd.DataFra
     named = named[named["location"].duplicated(keep=False)].drop_duplicates()
     twice = named.loc[named["location"].duplicated(), "location"]
     return raw.assign(problem=problem.mask((problem == "") & raw["location"].isin(twice), SEVERAL))
+
+
+def sequence_of(path: str) -> str:
+    """Return what names the video, sequence or burst of a path, '' where it is none's frame."""
+    folder, _, name = path.rpartition("/")
+    stem = name.partition(".")[0]
+    if _NUMBERED.fullmatch(stem):
+        return folder if "/" in folder else ""  # of a class folder alone nobody knows how many videos it has
+    match = _FRAME.fullmatch(stem)
+    return f"{folder}/{next(filter(None, match.groups()))}" if match else ""
+
+
+def with_sequences(raw: pd.DataFrame) -> pd.DataFrame:
+    """Group the frames of one sequence, where the source says nothing else."""
+    given = raw.get(GROUP_COLUMN, pd.Series("", index=raw.index, dtype=object))
+    asked = (given == "") & (raw["problem"] == "")
+    frames = raw.loc[asked, "source_id"].map(sequence_of)
+    frames = frames[frames != ""]
+    return raw if frames.empty else raw.assign(**{GROUP_COLUMN: frames.reindex(raw.index).fillna(given)})

@@ -17,8 +17,7 @@ from ..files.archives import ARCHIVE_SUFFIXES, SEPARATOR, open_archive
 from ..files.images import IMAGE_SUFFIXES
 from ..files.members import ArchiveError, escape
 from ..files.tables import read_columns
-from .columns import RAW_COLUMNS
-from .reasons import LISTED_AGAIN, UNLISTED
+from .columns import LISTED_AGAIN, RAW_COLUMNS, UNLISTED
 from .walk import FoundFile, files_of
 
 
@@ -111,31 +110,39 @@ def stems(paths: pd.Series) -> pd.Series:
     return base_names(paths).map(lambda name: name.rpartition(".")[0])
 
 
-def match_images(
-    table: pd.DataFrame,
-    keys: pd.DataFrame,
+def by_keys(*pairs: tuple[pd.Series, pd.Series]) -> np.ndarray:
+    """Return each row's file, -1 for none: the first pair of keys of rows and of files that has one decides.
+
+    '' names no file; of several of one key the first is taken.
+    """
+    place = np.full(len(pairs[0][0]), -1)
+    for keys, of_files in pairs:
+        first = of_files.reset_index(drop=True).drop_duplicates()
+        lookup = pd.Series(first.index, first.to_numpy()).drop("", errors="ignore")
+        place = np.where(place >= 0, place, keys.map(lookup).fillna(-1).astype(int))
+    return place
+
+
+def with_images(
+    said: pd.DataFrame,
+    place: np.ndarray,
     files: pd.DataFrame,
-    file_keys: pd.DataFrame,
-    *,
-    missing: str = "image not found",
+    root: Path,
+    action: str,
+    damaged: dict[str, str],
+    missing: str | pd.Series = "",
 ) -> pd.DataFrame:
-    """Give each row of a data set's table its image file, by keys tried from left to right ('' names none)."""
-    place = pd.Series(-1, index=table.index)
-    for column in keys:
-        first = file_keys[column].reset_index(drop=True).drop_duplicates()
-        lookup = pd.Series(first.index, index=first.to_numpy()).drop("", errors="ignore")
-        found = keys[column].map(lookup).fillna(-1).astype(int)
-        place = place.where(place >= 0, found)
-    return placed(table, place.to_numpy(), files, missing)
+    """Give each row of a set the file at its place; refuse a set none of whose images is there, and say what to do."""
+    raw = placed(said, place, files, missing if len(missing) else missing_reason(damaged))
+    return check_some_image(raw, root, damaged, action)
 
 
-def placed(table: pd.DataFrame, place: np.ndarray, files: pd.DataFrame, missing: str) -> pd.DataFrame:
+def placed(table: pd.DataFrame, place: np.ndarray, files: pd.DataFrame, missing: str | pd.Series) -> pd.DataFrame:
     """Give each row of a data set's table the file at its place (-1: none), and each file without a row one after."""
     there = place >= 0
     problem = table["problem"].to_numpy(object) if "problem" in table else np.full(len(table), "", object)
-    location = np.append(files["location"].to_numpy(object), "")[place]
-    of_file = np.append(files["problem"].to_numpy(object), missing)[place]
-    problem = np.where(problem != "", problem, of_file)
+    location, of_file = (np.append(files[column].to_numpy(object), "")[place] for column in ("location", "problem"))
+    problem = np.where(problem != "", problem, np.where(there, of_file, missing))
     raw = table.assign(location=location, problem=problem)
     raw.loc[raw["source_id"].duplicated() & (raw["problem"] == ""), "problem"] = LISTED_AGAIN
     rest = files[~np.isin(np.arange(len(files)), place[there])]

@@ -20,51 +20,64 @@ from ..errors import InputError
 from ..files.archives import ARCHIVE_SUFFIXES
 from ..files.members import ArchiveError
 from ..files.tables import TABLE_SUFFIXES
-from ..taxonomy.resolution import open_backbones, resolve
-from .bioscan import find_metadata, read_bioscan
+from .annotations import annotation_files, detection_files, read_coco, read_detections
 from .boxes import cropped
-from .camtrap import is_camtrap, read_camtrap
-from .coco import annotation_files, read_coco
+from .cameras import is_camtrap, is_insights, read_camtrap, read_insights
+from .classes import folded_name, meant
 from .columns import SPLIT_COLUMN, checked_splits
-from .cub import is_cub, read_cub
-from .detections import detection_files, read_detections
 from .dwca import is_dwca, read_dwca
 from .eol import is_eol, read_eol
 from .folders import NoClassFolderError, of_file_names, read_image_folder, without_media
-from .frames import with_sequences
 from .hub import HUB_NAME, is_saved, parquet_files, read_dataset
-from .inat21 import is_inat21, read_inat21
-from .inat_open import is_inat_open, read_inat_open
-from .insights import is_insights, read_insights
-from .layout import is_code, is_plain, listed
-from .listings import (
-    NAMES_COLUMNS,
-    columns_of,
-    folded_name,
-    folder_inside,
-    listings_beside,
-    one_meaning,
-    read_names_csv,
-    read_table,
-    read_tables,
-    tables_beside,
+from .layout import count_taxa
+from .listings import columns_of, folder_inside, listings_beside, read_table, read_tables, tables_beside
+from .marks import marked, with_sequences
+from .published import (
+    find_bioscan,
+    find_plantnet,
+    is_cub,
+    is_inat21,
+    is_inat_open,
+    read_bioscan,
+    read_cub,
+    read_inat21,
+    read_inat_open,
+    read_plantnet,
 )
-from .marks import marked
-from .plantnet import find_plantnet, read_plantnet
-from .reasons import NO_TAXON
-from .taxa import count_taxa
-from .treeoflife import find_catalog, read_treeoflife
-from .treeoflife200 import find_catalog as find_catalog_200
-from .treeoflife200 import read_treeoflife200, read_web_data_set, web_tars
-from .walk import entries_of, is_folder, listed_once, refuse_links
+from .treeoflife import (
+    find_catalog,
+    find_catalog_200,
+    read_treeoflife,
+    read_treeoflife200,
+    read_web_data_set,
+    web_tars,
+)
+from .walk import listed_once, refuse_links
 
 LAYOUTS = (
     "one of the layouts that docs/photographs.md lists, such as a Darwin Core Archive (meta.xml), Camtrap DP "
     "(datapackage.json), COCO or MegaDetector (a .json beside its images) or a data set of the library datasets"
 )
-TABLE, FOLDERS = "table beside its images", "class folders"
+TABLE, FOLDERS, DWCA = "table beside its images", "class folders", "Darwin Core Archive"
+_READERS = (  # of files and folders: its name, what tells it, what reads it
+    (DWCA, is_dwca, read_dwca),
+    ("TreeOfLife-10M", find_catalog, read_treeoflife),
+    ("BIOSCAN", find_bioscan, read_bioscan),
+    ("media of EOL", is_eol, read_eol),
+    ("iNat21", is_inat21, read_inat21),
+    ("TreeOfLife-200M", find_catalog_200, read_treeoflife200),
+    ("Pl@ntNet-300K", find_plantnet, read_plantnet),
+    ("iNaturalist's open data", is_inat_open, read_inat_open),
+    ("Wildlife Insights", is_insights, read_insights),
+    ("Camtrap DP", is_camtrap, read_camtrap),
+    ("annotations of COCO", annotation_files, read_coco),
+    ("CUB-200-2011 or NABirds", is_cub, read_cub),
+    ("data set of the library datasets", is_saved, read_dataset),
+    ("Parquet with images", parquet_files, read_dataset),
+    ("web data set", web_tars, read_web_data_set),
+)
 _MANY, _HARDLY_ANY = 0.5, 0.25  # shares of class names that are taxa
-_N_COMPARED, _N_ASKED = 30, 100  # names looked up to tell
+_N_COMPARED = 30  # names looked up to tell
 
 
 class Reading(NamedTuple):
@@ -104,7 +117,7 @@ def read_as(reading: Reading, data: DataConfig) -> pd.DataFrame:
     """Read the raw table of `read_source` as the address was recognised: among 10^5 folders that takes its time."""
     raw = refuse_links(reading.read(), data.follow_links)
     raw = raw.drop(columns=["address", "record"], errors="ignore")  # they are for `download`
-    raw = owned(marked(raw, partial(_meant, data, raw)) if data.taxa else raw, data.owner)
+    raw = owned(marked(raw, partial(meant, data, raw)) if data.taxa else raw, data.owner)
     raw = with_sequences(raw) if data.burst_s else raw
     if not data.published_splits or SPLIT_COLUMN not in raw:
         return raw.drop(columns=SPLIT_COLUMN, errors="ignore")
@@ -134,85 +147,49 @@ def reading_of(data: DataConfig) -> Reading:
 
 @listed_once()
 def _layout_of(data: DataConfig) -> Reading:
-    """Recognise the layout."""
+    """Recognise the layout; boxes may lie beside what names the images."""
     if not data.photos:
         raise InputError("no photographs given; pass PHOTOS=path/to/folder (or a CSV or Parquet file)")
     path = Path(data.photos).expanduser()
+    may_be_folders = path.is_dir() or path.name.lower().endswith(ARCHIVE_SUFFIXES)
     if not path.exists():
         if HUB_NAME.fullmatch(data.photos) and not path.name.lower().endswith((*TABLE_SUFFIXES, *ARCHIVE_SUFFIXES)):
             return Reading("data set of the hub", (), partial(read_dataset, data.photos))
         raise InputError(f"{path} does not exist; give a folder of class folders, a CSV or a Parquet file")
-    if data.layout and path.is_file() and not path.name.lower().endswith(ARCHIVE_SUFFIXES):
+    if data.layout and not may_be_folders:
         raise InputError(f"data.layout={data.layout!r} says what folders are, and {path} is a file; leave it out")
     if data.layout:
         return Reading(FOLDERS, (), partial(_read_class_folders, path, data))
-    return _of_folder(path, data) if path.is_dir() else _of_file(path, data)
+    if not (boxes := detection_files(path)):
+        return _without_boxes(path.resolve(), may_be_folders, data)
+    reader = partial(read_detections, path.resolve(), boxes, data)
+    labels = partial(_without_boxes, path.resolve(), may_be_folders, data)
+    return Reading("boxes of MegaDetector or SpeciesNet", tuple(boxes), lambda: reader(lambda: labels().read()))
 
 
-def _of_file(path: Path, data: DataConfig) -> Reading:
-    """Recognise a file."""
-    name = path.name.lower()
-    if is_dwca(path):
-        return Reading("Darwin Core Archive", (), partial(read_dwca, path))
-    if name.endswith(ARCHIVE_SUFFIXES) and is_insights(path):
-        return Reading("Wildlife Insights", (), partial(read_insights, path))
-    if name.endswith(ARCHIVE_SUFFIXES):
-        with contextlib.suppress(ArchiveError):
-            if not data.layout and (tables := listings_beside(path.resolve())):
-                return _of_tables(path.resolve(), tables, data)
-        return Reading(f"archive of {FOLDERS}", (), partial(_read_class_folders, path, data))
-    if annotation_files(path):
-        return Reading("annotations of COCO", (path,), partial(read_coco, path))
-    if parquet_files(path):
-        return Reading("Parquet with images", (path,), partial(read_dataset, path))
-    if name.endswith(TABLE_SUFFIXES):
-        return Reading("table of photographs", (path,), partial(read_table, path))
-    raise InputError(
-        f"{path} is neither a folder nor one of {', '.join(TABLE_SUFFIXES)}, nor an archive of class folders or of "
-        f"Darwin Core ({', '.join(ARCHIVE_SUFFIXES)}); give one of those"
-    )
-
-
-def _of_folder(path: Path, data: DataConfig) -> Reading:
-    """Recognise a folder by what lies there; boxes may lie beside what names the images."""
-    found = detection_files(path)
-    if not found:
-        return _of_images(path, data)
-    reader = partial(read_detections, path, found, data, lambda: _of_images(path, data).read())
-    return Reading("boxes of MegaDetector or SpeciesNet", tuple(found), reader)
-
-
-def _of_images(path: Path, data: DataConfig) -> Reading:
-    """Recognise a folder by all else."""
-    layouts = (
-        ("Darwin Core Archive", is_dwca, read_dwca),
-        ("TreeOfLife-10M", find_catalog, read_treeoflife),
-        ("BIOSCAN", find_metadata, read_bioscan),
-        ("media of EOL", is_eol, read_eol),
-        ("iNat21", is_inat21, read_inat21),
-        ("TreeOfLife-200M", find_catalog_200, read_treeoflife200),
-        ("Pl@ntNet-300K", find_plantnet, read_plantnet),
-        ("iNaturalist's open data", is_inat_open, read_inat_open),
-        ("Wildlife Insights", is_insights, read_insights),
-        ("Camtrap DP", is_camtrap, read_camtrap),
-        ("annotations of COCO", annotation_files, read_coco),
-        ("CUB-200-2011 or NABirds", is_cub, read_cub),
-        ("data set of the library datasets", is_saved, read_dataset),
-        ("Parquet with images", parquet_files, read_dataset),
-        ("web data set", web_tars, read_web_data_set),
-    )
-    for layout, is_layout, reader in layouts:
+def _without_boxes(path: Path, may_be_folders: bool, data: DataConfig) -> Reading:
+    """Recognise a layout by its own marks, then tables, then folders."""
+    own = () if may_be_folders else (path,)
+    for layout, is_layout, reader in _READERS:
         if is_layout(path):
-            return Reading(layout, (), partial(reader, path))
-    if inside := _only_archive(path):
-        return Reading("Darwin Core Archive", (), partial(read_dwca, inside, path.resolve()))
-    packed = Path(f"{path.resolve()}.zip")  # of which this folder has the images
+            return Reading(layout, own, partial(reader, path))
+    if not may_be_folders and path.name.lower().endswith(TABLE_SUFFIXES):
+        return Reading("table of photographs", own, partial(read_table, path))
+    if not may_be_folders:
+        raise InputError(
+            f"{path} is neither a folder nor one of {', '.join(TABLE_SUFFIXES)}, nor an archive of class folders or of "
+            f"Darwin Core ({', '.join(ARCHIVE_SUFFIXES)}); give one of those"
+        )
+    if inside := path.is_dir() and _only_archive(path):
+        return Reading(DWCA, (), partial(read_dwca, inside.resolve(), path))
+    packed = Path(f"{path}.zip")  # of which this folder has the images
     if packed.is_file() and is_dwca(packed):
-        return Reading("Darwin Core Archive", (packed,), partial(read_dwca, packed))
-    tables = listings_beside(path)
-    if tables:
-        return _of_tables(path, tables, data)
-    return Reading(FOLDERS, (), partial(_read_class_folders, path, data))
+        return Reading(DWCA, (packed,), partial(read_dwca, packed))
+    with contextlib.suppress(ArchiveError):
+        if tables := listings_beside(path):
+            return _of_tables(path, tables, data)
+    layout = FOLDERS if path.is_dir() else f"archive of {FOLDERS}"
+    return Reading(layout, (), partial(_read_class_folders, path, data))
 
 
 def _only_archive(path: Path) -> Path | None:
@@ -224,7 +201,7 @@ def _only_archive(path: Path) -> Path | None:
 
 def _of_tables(path: Path, tables: list[Path], data: DataConfig) -> Reading:
     """Read tables beside their images, unless folders that name classes say otherwise: where one of the two is taxa."""
-    raw = read_tables(path, tables, path.resolve().name.partition(".")[0] if path.is_file() else path.resolve().name)
+    raw = read_tables(path, tables, path.name.partition(".")[0] if path.is_file() else path.name)
     by_table = Reading(TABLE, tuple(tables), lambda: raw)
     if len(tables) > 1 and folder_inside(path, tables[0]):  # a table in each of several folders
         return by_table
@@ -269,127 +246,3 @@ def _read_class_folders(root: Path, data: DataConfig) -> pd.DataFrame:
         hint = without_media(root) or (of_file_names(error.loose) if error.loose else f"or give {LAYOUTS}")
         columns = columns_of(tables_beside(root) if root.is_dir() else [])
         raise InputError(f"{error}{columns}{hint and f'; {hint}'}") from None
-
-
-def read_names(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
-    """Read what is said about the class names of a source, if anything.
-
-    Parameters
-    ----------
-    data : DataConfig
-        ``data.names`` if given; else each set's own ``classes.csv``; else the raw table's common names, where it gives
-        a class one. What else its rows say is the context in which their names are resolved.
-    raw : pd.DataFrame
-        The raw table of `read_source`.
-
-    Returns
-    -------
-    pd.DataFrame or None
-        As `read_names_csv`, names as the raw table writes them; None where nothing is said.
-
-    Raises
-    ------
-    InputError
-        As `read_names_csv`; if the table names no class of the raw table; or, unless ``data.taxa`` is false, if hardly
-        any class is a taxon: numbers, seasons, sites, cameras, and nothing says what they mean.
-    """
-    _refuse_nameless(raw, data)
-    given = _given(data, raw)
-    given = None if given is None or given.empty else given  # lines that stay empty change nothing
-    said = _of_rows(data, raw) if given is None else given
-    if data.taxa:
-        _check_names(raw, said, data)
-    if given is not None:
-        return given
-    common = said.loc[said["common_name"] != "", ["class_name", "common_name"]]  # all else is the context of its row
-    return common.reset_index(drop=True) if len(common) else None
-
-
-def _given(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
-    """Read the table of names that the user gives, or that lies in the folder, without lines that state nothing."""
-    files = names_files(data)
-    if not files:
-        return None
-    classes = set(raw["verbatim_name"]) - {""}
-    tables = [read_names_csv(file, classes if len(files) == 1 else ()) for file in files]
-    said = _matched(one_meaning(pd.concat(tables), f"{files[0]} and others"), raw, files[0])
-    return said[(said.drop(columns="class_name") != "").any(axis=1)].reset_index(drop=True)
-
-
-def _meant(data: DataConfig, raw: pd.DataFrame) -> set[str]:
-    """Return the class names to which the user gives a meaning: whoever says what "Human" is means to have it."""
-    with contextlib.suppress(InputError):  # `read_names` says what is wrong with it
-        return set(given["class_name"]) if (given := _given(data, raw)) is not None else set()
-    return set()
-
-
-def names_files(data: DataConfig) -> list[Path]:
-    """Return the tables that say what the class names mean: the one that is given, else those of the folder."""
-    if data.names:
-        return [Path(data.names)]
-    root = Path(data.photos).expanduser()
-    folders = [str(root), *(entry.path for entry in entries_of(root) if is_folder(entry))]
-    return sorted(Path(folder, "classes.csv") for folder in folders if os.path.isfile(f"{folder}/classes.csv"))
-
-
-def _of_rows(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame:
-    """Return what the raw table's own columns say of the classes to which they give one meaning."""
-    said = raw[[column for column in NAMES_COLUMNS if column in raw]].assign(class_name=raw["verbatim_name"])
-    said = said.drop_duplicates()
-    said = said[~said["class_name"].duplicated(keep=False)]
-    said = said[(said.drop(columns="class_name") != "").any(axis=1)]
-    return one_meaning(said, Path(data.photos))
-
-
-def _matched(said: pd.DataFrame, raw: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Write the class names of a names table as the raw table does; refuse a table that names none of its classes."""
-    classes = pd.Series([name for name in raw["verbatim_name"].unique() if name], dtype=object)
-    keys = classes.map(folded_name)
-    to_class = dict(zip(keys[~keys.duplicated(keep=False)], classes[~keys.duplicated(keep=False)], strict=True))
-    exact = set(classes)
-    names = said["class_name"].map(lambda name: name if name in exact else to_class.get(folded_name(name), name))
-    if len(classes) and not names.isin(exact).any():
-        raise InputError(
-            f"{path} names no class of the photographs: it has {', '.join(said['class_name'][:5])}, they are called "
-            f"{', '.join(classes[:5])}; write the latter into its first column"
-        )
-    return one_meaning(said.assign(class_name=names), path)
-
-
-def _refuse_nameless(raw: pd.DataFrame, data: DataConfig) -> None:
-    """Refuse a table whose column of names nobody filled in."""
-    used = raw[raw["problem"] == ""] if "problem" in raw else raw
-    if len(used) and (used["verbatim_name"].str.strip() == "").all():
-        raise InputError(
-            f"{data.photos}: none of its {len(used):,} images has a name; fill in the column of names for those that "
-            f"you know{_columns_seen(data)}"
-        )
-
-
-def _check_names(raw: pd.DataFrame, said: pd.DataFrame, data: DataConfig) -> None:
-    """Refuse classes of which hardly any is a taxon, where nothing says what they mean; some of many are looked up."""
-    named = raw["verbatim_name"] != ""
-    named &= ~raw["problem"].str.startswith(NO_TAXON) if "problem" in raw else True
-    rows = raw[named].drop_duplicates("verbatim_name")
-    known = set(said["class_name"])
-    asked = rows.iloc[:: max(1, -(-len(rows) // _N_ASKED))]
-    odd = asked[~asked["verbatim_name"].isin(known)]
-    named = odd[[not is_code(name) and not is_plain(name) for name in odd["verbatim_name"]]]
-    n_taxa = len(asked) - len(odd)
-    if len(named) and n_taxa <= _HARDLY_ANY * len(asked):
-        found = resolve(named, open_backbones(data))
-        n_taxa += found.loc[found["name_status"] != "unresolved", "verbatim_name"].nunique()
-    if len(asked) and n_taxa <= _HARDLY_ANY * len(asked):
-        count = f"{n_taxa or 'none'} of {'the' if len(asked) == len(rows) else 'some'} {len(asked)}"
-        raise InputError(
-            f"{data.photos}: {count} class names is a name of a taxon: {listed(odd['verbatim_name'].tolist(), 5)}"
-            f"{_columns_seen(data)}; give a table with class_name and scientific_name as data.names, the level of "
-            "folders that names the classes as data.layout, a table of photographs with another column of names, or "
-            "SET=data.taxa=false for classes of something else; make sort groups photographs without names"
-        )
-
-
-def _columns_seen(data: DataConfig) -> str:
-    """Say what the columns are of the tables that are read, or lie beside the images."""
-    root = Path(data.photos).expanduser()
-    return columns_of(reading_of(data).tables or (tables_beside(root) if root.is_dir() else []))

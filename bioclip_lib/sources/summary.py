@@ -21,9 +21,10 @@ from ..files.crops import split_crop
 from ..files.images import ImageError, open_image, resize_and_crop
 from ..files.tables import TABLE_SUFFIXES
 from ..taxonomy import open_backbones, resolve
+from .classes import names_files, read_names
 from .columns import GROUP_COLUMN, SPLIT_COLUMN, split_word
 from .layout import listed
-from .read import FOLDERS, TABLE, Reading, names_files, read_as, read_names, read_source, reading_of
+from .read import FOLDERS, TABLE, Reading, read_as, read_source, reading_of
 from .walk import FoundFile, files_of, is_image_name
 
 _N_SHOWN = 5

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..files.archives import SEPARATOR, open_archive
 from ..files.images import IMAGE_SUFFIXES
 from ..files.members import ArchiveError
-from .reasons import EMPTY
+from .columns import EMPTY
 
 OTHER_IMAGES = (".heic", ".heif", ".avif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".jp2")
 _LISTED: ContextVar[dict[Path, list[list[str]]] | None] = ContextVar("listed", default=None)

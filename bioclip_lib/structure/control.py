@@ -25,7 +25,7 @@ from ..model.load import export_model
 from ..model.towers import build_model
 from ..run import Run, open_run
 from ..shards import write
-from ..sources.listings import read_names_csv
+from ..sources.classes import read_names_csv
 from ..synthetic import tree as synthetic
 from ..taxonomy import resolution
 from ..training import data, loop

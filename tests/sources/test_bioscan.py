@@ -8,7 +8,7 @@ from bioclip_lib import RANKS
 from bioclip_lib.config import DataConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.files.images import read_bytes
-from bioclip_lib.sources.bioscan import read_bioscan
+from bioclip_lib.sources.published import read_bioscan
 from bioclip_lib.sources.read import read_source
 
 LINEAGES = (
@@ -114,8 +114,6 @@ def test_duplicates_missing_ids_and_unlisted_images(tmp_path, write_bioscan, jpe
 
 
 def test_what_cannot_be_used(tmp_path):
-    with pytest.raises(InputError, match=r"no BIOSCAN.*metadata table"):
-        read_bioscan(tmp_path)
     path = write_metadata(tmp_path, "5M")
     with pytest.raises(InputError, match=r"none of the 6 images .* put the images or zips"):
         read_bioscan(tmp_path)

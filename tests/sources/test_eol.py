@@ -97,8 +97,6 @@ def test_without_a_hierarchy_names_are_empty(tmp_path, write_eol):
 
 
 def test_what_cannot_be_used(tmp_path, write_eol):
-    with pytest.raises(InputError, match="no EOL media manifest and no EOL image"):
-        read_eol(tmp_path)
     root = write_eol(tmp_path)
     (root / "taxon.tab").write_text("taxonID\tscientificName\n1\tx\n")
     with pytest.raises(InputError, match="has no column parentnameusageid"):

@@ -9,7 +9,7 @@ from bioclip_lib import RANKS
 from bioclip_lib.config import DataConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.files.images import read_bytes
-from bioclip_lib.sources.inat21 import read_inat21
+from bioclip_lib.sources.published import read_inat21
 from bioclip_lib.sources.read import read_source
 
 CLASSES = (

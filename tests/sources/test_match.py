@@ -14,7 +14,7 @@ from bioclip_lib.errors import InputError
 from bioclip_lib.files.tables import read_columns
 from bioclip_lib.sources.columns import split_word
 from bioclip_lib.sources.layout import is_code
-from bioclip_lib.sources.match import find_images, lineage, match_images, unique_ids
+from bioclip_lib.sources.match import by_keys, find_images, lineage, placed, unique_ids
 from bioclip_lib.sources.read import read_source
 
 KEYS = st.lists(st.sampled_from(["", "a", "b", "c", "a#2", "d"]), max_size=8)
@@ -24,7 +24,7 @@ KEYS = st.lists(st.sampled_from(["", "a", "b", "c", "a#2", "d"]), max_size=8)
 def test_each_row_and_each_image_stays_once(ids, names):
     table = pd.DataFrame({"source": "s", "source_id": ids, "verbatim_name": "x"}, dtype=object)
     files = pd.DataFrame({"path": names, "location": [f"/{i}" for i in range(len(names))], "problem": ""}, dtype=object)
-    raw = match_images(table, pd.DataFrame({"k": table["source_id"]}), files, pd.DataFrame({"k": files["path"]}))
+    raw = placed(table, by_keys((table["source_id"], files["path"])), files, "image not found")
     n = len(ids)
     assert (raw["verbatim_name"][:n] == "x").all() and raw["source_id"].is_unique
     assert set(raw["location"]) - {""} == set(files["location"])

@@ -9,7 +9,7 @@ import pytest
 
 from bioclip_lib.errors import InputError
 from bioclip_lib.sources import look, read_names, read_source
-from bioclip_lib.sources.frames import sequence_of
+from bioclip_lib.sources.marks import sequence_of
 from tests.sources.test_field import coco, config, folders, read, table_of
 
 

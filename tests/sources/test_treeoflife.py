@@ -208,8 +208,6 @@ def test_catalogs_that_cannot_be_used(tmp_path, write_tol):
         path.unlink()
     with pytest.raises(InputError, match=r"none of the 12 images .* put image_set_XX\.tar\.gz"):
         read_treeoflife(root)
-    with pytest.raises(InputError, match=r"no catalog\.csv with a column treeoflife_id"):
-        read_treeoflife(tmp_path)
     write_csv(root / "dataset" / "metadata" / "catalog.csv", ["treeoflife_id", "kingdom"], [{"treeoflife_id": "x"}])
     with pytest.raises(InputError, match="has no column split"):
         read_treeoflife(root)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bioclip_lib import RANKS
 from bioclip_lib.errors import InputError
-from bioclip_lib.sources.listings import read_names_csv
+from bioclip_lib.sources.classes import read_names_csv
 from bioclip_lib.taxonomy.decision import COLUMNS
 from bioclip_lib.taxonomy.ncbi import ncbi
 from bioclip_lib.taxonomy.ranks import deepest_rank
