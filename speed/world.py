@@ -5,7 +5,7 @@ from bioclip_lib.catalog import table as catalog
 from bioclip_lib.config import load_config
 from bioclip_lib.run import Run
 from bioclip_lib.shards import write
-from bioclip_lib.sources import listings
+from bioclip_lib.sources import read_names_csv
 from bioclip_lib.synthetic import tree as synthetic
 from bioclip_lib.taxonomy import resolution
 
@@ -16,7 +16,7 @@ def build(folder, n_images, n_species=120):
     config = load_config("mini", sizes | {"shards.samples_per_shard": 400})
     tree = synthetic.grow_tree(config.data.synthetic)
     raw = synthetic.write_images(tree, folder / "raw" / "synthetic")
-    names = resolution.resolve(raw, said=listings.read_names_csv(folder / "raw" / "synthetic" / "classes.csv"))
+    names = resolution.resolve(raw, said=read_names_csv(folder / "raw" / "synthetic" / "classes.csv"))
     table = assembly.join(raw, names, duplicates.inspect_images(raw))
     return config, tree, raw, duplicates.mark_exact_duplicates(table)
 

@@ -9,8 +9,8 @@ import pytest
 
 from bioclip_lib import catalog
 from bioclip_lib.config import DataConfig
-from bioclip_lib.sources import read_source
-from bioclip_lib.sources.read import read_names, reading_of
+from bioclip_lib.sources import read_names, read_source
+from bioclip_lib.sources.read import reading_of
 from bioclip_lib.sources.walk import files_of, globbed
 
 
