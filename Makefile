@@ -43,7 +43,7 @@ lab: $(READY)  ## open JupyterLab, its notebooks on RUN= or PHOTOS=
 	@$(BIN)python -m bioclip_lib.reproduce $(ASKED) --lab
 
 report: $(READY)  ## write the answer page of RUN= again
-	@$(BIN)python -m bioclip_lib.report $(if $(RUN),"$$RUN")
+	@$(BIN)python -m bioclip_lib.reproduce.page $(if $(RUN),"$$RUN")
 
 test: $(READY)  ## run the tests
 	$(BIN)python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -82,7 +82,7 @@ figures: $(READY)  ## draw all figures of RUN= again from its tables; WIDTH=85 (
 	  $(if $(WIDTH),--width "$(WIDTH)") $(if $(TO),--to "$(TO)")
 
 readme: $(READY)  ## show RUN=, or the numbers of several, in README.md, data/ and figures/
-	@$(BIN)python -m bioclip_lib.report $(RUN) --readme
+	@$(BIN)python -m bioclip_lib.reproduce.readme $(RUN)
 
 environment: $(READY)  ## set up .venv
 

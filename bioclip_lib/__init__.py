@@ -1,10 +1,10 @@
 """The library of the BioCLIP notebooks: one package a stage, from raw photographs to figures.
 
-`sources` (or `synthetic`) gives the raw table, `taxonomy` what its names mean, `catalog` one row an image; `shards` has
-their captions and tars, `model` the towers, `training` their weights; `evaluation` asks how well a model names,
-`structure` what its embedding looks like inside; `ablations` trains again with one thing changed, `identify` names
-photographs, `figures` draws, `report` writes the answer page. `config` has every setting, `run` the folder that all of
-it goes to, `files` and `workers` what lies on disk and who reads it. `reproduce` runs all notebooks in order.
+`sources` gives the raw table (`sources.synthetic` an invented one), `taxonomy` what its names mean, `catalog` one row
+an image; `shards` has their captions and tars, `model` the towers, `training` their weights; `evaluation` asks how well
+a model names, `structure` what its embedding looks like inside; `ablations` trains again with one thing changed,
+`identify` names photographs, `figures` draws. `config` has every setting, `run` the folder that all of it goes to,
+`files` what lies on disk. `reproduce` runs all notebooks in order and writes the answer page.
 """
 
 import os

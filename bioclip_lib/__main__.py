@@ -11,7 +11,7 @@ python -m bioclip_lib.reproduce [--profile PROFILE] --list-settings
     print every setting with its value, meaning and limits
 python -m bioclip_lib.reproduce [--profile PROFILE] [--run RUN] --lab
     open JupyterLab on a run
-python -m bioclip_lib.report RUN
+python -m bioclip_lib.reproduce.page RUN
     write the answer page of a finished run, RUN/index.html
 python -m bioclip_lib.reproduce --run RUN --check
     say what of a run is missing, damaged or out of date

@@ -12,7 +12,7 @@ from bioclip_lib.model.towers import build_model
 from bioclip_lib.shards import captions
 from bioclip_lib.shards import read as shard_reader
 from bioclip_lib.shards import write as shards
-from bioclip_lib.synthetic import tree as synthetic
+from bioclip_lib.sources.synthetic import tree as synthetic
 
 from . import photographs, world
 from .measuring import print_head, print_row, rate, shown

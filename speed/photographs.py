@@ -19,9 +19,9 @@ from threadpoolctl import threadpool_limits
 
 from bioclip_lib.catalog import assembly, duplicates, looks
 from bioclip_lib.config import ShardConfig
+from bioclip_lib.run.workers import map_threads
 from bioclip_lib.shards import samples, write
 from bioclip_lib.taxonomy import resolve
-from bioclip_lib.workers import map_threads
 
 from .measuring import in_turn, print_head, print_row, shown
 

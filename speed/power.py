@@ -11,9 +11,9 @@ import pandas as pd
 
 from bioclip_lib import RANKS
 from bioclip_lib.config import SyntheticConfig
+from bioclip_lib.sources.synthetic.canvas import PLANS
+from bioclip_lib.sources.synthetic.tree import evolve_genomes, grow_ranks
 from bioclip_lib.structure import hierarchy
-from bioclip_lib.synthetic.canvas import PLANS
-from bioclip_lib.synthetic.tree import evolve_genomes, grow_ranks
 from bioclip_lib.taxonomy.ranks import tree_distance
 
 from .intervals import random_tree

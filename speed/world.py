@@ -6,7 +6,7 @@ from bioclip_lib.config import load_config
 from bioclip_lib.run import Run
 from bioclip_lib.shards import write
 from bioclip_lib.sources import read_names_csv
-from bioclip_lib.synthetic import tree as synthetic
+from bioclip_lib.sources.synthetic import tree as synthetic
 from bioclip_lib.taxonomy import resolution
 
 

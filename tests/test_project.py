@@ -11,10 +11,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from bioclip_lib import report
+from bioclip_lib import figures
 from bioclip_lib.evaluation import metrics
-from bioclip_lib.report.readme import RESULTS_CSV
-from bioclip_lib.report.tables import headline_table
+from bioclip_lib.figures.tables import headline_table
+from bioclip_lib.reproduce.readme import RESULTS_CSV
 from bioclip_lib.run import REPOSITORY
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
@@ -67,7 +67,7 @@ def test_notebook_cells_are_narrative_calls_and_looks(path):
 
 def test_readme_shows_the_results_that_are_committed():
     results = metrics.read_metrics(RESULTS_CSV)
-    assert report.results_table(results) in (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8")
+    assert figures.results_table(results) in (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8")
     assert headline_table(results) in (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 

@@ -28,11 +28,11 @@ from ..evaluation import contestants, draw_folds, score_few_shot, score_zero_sho
 from ..model.features import trunk_table
 from ..model.towers import build_model
 from ..run import Run, atomic, file_sha256, remove, stages
+from ..run.workers import progress
 from ..shards import write_shards
 from ..structure import control
 from ..structure.hierarchy import score_hierarchy
 from ..training import load_training_data
-from ..workers import progress
 from .cells import Cell
 from .data import loader
 

@@ -17,7 +17,7 @@ from ..files.archives import reading_order
 from ..files.crops import split_crop
 from ..files.images import ImageError, identify, open_image, read_bytes, stamps, time_taken, to_rgb, upright_size
 from ..run import in_parts
-from ..workers import map_threads, progress
+from ..run.workers import map_threads, progress
 from .looks import (
     FLAT,
     N_DETAILS,
@@ -47,7 +47,7 @@ def inspect_images(raw: pd.DataFrame, mapper: Callable = map_threads, keep: Path
     raw : pd.DataFrame
         Of `sources.read`; rows with a ``problem`` are not opened.
     mapper : callable
-        `workers.map_threads` or `workers.map_ray`: who decodes.
+        `run.workers.map_threads` or `run.workers.map_ray`: who decodes.
     keep : Path, optional
         ``run.parts``, where what is finished is kept: killed, the same call goes on there.
 

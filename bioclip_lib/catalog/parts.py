@@ -17,8 +17,8 @@ from ..config import DataConfig, SplitConfig
 from ..errors import InputError
 from ..files import write_csv
 from ..run import atomic, remove
+from ..run.workers import map_threads
 from ..taxonomy.resolution import CONTEXT_COLUMNS, open_backbones, resolve
-from ..workers import map_threads
 from .assembly import assemble, decide, survey
 from .descriptions import described
 from .duplicates import IMAGE_COLUMNS, describe_images, inspect_images
@@ -31,7 +31,7 @@ PART_ROWS = 100_000
 def inspect_file(raw: str | Path, out: str | Path, mapper: Callable = map_threads) -> None:
     """Decode every image of a Parquet file of raw rows once; write the rows beside what was found, whole or not at all.
 
-    `mapper` is that of `inspect_images`: `workers.map_ray` spreads the images over a cluster.
+    `mapper` is that of `inspect_images`: `run.workers.map_ray` spreads the images over a cluster.
     """
     kept = _kept(out)
     with atomic(out) as tmp:

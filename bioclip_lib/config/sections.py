@@ -1,6 +1,6 @@
 """The settings: meaning, default and limits of each, in sections; `help` of a section shows them.
 
-What needs files, models or data to be checked is checked by `settings`.
+What needs files, models or data to be checked is checked by `reproduce.settings`.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ FREE_SETTINGS = (  # they change no result, and may change in a run that is ther
 
 @section("data.synthetic")
 class SyntheticConfig(Section):
-    """The procedural tree of life (`synthetic.tree`)."""
+    """The procedural tree of life (`sources.synthetic`)."""
 
     n_species: int = setting(120, "at least one a kingdom", "[4, 1e6]")
     n_images: int = setting(10_000, "at least two a species", "[8, 1e9]")

@@ -17,13 +17,14 @@ from .risk import plot_risk
 from .saliency import plot_saliency
 from .scores import plot_few_shot, plot_mistakes, plot_rank_accuracy, plot_results_overview, plot_zero_shot
 from .style import with_style
-from .tables import or_say, write_table
+from .tables import figure_index, or_say, results_table, write_table
 from .treemap import plot_taxon_treemap
 
 __all__ = [
     "contact_sheet_table",
     "draw",
     "draw_all",
+    "figure_index",
     "live_figure",
     "makers",
     "or_say",
@@ -47,6 +48,7 @@ __all__ = [
     "plot_text_matrix",
     "plot_training",
     "plot_zero_shot",
+    "results_table",
     "with_style",
     "write_table",
 ]

@@ -23,7 +23,7 @@ from ..files.crops import split_crop
 from ..model.features import feature_rows
 from ..model.load import LoadedModel, preprocess_digest
 from ..run import atomic, remove, write_json
-from ..workers import progress
+from ..run.workers import progress
 from .candidates import check_texts
 from .labels import LabelSet
 from .naming import FLOOR, answers, name_features

@@ -14,9 +14,9 @@ from ..errors import InputError
 from ..evaluation.tasks import with_interval
 from ..files.images import png
 from ..model.features import load_split, size_px
-from ..synthetic import grow_tree
-from ..synthetic.canvas import PLANS, TRAITS
-from ..synthetic.render import body_shares, render
+from ..sources.synthetic import grow_tree
+from ..sources.synthetic.canvas import PLANS, TRAITS
+from ..sources.synthetic.render import body_shares, render
 from .naming import name_features
 from .saliency import CELLS, by_cell, gradient_map, judge_maps, occlusion
 from .trained import TrainedRun

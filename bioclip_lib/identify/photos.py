@@ -25,12 +25,12 @@ from ..files.images import ImageError, open_image, to_rgb
 from ..files.tables import TABLE_SUFFIXES, read_strings
 from ..model.encode import encode_prepared, height_width
 from ..model.load import LoadedModel
+from ..run.workers import map_threads
 from ..sources.boxes import BOX_COLUMN
 from ..sources.cameras import is_camtrap, read_camtrap
 from ..sources.columns import GROUP_COLUMN, PATH_COLUMNS, find_column, known_columns
 from ..sources.folders import files_of, is_image_name
 from ..sources.match import NoImageError
-from ..workers import map_threads
 
 WORKERS = min(8, os.cpu_count() or 1)
 FOLDER = "folder"

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from ..errors import InputError
 from ..files.images import ImageError, open_image
-from ..workers import map_threads, progress
+from ..run.workers import map_threads, progress
 from .load import VisionModel, image_transform
 from .text import encode_tokens, tokenize
 from .towers import autocast, device_of, feature_precision, image_trunk

@@ -17,8 +17,8 @@ import torch
 
 from ..errors import InputError
 from ..run import Run, atomic, in_parts, is_whole, remove
+from ..run.workers import progress
 from ..shards.read import load_images, read_image_ids, read_index
-from ..workers import progress
 from .encode import height_width, image_rows
 from .load import model_digest, preprocess_digest
 from .towers import image_trunk

@@ -8,7 +8,7 @@ from .folder import REPOSITORY, Run, differences, environment, git_commit, open_
 from .lock import check_free, locked
 from .manifest import file_sha256, is_whole
 from .parts import in_parts
-from .writing import atomic, full_disk_named, remove, remove_left, write_json
+from .writing import atomic, full_disk_named, remove, remove_left, write_json, write_text
 
 __all__ = [
     "REPOSITORY",
@@ -27,4 +27,5 @@ __all__ = [
     "remove",
     "remove_left",
     "write_json",
+    "write_text",
 ]

@@ -171,5 +171,10 @@ def json_text(content: dict | list) -> str:
 
 def write_json(path: Path, content: dict | list) -> None:
     """Write JSON atomically."""
+    write_text(path, json_text(content))
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write text atomically, with one final newline."""
     with atomic(path) as tmp:
-        tmp.write_text(json_text(content), encoding="utf-8")
+        tmp.write_text(text.rstrip("\n") + "\n", encoding="utf-8")

@@ -24,7 +24,7 @@ from PIL import Image
 from ..errors import InputError
 from ..files.images import MAX_PIXELS, ImageError, identify, resize_and_crop, to_rgb
 from ..run import atomic, file_sha256
-from ..workers import map_threads, progress
+from ..run.workers import map_threads, progress
 from .captions import SHARD_TEXTS, check_text_type
 from .samples import read_samples
 

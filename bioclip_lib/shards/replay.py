@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..files.archives import MAX_ARCHIVES, SEPARATOR, Archive, ArchiveError, open_archive, read_member
 from ..files.images import MAX_BYTES, ImageError, identify, resize_and_crop, to_rgb
 from ..run import write_json
-from ..workers import map_threads
+from ..run.workers import map_threads
 from .samples import OVERSIZE
 from .stream import SampleStream
 

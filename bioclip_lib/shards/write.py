@@ -27,7 +27,7 @@ from ..config import ShardConfig
 from ..errors import InputError
 from ..files.archives import in_compressed_tar, reading_order
 from ..run import atomic, file_sha256, full_disk_named, remove, write_json
-from ..workers import map_threads, progress
+from ..run.workers import map_threads, progress
 from .read import INDEX_COLUMNS, image_row, image_table, table_of_tar, write_image_index
 from .samples import image_member, recipe, settings_digest, tar_sample, text_members
 
@@ -55,7 +55,7 @@ def write_shards(
         Shards of an earlier call are replaced; a call that was interrupted is gone on with.
     config : ShardConfig
     mapper : callable
-        `workers.map_threads` or `workers.map_ray`: who encodes.
+        `run.workers.map_threads` or `run.workers.map_ray`: who encodes.
 
     Returns
     -------

@@ -32,7 +32,7 @@ from ..errors import InputError, as_command
 from ..files.images import IMAGE_SUFFIXES
 from ..files.tables import TABLE_SUFFIXES
 from ..run import atomic, full_disk_named
-from ..workers import progress
+from ..run.workers import progress
 from .addresses import match_addresses
 from .columns import BY_DESIGN
 from .listings import addresses_in

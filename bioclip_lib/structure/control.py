@@ -26,7 +26,7 @@ from ..model.towers import build_model
 from ..run import Run, open_run
 from ..shards import write
 from ..sources.classes import read_names_csv
-from ..synthetic import tree as synthetic
+from ..sources.synthetic import tree as synthetic
 from ..taxonomy import resolution
 from ..training import data, loop
 from .hierarchy import score_hierarchy

@@ -17,8 +17,8 @@ from ..errors import InputError
 from ..evaluation.tasks import unit_rows
 from ..model.features import FeatureTable
 from ..run import Run
+from ..run.workers import BARS
 from ..shards.thumbnails import thumbnails
-from ..workers import BARS
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000")  # Okabe and Ito
 OTHER = "#b8b8b8"

@@ -15,8 +15,8 @@ from ..config import Config, EvaluateConfig
 from ..errors import InputError
 from ..evaluation.tasks import Features, evaluated_images
 from ..sources.columns import read_known
-from ..synthetic import grow_tree
-from ..synthetic.canvas import PLANS, TRAITS
+from ..sources.synthetic import grow_tree
+from ..sources.synthetic.canvas import PLANS, TRAITS
 from ..taxonomy.ranks import tree_distance
 from .hierarchy import MIN_CLADES, centroids, clades_of, features_of, over_kept, p_value_of
 

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import zstandard
 
 from ..errors import InputError
-from ..workers import progress
+from ..run.workers import progress
 from .backbone import Backbone
 from .cache import cached
 from .canonical import CanonicalNames

@@ -28,8 +28,8 @@ from ..errors import InputError
 from ..model.load import model_digest
 from ..model.text import compact_vocabulary
 from ..run import Run, atomic
+from ..run.workers import progress as show_progress
 from ..shards.captions import CUT_AFTER
-from ..workers import progress as show_progress
 from .adapt import compiled, low_rank
 from .batches import Pairs, TrainData
 from .checkpoints import delete_checkpoints, read_checkpoint, write_checkpoint

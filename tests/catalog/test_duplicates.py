@@ -24,8 +24,8 @@ from bioclip_lib.catalog.table import drop_summary, name_classes
 from bioclip_lib.config import load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.files.gzips import GzipReader
+from bioclip_lib.run.workers import map_threads
 from bioclip_lib.sources.folders import read_image_folder
-from bioclip_lib.workers import map_threads
 from tests.conftest import LINEAGES
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bioclip_lib import catalog, evaluation, model, shards, sources, synthetic, taxonomy, training
+from bioclip_lib import catalog, evaluation, model, shards, sources, taxonomy, training
 from bioclip_lib.catalog import duplicates
 from bioclip_lib.config import load_config
 from bioclip_lib.evaluation.contestants import load_features
 from bioclip_lib.model import features
 from bioclip_lib.run import Run, file_sha256, locked, open_run, stages
-from bioclip_lib.synthetic.render import textures
+from bioclip_lib.sources import synthetic
+from bioclip_lib.sources.synthetic.render import textures
 from bioclip_lib.taxonomy import resolution
 from bioclip_lib.training.checkpoints import made_by
 

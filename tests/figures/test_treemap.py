@@ -15,7 +15,7 @@ from bioclip_lib import RANKS, figures
 from bioclip_lib.config import SyntheticConfig
 from bioclip_lib.figures import style
 from bioclip_lib.figures.treemap import DRAWN, UNKNOWN, lay_out
-from bioclip_lib.synthetic.tree import grow_tree
+from bioclip_lib.sources.synthetic.tree import grow_tree
 
 
 def images(*rows: tuple[str, int]) -> pd.DataFrame:

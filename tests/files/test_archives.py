@@ -19,7 +19,7 @@ from bioclip_lib.files import archives, gzips, zips
 from bioclip_lib.files.archives import open_archive, open_member, read_member, split_location
 from bioclip_lib.files.images import ImageError, open_image, read_bytes
 from bioclip_lib.files.members import ArchiveError
-from bioclip_lib.workers import map_threads
+from bioclip_lib.run.workers import map_threads
 
 NAMES = ("a.tar", "a.tar.gz", "a.tgz", "a.zip")
 LIMIT = 2**20

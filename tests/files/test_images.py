@@ -25,7 +25,7 @@ from bioclip_lib.files.images import (
 
 import bioclip_lib.model  # isort: skip  # noqa: F401 (before torchvision)
 import torchvision  # isort: skip
-from bioclip_lib.workers import map_threads
+from bioclip_lib.run.workers import map_threads
 
 GRADIENT = np.linspace(0, 255, 64 * 48 * 3).reshape(48, 64, 3).astype(np.uint8)
 FORMATS = [

@@ -10,8 +10,8 @@ from bioclip_lib.identify import saliency
 from bioclip_lib.identify.saliency import CELLS, covered, gradient_map, judge_maps, occlusion
 from bioclip_lib.model import build_model, encode_images
 from bioclip_lib.model.load import LoadedModel
-from bioclip_lib.synthetic import grow_tree, render_images
-from bioclip_lib.synthetic.render import body_shares
+from bioclip_lib.sources.synthetic import grow_tree, render_images
+from bioclip_lib.sources.synthetic.render import body_shares
 
 from .test_naming import label_set
 
@@ -116,6 +116,6 @@ def test_the_organism_is_where_its_genome_changes_the_image():
 
 
 def saliency_images(genomes, seeds):
-    from bioclip_lib.synthetic.render import render
+    from bioclip_lib.sources.synthetic.render import render
 
     return render(genomes, seeds, 32).astype(int)

@@ -20,7 +20,7 @@ from bioclip_lib.sources.folders import read_image_folder
 from bioclip_lib.taxonomy import backbone, resolution
 
 NAMES = [f"{genus} {epithet}" for genus in ("Aus", "Bus") for epithet in ("albus", "ater", "niger", "ruber", "viridis")]
-CODE = "bioclip_lib.workers"
+CODE = "bioclip_lib.run.workers"
 RESOLVED = 9
 RESOLVE = f"""
 import os, sys

@@ -18,11 +18,11 @@ from bioclip_lib.config import ShardConfig, SplitConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.files.archives import in_compressed_tar
 from bioclip_lib.files.gzips import GzipReader
+from bioclip_lib.run.workers import map_threads
 from bioclip_lib.shards import write
 from bioclip_lib.shards.read import load_images, read_index, read_shards
 from bioclip_lib.shards.samples import read_samples, settings_digest
 from bioclip_lib.shards.write import Spool, UnfinishedShards, write_shards
-from bioclip_lib.workers import map_threads
 
 CONFIG = ShardConfig(image_size_px=24, samples_per_shard=5)
 N_EVENTS = 1 + 40 + 10 + 4 + 2  # journal begun, samples, tars, splits moved, indices
@@ -32,7 +32,7 @@ import os, signal, sys
 from pathlib import Path
 from bioclip_lib.catalog import read_catalog
 from bioclip_lib.config import ShardConfig
-from bioclip_lib.workers import map_threads
+from bioclip_lib.run.workers import map_threads
 from bioclip_lib.shards import write_shards
 
 catalog, folder, last = sys.argv[1], sys.argv[2], int(sys.argv[3])

@@ -492,7 +492,7 @@ def test_coco_sequences_are_groups_and_two_taxa_are_said(tmp_path, jpeg):
 
 
 def test_the_command_line_looks_before_anything_is_built(tmp_path, jpeg, capsys):
-    from bioclip_lib.reproduce import main
+    from bioclip_lib.reproduce.__main__ import main
 
     root = folders(tmp_path, jpeg, "train/Blue_Jay/1.jpg", "test/Robin/2.jpg", "notes.csv")
     assert main(["--profile", "photos", "--photos", str(root), "--look"]) == 0

@@ -18,7 +18,7 @@ from bioclip_lib.catalog.table import check_catalog
 from bioclip_lib.config import DataConfig, ShardConfig, SplitConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.files.images import ImageError, open_image, read_bytes
-from bioclip_lib.reproduce import digest_of_photos
+from bioclip_lib.reproduce.settings import digest_of_photos
 from bioclip_lib.shards.write import write_shards
 from bioclip_lib.sources.columns import RAW_COLUMNS
 from bioclip_lib.sources.read import read_source

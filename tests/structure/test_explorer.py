@@ -10,8 +10,8 @@ from bioclip_lib.config import ShardConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.model.features import FeatureTable, write_features
 from bioclip_lib.run import file_sha256, open_run
+from bioclip_lib.run.workers import BARS
 from bioclip_lib.structure import explore
-from bioclip_lib.workers import BARS
 
 NAMES = ["Parus major", "Parus ater", "Acer rubrum"]
 

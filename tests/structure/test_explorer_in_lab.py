@@ -16,7 +16,7 @@ import pytest
 from matplotlib.path import Path as Polygon
 
 from bioclip_lib.run import REPOSITORY
-from bioclip_lib.workers import BARS
+from bioclip_lib.run.workers import BARS
 from tests.structure.test_explorer import made  # noqa: F401, a fixture
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -8,10 +8,10 @@ from scipy import stats
 from bioclip_lib import RANKS
 from bioclip_lib.config import EvaluateConfig
 from bioclip_lib.model.features import FeatureTable
+from bioclip_lib.sources.synthetic.canvas import TRAITS
+from bioclip_lib.sources.synthetic.render import INDIVIDUAL_SD
+from bioclip_lib.sources.synthetic.tree import image_seeds, image_states
 from bioclip_lib.structure import tell_within, within
-from bioclip_lib.synthetic.canvas import TRAITS
-from bioclip_lib.synthetic.render import INDIVIDUAL_SD
-from bioclip_lib.synthetic.tree import image_seeds, image_states
 
 
 def world(n_species=8, n_each=6, width=12, axis=None, size=0.0, seed=0):

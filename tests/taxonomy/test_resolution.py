@@ -7,8 +7,7 @@ from bioclip_lib import RANKS
 from bioclip_lib.catalog.assembly import join
 from bioclip_lib.config import DataConfig, load_config
 from bioclip_lib.errors import InputError
-from bioclip_lib.reproduce import digest_of_files
-from bioclip_lib.settings import training_files
+from bioclip_lib.reproduce.settings import digest_of_files, training_files
 from bioclip_lib.taxonomy.ncbi import ncbi
 from bioclip_lib.taxonomy.resolution import KEY, check_backbones, context_of, open_backbones, resolve
 

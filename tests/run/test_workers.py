@@ -11,9 +11,9 @@ from bioclip_lib.catalog.parts import inspect_file
 from bioclip_lib.catalog.splits import assign_splits
 from bioclip_lib.config import ShardConfig, SplitConfig, load_config
 from bioclip_lib.errors import InputError
+from bioclip_lib.run.workers import CHUNK, map_ray
 from bioclip_lib.shards.write import write_shards
 from bioclip_lib.sources.folders import read_image_folder
-from bioclip_lib.workers import CHUNK, map_ray
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 

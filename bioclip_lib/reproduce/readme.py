@@ -1,27 +1,23 @@
-"""What README.md and docs/results.md show of named runs: headlines, the results table, figures."""
+"""What README.md and docs/results.md show of named runs: ``python -m bioclip_lib.reproduce.readme RUN [RUN ...]``."""
 
+import argparse
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ..errors import InputError
+from ..errors import InputError, as_command
 from ..evaluation import metrics
-from ..run import REPOSITORY, Run, atomic
-from .tables import headline_table, results_table
+from ..figures.tables import headline_table, results_table
+from ..run import REPOSITORY, Run, atomic, write_text
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 RESULTS_CSV = REPOSITORY / "data" / "results.csv"
 README_FIGURES = ("contact_sheet", "overview", "umap_trained")  # tracked: only these
 MAX_TRACKED_BYTES = 300_000
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write text atomically, with a final newline."""
-    with atomic(path) as tmp:
-        tmp.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
 
 
 def update_readme(readme: str | Path, table: str) -> None:
@@ -62,3 +58,19 @@ def shrink_png(source: str | Path, target: str | Path, max_bytes: int = MAX_TRAC
         size = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))
         smaller = pixels.resize(size, Image.Resampling.LANCZOS).quantize(256, dither=Image.Dither.NONE)
         smaller.save(target, format="PNG", optimize=True)
+
+
+@as_command
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    about = "Show the runs' numbers, and the first's figures, in README.md."
+    parser = argparse.ArgumentParser("python -m bioclip_lib.reproduce.readme", description=about)
+    parser.add_argument("run", nargs="+")
+    args = parser.parse_args(argv)
+    export_run(*map(Run, args.run))
+    print(f"figures/, data/results.csv and README.md now show {', '.join(args.run)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

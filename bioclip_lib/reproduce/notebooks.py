@@ -1,34 +1,32 @@
-"""Run the numbered notebooks headlessly, in order: ``python -m bioclip_lib.reproduce --profile mini``.
+"""The numbered notebooks, run headlessly and in order: each again where what it is made of has changed.
 
-Takes a profile and settings; leaves a run directory (see `run.Run`) with the executed notebooks, tables and figures.
-A notebook is executed again where what it is made of has changed, or what it made is not there or damaged
-(`run.stages`); an interrupted run goes on where it stopped. One command at a time writes a run. Unknown profiles,
-settings and notebook parameters are refused before anything is written.
+Takes a configuration and a run (see `run.Run`); leaves the executed notebooks, tables and figures there. A notebook is
+executed again too where what it made is not there or damaged (`run.stages`); an interrupted run goes on where it
+stopped. One command at a time writes a run. Settings and notebook parameters are refused before anything is written.
 """
 
-import argparse
 import ast
-import hashlib
-import json
 import os
+import re
 import shlex
+import shutil
 import signal
 import stat
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 import psutil
 
-from . import settings  # what reads photographs, names or models is imported where it is needed: --check has a second
-from .config import PROFILES, RUN_VARIABLE, Config, flat, load_config
-from .errors import InputError, as_command
-from .run import REPOSITORY, Run, full_disk_named, locked, open_run, remove, stages
-from .run.folder import check_run, run_at
-from .workers import BARS, Line
+from ..config import Config
+from ..errors import InputError
+from ..run import REPOSITORY, Run, full_disk_named, locked, open_run, remove, stages
+from ..run.folder import check_run, run_at
+from ..run.workers import BARS
+from . import settings  # what reads tables or models is imported where it is needed: a check of a run has a second
 
 FIRST_EVALUATION = "04_"  # from this notebook on, models are asked
 NOTEBOOKS = REPOSITORY / "notebooks"
@@ -37,97 +35,7 @@ KERNEL = {"kernel_name": "python3", "language": "python"}
 QUIET = "--IPKernelApp.log_level=CRITICAL"  # it warns of its own loopback sockets, asyncio of its tasks as it ends
 QUIET_END = "--IPKernelApp.exec_lines=import logging; logging.getLogger('asyncio').setLevel('CRITICAL')"
 KERNEL |= {"extra_arguments": [QUIET, QUIET_END]}
-
-
-@as_command
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; return its exit status (0 done, 1 a notebook failed, 2 a mistake in the input)."""
-    args = _parser().parse_args(argv)
-    begun = args.run and Run(args.run).config_json.is_file()
-    profile = args.profile or ("photos" if args.photos and not begun else "")
-    given = settings_from(args)
-    if args.run and not begun and (args.check or ((args.lab or args.list_settings) and not (profile or given))):
-        begin = "" if args.check else ", or PROFILE= or PHOTOS= beside it, to begin one there"
-        raise InputError(f"{args.run} holds no run (no config.json); pass RUN=path/to/run{begin}")
-    config = load_config(profile, given, args.run)
-    if args.list_settings:
-        print(settings.listed(config))
-        return 0
-    if args.look:
-        look_at_data(config)
-        print("\nto train on them and measure it: make reproduce, with the same PHOTOS=, NAMES= and SET=")
-        return 0
-    if args.lab:
-        return lab(config, args.run)
-    if args.check:
-        return check(config, args.run, by_digest=args.check == "all")
-    return reproduce(config, args.run)
-
-
-def _parser() -> argparse.ArgumentParser:
-    """Return what the command line takes."""
-    parser = argparse.ArgumentParser("python -m bioclip_lib.reproduce", description="Run every notebook, in order.")
-    choices = f"one of {', '.join(PROFILES)} (default: that of a run that was begun, photos with --photos, else mini)"
-    parser.add_argument("--profile", default="", help=choices)
-    parser.add_argument("--run", default="", help="run directory (default: runs/<profile>)")
-    parser.add_argument("--photos", default="", help="folder, CSV or Parquet of photographs, for --profile photos")
-    parser.add_argument("--names", default="", help="CSV that says what the class names mean")
-    parser.add_argument("--unfreeze", action="store_true", help="train the image tower too")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="any setting, as in train.steps=100")
-    parser.add_argument("--settings", default="", help="settings in one text, as of make's SET=")
-    parser.add_argument("--list-settings", action="store_true", help="print every setting: value, meaning, limits")
-    parser.add_argument("--lab", action="store_true", help="open JupyterLab, its notebooks on this run")
-    parser.add_argument("--look", action="store_true", help="say how the photographs would be read, and stop")
-    said = "say what of the run is missing, damaged or out of date, and stop; --check=all reads every file"
-    parser.add_argument("--check", nargs="?", const="quick", choices=("quick", "all"), help=said)
-    return parser
-
-
-def settings_from(args: argparse.Namespace) -> dict:
-    """Turn the command line's options into dotted settings; paths become absolute."""
-    overrides = {}
-    try:
-        items = [*args.set, *shlex.split(args.settings)]
-    except ValueError as error:
-        raise InputError(f"SET={args.settings} cannot be read ({error}); close its quotes") from None
-    for item in items:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise InputError(f"SET takes KEY=VALUE, as in train.steps=100, not {item!r}")
-        overrides[key] = settings.absolute(key, value)
-    if args.photos:
-        overrides["data.photos"] = os.path.abspath(os.path.expanduser(args.photos))
-    if args.names:
-        overrides["data.names"] = settings.absolute("data.names", args.names)
-    return overrides | ({"train.freeze_image_tower": False} if args.unfreeze else {})
-
-
-def look_at_data(config: Config) -> None:
-    """Say how photographs are read, and how their names; nothing is written."""
-    from . import taxonomy
-    from .sources import look, read, read_names
-    from .taxonomy.unsettled import say_names
-
-    reading = read.reading_of(config.data)
-    raw = read.read_as(reading, config.data)
-    print(look(config.data, raw, reading).partition("\nstops: ")[0])  # the names are read here, and say it
-    names = taxonomy.resolve(raw, taxonomy.open_backbones(config.data), read_names(config.data, raw))
-    print("\n".join(say_names(names, raw)))
-
-
-def lab(config: Config, run_dir: str) -> int:
-    """Open JupyterLab at the repository's root, with the notebooks on a run where one, or photographs, are given."""
-    environment = dict(os.environ)
-    if run_dir or config != load_config("mini"):
-        if config.data.source == "photos":
-            look_at_data(config)
-        environment[RUN_VARIABLE] = str(open_run(run_dir, config).root)
-    first = "--LabApp.default_url=/lab/tree/notebooks/00_quickstart.ipynb"
-    environment["PYTHONPATH"] = own_code_first()
-    own = str(REPOSITORY / ".jupyter")  # no question about news, and no network
-    environment["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, [own, environment.get("JUPYTER_CONFIG_PATH")]))
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={REPOSITORY}", first]
-    return subprocess.call(command, cwd=REPOSITORY, env=environment)
+_WARNED = re.compile(r"(?:bioclip_lib|ipykernel)\S*:\d+: UserWarning: (.+)")  # this library's, or of a cell's own line
 
 
 def reproduce(config: Config, run_dir: str | Path = "") -> int:
@@ -147,17 +55,17 @@ def reproduce(config: Config, run_dir: str | Path = "") -> int:
     settings.check_settings(config)
     run = run_at(run_dir, config)
     made = stages_of(config)
-    check_run(run, as_written(config))
+    check_run(run, settings.as_written(config))
     with locked(run.root), full_disk_named(run.root):
         run = open_run(run.root, config)
-        parameters = {"profile": config.profile, "run_dir": str(run.root), "overrides": changed_settings(config)}
+        parameters = {"profile": config.profile, "run_dir": str(run.root), "overrides": settings.changed(config)}
         return execute_stale(run, made, parameters)
 
 
 def stages_of(config: Config) -> list[stages.Stage]:
     """Return the stages of a configuration, in order: each notebook under what decides it."""
-    data, asked = digest_of_training(config), digest_of_files(settings.evaluation_files(config))
-    written, found = as_written(config), []
+    data, asked = settings.digest_of_training(config), settings.digest_of_evaluation(config)
+    written, found = settings.as_written(config), []
     for notebook in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
         check_parameters(notebook, {"profile": "", "run_dir": "", "overrides": {}})
         asks = notebook.stem >= FIRST_EVALUATION
@@ -168,8 +76,8 @@ def stages_of(config: Config) -> list[stages.Stage]:
 
 def execute_stale(run: Run, made: list[stages.Stage], parameters: dict) -> int:
     """Execute the notebooks of the stages that are not up to date; return 0, or 1 if one failed."""
-    from . import report
-    from .evaluation import metrics
+    from ..evaluation import metrics
+    from .page import write_page
 
     t0, damaged, page = time.time(), stages.damage(run.root), run.root / "index.html"
     n_executed = 0
@@ -188,7 +96,7 @@ def execute_stale(run: Run, made: list[stages.Stage], parameters: dict) -> int:
             return 1
         stages.finish(run.root, stage, begun)
         n_executed += 1
-    print("\n" + "\n".join(report.write_page(run) if n_executed or not page.is_file() else [f"open {page}"]))
+    print("\n" + "\n".join(write_page(run) if n_executed or not page.is_file() else [f"open {page}"]))
     print(f"{time.time() - t0:.0f} s")
     return 0
 
@@ -199,7 +107,7 @@ def check(config: Config, run_dir: str | Path = "", by_digest: bool = False) -> 
     Sizes and times are compared and, where they differ, digests; of all files with `by_digest`.
     """
     run = run_at(run_dir, config)
-    is_as_begun = check_run(run, as_written(config))
+    is_as_begun = check_run(run, settings.as_written(config))
     damaged = stages.damage(run.root, by_digest)
     found = {stage.name: stages.stale(run.root, stage, damaged) for stage in stages_of(config)}
     for name, why in found.items():
@@ -334,58 +242,30 @@ def declared_parameters(notebook: Path) -> set[str]:
     return set()
 
 
-def changed_settings(config: Config) -> dict:
-    """Return the settings in which a configuration differs from its profile, as dotted keys."""
-    asked, profile = (flat(each.to_dict()) for each in (config, load_config(config.profile)))
-    changed = {key: value for key, value in asked.items() if value != profile[key]}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in changed.items()}
+class Line:
+    """One line of a terminal, written over again: what is under way. Elsewhere than in a terminal it says notes alone.
 
+    `write` takes the standard error of a kernel, shows the newest state of its bars after a title, and its warnings.
+    """
 
-def digest_of_photos(config: Config) -> str:
-    """Return a digest of what is said of the photographs (raw table, names) and of their files' sizes and times."""
-    if config.data.source != "photos":
-        if config.data.photos or config.data.names:
-            raise InputError("photographs go with the profile photos: pass PROFILE=photos PHOTOS=path/to/folder")
-        return ""
-    from .files import archives
-    from .files.crops import split_crop
-    from .files.tables import digest_of_table
-    from .sources import read_names, read_source
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self.title, self._shown = stream, "", stream.isatty()
 
-    raw = read_source(config.data)
-    said = read_names(config.data, raw)
-    files = sorted({str((archives.split_location(name) or split_crop(name))[0]) for name in raw["location"]})
-    return digest_of_table(raw) + ("" if said is None else digest_of_table(said)) + digest_of_files(files)
+    def write(self, text: str) -> None:
+        """Show the warnings and the newest bar in a text; what is neither stays in the executed notebook."""
+        for note in _WARNED.findall(text):
+            self.show("")
+            self._stream.write(f"note: {note}\n")
+        bars = [part for part in re.split(r"[\r\n]", text) if "%|" in part or "it/s" in part]
+        if bars:
+            self.show(f"{self.title}, {bars[-1].strip()}")
 
+    def show(self, text: str) -> None:
+        """Write a text over the line."""
+        if self._shown:
+            width = shutil.get_terminal_size().columns - 1
+            self._stream.write("\r" + text[:width].ljust(width) + "\r")
+            self._stream.flush()
 
-def digest_of_training(config: Config) -> str:
-    """Return a digest of all that decides the catalog and the model: settings, and the content that they name."""
-    catalogs = str([(path, _digest_of_catalog(path)) for path in (config.data.extends, config.data.benchmark) if path])
-    content = digest_of_photos(config) + catalogs + digest_of_files(settings.training_files(config))
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _digest_of_catalog(path: str) -> str:
-    """Return a digest of what a catalog holds."""
-    from .catalog import table
-    from .files.tables import digest_of_table
-
-    return digest_of_table(table.read_catalog(path))
-
-
-def as_written(config: Config) -> dict:
-    """Return a configuration as config.json holds it."""
-    return json.loads(json.dumps(config.to_dict()))
-
-
-def digest_of_files(files: list[str | Path]) -> str:
-    """Return a digest of the names, sizes and times of files; one that is not there counts as nothing."""
-    sha = hashlib.sha256()
-    for file in map(Path, files):
-        if file.exists():
-            sha.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}\n".encode())
-    return sha.hexdigest()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    def flush(self) -> None:
+        """Do nothing: each line is written at once."""

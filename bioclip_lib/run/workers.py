@@ -6,24 +6,20 @@ optional extra (``pip install ray``); every machine needs this library and sees 
 
 import itertools
 import os
-import re
-import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TextIO
 
 from tqdm import tqdm
 from tqdm.auto import tqdm as tqdm_auto
 
-from .errors import InputError
+from ..errors import InputError
 
 CHUNK = 64  # items a task; one image alone takes less time than sending it
 AHEAD = 4  # tasks a core under way
 SHOWN_AFTER_S = 2
 BARS = "BIOCLIP_TEXT_BARS"  # set where bars are to be lines of text
-_WARNED = re.compile(r"(?:bioclip_lib|ipykernel)\S*:\d+: UserWarning: (.+)")  # this library's, or of a cell's own line
 
 tqdm.set_lock(threading.RLock())  # bars are threads'; the semaphore that tqdm takes for processes outlives a killed one
 
@@ -87,32 +83,3 @@ def progress(what: str, unit: str, n: int, items: Iterable | None = None, done: 
     bar = tqdm if os.environ.get(BARS) else tqdm_auto
     options = {"delay": SHOWN_AFTER_S, "mininterval": 1, "ncols": 100 if os.environ.get(BARS) else None}
     return bar(items, total=n, desc=what, unit=f" {unit}", initial=done, disable=not shown, **options)
-
-
-class Line:
-    """One line of a terminal, written over again: what is under way. Elsewhere than in a terminal it says notes alone.
-
-    `write` takes the standard error of a kernel, shows the newest state of its bars after a title, and its warnings.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream, self.title, self._shown = stream, "", stream.isatty()
-
-    def write(self, text: str) -> None:
-        """Show the warnings and the newest bar in a text; what is neither stays in the executed notebook."""
-        for note in _WARNED.findall(text):
-            self.show("")
-            self._stream.write(f"note: {note}\n")
-        bars = [part for part in re.split(r"[\r\n]", text) if "%|" in part or "it/s" in part]
-        if bars:
-            self.show(f"{self.title}, {bars[-1].strip()}")
-
-    def show(self, text: str) -> None:
-        """Write a text over the line."""
-        if self._shown:
-            width = shutil.get_terminal_size().columns - 1
-            self._stream.write("\r" + text[:width].ljust(width) + "\r")
-            self._stream.flush()
-
-    def flush(self) -> None:
-        """Do nothing: each line is written at once."""

@@ -20,12 +20,14 @@ import pytest
 from nbclient.exceptions import DeadKernelError
 from PIL import Image
 
-from bioclip_lib import evaluation, report, reproduce, structure
+from bioclip_lib import evaluation, structure
 from bioclip_lib.catalog import splits
 from bioclip_lib.catalog import table as catalog
 from bioclip_lib.config import SplitConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import metrics
+from bioclip_lib.reproduce import __main__ as command
+from bioclip_lib.reproduce import notebooks, page, settings
 from bioclip_lib.run import REPOSITORY, Run, atomic, locked, manifest, remove, stages, write_json
 
 
@@ -40,7 +42,7 @@ def run_process(*arguments):
 def run_command(*arguments):
     """Run the command in this process: the same, without the seconds of its imports."""
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        status = reproduce.main(list(map(str, arguments)))
+        status = command.main(list(map(str, arguments)))
     return SimpleNamespace(returncode=status, stdout=out.getvalue(), stderr=err.getvalue())
 
 
@@ -68,14 +70,14 @@ def test_every_notebook_is_executed_and_nothing_half_written_is_left(smoke):
 
 @pytest.mark.parametrize("command", ["--check", "--lab"])
 def test_a_run_that_is_not_there_is_named_and_not_begun(command, tmp_path, capsys):
-    assert reproduce.main(["--run", str(tmp_path / "misspelt"), command]) == 2
+    assert command.main(["--run", str(tmp_path / "misspelt"), command]) == 2
     assert "misspelt holds no run" in capsys.readouterr().err and not (tmp_path / "misspelt").exists()
 
 
 def test_jupyterlab_asks_nothing_of_its_own(monkeypatch):
     started = {}
-    monkeypatch.setattr(reproduce.subprocess, "call", lambda _, env, **__: started.update(env) or 0)
-    assert reproduce.main(["--lab"]) == 0
+    monkeypatch.setattr(command.subprocess, "call", lambda _, env, **__: started.update(env) or 0)
+    assert command.main(["--lab"]) == 0
     ask = "from jupyterlab.labapp import LabApp; from jupyterlab_server.settings_utils import get_settings\n"
     ask += "found = get_settings('', LabApp().schemas_dir, '', '@jupyterlab/apputils-extension:notification')[0]\n"
     ask += "print(*(found['schema']['properties'][name]['default'] for name in ('fetchNews', 'checkForUpdates')))"
@@ -125,10 +127,10 @@ def test_a_second_call_does_nothing_again(smoke):
 
 
 def test_a_check_waits_for_no_import_of_tables_or_models(tmp_path):
-    write_json(tmp_path / "config.json", reproduce.as_written(load_config("smoke")))
+    write_json(tmp_path / "config.json", settings.as_written(load_config("smoke")))
     code = f"""
 import sys
-from bioclip_lib.reproduce import main
+from bioclip_lib.reproduce.__main__ import main
 assert main(["--run", {str(tmp_path)!r}, "--check"]) == 1  # nothing is made
 print(sorted({{"numpy", "pandas", "pyarrow", "torch"}} & set(sys.modules)))
 """
@@ -177,7 +179,7 @@ def copied_run(smoke, tmp_path, monkeypatch):
                     shutil.copy(smoke.root / name, tmp)
         return True
 
-    monkeypatch.setattr(reproduce, "execute", execute)
+    monkeypatch.setattr(notebooks, "execute", execute)
     return SimpleNamespace(run=run, executed=executed, makers=makers, asked=load_config("smoke"))
 
 
@@ -187,13 +189,13 @@ def stems(first=""):
 
 def test_other_questions_are_asked_of_the_same_model(copied_run):
     asked = load_config("smoke", {"evaluate.shots": (2,)})
-    assert reproduce.reproduce(copied_run.asked, copied_run.run.root) == 0 and not copied_run.executed
+    assert notebooks.reproduce(copied_run.asked, copied_run.run.root) == 0 and not copied_run.executed
     for _ in range(2):
-        assert reproduce.reproduce(asked, copied_run.run.root) == 0
+        assert notebooks.reproduce(asked, copied_run.run.root) == 0
         assert copied_run.executed == stems("04")
     assert json.loads(copied_run.run.config_json.read_text())["evaluate"]["shots"] == [2]
     with pytest.raises(InputError, match=r"train\.steps: 60 there, 61 wanted"):
-        reproduce.reproduce(load_config("smoke", {"evaluate.shots": (2,), "train.steps": 61}), copied_run.run.root)
+        notebooks.reproduce(load_config("smoke", {"evaluate.shots": (2,), "train.steps": 61}), copied_run.run.root)
 
 
 @pytest.mark.parametrize(
@@ -219,9 +221,9 @@ def test_what_is_deleted_is_named_and_made_again_by_its_makers_alone(copied_run,
     done = run_command("--profile", "smoke", "--run", copied_run.run.root, "--check")
     assert done.returncode == 1 and done.stdout.count("up to date") == len(stems()) - len(makers), done.stdout
     assert lost == "manifest.jsonl" or done.stdout.count("is missing") >= len(makers)
-    assert reproduce.reproduce(copied_run.asked, copied_run.run.root) == 0
+    assert notebooks.reproduce(copied_run.asked, copied_run.run.root) == 0
     assert set(copied_run.executed) == {*makers}
-    assert reproduce.check(copied_run.asked, copied_run.run.root, by_digest=True) == 0
+    assert notebooks.check(copied_run.asked, copied_run.run.root, by_digest=True) == 0
 
 
 @pytest.mark.parametrize(
@@ -241,8 +243,8 @@ def test_what_is_damaged_is_named_and_made_again(copied_run, name, makers):
     done = run_command("--profile", "smoke", "--run", copied_run.run.root, "--check")
     assert done.returncode == 1 and f"{name} is damaged or changed" in done.stdout
     assert f"make reproduce RUN={copied_run.run.root}\n" in done.stdout and "--" not in done.stdout
-    assert reproduce.reproduce(copied_run.asked, copied_run.run.root) == 0 and set(copied_run.executed) == {*makers}
-    assert reproduce.check(copied_run.asked, copied_run.run.root, by_digest=True) == 0
+    assert notebooks.reproduce(copied_run.asked, copied_run.run.root) == 0 and set(copied_run.executed) == {*makers}
+    assert notebooks.check(copied_run.asked, copied_run.run.root, by_digest=True) == 0
 
 
 @pytest.mark.parametrize(
@@ -251,8 +253,7 @@ def test_what_is_damaged_is_named_and_made_again(copied_run, name, makers):
         ("structure", "06 07 08 10 11"),
         ("evaluation", "04 05 06 07 08 09 10 11"),
         ("figures", "00 01 02 03 04 05 06 07 08 09 10 11"),
-        ("report", "10"),
-        ("reproduce", ""),
+        ("reproduce", "10"),
     ],
 )
 def test_other_code_makes_the_stages_stale_that_import_it_and_no_other(copied_run, monkeypatch, package, made_again):
@@ -266,7 +267,7 @@ def test_other_code_makes_the_stages_stale_that_import_it_and_no_other(copied_ru
     done = run_command("--profile", "smoke", "--run", copied_run.run.root, "--check")
     stale = [line.partition(":")[0] for line in done.stdout.splitlines() if f"other code ({package})" in line]
     assert [name[:2] for name in stale] == made_again.split()
-    assert reproduce.reproduce(copied_run.asked, copied_run.run.root) == 0 and copied_run.executed == stale
+    assert notebooks.reproduce(copied_run.asked, copied_run.run.root) == 0 and copied_run.executed == stale
 
 
 def test_a_second_command_on_a_run_hears_who_is_at_work(copied_run):
@@ -345,10 +346,10 @@ def test_an_empty_folder_and_a_table_without_names_write_nothing(tmp_path):
 @pytest.fixture()
 def construction_only(tmp_path, monkeypatch):
     """The command with notebook 01 alone: the mistakes below are found there."""
-    notebooks = tmp_path / "notebooks"
-    notebooks.mkdir()
-    shutil.copy(REPOSITORY / "notebooks" / "01_dataset_construction.ipynb", notebooks)
-    monkeypatch.setattr(reproduce, "NOTEBOOKS", notebooks)
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    shutil.copy(REPOSITORY / "notebooks" / "01_dataset_construction.ipynb", folder)
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", folder)
 
 
 @pytest.mark.parametrize("mistake", ["one image", "unreadable", "synonyms"])
@@ -366,7 +367,7 @@ def test_photographs_that_cannot_be_used_are_one_message(tmp_path, capsys, const
         for path in (birds / "Turdus_merula").glob("*.jpg"):
             photo(path, hash(path.name) % 1000 + 5000)
         message = "Turdus merula"
-    status = reproduce.main(["--profile", "photos", "--photos", str(birds), "--run", str(tmp_path / "run")])
+    status = command.main(["--profile", "photos", "--photos", str(birds), "--run", str(tmp_path / "run")])
     captured = capsys.readouterr()
     assert status == 2 and message in captured.err and "Traceback" not in captured.err, captured.err
     left = {p.name for p in (tmp_path / "run").rglob("*") if p.is_file()}
@@ -377,31 +378,31 @@ def test_parameters_that_a_notebook_does_not_declare_are_refused(tmp_path):
     cell = nbformat.v4.new_code_cell("profile = 'mini'\nrun_dir = ''", metadata={"tags": ["parameters"]})
     path = tmp_path / "00_a.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
-    assert reproduce.declared_parameters(path) == {"profile", "run_dir"}
+    assert notebooks.declared_parameters(path) == {"profile", "run_dir"}
     with pytest.raises(InputError, match="overrides"):
-        reproduce.check_parameters(path, {"profile": "mini", "overrides": {}})
+        notebooks.check_parameters(path, {"profile": "mini", "overrides": {}})
 
 
 def test_a_notebook_that_fails_is_kept_and_the_next_call_goes_on_from_it(tmp_path, monkeypatch, capsys):
-    notebooks = tmp_path / "notebooks"
-    notebooks.mkdir()
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
     parameters = nbformat.v4.new_code_cell(
         "profile = ''\nrun_dir = ''\noverrides = {}", metadata={"tags": ["parameters"]}
     )
     for name, source in (("00_a", "1"), ("01_b", "assert 1 == 2, 'sum'")):
         cells = [parameters, nbformat.v4.new_code_cell(source)]
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), notebooks / f"{name}.ipynb")
-    monkeypatch.setattr(reproduce, "NOTEBOOKS", notebooks)
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / f"{name}.ipynb")
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", folder)
     arguments = ["--profile", "smoke", "--run", str(tmp_path / "run")]
-    assert reproduce.main(arguments) == 1
+    assert command.main(arguments) == 1
     assert "AssertionError: sum" in capsys.readouterr().out
     run = Run(tmp_path / "run")
     assert (run.notebooks / "01_b.failed.ipynb").is_file() and not (run.notebooks / "01_b.ipynb").exists()
     metrics.append_metrics(run.metrics_csv, metrics_row())
     cells = [parameters, nbformat.v4.new_code_cell("2")]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), notebooks / "01_b.ipynb")
-    monkeypatch.setattr(report, "write_page", lambda run: ["open the page"])  # there is no catalog
-    assert reproduce.main(arguments) == 0
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "01_b.ipynb")
+    monkeypatch.setattr(page, "write_page", lambda run: ["open the page"])  # there is no catalog
+    assert command.main(arguments) == 0
     assert "[1/2] 00_a: up to date" in capsys.readouterr().out
 
 
@@ -418,9 +419,9 @@ with StopRequest() as stop:
 ELSEWHERE = "import pathlib, time\npathlib.Path(run_dir, 'begun').touch()\ntime.sleep(600)"
 START = """
 import pathlib, sys
-from bioclip_lib import reproduce
-reproduce.NOTEBOOKS = pathlib.Path(sys.argv[1])
-sys.exit(reproduce.main(["--profile", "smoke", "--run", sys.argv[2]]))
+from bioclip_lib.reproduce import __main__ as command, folder
+folder.NOTEBOOKS = pathlib.Path(sys.argv[1])
+sys.exit(command.main(["--profile", "smoke", "--run", sys.argv[2]]))
 """
 
 
@@ -443,13 +444,13 @@ def test_a_notebook_imports_the_library_of_its_command_and_its_warnings_are_told
     command_of_one_cell(tmp_path, f"import warnings, bioclip_lib\n{others}\nwarnings.warn(bioclip_lib.__file__)")
     parameters = {"profile": "", "run_dir": "", "overrides": {}}
     (tmp_path / "run").mkdir()
-    assert reproduce.execute(tmp_path / "notebooks" / "03_training.ipynb", Run(tmp_path / "run"), parameters, "[1/1]")
+    assert notebooks.execute(tmp_path / "notebooks" / "03_training.ipynb", Run(tmp_path / "run"), parameters, "[1/1]")
     assert capsys.readouterr().err == f"note: {REPOSITORY / 'bioclip_lib' / '__init__.py'}\n"
-    assert reproduce.own_code_first().split(os.pathsep) == [str(REPOSITORY), str(tmp_path / "clone")]
+    assert notebooks.own_code_first().split(os.pathsep) == [str(REPOSITORY), str(tmp_path / "clone")]
 
 
 def test_settings_are_those_of_the_run_and_its_other_version_is_one_note(tmp_path):
-    written = reproduce.as_written(load_config("smoke", {"train.steps": 77}))
+    written = settings.as_written(load_config("smoke", {"train.steps": 77}))
     write_json(tmp_path / "config.json", written | {"gone": {"setting": 1}})
     done = run_process("--run", tmp_path, "--settings", "train.batch_size=9", "--list-settings")
     assert done.returncode == 0 and "train.steps = 77\n" in done.stdout and "train.batch_size = 9\n" in done.stdout
@@ -481,9 +482,9 @@ def test_a_kernel_that_ends_before_it_answers_is_no_traceback(tmp_path, event):
     wait = f"[time.sleep(0.05) for _ in iter(lambda: os.path.exists({str(told)!r}), True)]"
     then = {"killed": "os._exit(9)", "asked to stop": "time.sleep(600)"}.get(event, wait)
     line = f"import os, pathlib, time; pathlib.Path({str(begun)!r}).touch(); {then}"
-    change = f"reproduce.KERNEL['extra_arguments'] = [reproduce.QUIET, {'--IPKernelApp.exec_lines=' + line!r}]\n"
+    change = f"notebooks.KERNEL['extra_arguments'] = [notebooks.QUIET, {'--IPKernelApp.exec_lines=' + line!r}]\n"
     if "before" in event:
-        change += "reproduce.psutil.Process.children = lambda self: []\n"
+        change += "notebooks.psutil.Process.children = lambda self: []\n"
     *begin, code, folder, root = command_of_one_cell(tmp_path, "1")
     command = [*begin, code.replace("sys.exit", f"{change}sys.exit"), folder, root]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=-1, stderr=subprocess.STDOUT, text=True) as started:
@@ -494,7 +495,7 @@ def test_a_kernel_that_ends_before_it_answers_is_no_traceback(tmp_path, event):
             told.touch()
         said, _ = started.communicate()
     assert "Traceback" not in said and started.returncode == (1 if event == "killed" else 130), said
-    assert ("its kernel died" if event == "killed" else reproduce.NOTHING_LOST) in said
+    assert ("its kernel died" if event == "killed" else notebooks.NOTHING_LOST) in said
 
 
 @pytest.mark.parametrize(
@@ -517,8 +518,8 @@ def test_only_what_says_that_a_kernel_died_is_told_as_that(tmp_path, monkeypatch
     (tmp_path / "run").mkdir()
     if not is_told:
         with pytest.raises(type(error)):
-            reproduce.execute(*asked)
-    assert not is_told or reproduce.execute(*asked) is False
+            notebooks.execute(*asked)
+    assert not is_told or notebooks.execute(*asked) is False
     assert ("its kernel died" in capsys.readouterr().out) == is_told
 
 
@@ -557,7 +558,7 @@ def metrics_row():
 
 def test_settings_survive_the_way_through_the_notebook():
     config = load_config("mini", {"train.text_types": "com,sci", "train.steps": 3})
-    changed = json.loads(json.dumps(reproduce.changed_settings(config)))
+    changed = json.loads(json.dumps(settings.changed(config)))
     assert changed == {"train.text_types": ["com", "sci"], "train.steps": 3}
     assert load_config("mini", changed) == config
 
@@ -575,7 +576,7 @@ def two_sets(tmp_path, write_image):
 def test_options_and_settings_become_dotted_settings(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     given = Namespace(set=["data.extends=a.parquet"], settings="train.steps=7", photos="b/c", names="", unfreeze=True)
-    assert reproduce.settings_from(given) == {
+    assert command.settings_from(given) == {
         "data.extends": str(tmp_path / "a.parquet"),
         "train.steps": "7",
         "data.photos": str(tmp_path / "b" / "c"),
@@ -613,10 +614,10 @@ def test_what_is_said_of_photographs_is_part_of_their_digest(two_sets):
         ("table.csv", "table.csv", "CC0", "CC BY"),
     ):
         config = load_config("photos", {"data.photos": str(two_sets / photos)})
-        before, text = reproduce.digest_of_photos(config), (two_sets / file).read_text()
-        assert reproduce.digest_of_photos(config) == before
+        before, text = settings.digest_of_photos(config), (two_sets / file).read_text()
+        assert settings.digest_of_photos(config) == before
         (two_sets / file).write_text(text.replace(old, new))
-        assert reproduce.digest_of_photos(config) != before, (file, old)
+        assert settings.digest_of_photos(config) != before, (file, old)
 
 
 @pytest.mark.parametrize("setting", ["data.extends", "data.benchmark"])
@@ -625,15 +626,15 @@ def test_another_content_of_the_catalogs_that_settings_name_is_another_input(req
     table = splits.assign_splits(request.getfixturevalue("catalog"), SplitConfig())
     catalog.write_catalog(table, path)
     config = load_config("smoke", {setting: str(path)})
-    before = reproduce.digest_of_training(config)
-    assert before != reproduce.digest_of_training(load_config("smoke"))
+    before = settings.digest_of_training(config)
+    assert before != settings.digest_of_training(load_config("smoke"))
     catalog.write_catalog(table, path)
-    assert reproduce.digest_of_training(config) == before
+    assert settings.digest_of_training(config) == before
     catalog.write_catalog(table.assign(license="cc0"), path)
-    assert reproduce.digest_of_training(config) != before
+    assert settings.digest_of_training(config) != before
     path.unlink()
     with pytest.raises(InputError, match="does not exist"):
-        reproduce.digest_of_training(config)
+        settings.digest_of_training(config)
 
 
 def test_an_executed_notebook_that_is_gone_is_made_again(smoke):

@@ -18,10 +18,10 @@ from bioclip_lib.config import SyntheticConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.sources.classes import read_names_csv
 from bioclip_lib.sources.folders import read_image_folder
-from bioclip_lib.synthetic.canvas import PLANS, TRAITS, Canvas, Traits, blade, ellipse, lines
-from bioclip_lib.synthetic.names import ENDINGS, colour_word, pattern_word
-from bioclip_lib.synthetic.render import hash_uniform, oklch_to_light, render
-from bioclip_lib.synthetic.tree import (
+from bioclip_lib.sources.synthetic.canvas import PLANS, TRAITS, Canvas, Traits, blade, ellipse, lines
+from bioclip_lib.sources.synthetic.names import ENDINGS, colour_word, pattern_word
+from bioclip_lib.sources.synthetic.render import hash_uniform, oklch_to_light, render
+from bioclip_lib.sources.synthetic.tree import (
     RANK_VARIANCE,
     count_images,
     evolve_genomes,

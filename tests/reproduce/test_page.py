@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bioclip_lib import RANKS, catalog, report, shards
+from bioclip_lib import RANKS, catalog, shards
 from bioclip_lib.config import ShardConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import append_metrics
 from bioclip_lib.model.features import write_features
-from bioclip_lib.report import answer, page
+from bioclip_lib.reproduce import answer, page
 from bioclip_lib.run import file_sha256, open_run, stages
 from bioclip_lib.run.manifest import read_manifest
 from bioclip_lib.taxonomy.unsettled import names_to_settle, say_names
-from tests.report.test_tables import row
+from tests.reproduce.test_readme import row
 
 CLASSES = ["Acer rubrum", "Parus ater", "Parus major", "<b>moss</b> & ü \n" + "x" * 300]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -82,7 +82,7 @@ def write_embeddings(run, table):
 
 
 def test_the_page_says_what_was_found(run):
-    lines = report.write_page(run)
+    lines = page.write_page(run)
     assert lines[:3] == [
         "New photographs of species it was trained on: 93 % (70 to 99) named right; above chance.",
         "Species it never saw, by their names alone: 30 % (10 to 60) named right; not shown to be above chance.",
@@ -100,7 +100,7 @@ def test_the_page_says_what_was_found(run):
 
 
 def test_the_first_screen_answers_and_leads_to_the_rest(run):
-    body = report.show_answer(run).data
+    body = page.show_answer(run).data
     first = re.sub(
         r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", "", body.partition('id="verdict"')[0].partition("<h1>")[2]))
     )
@@ -121,13 +121,13 @@ def test_the_first_screen_answers_and_leads_to_the_rest(run):
 def test_a_photograph_unlike_all_others_is_not_said_to_look_like_another_species(run, monkeypatch):
     found, n = page.find_wrong_labels(run, catalog.read_catalog(run.catalog))
     monkeypatch.setattr(page, "find_wrong_labels", lambda *_: (found.assign(clear=False, odd=True), n))
-    body = report.show_answer(run).data.partition('id="suspicious"')[2].partition("<h2")[0]
+    body = page.show_answer(run).data.partition('id="suspicious"')[2].partition("<h2")[0]
     assert "like no other photograph here</b>; nearest" in body and 'class="wrong"' not in body
     assert "No photograph looks clearly" in body and "1 is like no other" in body
 
 
 def test_names_are_harmless_and_nothing_is_loaded(run):
-    body = report.show_answer(run).data
+    body = page.show_answer(run).data
     assert "red maple</bdi>" in body and "<u>coal" not in body and html.escape("<u>coal tit") in body
     assert "<b>moss" not in body and html.escape("<b>moss</b> & ü") in body and "run &lt;i&gt;1" in body
     assert not re.search(r"<script|src=\"(?!data:image/jpeg;base64,)|https?:|@import|url\(", body)
@@ -136,14 +136,14 @@ def test_names_are_harmless_and_nothing_is_loaded(run):
 def test_the_page_says_which_version_made_what(run):
     begun = stages.begin(run.root)
     stages.finish(run.root, stages.Stage("03_training", {"versions": {"torch": "9.9", "taxoniq": ""}}, ()), begun)
-    body, commit = report.show_answer(run).data, read_manifest(run.root).stages["03_training"]["commit"]
+    body, commit = page.show_answer(run).data, read_manifest(run.root).stages["03_training"]["commit"]
     assert re.search(rf"<td>03_training</td><td>{commit}</td><td>20[\d:TZ-]+</td><td>torch 9\.9</td>", body)
 
 
 def test_a_run_without_shards_has_a_page_without_pictures(run):
     away = run.shards.rename(run.root / "away")
     try:
-        report.write_page(run)
+        page.write_page(run)
         assert "no picture" in (run.root / "index.html").read_text(encoding="utf-8")
     finally:
         away.rename(run.shards)
@@ -152,14 +152,14 @@ def test_a_run_without_shards_has_a_page_without_pictures(run):
 def test_an_unfinished_run_is_refused(tmp_path):
     run = open_run(tmp_path / "a", load_config("smoke"))
     with pytest.raises(InputError, match="finished run: run its notebooks"):
-        report.write_page(run)
+        page.write_page(run)
 
 
 def test_a_browser_shows_the_planted_label_with_its_picture(run):
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not CHROMIUM.exists():
         pytest.skip(f"no browser at {CHROMIUM}")
-    report.write_page(run)
+    page.write_page(run)
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         tab, asked = browser.new_page(), []

@@ -4,8 +4,12 @@ import pytest
 
 from bioclip_lib.config import PROFILES, load_config
 from bioclip_lib.errors import InputError
-from bioclip_lib.reproduce import digest_of_files
-from bioclip_lib.settings import absolute, check_settings, evaluation_files, training_files
+from bioclip_lib.reproduce.settings import (
+    absolute,
+    check_settings,
+    digest_of_evaluation,
+    training_files,
+)
 
 
 @pytest.mark.parametrize(
@@ -87,9 +91,9 @@ def test_other_content_of_what_settings_name_is_another_input(tmp_path):
             "evaluate.models": f"run:{tmp_path}/run",
         },
     )
-    digests = {digest_of_files(evaluation_files(config))}
+    digests = {digest_of_evaluation(config)}
     for file, content in (("mine.txt", "an old {}"), ("sets/labels.csv", "a"), ("run/model/weights", "b")):
         (tmp_path / file).write_text(content)
-        digests.add(digest_of_files(evaluation_files(config)))
-    assert len(digests) == 4 and digests.isdisjoint({digest_of_files(evaluation_files(load_config("smoke")))})
+        digests.add(digest_of_evaluation(config))
+    assert len(digests) == 4 and digests.isdisjoint({digest_of_evaluation(load_config("smoke"))})
     assert not training_files(config)

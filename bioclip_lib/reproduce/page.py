@@ -1,9 +1,12 @@
 """The answer page of a run: ``index.html``, one file that opens by double click, without a network or a script.
 
-Takes a finished run; writes the page and the tables behind it. Every name on it is escaped by its template.
+``python -m bioclip_lib.reproduce.page RUN`` writes it of a finished run, with the tables behind it. Every name on it is
+escaped by its template.
 """
 
+import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +15,10 @@ import pandas as pd
 from IPython.display import HTML
 
 from ..catalog import read_catalog, usable
-from ..errors import InputError
+from ..errors import InputError, as_command
 from ..evaluation import read_metrics
 from ..files.spreadsheets import write_csv
-from ..run import Run, atomic
+from ..run import REPOSITORY, Run, write_text
 from ..run.manifest import read_manifest
 from ..shards.thumbnails import thumbnails
 from ..structure.labels import find_wrong_labels
@@ -64,8 +67,7 @@ def _write(run: Run) -> tuple[dict[str, pd.DataFrame], dict]:
     lines = found["names_to_settle"][["class_name"]].assign(scientific_name="", common_name="")
     write_csv(lines, run.root / "classes.csv")
     shown["body"] = _TEMPLATES.get_template("answer.html.j2").render(found | shown)
-    with atomic(run.root / "index.html") as tmp:
-        tmp.write_text(_TEMPLATES.get_template("page.html.j2").render(shown), encoding="utf-8")
+    write_text(run.root / "index.html", _TEMPLATES.get_template("page.html.j2").render(shown))
     return found, shown
 
 
@@ -126,3 +128,17 @@ def _drawn(predictions: pd.DataFrame, right: bool) -> pd.DataFrame:
     rows = predictions[(predictions["class_key"] == predictions["predicted"]) == right]
     rows = rows.sample(frac=1, random_state=0).sort_values("part", kind="stable")  # seen before unseen
     return pd.concat([rows.drop_duplicates(["part", "class_key"]), rows]).drop_duplicates("image_id")[:N_PHOTOS]
+
+
+@as_command
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    parser = argparse.ArgumentParser("python -m bioclip_lib.reproduce.page", description="Write a run's answer page.")
+    parser.add_argument("run", nargs="*", default=[str(REPOSITORY / "runs" / "mini")], help="default: runs/mini")
+    args = parser.parse_args(argv)
+    print("\n".join(line for run in args.run for line in write_page(Run(run))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,12 +5,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bioclip_lib import figures, report
+from bioclip_lib import figures
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import metrics
-from bioclip_lib.report import readme
-from bioclip_lib.report.__main__ import main
-from bioclip_lib.report.tables import headline_table
+from bioclip_lib.figures.tables import headline_table
+from bioclip_lib.reproduce import readme
 from bioclip_lib.run import Run
 
 KEYS = {"run": "mini", "profile": "mini", "notebook": "04", "seeds": 1, "seconds": np.nan}
@@ -72,40 +71,42 @@ def test_the_headlines_by_hand():
 
 def test_published_sets_are_in_the_table_and_in_the_overview():
     rows = pd.DataFrame([row("plankton", "trained", "zero_shot", "top1", 0.5, 0.4, 0.6)])
-    assert "| plankton | zero-shot, top-1 % | 50.0 of images | 5.0 | 1,234 |" in report.results_table(rows)
+    assert "| plankton | zero-shot, top-1 % | 50.0 of images | 5.0 | 1,234 |" in figures.results_table(rows)
     labels = figures.plot_results_overview(rows).axes[0].get_yticklabels()
     assert [label.get_text() for label in labels] == ["plankton", "zero-shot"]
 
 
 def test_the_table_by_hand():
-    assert report.results_table(results()) == TABLE
+    assert figures.results_table(results()) == TABLE
 
 
 def test_the_order_of_rows_does_not_matter():
-    assert report.results_table(results().sample(frac=1, random_state=0)) == TABLE
+    assert figures.results_table(results().sample(frac=1, random_state=0)) == TABLE
 
 
 def test_smoke_numbers_say_so():
-    assert report.results_table(results(profile="smoke")) == TABLE + "\n\nSmoke numbers: not a result."
+    assert figures.results_table(results(profile="smoke")) == TABLE + "\n\nSmoke numbers: not a result."
 
 
 def test_the_name_of_a_data_set_stays_text_in_its_cell():
     odd = row("<img src=x onerror=a()>|[x](http://y)\n# z", "trained", "zero_shot", "top1", 0.5, 0.4, 0.6)
-    line = report.results_table(pd.DataFrame([odd])).splitlines()[-1]
+    line = figures.results_table(pd.DataFrame([odd])).splitlines()[-1]
     assert line.startswith(r"| \<img src=x onerror=a()\>\|\[x\](http://y) \# z | zero-shot, top-1 % |")
 
 
 def test_two_runs_of_one_data_set_are_no_table():
     with pytest.raises(InputError, match="of the runs a, mini several have the data set birds"):
-        report.results_table(pd.concat([results(), results(run="a")]))
+        figures.results_table(pd.concat([results(), results(run="a")]))
     birds = results()[lambda rows: rows["dataset"] == "birds"]
-    assert report.results_table(pd.concat([birds, results(run="a")[lambda rows: rows["dataset"] == "aphids"]])) == TABLE
+    assert (
+        figures.results_table(pd.concat([birds, results(run="a")[lambda rows: rows["dataset"] == "aphids"]])) == TABLE
+    )
 
 
 def test_the_table_is_that_of_the_file(tmp_path):
     path = tmp_path / "metrics.csv"
     metrics.append_metrics(path, results())
-    assert report.results_table(metrics.read_metrics(path)) == TABLE
+    assert figures.results_table(metrics.read_metrics(path)) == TABLE
 
 
 # README
@@ -185,7 +186,7 @@ def test_a_run_is_exported_whole(repository):
     big = noise(run.figures / "zero_shot.png", (900, 600))
     (run.figures / "zero_shot.pdf").write_bytes(b"%PDF")
     (run.figures / "zero_shot.json").write_text('{"figure": "zero_shot", "inputs": {"a.csv": "0"}, "notebook": "04"}')
-    assert main([str(run.root), "--readme"]) == 0
+    assert readme.main([str(run.root)]) == 0
     assert TABLE in (repository / "docs" / "results.md").read_text()
     assert HEADLINES in (repository / "README.md").read_text()
     assert (repository / "data" / "results.csv").read_bytes() == run.metrics_csv.read_bytes()
@@ -193,7 +194,7 @@ def test_a_run_is_exported_whole(repository):
     assert set(copied) == {"contact_sheet.png", "zero_shot.png", "zero_shot.pdf", "zero_shot.json"}
     assert copied["contact_sheet.png"].stat().st_size <= readme.MAX_TRACKED_BYTES
     assert copied["zero_shot.png"].read_bytes() == big  # not tracked, so not shrunk
-    index = report.figure_index(run)
+    index = figures.figure_index(run)
     assert index[["figure", "notebook", "inputs"]].values.tolist() == [["zero_shot", "04", "a.csv"]]
 
 
@@ -201,6 +202,6 @@ def test_a_run_without_metrics_is_an_error_and_nothing_is_copied(repository, cap
     run = Run(repository / "runs" / "mini")
     run.figures.mkdir(parents=True)
     noise(run.figures / "overview.png", (9, 9))
-    assert main([str(run.root), "--readme"]) == 2
+    assert readme.main([str(run.root)]) == 2
     assert "run the notebooks" in capsys.readouterr().err
     assert not (repository / "figures").exists() and not (repository / "data").exists()

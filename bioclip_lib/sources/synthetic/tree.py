@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from .. import RANKS
-from ..config import SyntheticConfig
-from ..run import atomic
+from ... import RANKS
+from ...config import SyntheticConfig
+from ...run import atomic
 from .canvas import PLANS, TRAITS
 from .names import common_names, name_nouns, name_taxa
 from .render import hash_uniform, mix64, render

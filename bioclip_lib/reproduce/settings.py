@@ -6,11 +6,13 @@ what a notebook would refuse after hours of work on the ones before it; the limi
 
 import dataclasses
 import inspect
+import json
 import os
+from hashlib import sha256
 from pathlib import Path
 
-from .config import AVILIST, DESCRIPTION, NCBI, Config, flat
-from .errors import InputError
+from ..config import AVILIST, DESCRIPTION, NCBI, Config, flat, load_config
+from ..errors import InputError
 
 _LISTS = ("data.backbones", "evaluate.models")
 _PATHS = ("data.photos", "data.names", "data.descriptions", "data.benchmark", "data.extends")
@@ -32,8 +34,8 @@ def absolute(key: str, value: str) -> str:
 
 def _absolute(key: str, value: str) -> str:
     """Make one path absolute."""
-    from .model.text import TEMPLATES
-    from .sources.hub import HUB_NAME
+    from ..model.text import TEMPLATES
+    from ..sources.hub import HUB_NAME
 
     if key in _MODELS:
         name, colon, file = value.partition(":")
@@ -70,12 +72,12 @@ def _path(value: str) -> str:
 
 def check_settings(config: Config) -> None:
     """Check what `config` cannot know: raise `InputError` for a file, folder, model or device that is not there."""
-    from .catalog import descriptions, licences
-    from .evaluation.sets import survey_sets
-    from .model import load, text, towers
-    from .structure import control, traits
-    from .taxonomy.resolution import check_backbones
-    from .training import data, processes
+    from ..catalog import descriptions, licences
+    from ..evaluation.sets import survey_sets
+    from ..model import load, text, towers
+    from ..structure import control, traits
+    from ..taxonomy.resolution import check_backbones
+    from ..training import data, processes
 
     check_backbones(config.data)
     licences.check_licenses(config.data.licenses)
@@ -104,17 +106,17 @@ def training_files(config: Config) -> list[Path]:
     """List the files by which settings decide the model, all below a folder: checklists, weights to start from."""
     checklists = [item for item in config.data.backbones if item not in (NCBI, AVILIST)]
     if checklists:
-        from .taxonomy.resolution import check_backbones
+        from ..taxonomy.resolution import check_backbones
 
         check_backbones(config.data)
     weights = (config.model.pretrained, _model_path(config.model.name))
     return _files([*checklists, config.data.descriptions, *weights, config.train.replay])
 
 
-def evaluation_files(config: Config) -> list[Path]:
-    """List the files by which settings decide what is asked of whom: prompt templates, sets and models."""
+def digest_of_evaluation(config: Config) -> str:
+    """Return a digest of the files by which settings decide what is asked of whom: prompt templates, sets, models."""
     cfg = config.evaluate
-    return _files([cfg.templates, cfg.sets, cfg.traits, *map(_model_path, cfg.models)])
+    return digest_of_files(_files([cfg.templates, cfg.sets, cfg.traits, *map(_model_path, cfg.models)]))
 
 
 def _model_path(address: str) -> str:
@@ -133,3 +135,56 @@ def _files(named: list[str]) -> list[Path]:
     """List what there is of the named files, and below the named folders."""
     paths = [Path(name) for name in named if name and os.path.exists(name)]
     return [file for path in paths for file in sorted([path, *path.rglob("*")])]
+
+
+def changed(config: Config) -> dict:
+    """Return the settings in which a configuration differs from its profile, as dotted keys."""
+    asked, profile = (flat(each.to_dict()) for each in (config, load_config(config.profile)))
+    changed = {key: value for key, value in asked.items() if value != profile[key]}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in changed.items()}
+
+
+def as_written(config: Config) -> dict:
+    """Return a configuration as config.json holds it."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def digest_of_photos(config: Config) -> str:
+    """Return a digest of what is said of the photographs (raw table, names) and of their files' sizes and times."""
+    if config.data.source != "photos":
+        if config.data.photos or config.data.names:
+            raise InputError("photographs go with the profile photos: pass PROFILE=photos PHOTOS=path/to/folder")
+        return ""
+    from ..files import archives
+    from ..files.crops import split_crop
+    from ..files.tables import digest_of_table
+    from ..sources import read_names, read_source
+
+    raw = read_source(config.data)
+    said = read_names(config.data, raw)
+    files = sorted({str((archives.split_location(name) or split_crop(name))[0]) for name in raw["location"]})
+    return digest_of_table(raw) + ("" if said is None else digest_of_table(said)) + digest_of_files(files)
+
+
+def digest_of_training(config: Config) -> str:
+    """Return a digest of all that decides the catalog and the model: settings, and the content that they name."""
+    catalogs = str([(path, _digest_of_catalog(path)) for path in (config.data.extends, config.data.benchmark) if path])
+    content = digest_of_photos(config) + catalogs + digest_of_files(training_files(config))
+    return sha256(content.encode()).hexdigest()
+
+
+def _digest_of_catalog(path: str) -> str:
+    """Return a digest of what a catalog holds."""
+    from ..catalog import table
+    from ..files.tables import digest_of_table
+
+    return digest_of_table(table.read_catalog(path))
+
+
+def digest_of_files(files: list[str | Path]) -> str:
+    """Return a digest of the names, sizes and times of files; one that is not there counts as nothing."""
+    sha = sha256()
+    for file in map(Path, files):
+        if file.exists():
+            sha.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}\n".encode())
+    return sha.hexdigest()

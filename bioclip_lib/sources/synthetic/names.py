@@ -7,7 +7,7 @@ unlike known genera; a scientific name here stands for nothing in any backbone.
 import numpy as np
 import pandas as pd
 
-from .. import RANKS
+from ... import RANKS
 from .canvas import MAIN, TRAITS, Traits
 from .render import body_colours
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..errors import InputError
+from ...errors import InputError
 from .bodies import draw, extent
 from .canvas import PLANS, TRAITS, Canvas, Traits
 
