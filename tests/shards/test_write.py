@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bioclip_lib import RANKS, workers
+from bioclip_lib import RANKS
 from bioclip_lib.catalog.splits import assign_splits
 from bioclip_lib.config import ShardConfig, SplitConfig
 from bioclip_lib.errors import InputError
 from bioclip_lib.files.images import resize_and_crop
-from bioclip_lib.run import REPOSITORY, file_sha256
+from bioclip_lib.run import REPOSITORY, file_sha256, workers
 from bioclip_lib.shards import write
 from bioclip_lib.shards.captions import DEFAULT_TEXT, SHARD_TEXTS, caption
 from bioclip_lib.shards.read import load_images, read_index, read_shards
