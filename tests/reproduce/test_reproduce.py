@@ -26,7 +26,7 @@ from bioclip_lib.catalog import table as catalog
 from bioclip_lib.config import SplitConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.evaluation import metrics
-from bioclip_lib.reproduce import __main__ as command
+from bioclip_lib.reproduce import __main__ as command_line
 from bioclip_lib.reproduce import notebooks, page, settings
 from bioclip_lib.run import REPOSITORY, Run, atomic, locked, manifest, remove, stages, write_json
 
@@ -42,7 +42,7 @@ def run_process(*arguments):
 def run_command(*arguments):
     """Run the command in this process: the same, without the seconds of its imports."""
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        status = command.main(list(map(str, arguments)))
+        status = command_line.main(list(map(str, arguments)))
     return SimpleNamespace(returncode=status, stdout=out.getvalue(), stderr=err.getvalue())
 
 
@@ -70,14 +70,14 @@ def test_every_notebook_is_executed_and_nothing_half_written_is_left(smoke):
 
 @pytest.mark.parametrize("command", ["--check", "--lab"])
 def test_a_run_that_is_not_there_is_named_and_not_begun(command, tmp_path, capsys):
-    assert command.main(["--run", str(tmp_path / "misspelt"), command]) == 2
+    assert command_line.main(["--run", str(tmp_path / "misspelt"), command]) == 2
     assert "misspelt holds no run" in capsys.readouterr().err and not (tmp_path / "misspelt").exists()
 
 
 def test_jupyterlab_asks_nothing_of_its_own(monkeypatch):
     started = {}
-    monkeypatch.setattr(command.subprocess, "call", lambda _, env, **__: started.update(env) or 0)
-    assert command.main(["--lab"]) == 0
+    monkeypatch.setattr(command_line.subprocess, "call", lambda _, env, **__: started.update(env) or 0)
+    assert command_line.main(["--lab"]) == 0
     ask = "from jupyterlab.labapp import LabApp; from jupyterlab_server.settings_utils import get_settings\n"
     ask += "found = get_settings('', LabApp().schemas_dir, '', '@jupyterlab/apputils-extension:notification')[0]\n"
     ask += "print(*(found['schema']['properties'][name]['default'] for name in ('fetchNews', 'checkForUpdates')))"
@@ -367,7 +367,7 @@ def test_photographs_that_cannot_be_used_are_one_message(tmp_path, capsys, const
         for path in (birds / "Turdus_merula").glob("*.jpg"):
             photo(path, hash(path.name) % 1000 + 5000)
         message = "Turdus merula"
-    status = command.main(["--profile", "photos", "--photos", str(birds), "--run", str(tmp_path / "run")])
+    status = command_line.main(["--profile", "photos", "--photos", str(birds), "--run", str(tmp_path / "run")])
     captured = capsys.readouterr()
     assert status == 2 and message in captured.err and "Traceback" not in captured.err, captured.err
     left = {p.name for p in (tmp_path / "run").rglob("*") if p.is_file()}
@@ -394,7 +394,7 @@ def test_a_notebook_that_fails_is_kept_and_the_next_call_goes_on_from_it(tmp_pat
         nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / f"{name}.ipynb")
     monkeypatch.setattr(notebooks, "NOTEBOOKS", folder)
     arguments = ["--profile", "smoke", "--run", str(tmp_path / "run")]
-    assert command.main(arguments) == 1
+    assert command_line.main(arguments) == 1
     assert "AssertionError: sum" in capsys.readouterr().out
     run = Run(tmp_path / "run")
     assert (run.notebooks / "01_b.failed.ipynb").is_file() and not (run.notebooks / "01_b.ipynb").exists()
@@ -402,7 +402,7 @@ def test_a_notebook_that_fails_is_kept_and_the_next_call_goes_on_from_it(tmp_pat
     cells = [parameters, nbformat.v4.new_code_cell("2")]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "01_b.ipynb")
     monkeypatch.setattr(page, "write_page", lambda run: ["open the page"])  # there is no catalog
-    assert command.main(arguments) == 0
+    assert command_line.main(arguments) == 0
     assert "[1/2] 00_a: up to date" in capsys.readouterr().out
 
 
@@ -419,9 +419,9 @@ with StopRequest() as stop:
 ELSEWHERE = "import pathlib, time\npathlib.Path(run_dir, 'begun').touch()\ntime.sleep(600)"
 START = """
 import pathlib, sys
-from bioclip_lib.reproduce import __main__ as command, folder
-folder.NOTEBOOKS = pathlib.Path(sys.argv[1])
-sys.exit(command.main(["--profile", "smoke", "--run", sys.argv[2]]))
+from bioclip_lib.reproduce import __main__ as command_line, notebooks
+notebooks.NOTEBOOKS = pathlib.Path(sys.argv[1])
+sys.exit(command_line.main(["--profile", "smoke", "--run", sys.argv[2]]))
 """
 
 
@@ -576,7 +576,7 @@ def two_sets(tmp_path, write_image):
 def test_options_and_settings_become_dotted_settings(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     given = Namespace(set=["data.extends=a.parquet"], settings="train.steps=7", photos="b/c", names="", unfreeze=True)
-    assert command.settings_from(given) == {
+    assert command_line.settings_from(given) == {
         "data.extends": str(tmp_path / "a.parquet"),
         "train.steps": "7",
         "data.photos": str(tmp_path / "b" / "c"),
