@@ -70,7 +70,7 @@ def run_grid(run: Run, config: Config, cells: Sequence[Cell], workers: int = 0) 
     places = [(cell, _place(run, config, cell)) for cell in cells]
     todo = {path: cell for cell, path in places if not path.is_file()}
     for cell in todo.values():  # before processes share them
-        _world(run, cell.config(config))
+        _seen(_world(run, cell.config(config)), cell.config(config))
     failed, n_cells = [], len({path for _, path in places})
     with progress("ablations", "trainings", n_cells, done=n_cells - len(todo)) as bar:
         for path, why in _in_processes(run, config, todo, workers or _workers(len(todo))):
@@ -94,14 +94,15 @@ def _place(run: Run, config: Config, cell: Cell) -> Path:
     made_of = [deciding(json.loads(json.dumps(cell.config(config).to_dict()))), cell.data]
     code = stages.code_without_comments(_DECIDES) + file_sha256(Path(__file__))
     code += file_sha256(Path(__file__).with_name("data.py"))
-    made_of += [_photographs(run, config), code, stages.versions(), _start(cell)]
+    made_of += [_photographs(run, config), code, stages.versions()]
+    made_of += [_start(cell.config(config))]
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
     return run.root / "ablations" / f"{digest[:16]}.parquet"
 
 
-def _start(cell: Cell) -> str:
-    """Return the digest of the exported model that a cell starts from, '' where it starts from none."""
-    sums = Path(cell.settings.get("model.name", "").removeprefix("local-dir:")) / CHECK_SUMS
+def _start(config: Config) -> str:
+    """Return the digest of the exported model that a training starts from, '' where it starts from none."""
+    sums = Path(config.model.name.removeprefix("local-dir:")) / CHECK_SUMS
     return file_sha256(sums) if sums.is_file() else ""
 
 
@@ -113,8 +114,6 @@ def _photographs(run: Run, config: Config) -> str:
 def _world(run: Run, config: Config) -> Run:
     """Return the world of a seed, built where it is not there: another tree, or other splits of the photographs."""
     decides = [config.to_dict()[part] for part in ("data", "split", "shards")]
-    tower = [config.model.name, config.model.image_tower, config.model.image_size_px]
-    decides += [tower] * config.train.freeze_image_tower  # what it sees lies in the world
     made_of = json.dumps([decides, _photographs(run, config), stages.code_without_comments(_DECIDES[:4])])
     world = Run(
         run.root / "ablations" / f"world-{config.split.seed}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
@@ -130,12 +129,24 @@ def _world(run: Run, config: Config) -> Run:
         table = assign_splits(read_catalog(run.catalog).assign(split=""), config.split)
         write_catalog(table, world.catalog)
         write_shards(table, world.shards, config.shards)
-    if config.train.freeze_image_tower:  # what the tower sees, once for all cells
-        clip = build_model(config.model, seed=0)
-        load_training_data(world, config, clip)
-        trunk_table(world, clip, contestants.EvaluatedImages(world).splits)
     (world.root / "whole").touch()
     return world
+
+
+def _seen(world: Run, config: Config) -> Run:
+    """Return where lies what a frozen tower sees of a world, computed once for all cells; else the world itself."""
+    if not config.train.freeze_image_tower:
+        return world
+    tower = [config.model.image_tower, config.model.image_size_px, _start(config)]
+    seen = Run(world.root / f"seen-{hashlib.sha256(json.dumps(tower).encode()).hexdigest()[:12]}")
+    seen.catalog, seen.shards = world.catalog, world.shards
+    if not (seen.root / "whole").is_file():
+        seen.embeddings.mkdir(parents=True, exist_ok=True)
+        clip = build_model(config.model, seed=0)
+        load_training_data(seen, config, clip)
+        trunk_table(seen, clip, contestants.EvaluatedImages(seen).splits)
+        (seen.root / "whole").touch()
+    return seen
 
 
 def _in_processes(run: Run, config: Config, todo: dict[Path, Cell], workers: int) -> Iterator[tuple[Path, str]]:
@@ -184,7 +195,7 @@ def _scores(run: Run, cell: Cell, config: Config, folder: Run) -> pd.DataFrame:
     """Train a cell in a folder, and ask its model what the notebooks ask."""
     world = _world(run, config)
     folder.catalog = world.catalog
-    control.borrow(folder, world)
+    control.borrow(folder, _seen(world, config))
     begun = time.process_time()
     control.train(folder, folder, config, loader(cell.data))
     seconds = time.process_time() - begun
