@@ -40,7 +40,7 @@ from .data import loader
 
 KEYS = ["recipe", "seed"]
 COLUMNS = [*KEYS, "dataset", "task", "metric", "value", "chance", "n", "seconds"]
-_DECIDES = ("synthetic", "taxonomy", "catalog", "shards", "model", "training", "evaluation", "structure")
+_DECIDES = ("sources/synthetic", "taxonomy", "catalog", "shards", "model", "training", "evaluation", "structure")
 
 
 def run_grid(run: Run, config: Config, cells: Sequence[Cell], workers: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
