@@ -17,7 +17,7 @@ READERS = {
 }
 LOOKS = ", described"  # behind a reader
 _ALL_LAYERS = {"train.freeze_image_tower": False}
-# of photographs, beside the mixture on a frozen Lite0; a tower that is trained takes long: on small images, in few passes
+# of photographs, beside the mixture on a frozen Lite0; what is trained takes long: small images, few passes
 _AT_112 = {"model.image_size_px": 112, "shards.image_size_px": 128}
 TOWERS = {
     "Lite2, frozen": {"model.image_tower": "efficientnet-lite2"},
