@@ -72,7 +72,7 @@ def encode_image(data: bytes, image_size_px: int, jpeg_quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def settings_digest(config: ShardConfig) -> str:
+def _settings_digest(config: ShardConfig) -> str:
     """Return a SHA-256 of all that decides what becomes of an image file: settings, and versions of the encoder."""
     versions = [__version__, *(features.version(name) or "" for name in ("pil", "jpg", "libjpeg_turbo", "webp"))]
     return sha256(json.dumps([config.image_size_px, config.jpeg_quality, *versions]).encode()).hexdigest()
@@ -80,7 +80,7 @@ def settings_digest(config: ShardConfig) -> str:
 
 def recipe(samples: Iterable[tuple[str, Mapping[str, bytes]]], config: ShardConfig) -> str:
     """Return a SHA-256 of all that a tar is made of: the SHA-256 of each image's file, and its `text_members`."""
-    digest = sha256(settings_digest(config).encode())
+    digest = sha256(_settings_digest(config).encode())
     for file_sha256, texts in samples:
         for value in (
             file_sha256.encode(),

@@ -8,11 +8,7 @@ those of the catalog, and a folder in which another process writes.
 import contextlib
 import itertools
 import json
-import os
-import struct
 import tarfile
-import threading
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from hashlib import sha256
@@ -24,19 +20,13 @@ import pyarrow as pa
 
 from ..catalog.splits import SPLITS, seeded_order, usable
 from ..config import ShardConfig
-from ..errors import InputError
 from ..files.archives import in_compressed_tar, reading_order
-from ..run import atomic, file_sha256, full_disk_named, remove, write_json
+from ..run import atomic, file_sha256, full_disk_named, locked, remove, write_json
 from ..run.workers import map_threads, progress
 from .read import INDEX_COLUMNS, image_row, image_table, table_of_tar, write_image_index
-from .samples import image_member, recipe, settings_digest, tar_sample, text_members
+from .samples import image_member, recipe, tar_sample, text_members
 
-try:
-    import fcntl
-except ImportError:  # Windows: two builds in one folder are not noticed there
-    fcntl = None
-
-_RECORD = struct.Struct("<32sQI")  # SHA-256 of the image's file; size and CRC-32 of the encoded image, which follows
+_UNPACKED = "unpacked"  # beside the splits, until these are written
 
 
 def write_shards(
@@ -74,26 +64,23 @@ def write_shards(
     are moved to their splits, and index.parquet and index.json follow: without the latter nothing is read. After an
     interruption the same call checks the finished tars and writes the others (`UnfinishedShards`).
 
-    Within a split the order is pseudo-random, so that a tar is a mixed sample. A compressed tar cannot be read in such
-    an order: its images are first encoded in the order of the archive, into a file that needs as much space again as
-    these images do in the shards and is deleted at the end.
+    Within a split the order is pseudo-random, so that a tar is a mixed sample. A compressed archive cannot be read in
+    such an order: its images are first encoded in its own, into tars that need as much space again as these images do
+    in the shards and are deleted at the end.
     """
     folder = Path(folder)
     tars = _plan(catalog, config.samples_per_shard)
     with full_disk_named(folder), UnfinishedShards(folder) as unfinished:
-        todo = unfinished.reuse(tars, config)
-        with Spool(unfinished.folder / "spool", settings_digest(config)) as spool:
-            _fill_spool(spool, todo, config, mapper)
-            for split in dict.fromkeys(tar.split for tar in todo):
-                of_split = [tar for tar in todo if tar.split == split]
-                rows = (row for tar in of_split for row in tar.table.to_dict("records"))
-                rows = ((row, spool.get(row["sha256"])) for row in rows)
-                samples = mapper(partial(_encode_sample, config=config), rows)
-                n = sum(len(tar.table) for tar in of_split)
-                samples = iter(progress(f"shards/{split}", "images", n, samples))
-                for tar in of_split:
-                    _write_tar(unfinished, tar, itertools.islice(samples, len(tar.table)), config)
-                next(samples, None)  # none is left; a progress bar ends
+        todo = unfinished.reuse([*_plan_unpacked(tars, config.samples_per_shard), *tars], config)
+        for split in dict.fromkeys(tar.split for tar in todo):
+            of_split, encoded = [tar for tar in todo if tar.split == split], unfinished.unpacked()
+            rows = (row for tar in of_split for row in tar.table.to_dict("records"))
+            rows = ((row, encoded.get(row["image_id"])) for row in rows)
+            n = sum(len(tar.table) for tar in of_split)
+            samples = iter(progress(f"shards/{split}", "images", n, mapper(partial(_encoded, config=config), rows)))
+            for tar in of_split:
+                _write_tar(unfinished, tar, itertools.islice(samples, len(tar.table)), config)
+            next(samples, None)  # none is left; a progress bar ends
         return unfinished.publish(tars)
 
 
@@ -109,18 +96,34 @@ def _plan(catalog: pd.DataFrame, samples_per_shard: int) -> list[PlannedTar]:
     """Return the tars of a catalog, each with its rows, in the order of splits and shards."""
     kept = catalog[usable(catalog)]
     kept = kept.assign(draw=seeded_order(kept["image_id"], seed=0))
-    tars = []
-    for split in SPLITS:
-        table = kept[kept["split"] == split].sort_values(["draw", "image_id"])
-        for i, start in enumerate(range(0, len(table), samples_per_shard)):
-            tars.append(PlannedTar(split, f"shard-{i:06d}.tar", table.iloc[start : start + samples_per_shard]))
-    return tars
+    tables = {split: kept[kept["split"] == split].sort_values(["draw", "image_id"]) for split in SPLITS}
+    return [tar for split, table in tables.items() for tar in _tars(split, table, samples_per_shard)]
 
 
-def _encode_sample(item: tuple[dict[str, str], bytes | None], config: ShardConfig) -> tuple[dict, bytes, dict]:
+def _plan_unpacked(tars: Sequence[PlannedTar], samples_per_shard: int) -> list[PlannedTar]:
+    """Return the tars to which the images of compressed archives are written first, in the order of these."""
+    tables = [tar.table[tar.table["location"].map(in_compressed_tar)] for tar in tars]
+    if not any(map(len, tables)):
+        return []
+    table = pd.concat(tables)
+    return _tars(_UNPACKED, table.iloc[reading_order(table["location"].tolist())], samples_per_shard)
+
+
+def _tars(split: str, table: pd.DataFrame, samples_per_shard: int) -> list[PlannedTar]:
+    """Return the tars of some rows, in their order."""
+    parts = [table.iloc[start : start + samples_per_shard] for start in range(0, len(table), samples_per_shard)]
+    return [PlannedTar(split, f"shard-{i:06d}.tar", part) for i, part in enumerate(parts)]
+
+
+def _encoded(item: tuple[dict[str, str], tuple | None], config: ShardConfig) -> tuple[dict, bytes, dict]:
     """Encode a row of the catalog, unless its image is already encoded; return it, its image and its other members."""
-    row, image = item
-    return row, image or image_member(row, config), text_members(row, config)
+    row, place = item
+    if place is None:
+        return row, image_member(row, config), text_members(row, config)
+    path, offset, n_bytes = place
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return row, file.read(n_bytes), text_members(row, config)
 
 
 def _write_tar(unfinished: "UnfinishedShards", tar: PlannedTar, samples: Iterable[tuple], config: ShardConfig) -> None:
@@ -153,16 +156,10 @@ class UnfinishedShards:
         self.rows: dict[tuple[str, str], dict] = {}
         self.images: dict[tuple[str, str], pa.Table] = {}
         self._journal = self.folder / "finished.jsonl"
+        self._lock = locked(self.folder)
 
     def __enter__(self) -> "UnfinishedShards":
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / "lock").open("w")
-        try:
-            if fcntl is not None:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise InputError(f"another process writes shards in {self.published}; wait for it or stop it") from None
+        self._lock.__enter__()
         left = self.published.glob(".*.tmp")  # of a killed process
         for path in (self.published / "index.json", self.published / "index.parquet", *left):
             remove(path)
@@ -170,8 +167,8 @@ class UnfinishedShards:
             remove(self.published / split)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._lock.close()
+    def __exit__(self, *error: object) -> None:
+        self._lock.__exit__(*error)
 
     def path(self, tar: PlannedTar) -> Path:
         """Return where a tar is written."""
@@ -186,7 +183,7 @@ class UnfinishedShards:
                 self.rows[tar.split, tar.shard] = row
                 self.images[tar.split, tar.shard] = table_of_tar(self.path(tar))
         kept = {self.folder / split / shard for split, shard in self.rows}
-        for path in [path for split in SPLITS for path in (self.folder / split).glob("*") if path not in kept]:
+        for path in {*self.folder.glob("*/*")} - kept:
             remove(path)
         with atomic(self._journal) as tmp:
             tmp.write_text("".join(json.dumps(row) + "\n" for row in self.rows.values()), encoding="utf-8")
@@ -214,6 +211,15 @@ class UnfinishedShards:
             file.write(json.dumps(row) + "\n")
         self.rows[tar.split, tar.shard], self.images[tar.split, tar.shard] = row, images
 
+    def unpacked(self) -> dict[str, tuple[Path, int, int]]:
+        """Return where the images of compressed archives lie, as far as they are written: path, offset, bytes by id."""
+        found = {}
+        for (split, shard), table in self.images.items():
+            if split == _UNPACKED:
+                rows = table.select(["image_id", "offset", "n_bytes"]).to_pylist()
+                found |= {row["image_id"]: (self.folder / split / shard, row["offset"], row["n_bytes"]) for row in rows}
+        return found
+
     def publish(self, tars: Sequence[PlannedTar]) -> pd.DataFrame:
         """Move the tars to their place and write the indices, index.json last; return it."""
         keys = [(tar.split, tar.shard) for tar in tars]
@@ -230,73 +236,3 @@ class UnfinishedShards:
 def _recipe(tar: PlannedTar, config: ShardConfig) -> str:
     """Return what a tar is to be made of."""
     return recipe(((row["sha256"], text_members(row, config)) for row in tar.table.to_dict("records")), config)
-
-
-class Spool:
-    """A file of encoded images, between the order in which archives are read and the order of the shards.
-
-    Takes images by the SHA-256 of their file; what a killed process left is used again as far as it is whole, unless it
-    is of other `settings` (`samples.settings_digest`). In memory lie place and size of each image, about 300 bytes.
-    """
-
-    def __init__(self, path: Path, settings: str) -> None:
-        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
-        self._places: dict[bytes, tuple[int, int]] = {}
-        self._lock = threading.Lock()
-        header = bytes.fromhex(settings)
-        if self._file.read(len(header)) == header:
-            self._scan(path.stat().st_size)
-        else:
-            self._file.seek(0)
-            self._file.truncate()
-            self._file.write(header)
-
-    def _scan(self, n_bytes: int) -> None:
-        """Find the whole records, cut off what comes after them."""
-        while True:
-            start = self._file.tell()
-            record = self._file.read(_RECORD.size)
-            key, size, crc = _RECORD.unpack(record) if len(record) == _RECORD.size else (b"", n_bytes, 0)
-            place = start + _RECORD.size
-            if place + size > n_bytes or zlib.crc32(self._file.read(size)) != crc:
-                break
-            self._places[key] = (place, size)
-        self._file.seek(start)
-        self._file.truncate()
-
-    def __enter__(self) -> "Spool":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def __contains__(self, sha256: str) -> bool:
-        return bytes.fromhex(sha256) in self._places
-
-    def add(self, sha256: str, image: bytes) -> None:
-        """Append an image."""
-        with self._lock:
-            place = self._file.seek(0, os.SEEK_END) + _RECORD.size
-            self._file.write(_RECORD.pack(bytes.fromhex(sha256), len(image), zlib.crc32(image)) + image)
-            self._places[bytes.fromhex(sha256)] = (place, len(image))
-
-    def get(self, sha256: str) -> bytes | None:
-        """Return an image, None where it is not here."""
-        place = self._places.get(bytes.fromhex(sha256))
-        if place is None:
-            return None
-        with self._lock:
-            self._file.seek(place[0])
-            return self._file.read(place[1])
-
-
-def _fill_spool(spool: Spool, tars: Sequence[PlannedTar], config: ShardConfig, mapper: Callable) -> None:
-    """Encode the images that lie in compressed tars, in the order of these."""
-    tables = [tar.table.loc[tar.table["location"].map(in_compressed_tar), ["location", "sha256"]] for tar in tars]
-    rows = [row for table in tables for row in table.to_dict("records") if row["sha256"] not in spool]
-    if rows:
-        rows = [rows[i] for i in reading_order([row["location"] for row in rows])]
-        images = mapper(partial(image_member, config=config), rows)
-        images = progress("shards: compressed archives", "images", len(rows), images)
-        for row, image in zip(rows, images, strict=True):
-            spool.add(row["sha256"], image)

@@ -303,14 +303,14 @@ def test_a_failing_write_leaves_nothing_that_looks_whole(finished, tmp_path, mon
     folder = tmp_path / "s"
     write_shards(finished, folder, CONFIG)
     calls = iter(range(10**6))
-    encode = write._encode_sample
+    encode = write._encoded
 
     def failing(row, **settings):
         if next(calls) == fails_at:
             raise KeyboardInterrupt
         return encode(row, **settings)
 
-    monkeypatch.setattr(write, "_encode_sample", failing)
+    monkeypatch.setattr(write, "_encoded", failing)
     with pytest.raises(KeyboardInterrupt):
         write_shards(finished, folder, CONFIG)
     assert [path.name for path in folder.iterdir()] == [".unfinished"]
