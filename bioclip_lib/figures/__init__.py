@@ -7,7 +7,7 @@ embedding, `probes` what is measured in it; `style` has the look, one colour a m
 `captions` what is told beside a figure; `live` draws while a model trains.
 """
 
-from .ablations import plot_recipes, plot_text_matrix
+from .ablations import plot_text_matrix
 from .data import contact_sheet_table, plot_contact_sheet, plot_shared_words, plot_taxon_counts, plot_training
 from .gallery import draw, draw_all, makers
 from .live import live_figure
@@ -39,7 +39,6 @@ __all__ = [
     "plot_power",
     "plot_probes",
     "plot_rank_accuracy",
-    "plot_recipes",
     "plot_results_overview",
     "plot_risk",
     "plot_saliency",

@@ -142,21 +142,6 @@ def of_text_matrix(table: pd.DataFrame) -> str:
     )
 
 
-def of_recipes(table: pd.DataFrame) -> str:
-    """Tell the caption of `recipes`."""
-    seeds = f"{table['n_seeds'].max():.0f}" if len(table) else "0"
-    of = [
-        f"{question}: {baseline}"
-        for question, baseline in table.groupby("question", sort=False)["baseline"].first().items()
-    ]
-    return (
-        "Small models with one thing changed, minus the recipe that they are compared with, seed by seed: points of "
-        f"accuracy (means over species), or of Spearman's rho. Compared with, {'; '.join(of) or 'nothing yet'}. Bars: "
-        f"95 % intervals over seeds ({seeds}; Student's t), none corrected for their number; one that crosses 0 is no "
-        "evidence of equality."
-    )
-
-
 def of_mistakes(table: pd.DataFrame) -> str:
     """Tell the caption of `mistakes`."""
     mine = table[(table["model"] == "trained") & (table["n"] > 0)]

@@ -87,7 +87,6 @@ MAKERS = {
     "text_matrix": Maker(
         "06_ablations", ("tables/ablation_text_types.csv",), ablations.plot_text_matrix, captions.of_text_matrix
     ),
-    "recipes": Maker("06_ablations", ("tables/ablation_recipes.csv",), ablations.plot_recipes, captions.of_recipes),
     "mantel": Maker("08_hierarchy_probes", ("tables/hierarchy_null.csv",), maps.plot_mantel, captions.of_mantel),
     "distance_by_rank": Maker(
         "08_hierarchy_probes",

@@ -10,7 +10,6 @@ import io
 import stat
 import tarfile
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -53,8 +52,6 @@ class Archive:
         return self.members.get(plain_name(name))
 
 
-_archives: OrderedDict[tuple[str, int, int], Archive] = OrderedDict()
-_building: dict[tuple[str, int, int], threading.Lock] = {}
 _lock = threading.Lock()
 
 
@@ -68,21 +65,13 @@ def open_archive(path: str | Path) -> Archive:
         raise ArchiveError("archive not found" if missing else f"archive unreadable ({error.strerror})") from None
     if not stat.S_ISREG(status.st_mode):
         raise ArchiveError("archive is not a regular file")
-    key = (str(path), status.st_size, status.st_mtime_ns)
-    with _lock:
-        building = _building.setdefault(key, threading.Lock())
-    with building:  # two threads that ask for one archive wait for one index
-        archive = _archives.get(key) or _index(path)
-    with _lock:
-        _archives[key] = archive
-        _archives.move_to_end(key)
-        while len(_archives) > MAX_ARCHIVES:
-            _building.pop(_archives.popitem(last=False)[0], None)
-    return archive
+    with _lock:  # two threads that ask for one archive wait for one index
+        return _index(path, status.st_size, status.st_mtime_ns)
 
 
-def _index(path: Path) -> Archive:
-    """Build the index of an archive."""
+@functools.lru_cache(MAX_ARCHIVES)
+def _index(path: Path, size: int, mtime_ns: int) -> Archive:
+    """Build the index of an archive, as long as it does not change."""
     archive = Archive(path)
     try:
         if path.suffix.lower() == ".zip":
@@ -97,7 +86,7 @@ def _index(path: Path) -> Archive:
         else:
             with path.open("rb") as file:
                 _add_tar_members(archive, _Headers(file))
-            _mark_cut_members(archive, path.stat().st_size)
+            _mark_cut_members(archive, size)
     except OSError as error:
         raise ArchiveError(f"archive unreadable ({error.strerror})") from None
     return archive

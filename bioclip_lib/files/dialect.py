@@ -22,7 +22,7 @@ import pyarrow as pa
 from ..errors import InputError
 from .archives import open_member, split_location
 from .members import ArchiveError
-from .sheets import SHEET_SUFFIX, sheet_as_csv
+from .spreadsheets import SHEET_SUFFIX, sheet_as_csv
 from .zips import DAMAGED
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -162,7 +162,7 @@ def found_encoding(file: TableFile) -> TableFile:
     with told(file), file.open() as stream:
         start = stream.read(2)
         if start in (b"\xff\xfe", b"\xfe\xff"):
-            return _recoded(file, "utf-16")
+            return replace(file, encoding="utf-16")
         decoder = codecs.getincrementaldecoder(file.encoding)()
         try:
             decoder.decode(start)
@@ -171,33 +171,4 @@ def found_encoding(file: TableFile) -> TableFile:
             decoder.decode(b"", final=True)
             return file
         except UnicodeDecodeError:
-            return _recoded(file, "cp1252")
-
-
-def _recoded(file: TableFile, encoding: str) -> TableFile:
-    """Return a table that is read as UTF-8, block by block."""
-    return replace(file, open=lambda: io.BufferedReader(_Recoded(file.open(), encoding), _HEAD_BYTES), encoding="utf-8")
-
-
-class _Recoded(io.RawIOBase):
-    """Bytes in UTF-8 of a stream in another encoding."""
-
-    def __init__(self, stream: BinaryIO, encoding: str) -> None:
-        self._stream, self._decoder, self._left = stream, codecs.getincrementaldecoder(encoding)("replace"), b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill a buffer; 0 at the end."""
-        while not self._left and (block := self._stream.read(_HEAD_BYTES)):
-            self._left = self._decoder.decode(block).encode()
-        self._left = self._left or self._decoder.decode(b"", final=True).encode()
-        n = min(len(buffer), len(self._left))
-        buffer[:n], self._left = self._left[:n], self._left[n:]
-        return n
-
-    def close(self) -> None:
-        """Close the stream, too."""
-        self._stream.close()
-        super().close()
+            return replace(file, encoding="cp1252")

@@ -27,7 +27,7 @@ from .archives import ARCHIVE_SUFFIXES, open_archive, open_member
 from .dialect import PARQUET_SUFFIXES, TableFile, dialect_of, found_encoding, head_of, normal_name, table_at, told
 from .images import IMAGE_SUFFIXES
 from .members import LEAVES, ArchiveError
-from .sheets import SHEET_SUFFIX
+from .spreadsheets import SHEET_SUFFIX
 
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".tab")
 TABLE_SUFFIXES = (
@@ -264,7 +264,8 @@ def _read_typed(file: TableFile, wanted: Collection[str] | None) -> pa.Table:
     with told(file), file.open() as stream:
         try:
             if file.where.lower().endswith(".jsonl"):
-                table = pa.Table.from_pandas(pd.read_json(stream, lines=True, dtype=False))
+                text = io.TextIOWrapper(stream, file.encoding)
+                table = pa.Table.from_pandas(pd.read_json(text, lines=True, dtype=False))
             else:
                 table = pq.ParquetFile(stream)
                 if table.metadata.num_rows > _MAX_ROWS:  # a few bytes can stand for any number of equal rows

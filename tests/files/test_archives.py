@@ -101,8 +101,8 @@ def test_memory_of_checkpoints_is_bounded(tmp_path, monkeypatch):
 
 def test_an_index_is_built_once_for_all_threads_and_again_after_a_change(tmp_path, monkeypatch):
     built = []
-    index = archives._index
-    monkeypatch.setattr(archives, "_index", lambda path: built.append(path) or index(path))
+    made = archives.Archive
+    monkeypatch.setattr(archives, "Archive", lambda path: built.append(path) or made(path))
     path = write_archive(tmp_path / "a.tar", {"x": b"1"})
     threads = [threading.Thread(target=open_archive, args=(path,)) for _ in range(8)]
     for thread in threads:
@@ -113,16 +113,6 @@ def test_an_index_is_built_once_for_all_threads_and_again_after_a_change(tmp_pat
     write_archive(path, {"x": b"2"})
     os.utime(path, ns=(1, 1))
     assert read_member(path, "x", LIMIT) == b"2" and len(built) == 2
-
-
-def test_few_indices_are_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "MAX_ARCHIVES", 3)
-    for i in range(4):
-        write_archive(tmp_path / f"{i}.tar", {"x": b"1"})
-    for i in (0, 1, 2, 0, 3):  # 0 stays because it is used again
-        open_archive(tmp_path / f"{i}.tar")
-    assert [Path(key[0]).name for key in archives._archives] == ["2.tar", "0.tar", "3.tar"]
-    assert read_member(tmp_path / "1.tar", "x", LIMIT) == b"1"
 
 
 @pytest.mark.parametrize("name", NAMES)
