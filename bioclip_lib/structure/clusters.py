@@ -35,17 +35,11 @@ def cluster(
         k-means need the number and leave nothing out.
     n_clusters : int
         The number of groups, as of species; 0 where it is not known. HDBSCAN does not use it.
-    seed : int
 
     Returns
     -------
     ndarray of shape (n,)
         Groups numbered from 0, the largest first; -1 is none.
-
-    Raises
-    ------
-    InputError
-        For an unknown name, fewer than 4 photographs, or a method without the number that it needs.
     """
     if reduction not in REDUCTIONS or method not in METHODS:
         raise InputError(
@@ -101,13 +95,7 @@ def clicks(groups: np.ndarray, truth: np.ndarray) -> int:
 def score_clusters(table: pd.DataFrame, tables: dict[str, FeatureTable], n_species: int = 20) -> pd.DataFrame:
     """Sort labelled photographs as if they had no labels, and compare the groups with the species.
 
-    Parameters
-    ----------
-    table : DataFrame
-        The catalog: its test images and those of held-out species.
-    tables : mapping of model to FeatureTable
-    n_species : int
-        Of a draw; there are at most five, which share no species, so that they are independent.
+    Asked are draws of `n_species`, at most five, which share no species, so that they are independent.
 
     Returns
     -------

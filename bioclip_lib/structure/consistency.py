@@ -123,10 +123,10 @@ def score_consistency(
     ----------
     table : DataFrame
         The catalog; only classes with all seven ranks take part.
-    tables : mapping of model to FeatureTable
+    tables, config
+        As of `score_hierarchy`.
     encoders : mapping of model to ClassEncoder
         A taxon is asked by its taxonomic name down to its rank, in ``evaluate.templates``.
-    config : EvaluateConfig
 
     Returns
     -------
@@ -150,7 +150,7 @@ def score_consistency(
             continue
         labels = species[ranks.index.get_indexer(kept["class_key"])]
         for name in (name for name in tables if name in encoders):
-            values, encoder = features_of(tables[name], images, kept.index), encoders[name]
+            values, encoder = features_of(tables[name], kept), encoders[name]
             weights = [encoder.weights(names, read_templates(config.templates)) for names in taxa.names]
             found = _scored(answers(values, weights, taxa, encoder.logit_scale), taxa, labels, config.seed)
             keys = {"dataset": dataset, "part": part, "model": name, "n": len(labels), "n_species": len(taxa.paths)}

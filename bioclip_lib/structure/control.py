@@ -35,13 +35,7 @@ DEALT = {"ranks_dealt": [*RANKS, "scientific_name"], "names_dealt": ["common_nam
 
 
 def score_controls(run: Run, config: Config) -> tuple[pd.DataFrame, dict, pd.DataFrame]:
-    """Train and probe the controls; each lies in ``<run>/controls/<control>``.
-
-    Parameters
-    ----------
-    run : Run
-        With catalog, shards and model.
-    config : Config
+    """Train and probe the controls of a run; each lies in ``<run>/controls/<control>``.
 
     Returns
     -------
@@ -53,11 +47,6 @@ def score_controls(run: Run, config: Config) -> tuple[pd.DataFrame, dict, pd.Dat
         As of `score_hierarchy`.
     paired : DataFrame
         `evaluation.compare_few_shot` of the run's model with those of dealt words, on unseen species.
-
-    Raises
-    ------
-    InputError
-        If photographs are to be shuffled.
     """
     check_controls(config)
     found = [_shuffled(run, config, name) for name in config.evaluate.controls if name not in DEALT]

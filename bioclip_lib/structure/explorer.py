@@ -121,22 +121,8 @@ class Explorer:
     def search(self, words: str, n: int = N_FOUND) -> pd.DataFrame:
         """Mark the images whose file or names contain the words; where none does, the n nearest to them as a text.
 
-        Parameters
-        ----------
-        words : str
-            A name, a part of one, or a description, which a model with a text tower reads.
-        n : int
-            Of the images nearest to a description.
-
-        Returns
-        -------
-        DataFrame
-            The rows of `table` that are marked now, those of a description with ``cosine``, the nearest first.
-
-        Raises
-        ------
-        InputError
-            Where no name contains the words and no model of the map reads texts.
+        Returns the rows of `table` that are marked now, those of a description with ``cosine``, the nearest first.
+        Refuses words that no name contains, where no model of the map reads texts.
         """
         words = " ".join(words.replace("_", " ").split())
         columns = [name for name in ("file", "label", "common_name", *RANKS) if name in self.table]
@@ -191,9 +177,7 @@ def explore(
     run : Run
         With catalog and shards; where notebook 04 has named its images, what it named them is shown too.
     placed : DataFrame
-        Of `place`. Each model that has coordinates and features has a map.
-    tables : mapping of model to FeatureTable
-        Of the same images, in their order.
+        Of `place`. Each model that has coordinates and features (``tables``, in the same order) has a map.
     encoders : mapping of model to a function of texts, optional
         Of `evaluation.load_few_shot`; with them free text can be searched.
     instead : optional
@@ -205,10 +189,6 @@ def explore(
         As the last line of a cell it is shown. ``selected()`` is what is marked, ``search("spotted")`` marks,
         ``relabel("Parus major")`` notes a label, and ``write_corrected(run, explorer.corrections)`` writes the table
         that the next run reads.
-
-    Notes
-    -----
-    Photographs are read from the shards when one points at them: about 5 ms each. One that is gone shows no picture.
     """
     from ..catalog.table import read_catalog
 

@@ -1,12 +1,14 @@
 """Probes of hierarchy: do distances in the embedding follow distances in the tree, at which rank, and beyond chance?
 
 `score_hierarchy` takes the catalog and features; one centroid a species, cosine distances between centroids. It returns
-rows of metrics.csv and the details of each probe. Refuses features and distances that are not finite, and matrices that
-are not symmetric. Source and background of the photographs are no part of the tree: each source is a data set of its
-own, and what a taxon's photographs share by habit (a museum's drawer, the sea) is confounded with it.
+rows of metrics.csv and the details of each probe, which `null_table` and `pair_table` keep for figures. Refuses
+features and distances that are not finite, and matrices that are not symmetric. Source and background of the
+photographs are no part of the tree: each source is a data set of its own, and what a taxon's photographs share by habit
+(a museum's drawer, the sea) is confounded with it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,32 @@ from ..taxonomy.ranks import lineage_codes, tree_distance
 MIN_CLADES = 5  # fewer give no interval
 STRATA = {"p_value": None, "p_value_in_kingdoms": "kingdom", "p_value_in_orders": "order"}  # of Mantel's permutations
 
+_BINS, _MAX_PAIRS = 40, 2_000  # of a null distribution; drawn of the pairs of one rank
+_NULL = ["dataset", "task", "model", "observed", "p_value", "n_permutations", "n_species", "low", "high", "n"]
+
+
+class SpeciesSet(NamedTuple):
+    """The species of a data set and part: ``keys`` of its rows, images, the species of each image, ranks of species."""
+
+    keys: dict[str, str]
+    images: pd.DataFrame
+    labels: np.ndarray  # (n,): rows of ranks
+    ranks: pd.DataFrame
+
+    def centroids(self, features: FeatureTable) -> np.ndarray:
+        """Return the centroids (C, D) of features from which the mean of all images is taken off."""
+        values = features_of(features, self.images)
+        return centroids(values - values.mean(axis=0, dtype=float), self.labels)
+
+
+def species_sets(table: pd.DataFrame) -> Iterator[SpeciesSet]:
+    """Yield the evaluated images of a catalog that are known to species, each data set and part by itself."""
+    images = evaluated_images(table)
+    for (dataset, part), group in images[images["rank"] == "species"].groupby(["dataset", "part"]):
+        names, labels = np.unique(group["class_key"], return_inverse=True)
+        ranks = group.drop_duplicates("class_key").set_index("class_key").loc[names, list(RANKS)]
+        yield SpeciesSet({"dataset": dataset, "part": part}, group, labels, ranks)
+
 
 def centroids(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Average the unit-length features (n, D) of each label 0..C-1; (C, D), float64, not normalised again."""
@@ -38,15 +66,15 @@ def sums_of(rows: np.ndarray, labels: np.ndarray, n_labels: int) -> np.ndarray:
     return members.T @ rows
 
 
-def features_of(features: FeatureTable, images: pd.DataFrame, kept: pd.Index) -> np.ndarray:
-    """Return the features (n, D) of some of the images; refuse what has no direction: NaN, infinity, zeros."""
+def features_of(features: FeatureTable, images: pd.DataFrame) -> np.ndarray:
+    """Return the features (n, D) of images; refuse what has no direction: NaN, infinity, zeros."""
     frame = rows_of(features, images)
-    values = frame.to_numpy()[frame.index.get_indexer(kept)]  # row by row in memory, as all that follows reads it
+    values = frame.to_numpy()[frame.index.get_indexer(images.index)]  # row by row in memory, as what follows reads it
     empty = ~np.isfinite(values).all(axis=1) | ~values.any(axis=1)
     if empty.any():
         raise InputError(
-            f"{empty.sum()} images have features that are NaN, infinite or all zero (e.g. {kept[empty][0]}); delete "
-            "the run's embeddings/ and run 03_training and 04_zero_shot again"
+            f"{empty.sum()} images have features that are NaN, infinite or all zero (e.g. {images.index[empty][0]}); "
+            "delete the run's embeddings/ and run 03_training and 04_zero_shot again"
         )
     return values
 
@@ -272,22 +300,17 @@ def score_hierarchy(table: pd.DataFrame, tables: Features, config: EvaluateConfi
         ``(dataset, task, model)`` to a dict of ``observed``, ``null`` (n_permutations,), ``tree`` and ``embedding``,
         the two distance matrices, ``clades`` (n,), what intervals leave out, and ``nested``.
     """
-    images = evaluated_images(table)
-    images = images[images["rank"] == "species"]
     scores, details = [], {}
-    for (dataset, part), group in images.groupby(["dataset", "part"]):
-        classes, labels = np.unique(group["class_key"], return_inverse=True)
-        ranks = group.drop_duplicates("class_key").set_index("class_key").loc[classes, list(RANKS)]
-        tree = tree_distance(ranks)
-        if len(classes) < MIN_SPECIES or len(np.unique(tree)) < 3:  # 0 and one distance: nothing to correlate with
+    for species in species_sets(table):
+        tree = tree_distance(species.ranks)
+        if len(tree) < MIN_SPECIES or len(np.unique(tree)) < 3:  # 0 and one distance: nothing to correlate with
             continue
+        dataset, task = species.keys["dataset"], f"hierarchy/{species.keys['part']}"
         for name, features in tables.items():
-            values = features_of(features, images, group.index)
-            points = centroids(values - values.mean(axis=0, dtype=float), labels)
-            keys = {"model": name, "dataset": dataset, "task": f"hierarchy/{part}"}
-            rows, found = _probe(points, ranks, tree, config)
-            scores += [{**keys, "seeds": 1, **row, "task": keys["task"] + row.get("rank", "")} for row in rows]
-            details[dataset, keys["task"], name] = found
+            rows, found = _probe(species.centroids(features), species.ranks, tree, config)
+            keys = {"model": name, "dataset": dataset, "seeds": 1}
+            scores += [{**keys, **row, "task": task + row.get("rank", "")} for row in rows]
+            details[dataset, task, name] = found
     return score_frame(scores, ["clades"]), details
 
 
@@ -326,3 +349,37 @@ def _p_row(p_value: float, n_permutations: int, factor: float = 1.0) -> dict:
     low, high = p_value_interval(p_value, n_permutations)
     value, low, high = (min(1.0, factor * p) for p in (p_value, low, high))
     return {"value": value, "ci_low": low, "ci_high": high, "chance": 0.5}
+
+
+def null_table(details: dict) -> pd.DataFrame:
+    """Return Mantel's null distributions as histograms, a row a bin, beside what was observed.
+
+    Takes the details of `score_hierarchy`; returns ``dataset, task, model, observed, p_value, n_permutations,
+    n_species``, and ``low, high, n`` of each bin.
+    """
+    rows = []
+    for (dataset, task, model), found in details.items():
+        null, observed = found["null"], found["observed"]
+        p_value = p_value_of(observed, null) if np.isfinite(observed) else 1.0
+        counts, edges = np.histogram(null, bins=_BINS)
+        keys = (dataset, task, model, observed, p_value, len(null), len(found["tree"]))
+        rows += [(*keys, *bar) for bar in zip(edges[:-1], edges[1:], counts, strict=True)]
+    return pd.DataFrame(rows, columns=_NULL)
+
+
+def pair_table(details: dict) -> pd.DataFrame:
+    """Return the distance in the embedding of pairs of species by the deepest rank that they share.
+
+    Takes the details of `score_hierarchy`; returns ``dataset, task, model, rank, distance``, and ``n_pairs``, all that
+    there are of this rank: of more than 2,000 these are a seeded part, the same of each model.
+    """
+    tables = [pd.DataFrame(columns=["dataset", "task", "model", "rank", "distance", "n_pairs"])]
+    for (dataset, task, model), found in details.items():
+        upper = np.triu_indices(len(found["tree"]), k=1)
+        shared, distance = len(RANKS) - found["tree"][upper].astype(int), found["embedding"][upper]
+        for depth in np.unique(shared):
+            of_rank = np.flatnonzero(shared == depth)
+            kept = np.random.default_rng(0).permutation(of_rank)[:_MAX_PAIRS]
+            keys = {"dataset": dataset, "task": task, "model": model, "rank": ("none", *RANKS)[depth]}
+            tables.append(pd.DataFrame({**keys, "distance": distance[kept], "n_pairs": len(of_rank)}))
+    return pd.concat(tables[1:] or tables, ignore_index=True)

@@ -35,10 +35,9 @@ def suspicious_labels(features: np.ndarray, labels: np.ndarray, groups: np.ndarr
     ----------
     features : ndarray of shape (n, D)
         Of a model that was not trained on these labels, or not with these images.
-    labels : ndarray of shape (n,)
-        Class of each image.
-    groups : ndarray of shape (n,)
-        Images of one group (an observation, a burst) are no evidence for each other; '' is no group.
+    labels, groups : ndarray of shape (n,)
+        Class and group of each image. Those of one group (an observation, a burst) are no evidence for each other; ''
+        is no group.
 
     Returns
     -------
@@ -170,14 +169,7 @@ def judged_images(run: Run, table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarr
 
 
 def find_wrong_labels(run: Run, table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """List the photographs of a run that look mislabelled.
-
-    Parameters
-    ----------
-    run : Run
-        With features: of a pretrained tower, or of the trained model.
-    table : DataFrame
-        The catalog.
+    """List the photographs of a run that look mislabelled, by features of a pretrained tower, or of the trained model.
 
     Returns
     -------
@@ -213,8 +205,6 @@ def corrected_table(table: pd.DataFrame, corrections: pd.DataFrame) -> pd.DataFr
 
     Parameters
     ----------
-    table : DataFrame
-        The catalog.
     corrections : DataFrame
         ``image_id`` and ``label``: a class of the catalog, any other name, or '' to leave the photograph out.
 
@@ -224,13 +214,8 @@ def corrected_table(table: pd.DataFrame, corrections: pd.DataFrame) -> pd.DataFr
         A row an image, those that this run left out among them, in the catalog's order: ``path, class_name, source,
         group, license, rights_holder, source_url``, ``kingdom`` to ``family`` and ``scientific_name`` of the class that
         it has now (they tell its name from others; blank them where you write another ``class_name`` by hand), and
-        ``label_was``, '' where nothing changed.
-
-    Raises
-    ------
-    InputError
-        For an image that is not in the catalog or is given two labels; for corrections where photographs lie in
-        archives or are boxes.
+        ``label_was``, '' where nothing changed. Refuses an image that is not in the catalog or is given two labels, and
+        corrections where photographs lie in archives or are boxes.
     """
     if not {"image_id", "label"} <= set(corrections):
         raise InputError(f"corrections: found {', '.join(corrections)}; give the columns image_id and label")

@@ -77,17 +77,8 @@ def _unit(features: np.ndarray) -> np.ndarray:
     return unit_rows(features)
 
 
-def trustworthiness(features: np.ndarray, xy: np.ndarray, k: int = 10, seed: int = 0) -> float:
-    """Measure how far neighbours on the map (n, 2) are neighbours, by cosine, in the embedding (Venna & Kaski 2001).
-
-    1 if all are, about 0.5 on a random map. It needs all pairs: of more than 5,000 points it is the value of a random
-    5,000, at a coarser scale than k of all.
-    """
-    return _faithful(features, xy, k, seed)[0]
-
-
-def _faithful(features: np.ndarray, xy: np.ndarray, k: int, seed: int = 0) -> tuple[float, float]:
-    """Return the trustworthiness and the continuity of a map: how far neighbours in the embedding are so on the map."""
+def faithful(features: np.ndarray, xy: np.ndarray, k: int, seed: int = 0) -> tuple[float, float]:
+    """Return the trustworthiness and the continuity of a map (n, 2): how far neighbours on it are so, by cosine."""
     from sklearn.manifold import trustworthiness as of_all_pairs
 
     points, xy = _unit(features), np.asarray(xy)
@@ -111,10 +102,7 @@ def place(
     table : DataFrame
         The catalog.
     tables : mapping of model to FeatureTable
-        All of the same images.
-    models : sequence of str
-        Those that are mapped.
-    seed : int
+        All of the same images; ``models`` of these are mapped.
 
     Returns
     -------
@@ -150,34 +138,23 @@ def _turned(xy: np.ndarray, to: np.ndarray) -> np.ndarray:
 
 
 def map_quality(tables: Mapping[str, FeatureTable], placed: pd.DataFrame, n_neighbors: int = 10) -> pd.DataFrame:
-    """Measure how far each map keeps neighbours, and how far neighbours share a taxon.
-
-    Parameters
-    ----------
-    tables : mapping of model to FeatureTable
-    placed : DataFrame
-        Of `place`.
-    n_neighbors : int
+    """Measure how far each map of `place` keeps neighbours, and how far neighbours share a taxon.
 
     Returns
     -------
     DataFrame
-        ``model, rank, embedding, map, chance, n, trustworthiness, continuity``: the share of an image's neighbours
-        that belong to its taxon, in the embedding (cosine) and on the map, beside the share that random images give;
-        of the whole map how far neighbours on it are neighbours in the embedding, and the other way round (Venna &
-        Kaski 2001). Images whose taxon is unknown at a rank are left out there.
-
-    Raises
-    ------
-    InputError
-        As of `trustworthiness`.
+        ``model, rank, embedding, map, chance, n, trustworthiness, continuity``: the share of an image's neighbours that
+        belong to its taxon, in the embedding (cosine) and on the map, beside the share that random images give; of the
+        whole map how far neighbours on it are neighbours in the embedding, and the other way round (Venna & Kaski 2001;
+        1 if all are, about 0.5 on a random map; of more than 5,000 points that of a random 5,000, at a coarser scale).
+        Images whose taxon is unknown at a rank are left out there.
     """
     rows, taxa = [], lineage_codes(placed) if len(placed) else None
     for name, features in tables.items():
         if f"{name}_x" not in placed:
             continue
         xy = placed[[f"{name}_x", f"{name}_y"]].to_numpy()
-        quality = dict(zip(WHOLE_MAP, _faithful(features.values, xy, n_neighbors), strict=True))
+        quality = dict(zip(WHOLE_MAP, faithful(features.values, xy, n_neighbors), strict=True))
         near = {"embedding": _neighbours(_unit(features.values), n_neighbors), "map": _neighbours(xy, n_neighbors)}
         for rank, taxon in zip(RANKS, taxa.T, strict=True):
             known = taxon > 0

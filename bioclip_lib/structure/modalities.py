@@ -12,12 +12,14 @@ import pandas as pd
 from .. import RANKS
 from ..config import EvaluateConfig
 from ..evaluation.statistics import difference_interval, holm
-from ..evaluation.tasks import MIN_SPECIES, Features, class_strings, classes_of, evaluated_images, unit_rows
+from ..evaluation.tasks import MIN_SPECIES, Features, class_strings, classes_of, unit_rows
 from ..evaluation.zero_shot import ClassEncoder
+from ..model.features import FeatureTable
 from ..model.text import read_templates
 from ..taxonomy.ranks import lineage_codes, tree_distance
 from .hierarchy import (
     MIN_CLADES,
+    SpeciesSet,
     centroids,
     clades_of,
     embedding_distance,
@@ -28,6 +30,7 @@ from .hierarchy import (
     over_kept,
     p_value_of,
     spearman,
+    species_sets,
 )
 
 TEXTS = ("taxon", "sci", "com")
@@ -88,12 +91,10 @@ def score_modalities(
 
     Parameters
     ----------
-    table : DataFrame
-        The catalog; only images known to species take part, each source by itself.
-    tables : mapping of model to FeatureTable
+    table, tables, config
+        As of `score_hierarchy`.
     encoders : mapping of model to ClassEncoder
         Asked in ``evaluate.templates``.
-    config : EvaluateConfig
 
     Returns
     -------
@@ -105,17 +106,16 @@ def score_modalities(
         ``texts more than images`` (the difference on the same species; interval and two-sided p over clades), ``gap``
         (`modality_gap`) and ``alignment`` by rank (`alignment`, with taxonomic names).
     """
-    images, rows = evaluated_images(table), []
-    images = images[images["rank"] == "species"]
-    for (dataset, part), group in images.groupby(["dataset", "part"]):
-        names, labels = np.unique(group["class_key"], return_inverse=True)
-        classes, keys = classes_of(table).loc[names], {"dataset": dataset, "part": part}
-        if len(names) < MIN_SPECIES or len(np.unique(tree_distance(classes[list(RANKS)]))) < 3:
-            rows.append({**keys, "why": f"{len(names)} species, {MIN_SPECIES} of different kinship are needed"})
+    rows = []
+    for species in species_sets(table):
+        n = len(species.ranks)
+        if n < MIN_SPECIES or len(np.unique(tree_distance(species.ranks))) < 3:
+            rows.append({**species.keys, "why": f"{n} species, {MIN_SPECIES} of different kinship are needed"})
             continue
+        classes = classes_of(table).loc[species.ranks.index]
         for name in (name for name in tables if name in encoders):
-            values = features_of(tables[name], images, group.index)
-            found = pd.DataFrame(_of_model(values, labels, classes, encoders[name], config)).assign(**keys, model=name)
+            found = pd.DataFrame(_of_model(species, tables[name], classes, encoders[name], config))
+            found = found.assign(**species.keys, model=name)
             tested = found["p_value"].notna()
             found.loc[tested, "p_holm"] = found[tested].groupby("question")["p_value"].transform(lambda p: holm(p))
             rows += found.to_dict("records")
@@ -125,11 +125,12 @@ def score_modalities(
 
 
 def _of_model(
-    values: np.ndarray, labels: np.ndarray, classes: pd.DataFrame, encoder: ClassEncoder, config: EvaluateConfig
+    species: SpeciesSet, features: FeatureTable, classes: pd.DataFrame, encoder: ClassEncoder, config: EvaluateConfig
 ) -> Iterator[dict]:
-    """Yield the rows of one model: images (n, D) of the classes that the labels number."""
-    templates, tree = read_templates(config.templates), tree_distance(classes[list(RANKS)])
-    points, clades = centroids(values - values.mean(axis=0, dtype=float), labels), clades_of(classes[list(RANKS)])[1]
+    """Yield the rows of one model."""
+    templates, tree = read_templates(config.templates), tree_distance(species.ranks)
+    points, clades = species.centroids(features), clades_of(species.ranks)[1]
+    means = centroids(features_of(features, species.images), species.labels)
     yield {"question": "images follow the tree", **_follows(embedding_distance(points), tree, clades, config.seed)}
     for text in TEXTS:
         strings = class_strings(classes, text)
@@ -144,9 +145,9 @@ def _of_model(
         yield {"question": "texts follow the tree", "text": text, **_follows(both[1], *asked)}
         yield {"question": "texts more than images", "text": text, **_difference(*both, *asked[:2])}
         if text == TEXTS[0]:
-            yield {"question": "gap", "text": text, **modality_gap(centroids(values, labels)[kept], words, config.seed)}
+            yield {"question": "gap", "text": text, **modality_gap(means[kept], words, config.seed)}
     weights = lambda names: encoder.weights(names, templates).astype(np.float64)  # noqa: E731
-    yield from _by_rank(centroids(values, labels), classes[list(RANKS)], weights, config.seed)
+    yield from _by_rank(means, species.ranks, weights, config.seed)
 
 
 def _follows(embedding: np.ndarray, tree: np.ndarray, clades: np.ndarray, seed: int) -> dict:

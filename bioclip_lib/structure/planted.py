@@ -36,13 +36,6 @@ def score_planted(run: Run, table: pd.DataFrame) -> pd.DataFrame:
 
     Three draws are pooled; of more than 5,000 images it is a seeded part.
 
-    Parameters
-    ----------
-    run : Run
-        With features, as of `find_wrong_labels`.
-    table : DataFrame
-        The catalog.
-
     Returns
     -------
     DataFrame

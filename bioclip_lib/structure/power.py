@@ -9,9 +9,9 @@ import pandas as pd
 
 from .. import RANKS
 from ..config import EvaluateConfig
-from ..evaluation.tasks import MIN_SPECIES, evaluated_images, with_interval
+from ..evaluation.tasks import MIN_SPECIES, with_interval
 from ..taxonomy.ranks import lineage_codes, tree_distance
-from .hierarchy import STRATA, embedding_distance, mantel
+from .hierarchy import STRATA, embedding_distance, mantel, species_sets
 
 SIGNALS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)  # share of the variance between species that is kinship
 N_DRAWS, N_PERMUTATIONS, N_SPECIES, WIDTH = 30, 59, 120, 32
@@ -22,11 +22,7 @@ _COLUMNS = ["dataset", "part", "test", "signal", "value", "ci_low", "ci_high", "
 def score_power(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
     """Tell how often Mantel's tests would find kinship of a known strength among the species of a catalog.
 
-    Parameters
-    ----------
-    table : DataFrame
-        The catalog; each source and part by itself, of more than 120 species a seeded part.
-    config : EvaluateConfig
+    Each source and part by itself, of more than 120 species a seeded part.
 
     Returns
     -------
@@ -35,11 +31,9 @@ def score_power(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
         random vector a taxon, each rank alike), ``value`` (how often p < 0.05 in 30 made worlds of 32 dimensions, 59
         permutations each), its interval, ``n`` worlds, ``n_species``. No row of a set too small for a probe.
     """
-    images, rows = evaluated_images(table), []
-    images = images[images["rank"] == "species"]
-    for (dataset, part), group in images.groupby(["dataset", "part"]):
-        ranks = group.drop_duplicates("class_key").sort_values("class_key")[list(RANKS)]
-        rng = np.random.default_rng(config.seed)
+    rows = []
+    for species in species_sets(table):
+        ranks, rng = species.ranks, np.random.default_rng(config.seed)
         ranks = ranks.iloc[np.sort(rng.permutation(len(ranks))[:N_SPECIES])]
         tree, codes = tree_distance(ranks), lineage_codes(ranks)
         if len(ranks) < MIN_SPECIES or len(np.unique(tree)) < 3:
@@ -50,7 +44,7 @@ def score_power(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
             for metric, inside in strata.items():
                 p = [mantel(world, tree, N_PERMUTATIONS, i, inside)[1] for i, world in enumerate(worlds)]
                 found = with_interval((np.array(p) < 0.05).astype(float), np.arange(N_DRAWS))
-                keys = {"dataset": dataset, "part": part, "test": TESTS[metric], "signal": signal}
+                keys = {**species.keys, "test": TESTS[metric], "signal": signal}
                 rows.append({**keys, **found, "n": N_DRAWS, "n_species": len(ranks)})
     return pd.DataFrame(rows, columns=_COLUMNS)
 

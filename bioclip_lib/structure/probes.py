@@ -17,16 +17,16 @@ from scipy.spatial.distance import squareform
 from .. import RANKS
 from ..config import EvaluateConfig
 from ..evaluation.statistics import holm
-from ..evaluation.tasks import MIN_SPECIES, Features, evaluated_images, unit_rows
+from ..evaluation.tasks import MIN_SPECIES, Features, unit_rows
 from ..taxonomy.ranks import tree_distance
 from .hierarchy import (
-    centroids,
     clades_of,
     embedding_distance,
     features_of,
     orders_of,
     over_kept,
     p_value_of,
+    species_sets,
     square_of,
     sums_of,
     take_both,
@@ -233,10 +233,8 @@ def score_probes(table: pd.DataFrame, tables: Features, config: EvaluateConfig) 
 
     Parameters
     ----------
-    table : DataFrame
-        The catalog; only images known to species take part, each source by itself.
-    tables : mapping of model to FeatureTable
-    config : EvaluateConfig
+    table, tables, config
+        As of `score_hierarchy`.
 
     Returns
     -------
@@ -248,22 +246,18 @@ def score_probes(table: pd.DataFrame, tables: Features, config: EvaluateConfig) 
         ``p_holm`` over the ranks of a probe, ``n`` species, and ``why``: a row without numbers says what cannot be
         asked.
     """
-    images, rows = evaluated_images(table), []
-    images = images[images["rank"] == "species"]
-    for (dataset, part), group in images.groupby(["dataset", "part"]):
-        classes, labels = np.unique(group["class_key"], return_inverse=True)
-        ranks = group.drop_duplicates("class_key").set_index("class_key").loc[classes, list(RANKS)]
-        tree, keys = Tree.of(tree_distance(ranks)), {"dataset": dataset, "part": part, "n": len(classes)}
-        if len(classes) < MIN_SPECIES or len(np.unique(tree.distance)) < 3:
-            why = f"{len(classes)} species; {MIN_SPECIES} that are not all equally related are needed"
+    rows = []
+    for species in species_sets(table):
+        tree, n = Tree.of(tree_distance(species.ranks)), len(species.ranks)
+        keys = {**species.keys, "n": n}
+        if n < MIN_SPECIES or len(np.unique(tree.distance)) < 3:
+            why = f"{n} species; {MIN_SPECIES} that are not all equally related are needed"
             rows.append({**keys, "model": "", "probe": "all", "rank": "", "why": why})
             continue
-        clades = clades_of(ranks)[1]
+        clades = clades_of(species.ranks)[1]
         for model, features in tables.items():
-            values = features_of(features, images, group.index)
-            found = [_dimension(values, labels, clades, config.seed)]
-            embedding = embedding_distance(centroids(values - values.mean(axis=0, dtype=float), labels))
-            found += _of_model(embedding, tree, clades, config.seed)
+            found = [_dimension(features_of(features, species.images), species.labels, clades, config.seed)]
+            found += _of_model(embedding_distance(species.centroids(features)), tree, clades, config.seed)
             rows += [{"why": "", **keys, "model": model, **row} for row in found]
     return pd.DataFrame(rows, columns=_COLUMNS)
 

@@ -10,15 +10,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .. import RANKS
 from ..config import Config, EvaluateConfig
 from ..errors import InputError
-from ..evaluation.tasks import Features, evaluated_images
+from ..evaluation.tasks import Features
 from ..sources.columns import read_known
 from ..sources.synthetic import grow_tree
 from ..sources.synthetic.canvas import PLANS, TRAITS
 from ..taxonomy.ranks import tree_distance
-from .hierarchy import MIN_CLADES, centroids, clades_of, features_of, over_kept, p_value_of
+from .hierarchy import MIN_CLADES, clades_of, over_kept, p_value_of, species_sets
 
 N_FLIPS = 999
 RIDGE = 3.0  # beside a mean square of 1; the genome itself tells of `mini` .71 by 1, .51 by 3, .27 by 10; by chance
@@ -32,19 +31,8 @@ _COLUMNS += ["by_relatives", "n", "n_clades", "why"]
 def read_traits(config: Config) -> pd.DataFrame:
     """Return the traits of species, by scientific name: of the invented world its genome, else ``evaluate.traits``.
 
-    Parameters
-    ----------
-    config : Config
-
-    Returns
-    -------
-    DataFrame
-        A column a trait, float; missing where it is not known. No column where no traits are given.
-
-    Raises
-    ------
-    InputError
-        If the table has no column of scientific names, or no column of numbers.
+    A column a trait, float, missing where it is not known; no column where no traits are given. Refuses a table without
+    a column of scientific names, or without a column of numbers.
     """
     if config.evaluate.traits:
         return _read(Path(config.evaluate.traits).expanduser())
@@ -151,12 +139,10 @@ def score_traits(table: pd.DataFrame, tables: Features, traits: pd.DataFrame, co
 
     Parameters
     ----------
-    table : DataFrame
-        The catalog; only images known to species take part, each source and part by itself.
-    tables : mapping of model to FeatureTable
+    table, tables, config
+        As of `score_hierarchy`.
     traits : DataFrame
         Of `read_traits`; each is put at the places of a normal distribution in its order.
-    config : EvaluateConfig
 
     Returns
     -------
@@ -173,26 +159,18 @@ def score_traits(table: pd.DataFrame, tables: Features, traits: pd.DataFrame, co
     -----
     Differences from relatives stand for independent contrasts (Felsenstein 1985). With c clades p is at least 2^(1-c).
     """
-    images, rows = evaluated_images(table), []
-    images = images[(images["rank"] == "species") & images["class_key"].isin(traits.index)]
-    for (dataset, part), group in images.groupby(["dataset", "part"]):
-        keys = {"dataset": dataset, "part": part, "why": ""}
-        names, labels = np.unique(group["class_key"], return_inverse=True)
-        ranks = group.drop_duplicates("class_key").set_index("class_key").loc[names, list(RANKS)]
+    rows = []
+    for species in species_sets(table[table["class_key"].isin(traits.index)]):
+        known = traits.loc[species.ranks.index]
         for model, features in tables.items():
-            values = features_of(features, images, group.index)
-            points = centroids(values - values.mean(axis=0, dtype=float), labels)
-            for row in _of_model(points, traits.loc[names], ranks, config.seed):
-                rows.append({**keys, "model": model, **row})
+            found = _of_model(species.centroids(features), known, species.ranks, config.seed)
+            rows += [{**species.keys, "why": "", "model": model, **row} for row in found]
     if not rows:
-        rows = [
-            {"why": "no traits of these species are given (evaluate.traits)" if traits.empty else _strangers(traits)}
-        ]
+        why = "no traits of these species are given (evaluate.traits)"
+        if len(traits):
+            why = f"none of the {len(traits):,} species of the traits is evaluated (the first is {traits.index[0]!r})"
+        rows.append({"why": why})
     return pd.DataFrame(rows, columns=_COLUMNS)
-
-
-def _strangers(traits: pd.DataFrame) -> str:
-    return f"none of the {len(traits):,} species of the traits is evaluated (the first is {traits.index[0]!r})"
 
 
 def _of_model(points: np.ndarray, traits: pd.DataFrame, ranks: pd.DataFrame, seed: int) -> list[dict]:

@@ -4,6 +4,7 @@ Takes the catalog, which says the states, and features; returns a table. Observa
 photographs of one animal are of one sex. What cannot be asked has a row that says why.
 """
 
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -11,37 +12,17 @@ import pandas as pd
 from scipy import sparse
 
 from ..config import EvaluateConfig
-from ..evaluation.tasks import Features, evaluated_images, unit_rows
+from ..evaluation.tasks import Features, unit_rows
 from ..sources.columns import STATE_COLUMNS
-from .hierarchy import features_of, orders_of, over_kept, p_value_of
+from .hierarchy import features_of, orders_of, over_kept, p_value_of, species_sets
 
 N_PERMUTATIONS = 199
 MIN_EACH = 2  # observations of a state of a species
 SUBSPACE = 0.9  # share of the variance between species that the main directions hold
 SHARE, INSIDE = "share of the variance within species", "share of it where species differ"
-_UNKNOWN = (
-    "unknown",
-    "undetermined",
-    "indeterminate",
-    "indet",
-    "not recorded",
-    "unsexed",
-    "none",
-    "na",
-    "n/a",
-    "u",
-    "-",
-)
-_SAME = {
-    "m": "male",
-    "♂": "male",
-    "males": "male",
-    "f": "female",
-    "♀": "female",
-    "females": "female",
-    "adults": "adult",
-}
-_SAME |= {"juveniles": "juvenile", "juv": "juvenile", "larvae": "larva", "ad": "adult"}
+_UNKNOWN = ("not recorded", *"unknown undetermined indeterminate indet unsexed none na n/a u -".split())
+_SAME = {**dict.fromkeys(("m", "♂", "males"), "male"), **dict.fromkeys(("f", "♀", "females"), "female")}
+_SAME |= {"adults": "adult", "ad": "adult", "juveniles": "juvenile", "juv": "juvenile", "larvae": "larva"}
 _COLUMNS = ["dataset", "part", "state", "model", "question", "value", "ci_low", "ci_high", "by_chance", "p_value"]
 _COLUMNS += ["n", "n_observations", "why"]
 
@@ -121,8 +102,8 @@ def score_within(table: pd.DataFrame, tables: Features, config: EvaluateConfig) 
     ----------
     table : DataFrame
         The catalog, of which ``sex`` and ``life_stage`` say the states; only images known to species take part.
-    tables : mapping of model to FeatureTable
-    config : EvaluateConfig
+    tables, config
+        As of `score_hierarchy`.
 
     Returns
     -------
@@ -140,20 +121,16 @@ def score_within(table: pd.DataFrame, tables: Features, config: EvaluateConfig) 
     That variation within species lies across what tells species apart is reported of BioCLIP 2 (arXiv 2505.23883).
     A state that is photographed elsewhere, or by other people, than the other is not told from that.
     """
-    images, rows = evaluated_images(table), []
-    images = images[images["rank"] == "species"]
-    said = table.set_index("image_id").reindex(columns=list(STATE_COLUMNS), fill_value="").loc[images.index]
-    for state in STATE_COLUMNS:
-        known = images.assign(state=states_of(said[state]))
-        for (dataset, part), group in known.groupby(["dataset", "part"]):
-            keys = {"dataset": dataset, "part": part, "state": state}
-            kept, why = _asked(group, state.replace("_", " "))
-            if why:
-                rows.append({**keys, "model": "", "question": "", "why": why})
-                continue
-            for model, features in tables.items():
-                values = unit_rows(features_of(features, images, kept.index).astype(np.float64))
-                rows += [{"why": "", **keys, "model": model, **row} for row in _of_model(values, kept, config.seed)]
+    said, rows = table.set_index("image_id").reindex(columns=list(STATE_COLUMNS), fill_value=""), []
+    for state, species in product(STATE_COLUMNS, species_sets(table)):
+        keys, group = {**species.keys, "state": state}, species.images
+        kept, why = _asked(group.assign(state=states_of(said.loc[group.index, state])), state.replace("_", " "))
+        if why:
+            rows.append({**keys, "model": "", "question": "", "why": why})
+            continue
+        for model, features in tables.items():
+            values = unit_rows(features_of(features, kept).astype(np.float64))
+            rows += [{"why": "", **keys, "model": model, **row} for row in _of_model(values, kept, config.seed)]
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
@@ -180,7 +157,8 @@ def _of_model(values: np.ndarray, kept: pd.DataFrame, seed: int) -> list[dict]:
     if (sums.between + sums.within).sum() < 1e-12:
         return [{"question": SHARE, **many, "why": "all observations of a species are one point"}]
     value = share_of_states(sums)
-    null = [share_of_states(sums_of(points, species, states[order])) for order in _dealt(species, seed)]
+    orders = orders_of(len(species), N_PERMUTATIONS, seed, species)
+    null = [share_of_states(sums_of(points, species, states[order])) for order in orders]
     low, high, _ = over_kept(lambda kept: share_of_states(_some(sums, kept)), names)
     means = {"by_chance": float(np.mean(null)), "p_value": p_value_of(value, np.array(null))}
     rows = [{"question": SHARE, "value": value, "ci_low": low, "ci_high": high, **means, **many}]
@@ -196,11 +174,6 @@ def _of_model(values: np.ndarray, kept: pd.DataFrame, seed: int) -> list[dict]:
     p_value = over_kept(lambda kept: share(kept)[0] - share(kept)[1], names)[2]
     ends = {"value": value, "ci_low": low, "ci_high": high, "by_chance": rest, "p_value": p_value}
     return [*rows, {"question": INSIDE, **ends, **many}]
-
-
-def _dealt(species: np.ndarray, seed: int):
-    """Yield orders of observations inside their species."""
-    return orders_of(len(species), N_PERMUTATIONS, seed, species)
 
 
 def _some(sums: Sums, kept: np.ndarray) -> Sums:

@@ -7,7 +7,6 @@ import pytest
 from bioclip_lib import RANKS
 from bioclip_lib.config import EvaluateConfig
 from bioclip_lib.structure import power
-from bioclip_lib.structure.told import tell_power
 
 
 def catalog_of(n_species):
@@ -27,7 +26,6 @@ def test_much_kinship_is_found_and_none_seldom():
     assert rows["inside orders", 0.8] > rows["inside orders", 0.0]
     assert (found["ci_low"] <= found["value"]).all() and (found["value"] <= found["ci_high"]).all()
     pd.testing.assert_frame_equal(found, power.score_power(catalog_of(24), EvaluateConfig()))
-    assert "24 species" in tell_power(found) and "any structure in 100 %" in tell_power(found, signal=0.8)
 
 
 def test_the_signal_is_the_share_of_kinship():
@@ -39,4 +37,4 @@ def test_the_signal_is_the_share_of_kinship():
 
 
 def test_a_set_too_small_has_no_row():
-    assert power.score_power(catalog_of(3), EvaluateConfig()).empty and "too small" in tell_power(pd.DataFrame())
+    assert power.score_power(catalog_of(3), EvaluateConfig()).empty

@@ -11,7 +11,7 @@ from bioclip_lib import RANKS
 from bioclip_lib.config import EvaluateConfig, load_config
 from bioclip_lib.errors import InputError
 from bioclip_lib.model.features import FeatureTable
-from bioclip_lib.structure import read_traits, tell_traits, traits
+from bioclip_lib.structure import read_traits, tell, traits
 from bioclip_lib.taxonomy.ranks import lineage_codes
 
 
@@ -97,12 +97,11 @@ def test_a_catalog_is_asked_and_says_what_cannot_be():
     assert found.loc["size", "value"] > 0.2 and found.loc["size", "p_family"] < 0.1
     assert found.loc["flat", "why"] == "all relatives are alike in it"
     assert found.loc["rare", "why"] == "it is known of 4 species"
-    told = tell_traits(found.reset_index())
-    assert "not asked: 1 (all relatives are alike in it)" in told
+    assert "not asked: flat (all relatives are alike in it)" in tell(found.reset_index())
     few, of_few = catalog(ranks_of(2), points[:12])
     assert "0 clades have relatives" in traits.score_traits(few, of_few, known[["size"]], EvaluateConfig())["why"][0]
     nothing = traits.score_traits(table, tables, pd.DataFrame(), EvaluateConfig())
-    assert tell_traits(nothing) == "*no traits of these species are given (evaluate.traits).*"
+    assert tell(nothing) == "*no traits of these species are given (evaluate.traits).*"
     strangers = traits.score_traits(table, tables, known.set_axis("x" + names), EvaluateConfig())
     assert strangers["why"].tolist() == ["none of the 36 species of the traits is evaluated (the first is 'xg00 s0')"]
 

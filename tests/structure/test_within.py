@@ -11,7 +11,7 @@ from bioclip_lib.model.features import FeatureTable
 from bioclip_lib.sources.synthetic.canvas import TRAITS
 from bioclip_lib.sources.synthetic.render import INDIVIDUAL_SD
 from bioclip_lib.sources.synthetic.tree import image_seeds, image_states
-from bioclip_lib.structure import tell_within, within
+from bioclip_lib.structure import tell, within
 
 
 def world(n_species=8, n_each=6, width=12, axis=None, size=0.0, seed=0):
@@ -113,12 +113,9 @@ def test_a_catalog_is_asked_by_state_and_says_what_cannot_be():
     assert share["n"] == 6 and share["n_observations"] == 48 and share["p_value"] == 1 / 200
     assert share["ci_low"] <= share["value"] <= share["ci_high"] and share["value"] > 0.1
     assert inside["value"] < inside["by_chance"] and inside["p_value"] < 0.05
-    told = tell_within(found.reset_index())
-    assert (
-        "the catalog states no life stage" in told
-        and "sex has" in told
-        and "less than all else within species, p 0.0" in told
-    )
+    told = tell(found.reset_index())
+    assert "not asked: life stage (the catalog states no life stage)" in told
+    assert "shown beyond chance: sex, share of the variance within species 0." in told
 
 
 def test_observations_count_not_their_images():
@@ -133,7 +130,7 @@ def test_states_without_a_difference_have_no_direction():
     table["life_stage"] = np.random.default_rng(4).permutation(table["life_stage"])
     found = within.score_within(table, tables, EvaluateConfig())
     assert found.iloc[-1]["why"] == "no difference between the states is shown"
-    assert "no difference between the states is shown" in tell_within(found)
+    assert "(no difference between the states is shown)" in tell(found)
 
 
 def test_observations_that_are_one_point_are_no_error():
