@@ -20,8 +20,8 @@ from PIL import Image
 from bioclip_lib import RANKS
 from bioclip_lib.config import ModelConfig
 from bioclip_lib.identify import identify, name_features, read_labels, write_labels
+from bioclip_lib.identify.labels import highest
 from bioclip_lib.identify.naming import logits_of
-from bioclip_lib.identify.tree import highest
 from bioclip_lib.model import build_model, tokenize
 from bioclip_lib.model.load import LoadedModel, image_transform, model_digest
 

@@ -1,23 +1,24 @@
 """Which taxon is on a photograph, at which rank that can be trusted, among 10^2 to 10^6 candidates; or none of them.
 
 Photographs (`photos`), candidates and a model go in; a table comes out, an image a row (`asking`). `candidates` makes
-label sets of names, catalogs and published embeddings, `photographed` makes them of images; `labels` holds them and
-cuts them to a clade or checklist, `changes` compares two. `tree` adds probabilities up, `naming` turns features into
-names. `trained` takes all from a run and calibrates it (`calibrate`, `unknown`); `trials` asks how far that can be
-trusted (`judging`). `sorting` groups photographs without labels. `exchange` writes answers as MegaDetector's JSON,
-Camtrap DP and Darwin Core.
+label sets of names, catalogs and published embeddings, `photographed` makes them of images; `labels` holds them as
+a tree, adds probabilities up, and cuts them to a clade or checklist, `changes` compares two. `naming` turns features
+into names. `trained` takes all from a run and calibrates it (`calibrate`); `trials` asks how far that can be
+trusted, `unknown` whether it notices what is no candidate, `saliency` what speaks for a name. `sorting` groups
+photographs without labels. `exchange` writes answers as MegaDetector's JSON, Camtrap DP and Darwin Core.
 """
 
 from .asking import Trust, identify, write_answers
 from .candidates import labels_of_names, read_candidates, read_labels, write_labels
 from .changes import compare_labels, map_answers
-from .explained import saliency_examples, saliency_scores
 from .labels import LabelSet
 from .naming import answers, combine, name_features
 from .photographed import add_images, labels_of_images
 from .photos import Photo, list_photos
+from .saliency import saliency_examples, saliency_scores
 from .trained import load_run, nearest_images
-from .trials import attachments, draws, events, examples, risk, rules, unknowns, with_added
+from .trials import draws, events, examples, risk, rules, with_added
+from .unknown import attachments, unknowns
 
 __all__ = [
     "LabelSet",

@@ -16,12 +16,11 @@ from ..run import write_json
 from .asking import Trust, write_answers
 from .candidates import TEMPLATES, TEXT_TYPE, labels_of_names, published, read_candidates, read_labels, write_labels
 from .exchange import boxes_of_megadetector, provenance, to_camtrap_dp, to_darwin_core, to_megadetector
-from .labels import LabelSet
+from .labels import LABEL, LabelSet
 from .naming import FLOOR
 from .photographed import read_classes
 from .photos import list_photos
 from .trained import TrainedRun, load_run
-from .tree import LABEL
 
 
 @as_command

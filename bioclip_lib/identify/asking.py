@@ -63,18 +63,12 @@ def identify(
     ----------
     photos : path, PIL image, array, `Photo`, or a sequence of these
         As `list_photos` takes them.
-    labels : LabelSet
-        The candidates.
-    model : LoadedModel
-        Of `model.load_model`; the one that the labels were made with.
+    labels, model
+        The candidates, and the model that they were made with.
     rank : str
-        Of the choices: a rank, "label" or "group".
-    k : int
-        Choices of an image.
+        Of the choices: a rank, "label" or "group"; ``k`` of them an image.
     trust : Trust
         By default not calibrated.
-    batch_size : int
-        Images embedded at once.
 
     Returns
     -------
@@ -82,12 +76,7 @@ def identify(
         One row a photograph, in order: ``file_name, problem`` ('' where it was read), ``unknown`` ("yes" where it looks
         like none of the candidates), and the columns of `naming.answers`. The probability of a taxon is the sum over
         the candidates in it; ``taxon`` is the deepest along one lineage that clears the floor, '' where not even a
-        kingdom does.
-
-    Raises
-    ------
-    InputError
-        If there is no photograph, or labels and model do not belong together.
+        kingdom does. Refuses labels and a model that do not belong together.
     """
     check_model(labels, model)
     found = list_photos(photos)

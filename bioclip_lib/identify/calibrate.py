@@ -13,12 +13,12 @@ from scipy.stats import betabinom
 
 from .. import RANKS
 from ..errors import InputError
-from .labels import LabelSet
+from .labels import LABEL, LabelSet, Tree
 from .naming import Naming, logits_of
-from .tree import LABEL, Tree
 
 UNKNOWN, ABSENT = -2, -1
 TOO_FEW = 2.0  # as a floor: nothing is answered
+KNOWN_PASS = 0.95  # share of known images that the threshold of unknown ones lets pass, as FPR95 asks
 _LOG_TEMPERATURES = (-3.0, 3.0)
 _SCORES = 2**25  # of images and candidates that the temperature is fitted on
 

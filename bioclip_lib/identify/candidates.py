@@ -29,8 +29,7 @@ from ..run import atomic, file_sha256, write_json
 from ..sources.columns import find_column, known_columns
 from ..taxonomy import resolve
 from ..taxonomy.cache import cache_folder
-from .labels import COLUMNS, LabelSet, binomial
-from .tree import GROUP, LABEL
+from .labels import COLUMNS, GROUP, LABEL, LabelSet, binomial
 
 TEXT_TYPE, TEMPLATES = "taxon_com", "one"
 _WEIGHTS, _NAMES, _MADE = "weights.safetensors", "names.parquet", "made_of.json"
@@ -60,7 +59,6 @@ def labels_of_names(
     names : sequence of str, or DataFrame
         Names of taxa, common or scientific, are resolved to seven ranks; others stand for themselves. A table has
         ``label``, and any of the ranks, ``scientific_name``, ``common_name``, ``rank`` and ``group``.
-    model : LoadedModel
     text_type : str
         What is said of a taxon (`captions.name_string`); ``asis`` says the label, as is said of what has no ranks.
     templates : str
@@ -70,12 +68,7 @@ def labels_of_names(
     -------
     LabelSet
         Weights in float16, mapped into memory; those of the same model and texts are computed once, and kept in the
-        cache.
-
-    Raises
-    ------
-    InputError
-        If there is no name, one stands twice, or the model has no text tower.
+        cache. Refuses names that stand twice, and a model without a text tower.
     """
     table = names if isinstance(names, pd.DataFrame) else resolved(list(names))
     table = table.reindex(columns=list(COLUMNS), fill_value="").fillna("").astype(str).reset_index(drop=True)
@@ -148,16 +141,9 @@ def write_labels(labels: LabelSet, folder: str | Path) -> None:
 def read_labels(folder: str | Path) -> LabelSet:
     """Read a label set of ours, or the embeddings and names that were published for TreeOfLife, mapped into memory.
 
-    Parameters
-    ----------
-    folder : str or Path
-        With ``weights.safetensors`` and ``names.parquet``; or, maybe in ``embeddings/``, one ``.npy`` of shape (D, C)
-        and a ``.json`` of the same name, ``[[seven ranks], common name]`` a candidate; or that ``.npy`` itself.
-
-    Raises
-    ------
-    InputError
-        If there are no such files, they do not fit each other, or the array would have to be unpickled.
+    A folder with ``weights.safetensors`` and ``names.parquet``; or, maybe in ``embeddings/``, one ``.npy`` of shape (D,
+    C) and a ``.json`` of the same name, ``[[seven ranks], common name]`` a candidate; or that ``.npy`` itself. Refuses
+    files that do not fit each other, and an array that would have to be unpickled.
     """
     folder = Path(folder).expanduser()
     if folder.suffix == ".npy":

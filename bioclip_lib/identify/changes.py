@@ -17,8 +17,7 @@ from .. import RANKS
 from ..taxonomy import resolve
 from ..taxonomy.backbone import Backbone
 from .calibrate import places
-from .labels import LabelSet, binomial
-from .tree import LABEL
+from .labels import LABEL, LabelSet, binomial
 
 GONE, ADDED, SAME, MOVED, OTHER_RANK = "gone", "added", "same", "moved", "other rank"
 RENAMED, SPLIT, LUMP, SEVERAL = "renamed", "split", "lump", "several to several"
@@ -37,7 +36,6 @@ def compare_labels(
 
     Parameters
     ----------
-    old, new : LabelSet
     backbones : sequence of Backbone, optional
         Of `taxonomy.open_backbones`: checklists with synonyms, asked of names that one set alone has. NCBI by default,
         which has few.
@@ -72,14 +70,7 @@ def compare_labels(
 
 
 def map_answers(answers: pd.DataFrame, old: LabelSet, new: LabelSet, changes: pd.DataFrame) -> pd.DataFrame:
-    """Write old answers with the taxa of new candidates, where that is exact.
-
-    Parameters
-    ----------
-    answers : DataFrame
-        Of `identify`, made with `old`: ``taxon`` and the seven ranks.
-    changes : DataFrame
-        Of `compare_labels`.
+    """Write old answers, of `identify` by `old`, with the taxa of new candidates, where that is exact.
 
     Returns
     -------

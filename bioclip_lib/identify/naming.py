@@ -12,8 +12,7 @@ import pandas as pd
 from .. import RANKS
 from ..errors import InputError
 from ..evaluation.classifiers import class_means
-from .labels import LabelSet
-from .tree import GROUP, LABEL, grouped, highest
+from .labels import GROUP, LABEL, LabelSet, grouped, highest
 
 FLOOR = 0.65
 _SCORES = 2**25  # of images and candidates at once, in float32: 128 MiB
@@ -40,22 +39,12 @@ def name_features(features: np.ndarray, labels: LabelSet, scale: float, rank: st
     ----------
     features : ndarray of shape (n, D)
         Of unit length, of the model whose texts the labels are.
-    labels : LabelSet
     scale : float
         Multiplies cosines before the softmax: the model's ``logit_scale``, over a temperature where it was calibrated.
     rank : str
         Of the choices: one of `RANKS`, "label" (each candidate by itself) or "group".
     k : int
         Choices of an image; fewer where there are fewer taxa.
-
-    Returns
-    -------
-    Naming
-
-    Raises
-    ------
-    InputError
-        For features of another width, a rank that is none, or k below 1.
 
     Notes
     -----
@@ -79,19 +68,8 @@ def name_features(features: np.ndarray, labels: LabelSet, scale: float, rank: st
 def combine(features: np.ndarray, events: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Put the photographs of each individual or event together, before they are named.
 
-    Parameters
-    ----------
-    features : ndarray of shape (n, D)
-        Of unit length.
-    events : ndarray of shape (n,)
-        Which event each is of.
-
-    Returns
-    -------
-    names : ndarray of shape (m,)
-        The events, sorted.
-    features : ndarray of shape (m, D)
-        Their means, *not* of unit length: what `name_features` makes of one has the mean of the logits.
+    Takes features (n, D) of unit length, and the event of each, (n,). Returns the events (m,), sorted, and their means
+    (m, D), *not* of unit length: what `name_features` makes of one has the mean of the logits.
     """
     names, index = np.unique(events, return_inverse=True)
     return names, class_means(features, index)
@@ -134,12 +112,7 @@ def trusted_depth(naming: Naming, labels: LabelSet, floor: float) -> np.ndarray:
 def answers(naming: Naming, labels: LabelSet, floor: float = FLOOR) -> pd.DataFrame:
     """Write what was found as a table, an image a row.
 
-    Parameters
-    ----------
-    naming : Naming
-    labels : LabelSet
-    floor : float
-        The deepest taxon of the lineage whose probability reaches it is the answer.
+    The answer is the deepest taxon of the lineage whose probability reaches the floor.
 
     Returns
     -------

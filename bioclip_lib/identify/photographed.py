@@ -20,10 +20,9 @@ from ..evaluation.classifiers import class_means
 from ..evaluation.tasks import unit_rows
 from ..model.load import LoadedModel
 from .candidates import resolved
-from .labels import COLUMNS, LabelSet
+from .labels import COLUMNS, LABEL, LabelSet
 from .naming import logits_of
 from .photos import features_of, list_photos
-from .tree import LABEL
 
 _SCORES = 2**25  # of known images and candidates that are looked at
 _EXPECTED = (0.0, 0.5)  # log of the factor, and offset: the means of normal priors with standard deviation 1
@@ -36,19 +35,12 @@ def labels_of_images(
 
     Parameters
     ----------
-    features : ndarray of shape (n, D)
-        Of unit length.
-    classes : ndarray of shape (n,)
-        The class of each.
+    features, classes : ndarray of shape (n, D) and (n,)
+        Of unit length; the class of each.
     taxa : DataFrame
         Indexed by class: any of the ranks, ``scientific_name``, ``common_name``. Classes without an image are left out.
     model : LoadedModel, optional
         Whose features they are: others are refused later.
-
-    Raises
-    ------
-    InputError
-        If no class of `taxa` has an image.
     """
     known = np.isin(classes, taxa.index)
     if not known.any():
@@ -86,11 +78,10 @@ def add_images(
     known: tuple[np.ndarray, np.ndarray],
     scale: float,
 ) -> LabelSet:
-    """Put classes of photographs beside candidates that are texts.
+    """Put classes of photographs beside candidates that are texts: returns the candidates, then the new ones.
 
     Parameters
     ----------
-    labels : LabelSet
     images : features of shape (n, D), unit length, and classes of shape (n,)
         Of the new classes: two of each at least, five are better.
     taxa : DataFrame
@@ -99,16 +90,6 @@ def add_images(
         Images of candidates that are there, by their label, none of which the model was trained on.
     scale : float
         As `name_features` will be given.
-
-    Returns
-    -------
-    LabelSet
-        The candidates, then the new ones.
-
-    Raises
-    ------
-    InputError
-        If a new class has one image, or is among the candidates; if a known image is of none of these.
 
     Notes
     -----

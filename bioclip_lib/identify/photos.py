@@ -60,11 +60,6 @@ def list_photos(given: Source | Photo | Sequence, events: str = "") -> list[Phot
         What photographs of one individual or event have in common: "folder", or a column of that
         table; of a Camtrap DP its own events.
 
-    Raises
-    ------
-    InputError
-        If a path leads nowhere, a table lacks the column of events, or there is no image at all.
-
     Examples
     --------
     >>> list_photos(np.zeros((4, 6, 3), np.uint8))[0].name

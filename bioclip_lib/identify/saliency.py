@@ -1,12 +1,12 @@
 """Which pixels of a photograph speak for its name: two maps of saliency, and how far they can be believed.
 
-`occlusion` covers a window at a time and asks how much less likely the name gets; `gradient_map` weighs what the image
-tower attends to, or its last map of features, by the gradient of the name's score. `judge_maps` asks whether these
-pixels matter to the model: taken away first they should cost the name most (deletion), alone they should bring it back
-(insertion), more than those of a random order or of the middle; and whether they lie on the organism, where that is
-known. Refuses a tower that has neither attention nor a map of features that can be read.
+`saliency_examples` maps test images of a run; `saliency_scores` judges the maps on new images of the synthetic world,
+where the pixels of the organism are known. `occlusion` covers a window at a time and asks how much less likely the name
+gets; `gradient_map` weighs what the image tower attends to, or its last map of features, by the gradient of the name's
+score. Refuses a tower that has neither attention nor a map of features that can be read.
 """
 
+import contextlib
 import math
 from collections.abc import Mapping
 from functools import partial
@@ -16,19 +16,79 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
+from ..config import SyntheticConfig
 from ..errors import InputError
 from ..evaluation.tasks import with_interval
+from ..files.images import png
 from ..model import encode_images
 from ..model.encode import normalised, prepare_pixels
+from ..model.features import load_split, size_px
 from ..model.load import LoadedModel
 from ..model.towers import device_of
-from .labels import LabelSet
-from .naming import logits_of
+from ..sources.synthetic import grow_tree
+from ..sources.synthetic.render import body_shares, render
+from .labels import LABEL, LabelSet
+from .naming import logits_of, name_features
+from .trained import TrainedRun
 
+MAPS = ("occlusion", "gradient")
 CELLS = 12  # of a map, along each side
 WINDOW = 3  # cells that are covered at once, along each side
 STEPS = 9  # of deletion and insertion
+_SHOWN, _DRAWN = 5, 40  # test images; invented ones
 _ROWS = 512  # altered images at once
+
+
+def saliency_examples(run: TrainedRun) -> pd.DataFrame:
+    """Map what speaks for the names of some test images.
+
+    Returns
+    -------
+    DataFrame
+        ``title`` (the name given), ``png`` (the image), and a column a map of `MAPS`: its values, row by row.
+        A tower of which the gradient cannot be read (`gradient_map`) has the first map alone.
+    """
+    split = run.split("test")
+    if not len(split.rows):
+        return pd.DataFrame(columns=["title", "png", *MAPS])
+    rows = np.sort(np.random.default_rng(0).permutation(len(split.rows))[:_SHOWN])
+    pixels = load_split(run.run, run.model.model, "test")[rows]
+    named = name_features(split.features[rows], run.labels, run.calibrated_scale, LABEL, k=1).choices[:, 0]
+    table = pd.DataFrame({"title": run.labels.called(named, LABEL), "png": list(map(png, pixels))})
+    maps = _maps(run, pixels, named)
+    return table.assign(**{name: list(values.reshape(len(rows), -1)) for name, values in maps.items()})
+
+
+def saliency_scores(run: TrainedRun) -> pd.DataFrame:
+    """Score both maps on new images of the synthetic world; a table without rows for a run of photographs.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `judge_maps`, of the right name of each image; intervals are for other species.
+    """
+    if run.settings["data.source"] != "synthetic":
+        return pd.DataFrame()
+    prefix = "data.synthetic."
+    settings = {key.removeprefix(prefix): value for key, value in run.settings.items() if key.startswith(prefix)}
+    config = SyntheticConfig(**settings)
+    tree, rng = grow_tree(config, run.settings["split.seed"]), np.random.default_rng([0, 77])
+    known = pd.Index(run.labels.names[LABEL]).get_indexer(tree.taxa["scientific_name"])
+    index = rng.choice(np.flatnonzero(known >= 0), _DRAWN)
+    seeds = rng.integers(0, 2**63, _DRAWN, dtype=np.uint64)
+    drawn = tree.genomes[index], seeds, size_px(run.model.model), config.noise
+    pixels, named = render(*drawn), known[index]
+    asked = run.labels, named, run.calibrated_scale
+    return judge_maps(pixels, _maps(run, pixels, named), run.model, asked, body_shares(*drawn), index)
+
+
+def _maps(run: TrainedRun, pixels: np.ndarray, named: np.ndarray) -> dict[str, np.ndarray]:
+    """Return both maps of images; the first alone where the tower cannot be read."""
+    asked = pixels, run.model, run.labels, named, run.calibrated_scale
+    made = {MAPS[0]: occlusion(*asked)}
+    with contextlib.suppress(InputError):
+        made[MAPS[1]] = gradient_map(*asked)
+    return made
 
 
 def occlusion(pixels: np.ndarray, model: LoadedModel, labels: LabelSet, named: np.ndarray, scale: float) -> np.ndarray:
@@ -96,13 +156,11 @@ def judge_maps(
     for name, values in orders.items():
         rank = (-values.reshape(n, -1)).argsort(axis=1, kind="stable").argsort(axis=1).reshape(values.shape)
         found = {}
-        for measure, taken in (
-            ("deletion", lambda k, rank=rank: rank < k),
-            ("insertion", lambda k, rank=rank: rank >= k),
-        ):
+        for measure in ("deletion", "insertion"):
             curve = []
             for k in np.linspace(0, CELLS**2, STEPS):
-                altered = np.concatenate([covered(x, mask[None]) for x, mask in zip(pixels, taken(k), strict=True)])
+                taken = (rank < k) == (measure == "deletion")
+                altered = np.concatenate([covered(x, mask[None]) for x, mask in zip(pixels, taken, strict=True)])
                 curve.append(np.exp(_log_probability(altered, named, model, labels, scale)))
             found[measure] = np.mean(curve, axis=0)
         if on_organism is not None:

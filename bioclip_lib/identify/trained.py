@@ -33,13 +33,11 @@ from ..run import Run
 from ..shards.read import read_image_ids, read_index
 from ..training.objectives import CLASS_OBJECTIVES
 from .asking import Trust
-from .calibrate import TOO_FEW, conformal_floor, fit_temperature, places, wrong_up_to
+from .calibrate import KNOWN_PASS, TOO_FEW, conformal_floor, fit_temperature, places, wrong_up_to
 from .candidates import labels_of_catalog
-from .labels import LabelSet
+from .labels import LABEL, LabelSet, highest
 from .naming import FLOOR, name_features
 from .photographed import add_images, labels_of_images
-from .tree import LABEL, highest
-from .unknown import KNOWN_PASS
 
 _AT_ONCE = 1_024  # photographs
 
@@ -176,16 +174,7 @@ def known_classes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def nearest_images(features: np.ndarray, split: Split, k: int = 5) -> pd.DataFrame:
-    """Show the images of a split that are most like others.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n, D)
-        Of unit length, of the run's model.
-    split : Split
-        Of `TrainedRun.split`: the images that are looked through.
-    k : int
-        Images of each; fewer where there are fewer.
+    """Show the images of a split that are most like others, whose features (n, D) have unit length.
 
     Returns
     -------
@@ -204,21 +193,5 @@ def nearest_images(features: np.ndarray, split: Split, k: int = 5) -> pd.DataFra
 
 
 def load_run(root: str | Path) -> TrainedRun:
-    """Load a trained run as a namer.
-
-    Parameters
-    ----------
-    root : str or Path
-        The folder of a run that was trained.
-
-    Returns
-    -------
-    TrainedRun
-        With ``model``, ``labels``, ``split(name)`` and ``trust(coverage)``.
-
-    Raises
-    ------
-    InputError
-        If there is no run or no model.
-    """
+    """Load a trained run as a namer, with ``model``, ``labels``, ``split(name)`` and ``trust(coverage)``."""
     return TrainedRun(root)

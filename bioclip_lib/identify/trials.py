@@ -1,9 +1,10 @@
-"""What a trained run can be trusted with: its answers for images whose taxa are known, of species seen and unseen.
+"""What a trained run can be trusted with: its answers for images whose taxa are known, beside the truth.
 
 Takes a `trained.TrainedRun`; returns tables. Test images are of the candidates, held-out species are not among them:
-the right answer for these is a taxon above.
+the right answer for these is a taxon above (`unknown` asks whether that is noticed).
 """
 
+from collections.abc import Iterator, Mapping
 from itertools import product
 
 import numpy as np
@@ -12,29 +13,29 @@ import pandas as pd
 from .. import RANKS
 from ..catalog.splits import group_keys
 from ..evaluation.tasks import PARTS, with_interval
-from ..model import encode_images
 from ..model.features import load_split
-from .calibrate import expected_share, places
-from .judging import N_STEPS, attached, compare_rules, coverage_over_draws, judge, risk_by_floor
-from .labels import LabelSet
+from .calibrate import UNKNOWN, conformal_floor, expected_share, places, wrong_up_to
+from .labels import LABEL, LabelSet
 from .naming import FLOOR, Naming, answers, combine, name_features, trusted_depth
 from .photographed import add_images, labels_of_images
 from .trained import Split, TrainedRun
-from .tree import LABEL
-from .unknown import folds, known_scores, left_out, nearest_taxon, no_organism, separation, with_both
 
 COVERAGE = 0.9  # stated share of right answers
 STRICT = 0.8  # a floor that others take, beside `FLOOR`
 DRAWS, SIZES, SHOTS, ADDED_DRAWS = 5, (1, 2, 4, 8), (2, 5), 3  # of halves; photographs an event, a new class; of these
 N_EXAMPLES = 6  # of a kind
-N_NOTHING = 200  # images of which some without an organism are made
+N_STEPS = 50  # of floors
 _OPTIONS = ("right, to species", "backed off", "wrong", "unknown species")
 
 
-def _named(run: TrainedRun, split: Split) -> tuple[Naming, np.ndarray]:
+def _parts(run: TrainedRun) -> Iterator[tuple[str, Split]]:
+    """Yield the splits of species seen and unseen, with their names, that have images."""
+    yield from ((name, run.split(name)) for name in PARTS if len(run.split(name).rows))
+
+
+def named(run: TrainedRun, split: Split) -> tuple[Naming, np.ndarray]:
     """Return the calibrated naming of a split, and the places of its taxa."""
-    naming = name_features(split.features, run.labels, run.calibrated_scale)
-    return naming, places(split.rows, run.labels)
+    return name_features(split.features, run.labels, run.calibrated_scale), places(split.rows, run.labels)
 
 
 def rules(run: TrainedRun) -> pd.DataFrame:
@@ -43,27 +44,69 @@ def rules(run: TrainedRun) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``part`` (seen, unseen), and the columns of `judging.compare_rules`. "no floor" asks every rank. Of the
-        calibrated floor and seen species, ``expected_low`` and ``expected_high``: `calibrate.expected_share`.
+        ``part`` (seen, unseen), and the columns of `compare_rules`. "no floor" asks every rank. Of the calibrated
+        floor and seen species, ``expected_low`` and ``expected_high``: `calibrate.expected_share`.
     """
-    trust = run.trust(COVERAGE)
+    trust, tables = run.trust(COVERAGE), []
     floors = {f"{COVERAGE:.0%} of images": trust.conformal, f"{FLOOR}": FLOOR, f"{STRICT}": STRICT, "no floor": 0.0}
-    tables = []
-    for name, part in PARTS.items():
-        split = run.split(name)
-        if len(split.rows):
-            taxa = places(split.rows, run.labels), split.classes
-            found = compare_rules(split.features, taxa, run.labels, run.calibrated_scale, floors)
-            tables.append(found.assign(part=part))
+    for name, split in _parts(run):
+        taxa = places(split.rows, run.labels), split.classes
+        found = compare_rules(split.features, taxa, run.labels, run.calibrated_scale, floors)
+        tables.append(found.assign(part=PARTS[name]))
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["rule", "part"])
     stated = (table["rule"] == next(iter(floors))) & (table["part"] == PARTS["test"]) & ~np.isnan(trust.conformal)
-    for n, column in enumerate(("expected_low", "expected_high")):
-        table.loc[stated, column] = expected_share(COVERAGE, len(run.split("val").rows), len(run.split("test").rows))[n]
+    share = expected_share(COVERAGE, len(run.split("val").rows), len(run.split("test").rows)) if stated.any() else ()
+    table.loc[stated, ["expected_low", "expected_high"]] = share
     return table
 
 
+def judge(naming: Naming, labels: LabelSet, truth: np.ndarray, floor: float) -> pd.DataFrame:
+    """Tell of each image how many ranks are answered, and whether that is right, as no answer is."""
+    depth = trusted_depth(naming, labels, floor)
+    answer, own = naming.lineage[np.arange(len(depth)), depth], truth[np.arange(len(depth)), depth]
+    return pd.DataFrame({"depth": depth + 1, "right": (depth < 0) | (own == answer) | (own == UNKNOWN)})
+
+
+def winners_of_ranks(features: np.ndarray, labels: LabelSet, scale: float) -> tuple[Naming, np.ndarray]:
+    """Take the likeliest taxon of each rank by itself: in place of a lineage, and down to where it is none, (n, 7)."""
+    found = [name_features(features, labels, scale, rank, k=1) for rank in RANKS]
+    taxa, trust = (np.concatenate([getattr(each, what) for each in found], axis=1) for what in ("choices", "scores"))
+    apart = np.zeros(taxa.shape, dtype=bool)
+    for depth in range(1, len(RANKS)):
+        apart[:, depth] = labels.tree.above[depth][taxa[:, depth]] != taxa[:, depth - 1]
+    return found[-1]._replace(lineage=taxa, trust=trust), np.logical_or.accumulate(apart, axis=1)
+
+
+def compare_rules(
+    features: np.ndarray,
+    taxa: tuple[np.ndarray, np.ndarray],
+    labels: LabelSet,
+    scale: float,
+    floors: Mapping[str, float],
+) -> pd.DataFrame:
+    """Compare floors, and one lineage with the winner of each rank, on images with `places` and classes.
+
+    Gives the share of right answers with its interval for another set of classes, ``macro`` (the mean over classes),
+    ``depth`` (the mean number of ranks), the share answered to species, and ``broken``, the share of answers whose taxa
+    do not contain each other.
+    """
+    truth, classes = taxa
+    winners, apart = winners_of_ranks(features, labels, scale)
+    namings = {"one lineage": name_features(features, labels, scale), "winner of each rank": winners}
+    rows = []
+    for name, floor in floors.items():
+        for kind, naming in namings.items():
+            found = judge(naming, labels, truth, floor)
+            deepest = found["depth"].to_numpy() - 1
+            broken = apart[np.arange(len(apart)), deepest] & (deepest >= 0) & (kind != "one lineage")
+            row = {"rule": name, "taxa": kind, "floor": floor, **with_interval(found["right"].to_numpy(float), classes)}
+            row |= {"macro": found.groupby(classes)["right"].mean().mean(), "depth": found["depth"].mean()}
+            rows.append({**row, "species": (found["depth"] == 7).mean(), "broken": broken.mean(), "n": len(found)})
+    return pd.DataFrame(rows)
+
+
 def draws(run: TrainedRun) -> pd.DataFrame:
-    """Calibrate on one half of the known images and count in the other, as `judging.coverage_over_draws`.
+    """Calibrate on one half of the known images and count in the other, as `coverage_over_draws`.
 
     Returns
     -------
@@ -71,10 +114,11 @@ def draws(run: TrainedRun) -> pd.DataFrame:
         ``coverage, of, right, lowest, highest, least, depth, n_images, n_seeds``; `right` is above `coverage` where
         `least`, the share right without a floor, is.
     """
-    known = _joined(run.split("val"), run.split("test"))
+    val, test = run.split("val"), run.split("test")
+    known = Split(pd.concat([val.rows, test.rows]), np.concatenate([val.features, test.features]))
     if len(known.rows) < 2:
         return pd.DataFrame()
-    naming, truth = _named(run, known)
+    naming, truth = named(run, known)
     found = coverage_over_draws(naming, run.labels, (truth, known.classes), seeds=range(DRAWS))
     of = found.groupby(["coverage", "of"], as_index=False)
     table = of.agg(right=("right", "mean"), lowest=("right", "min"), highest=("right", "max"))
@@ -82,17 +126,50 @@ def draws(run: TrainedRun) -> pd.DataFrame:
     return table.assign(n_images=len(known.rows), n_seeds=DRAWS)
 
 
-def _joined(one: Split, other: Split) -> Split:
-    """Put two splits together."""
-    return Split(pd.concat([one.rows, other.rows]), np.concatenate([one.features, other.features]))
+def coverage_over_draws(
+    naming: Naming, labels: LabelSet, taxa: tuple[np.ndarray, np.ndarray], coverages=(0.8, 0.9, 0.95), seeds=range(5)
+) -> pd.DataFrame:
+    """Part known images into halves, calibrate on one and count right answers in the other, over images and classes.
+
+    ``least`` is the share that is right without a floor: no answer goes deeper, so that no floor covers less.
+    """
+    truth, classes = taxa
+    scores, rows = wrong_up_to(naming, labels, truth), []
+    deepest = judge(naming, labels, truth, 0.0)["right"]
+    for seed in seeds:
+        order = np.random.default_rng(seed).permutation(len(scores))
+        fit, rest = order[: len(order) // 2], order[len(order) // 2 :]
+        for coverage in coverages:
+            for of in ("images", "classes"):
+                floor = conformal_floor(scores[fit], coverage, classes[fit] if of == "classes" else None)
+                found = judge(naming, labels, truth, floor).iloc[rest]
+                unit = rest if of == "images" else classes[rest]
+                right, least = (x.groupby(unit).mean().mean() for x in (found["right"], deepest.iloc[rest]))
+                row = {"coverage": coverage, "of": of, "seed": seed, "floor": floor, "right": right, "least": least}
+                rows.append({**row, "depth": found["depth"].mean()})
+    return pd.DataFrame(rows)
 
 
 def risk(run: TrainedRun) -> pd.DataFrame:
-    """Trace what each floor costs, on species seen and unseen: ``part`` and the columns of `judging.risk_by_floor`."""
-    splits = [(part, run.split(name)) for name, part in PARTS.items()]
-    asked = [(part, *_named(run, split)) for part, split in splits if len(split.rows)]
-    traced = [risk_by_floor(naming, run.labels, truth).assign(part=part) for part, naming, truth in asked]
-    return pd.concat(traced) if traced else pd.DataFrame(columns=["floor", "rank", "answered", "risk", "part"])
+    """Trace what each floor costs, on species seen and unseen: ``part`` and the columns of `risk_by_floor`."""
+    tables = [pd.DataFrame(columns=["floor", "rank", "answered", "risk", "part"])]
+    for name, split in _parts(run):
+        naming, truth = named(run, split)
+        tables.append(risk_by_floor(naming, run.labels, truth).assign(part=PARTS[name]))
+    return pd.concat(tables[1:] or tables)
+
+
+def risk_by_floor(naming: Naming, labels: LabelSet, truth: np.ndarray) -> pd.DataFrame:
+    """Trace what a floor costs: ``floor, rank``, the share ``answered`` to that rank or deeper, and their ``risk``."""
+    rows = []
+    for floor in np.linspace(0, 1, N_STEPS + 1):
+        depth = trusted_depth(naming, labels, floor)
+        for d, rank in enumerate(RANKS):
+            answered = depth >= d
+            wrong = (truth[:, d] != UNKNOWN) & (truth[:, d] != naming.lineage[:, d])
+            risk = wrong[answered].mean() if answered.any() else np.nan
+            rows.append({"floor": floor, "rank": rank, "answered": answered.mean(), "risk": risk})
+    return pd.DataFrame(rows)
 
 
 def events(run: TrainedRun) -> pd.DataFrame:
@@ -172,91 +249,6 @@ def _given_and_asked(split: Split, k: int, most: int, rng: np.random.Generator) 
     return order[place < k], order[asked]
 
 
-def unknowns(run: TrainedRun) -> pd.DataFrame:
-    """Ask which score tells images of the candidates from others, by how far these others are.
-
-    Returns
-    -------
-    DataFrame
-        ``others`` and the columns of `unknown.separation`. "validation species left out" chooses a score, all below it
-        judge: held-out species by the rank at which they join the candidates, and images of no organism.
-    """
-    train, val, test, unseen = (run.split(name) for name in ("train", "val", "test", "heldout_species"))
-    if min(len(train.rows), len(val.rows), len(test.rows)) == 0:
-        return pd.DataFrame()
-    scale = run.calibrated_scale
-    tables = [left_out(val.features, val.classes, (train.features, train.classes), run.labels, scale)]
-    tables[0]["others"] = "validation species left out"
-
-    def scored(features: np.ndarray) -> pd.DataFrame:
-        return known_scores(name_features(features, run.labels, scale), features, train.features)
-
-    like = scored(val.features)
-    known = with_both(scored(test.features), like)
-    if len(unseen.rows):
-        found, join = with_both(scored(unseen.features), like), nearest_taxon(places(unseen.rows, run.labels))
-        tables.append(separation(known, found, unseen.classes).assign(others="all held-out species"))
-        for rank in (r for r in ("", *RANKS) if (join == r).any()):
-            of = separation(known, found[join == rank], unseen.classes[join == rank])
-            tables.append(of.assign(others=f"of a known {rank}" if rank else "of another kingdom"))
-    for kind, pixels in no_organism(_pixels(run)).items():
-        features = encode_images(run.model.model, pixels, precision=run.precision)
-        tables.append(separation(known, with_both(scored(features), like), np.arange(len(pixels))).assign(others=kind))
-    return pd.concat(tables, ignore_index=True)
-
-
-def attachments(run: TrainedRun) -> pd.DataFrame:
-    """Ask where unknown species belong: is the answer the taxon at which they join the candidates?
-
-    An unknown species is none of the candidates, so that answers end above species, at a rank and a floor.
-
-    Returns
-    -------
-    DataFrame
-        A row a ``rule``: ``value, ci_low, ci_high`` (the share of images of held-out species whose answer is exactly
-        that taxon, for another set of species), the shares ``above`` it, ``below`` it and ``elsewhere``, ``n``,
-        ``n_species``. "floor ..., down to ..." and "always to ..." (no floor) are the best for validation species, a
-        fifth of them at a time left out of the candidates; the others are as in `rules`.
-    """
-    val, unseen = run.split("val"), run.split("heldout_species")
-    if min(len(val.rows), len(unseen.rows)) == 0:
-        return pd.DataFrame()
-    species = len(RANKS) - 1
-    options = list(product(np.linspace(0, 1, N_STEPS + 1), range(species)))
-    hits: list[list] = [[] for _ in options]
-    for kept, out in folds(run.labels, val.classes):
-        naming, truth = name_features(val.features[out], kept, run.calibrated_scale), places(val.rows[out], kept)
-        for found, option in zip(hits, options, strict=True):
-            found.extend(attached(naming, truth, _depth(naming, kept, *option)) == "exact")
-    share = dict(zip(options, np.mean(hits, axis=1), strict=True))
-    floor, deepest = max(options, key=share.get)
-    always = max((option for option in options if option[0] == 0), key=share.get)[1]
-    asked = {
-        f"floor {floor:.2f}, down to {RANKS[deepest]}": (floor, deepest),
-        f"always to {RANKS[always]}": (0.0, always),
-    }
-    asked |= {f"{COVERAGE:.0%} of images": (run.trust(COVERAGE).floor, species), f"{FLOOR}": (FLOOR, species)}
-    naming, truth = _named(run, unseen)
-    rows = []
-    for name, option in asked.items():
-        found = attached(naming, truth, _depth(naming, run.labels, *option))
-        row = {"rule": name, **with_interval((found == "exact").astype(float), unseen.classes)}
-        row |= {where: (found == where).mean() for where in ("above", "below", "elsewhere")}
-        rows.append({**row, "n": len(found), "n_species": len(set(unseen.classes))})
-    return pd.DataFrame(rows)
-
-
-def _depth(naming: Naming, labels: LabelSet, floor: float, deepest: int) -> np.ndarray:
-    """Return how deep answers go: to where they clear a floor, and no deeper than one rank."""
-    return np.minimum(trusted_depth(naming, labels, floor), deepest)
-
-
-def _pixels(run: TrainedRun) -> np.ndarray:
-    """Return some test images, uint8."""
-    images = load_split(run.run, run.model.model, "test")
-    return images[:: max(1, len(images) // N_NOTHING)][:N_NOTHING]
-
-
 def examples(run: TrainedRun) -> tuple[np.ndarray, pd.DataFrame]:
     """Draw images of four kinds: right to species, backed off to a rank above, wrong, and of an unseen species.
 
@@ -267,9 +259,8 @@ def examples(run: TrainedRun) -> tuple[np.ndarray, pd.DataFrame]:
         ``kind, truth, taxon, rank, score`` in the same order, m rows, at most `N_EXAMPLES` a kind.
     """
     rng, trust, pixels, tables = np.random.default_rng(0), run.trust(), [], []
-    for name in (name for name in PARTS if len(run.split(name).rows)):
-        split = run.split(name)
-        naming, truth = _named(run, split)
+    for name, split in _parts(run):
+        naming, truth = named(run, split)
         table = answers(naming, run.labels, trust.floor)[["taxon", "rank", "score"]]
         judged = judge(naming, run.labels, truth, trust.floor)
         kind = np.where(judged["depth"] == len(RANKS), _OPTIONS[0], _OPTIONS[1])

@@ -1,4 +1,4 @@
-"""None of these: scores that tell photographs of the candidates from those of other taxa, or of no organism.
+"""None of these: does a run notice taxa that are not among its candidates, or no organism, and where do they belong?
 
 Takes features of images, what they were named, and a gallery of training features; returns scores, the higher the more
 like a candidate, and how well each separates known from unknown images. Which score is best is asked of validation
@@ -6,20 +6,105 @@ species alone, each in turn left out of the candidates and of the gallery.
 """
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from .. import RANKS
 from ..evaluation.tasks import with_interval
-from .labels import LabelSet
-from .naming import Naming, name_features
-from .tree import LABEL
+from ..model import encode_images
+from ..model.features import load_split
+from .calibrate import KNOWN_PASS, places
+from .labels import LABEL, LabelSet
+from .naming import FLOOR, Naming, name_features, trusted_depth
+from .trained import TrainedRun
+from .trials import COVERAGE, N_STEPS, named
 
 NEIGHBOURS = 5
-KNOWN_PASS = 0.95  # share of known images that a threshold lets pass, as FPR95 asks
 BOTH = "max_logit + neighbours"
+N_NOTHING = 200  # images of which some without an organism are made
 _AT_ONCE = 1_024
+
+
+def unknowns(run: TrainedRun) -> pd.DataFrame:
+    """Ask which score tells images of the candidates from others, by how far these others are.
+
+    Returns
+    -------
+    DataFrame
+        ``others`` and the columns of `separation`. "validation species left out" chooses a score, all below it
+        judge: held-out species by the rank at which they join the candidates, and images of no organism.
+    """
+    train, val, test, unseen = (run.split(name) for name in ("train", "val", "test", "heldout_species"))
+    if min(len(train.rows), len(val.rows), len(test.rows)) == 0:
+        return pd.DataFrame()
+    scale = run.calibrated_scale
+    tables = [left_out(val.features, val.classes, (train.features, train.classes), run.labels, scale)]
+    tables[0]["others"] = "validation species left out"
+
+    def scored(features: np.ndarray) -> pd.DataFrame:
+        return known_scores(name_features(features, run.labels, scale), features, train.features)
+
+    like = scored(val.features)
+    known = with_both(scored(test.features), like)
+    if len(unseen.rows):
+        found, join = with_both(scored(unseen.features), like), nearest_taxon(places(unseen.rows, run.labels))
+        tables.append(separation(known, found, unseen.classes).assign(others="all held-out species"))
+        for rank in (r for r in ("", *RANKS) if (join == r).any()):
+            of = separation(known, found[join == rank], unseen.classes[join == rank])
+            tables.append(of.assign(others=f"of a known {rank}" if rank else "of another kingdom"))
+    images = load_split(run.run, run.model.model, "test")
+    for kind, pixels in no_organism(images[:: max(1, len(images) // N_NOTHING)][:N_NOTHING]).items():
+        features = encode_images(run.model.model, pixels, precision=run.precision)
+        tables.append(separation(known, with_both(scored(features), like), np.arange(len(pixels))).assign(others=kind))
+    return pd.concat(tables, ignore_index=True)
+
+
+def attachments(run: TrainedRun) -> pd.DataFrame:
+    """Ask where unknown species belong: is the answer the taxon at which they join the candidates?
+
+    An unknown species is none of the candidates, so that answers end above species, at a rank and a floor.
+
+    Returns
+    -------
+    DataFrame
+        A row a ``rule``: ``value, ci_low, ci_high`` (the share of images of held-out species whose answer is exactly
+        that taxon, for another set of species), the shares ``above`` it, ``below`` it and ``elsewhere``, ``n``,
+        ``n_species``. "floor ..., down to ..." and "always to ..." (no floor) are the best for validation species, a
+        fifth of them at a time left out of the candidates; the others are as in `rules`.
+    """
+    val, unseen = run.split("val"), run.split("heldout_species")
+    if min(len(val.rows), len(unseen.rows)) == 0:
+        return pd.DataFrame()
+    species = len(RANKS) - 1
+    options = list(product(np.linspace(0, 1, N_STEPS + 1), range(species)))
+    hits: list[list] = [[] for _ in options]
+    for kept, out in folds(run.labels, val.classes):
+        naming, truth = name_features(val.features[out], kept, run.calibrated_scale), places(val.rows[out], kept)
+        for found, option in zip(hits, options, strict=True):
+            found.extend(attached(naming, truth, _depth(naming, kept, *option)) == "exact")
+    share = dict(zip(options, np.mean(hits, axis=1), strict=True))
+    floor, deepest = max(options, key=share.get)
+    always = max((option for option in options if option[0] == 0), key=share.get)[1]
+    asked = {
+        f"floor {floor:.2f}, down to {RANKS[deepest]}": (floor, deepest),
+        f"always to {RANKS[always]}": (0.0, always),
+    }
+    asked |= {f"{COVERAGE:.0%} of images": (run.trust(COVERAGE).floor, species), f"{FLOOR}": (FLOOR, species)}
+    naming, truth = named(run, unseen)
+    rows = []
+    for name, option in asked.items():
+        found = attached(naming, truth, _depth(naming, run.labels, *option))
+        row = {"rule": name, **with_interval((found == "exact").astype(float), unseen.classes)}
+        row |= {where: (found == where).mean() for where in ("above", "below", "elsewhere")}
+        rows.append({**row, "n": len(found), "n_species": len(set(unseen.classes))})
+    return pd.DataFrame(rows)
+
+
+def _depth(naming: Naming, labels: LabelSet, floor: float, deepest: int) -> np.ndarray:
+    """Return how deep answers go: to where they clear a floor, and no deeper than one rank."""
+    return np.minimum(trusted_depth(naming, labels, floor), deepest)
 
 
 def known_scores(naming: Naming, features: np.ndarray, gallery: np.ndarray) -> pd.DataFrame:
@@ -83,6 +168,20 @@ def nearest_taxon(places: np.ndarray) -> np.ndarray:
     there = places >= 0
     deepest = len(RANKS) - 1 - there[:, ::-1].argmax(axis=1)
     return np.where(there.any(axis=1), np.array(RANKS, dtype=object)[deepest], "")
+
+
+def attached(naming: Naming, truth: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Tell of images of unknown taxa where an answer down to a depth (n,) lies beside the taxon that they join.
+
+    "exact", "above" (right, and less deep), "below" (of a taxon inside that holds it not), or "elsewhere".
+    """
+    rank, each = np.arange(len(RANKS)), np.arange(len(depth))
+    there = truth >= 0
+    join = np.where(there, rank, -1).max(axis=1)
+    same = (naming.lineage == truth) & there
+    right = (depth < 0) | same[each, depth]
+    below = (depth > join) & ((join < 0) | same[each, join])
+    return np.select([below, ~right, depth < join], ["below", "elsewhere", "above"], "exact")
 
 
 def no_organism(pixels: np.ndarray) -> dict[str, np.ndarray]:

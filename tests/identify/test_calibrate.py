@@ -20,9 +20,9 @@ from bioclip_lib.identify.calibrate import (
     places,
     wrong_up_to,
 )
-from bioclip_lib.identify.judging import attached, compare_rules, coverage_over_draws, judge, risk_by_floor
 from bioclip_lib.identify.labels import COLUMNS
-from bioclip_lib.identify.unknown import folds, known_scores, left_out, nearest_taxon, no_organism, separation
+from bioclip_lib.identify.trials import compare_rules, coverage_over_draws, judge, risk_by_floor
+from bioclip_lib.identify.unknown import attached, folds, known_scores, left_out, nearest_taxon, no_organism, separation
 
 from .test_naming import ROWS, P, features_for, label_set
 

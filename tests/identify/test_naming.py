@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from bioclip_lib import RANKS
 from bioclip_lib.errors import InputError
 from bioclip_lib.identify import LabelSet, answers, combine, name_features
-from bioclip_lib.identify.labels import COLUMNS
+from bioclip_lib.identify.labels import COLUMNS, Tree
 from bioclip_lib.identify.naming import trusted_depth
-from bioclip_lib.identify.tree import Tree
 
 BIRDS = ("Animalia", "Chordata", "Aves")
 ROWS = [
