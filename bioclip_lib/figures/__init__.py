@@ -2,20 +2,25 @@
 
 `draw` draws a figure of a run from the tables that the run keeps, and writes it; `draw_all` all of them (``make
 figures``). `data` draws images, catalogs, captions and training, `treemap` the tree of taxa, `scores` what was
-measured, `ablations` what choices contribute, `risk` what answers cost, `saliency` what speaks for them, `maps` the
-embedding, `probes` what is measured in it; `style` has the look, one colour a meaning, `words` the names of codes,
-`captions` what is told beside a figure; `live` draws while a model trains.
+measured, `ablations` what choices contribute, `answers` what answers cost and what speaks for them, `maps` the embedding,
+`probes` what is measured in it; `style` has the look, one colour a meaning, `words` the names of codes, `captions` what
+is told beside a figure; `live` draws while a model trains.
 """
 
-from .ablations import plot_text_matrix
+from .ablations import plot_recipes, plot_text_matrix
+from .answers import plot_risk, plot_saliency
 from .data import contact_sheet_table, plot_contact_sheet, plot_shared_words, plot_taxon_counts, plot_training
 from .gallery import draw, draw_all, makers
 from .live import live_figure
 from .maps import plot_distance_by_rank, plot_mantel, plot_map
 from .probes import plot_consistency, plot_image_text, plot_power, plot_probes
-from .risk import plot_risk
-from .saliency import plot_saliency
-from .scores import plot_few_shot, plot_mistakes, plot_rank_accuracy, plot_results_overview, plot_zero_shot
+from .scores import (
+    plot_few_shot,
+    plot_mistakes,
+    plot_rank_accuracy,
+    plot_results_overview,
+    plot_zero_shot,
+)
 from .style import with_style
 from .tables import figure_index, or_say, results_table, write_table
 from .treemap import plot_taxon_treemap

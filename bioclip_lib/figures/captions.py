@@ -1,9 +1,9 @@
 """The caption of each figure: what is drawn, n, interval, test and method; written beside it.
 
-Takes the tables that the figure is drawn from, models in words.
+`CAPTIONS` takes the tables that a figure is drawn from, models in words.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pandas as pd
 
@@ -34,44 +34,7 @@ def _models(names: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(names))
 
 
-def of_contact_sheet(sheet: pd.DataFrame) -> str:
-    """Tell the caption of `contact_sheet`."""
-    return (
-        f"{len(sheet):,} images of {sheet['title'].nunique():,} classes in the order of their taxonomy, so that "
-        "relatives stand beside each other; family and order below the name."
-    )
-
-
-def of_taxon_counts(counts: pd.DataFrame) -> str:
-    """Tell the caption of `taxon_counts`."""
-    return (
-        "Usable images of each class, from the largest to the smallest, and of each split (n = "
-        f"{counts['n_images'].sum():,} images of {counts['class_key'].nunique():,} classes, "
-        f"{counts['source'].nunique():,} data set{'s' * (counts['source'].nunique() != 1)}). Counts, no estimate. "
-        "Held-out species are in no training image."
-    )
-
-
-def of_taxon_treemap(counts: pd.DataFrame) -> str:
-    """Tell the caption of `taxon_treemap`."""
-    return (
-        f"Usable images by kingdom, phylum, class and order (n = {counts['n_images'].sum():,}). An area is in "
-        "proportion to its number of images (squarified treemap, Bruls et al. 2000); a colour is a kingdom. Orders "
-        "too small for their name have a number, which is told below; phyla and classes without room have no name."
-    )
-
-
-def of_caption_words(words: pd.DataFrame) -> str:
-    """Tell the caption of `caption_words`."""
-    return (
-        "Mean number of words that the captions of two species share, beyond those of the template, by text type and "
-        f"by the deepest rank that the two share (n = {words['pairs'].sum():,} pairs of species). All pairs, no "
-        "estimate."
-    )
-
-
-def of_training(log: pd.DataFrame, counts: pd.DataFrame) -> str:
-    """Tell the caption of `training`."""
+def _training(log: pd.DataFrame, counts: pd.DataFrame) -> str:
     n = counts.loc[counts["split"] == "val", "class_key"].nunique()
     return (
         f"A training of {int(log['step'].max()):,} steps: contrastive loss (pale: each step; line: mean over a "
@@ -80,8 +43,7 @@ def of_training(log: pd.DataFrame, counts: pd.DataFrame) -> str:
     )
 
 
-def of_zero_shot(scores: pd.DataFrame) -> str:
-    """Tell the caption of `zero_shot`."""
+def _zero_shot(scores: pd.DataFrame) -> str:
     rows = zero_shot_rows(scores)
     fewer = rows.groupby(["dataset", "part"])["n"].nunique().gt(1).any()
     unnamed = " Species without a name of a text type are left out there." if fewer else ""
@@ -91,8 +53,7 @@ def of_zero_shot(scores: pd.DataFrame) -> str:
     )
 
 
-def of_few_shot(scores: pd.DataFrame) -> str:
-    """Tell the caption of `few_shot`."""
+def _few_shot(scores: pd.DataFrame) -> str:
     rows = few_shot_rows(scores)
     return (
         f"{AXES[main_metric(scores)].capitalize()}, of SimpleShot (nearest mean of 1 or more labelled images a "
@@ -102,8 +63,7 @@ def of_few_shot(scores: pd.DataFrame) -> str:
     )
 
 
-def of_rank_accuracy(table: pd.DataFrame) -> str:
-    """Tell the caption of `rank_accuracy`."""
+def _rank_accuracy(table: pd.DataFrame) -> str:
     mine = table[table["model"] == "trained"]
     same = [rank for rank in dict.fromkeys(mine["rank"]) if (mine.loc[mine["rank"] == rank, "chance"] >= 1).all()]
     left_out = f" Left out, since all candidates are of one taxon there: {', '.join(same)}." if same else ""
@@ -113,8 +73,7 @@ def of_rank_accuracy(table: pd.DataFrame) -> str:
     )
 
 
-def of_risk(table: pd.DataFrame) -> str:
-    """Tell the caption of `risk`."""
+def _risk(table: pd.DataFrame) -> str:
     floors = table["floor"].nunique()
     return (
         "Share of images that are answered to a rank or deeper, and the share of these answers that is wrong at that "
@@ -123,17 +82,7 @@ def of_risk(table: pd.DataFrame) -> str:
     )
 
 
-def of_saliency(table: pd.DataFrame) -> str:
-    """Tell the caption of `saliency`."""
-    return (
-        f"{len(table):,} test images, drawn by a seed, and what speaks for the name that the model gives them: "
-        "where the name gets less likely when a window is covered, and what the image tower looks at, weighed by the "
-        "gradient of the name's probability. Bright speaks for the name; how far to believe it, the notebook tells."
-    )
-
-
-def of_text_matrix(table: pd.DataFrame) -> str:
-    """Tell the caption of `text_matrix`."""
+def _text_matrix(table: pd.DataFrame) -> str:
     seeds = f"{table['n_seeds'].max():.0f}" if len(table) else "0"
     return (
         "Zero-shot top-1 accuracy in percent, mean over species, of a small model trained on one text type or on their "
@@ -142,8 +91,21 @@ def of_text_matrix(table: pd.DataFrame) -> str:
     )
 
 
-def of_mistakes(table: pd.DataFrame) -> str:
-    """Tell the caption of `mistakes`."""
+def _recipes(table: pd.DataFrame) -> str:
+    seeds = f"{table['n_seeds'].max():.0f}" if len(table) else "0"
+    of = [
+        f"{question}: {baseline}"
+        for question, baseline in table.groupby("question", sort=False)["baseline"].first().items()
+    ]
+    return (
+        "Small models with one thing changed, minus the recipe that they are compared with, seed by seed: points of "
+        f"accuracy (means over species), or of Spearman's rho. Compared with, {'; '.join(of) or 'nothing yet'}. Bars: "
+        f"95 % intervals over seeds ({seeds}; Student's t), none corrected for their number; one that crosses 0 is no "
+        "evidence of equality."
+    )
+
+
+def _mistakes(table: pd.DataFrame) -> str:
     mine = table[(table["model"] == "trained") & (table["n"] > 0)]
     return (
         f"How far the trained model's mistakes fall in the tree ({_counts(mine, 'mistakes')}). Black: wrong "
@@ -153,21 +115,7 @@ def of_mistakes(table: pd.DataFrame) -> str:
     )
 
 
-def of_map(placed: pd.DataFrame, quality: pd.DataFrame) -> str:
-    """Tell the caption of a map."""
-    return (
-        f"UMAP (McInnes et al. 2018; 15 neighbours by cosine, fixed seed) of n = {len(placed):,} test images and "
-        "images of held-out species. The largest groups of the first rank that tells images apart have a colour; at "
-        "ranks below, the largest of their parts have shades of it, further parts are pale, all else is grey. Ranks "
-        "of one taxon are left out. Maps of several models are turned and mirrored to lie alike. A map distorts "
-        "distances and proves nothing: trustworthiness is 1 where all neighbours on it are neighbours in the "
-        "embedding, continuity where it is so the other way round (10 neighbours; by chance about 0.5); "
-        "tables/map_quality.csv has shares of neighbours by rank."
-    )
-
-
-def of_mantel(nulls: pd.DataFrame) -> str:
-    """Tell the caption of `mantel`."""
+def _mantel(nulls: pd.DataFrame) -> str:
     n = ", ".join(f"{n:,}" for n in sorted(nulls["n_permutations"].unique()))
     return (
         "Spearman's rank correlation between distances of species in the embedding (cosine, of centroids) and in the "
@@ -177,8 +125,7 @@ def of_mantel(nulls: pd.DataFrame) -> str:
     )
 
 
-def of_distance_by_rank(pairs: pd.DataFrame) -> str:
-    """Tell the caption of `distance_by_rank`."""
+def _distance_by_rank(pairs: pd.DataFrame) -> str:
     n = pairs.drop_duplicates(["dataset", "task", "rank"]).groupby(["dataset", "task"], sort=False)["n_pairs"].sum()
     counts = "; ".join(f"{dataset}, {task_label(task)}: {k:,} pairs" for (dataset, task), k in n.items())
     return (
@@ -189,8 +136,7 @@ def of_distance_by_rank(pairs: pd.DataFrame) -> str:
     )
 
 
-def of_probes(scores: pd.DataFrame) -> str:
-    """Tell the caption of `probes`."""
+def _probes(scores: pd.DataFrame) -> str:
     n = scores.drop_duplicates(["dataset", "part"])
     counts = "; ".join(
         f"{row.dataset}, {PARTS.get(row.part, row.part)}: {row.n:,.0f} species" for row in n.itertuples()
@@ -206,18 +152,7 @@ def of_probes(scores: pd.DataFrame) -> str:
     )
 
 
-def of_power(scores: pd.DataFrame) -> str:
-    """Tell the caption of `power`."""
-    return (
-        f"How often Mantel's test would find kinship of a known strength among these species, in "
-        f"{scores['n'].max():.0f} made worlds on the tree of this run (32 dimensions, one random vector a taxon, each "
-        "rank alike). Bands: 95 % intervals over worlds. At 0 only chance is found, 5 %. Where the line is low a large "
-        "p says nothing."
-    )
-
-
-def of_consistency(scores: pd.DataFrame) -> str:
-    """Tell the caption of `consistency`."""
+def _consistency(scores: pd.DataFrame) -> str:
     kept = scores[scores["value"].notna()].drop_duplicates(["dataset", "part"])
     counts = "; ".join(
         f"{row.dataset}, {PARTS.get(row.part, row.part)}: {row.n:,.0f} images of {row.n_species:,.0f} species"
@@ -231,19 +166,7 @@ def of_consistency(scores: pd.DataFrame) -> str:
     )
 
 
-def of_image_text(scores: pd.DataFrame) -> str:
-    """Tell the caption of `image_text`."""
-    return (
-        "Spearman's rank correlation between distances of species (cosine) and in the tree: of the centroids of their "
-        "images, and of the texts of their names. Whiskers: 95 % intervals for another tree (jackknife over clades; "
-        "from -1 to 1 of fewer than five). Dotted: 0. By taxonomic names an untrained text tower follows the tree by "
-        "the words that relatives share. tables/modalities.csv has the paired differences, the modality gap and the "
-        "alignment at each rank."
-    )
-
-
-def of_overview(results: pd.DataFrame) -> str:
-    """Tell the caption of `overview`."""
+def _overview(results: pd.DataFrame) -> str:
     rows = results[results["metric"].isin([main_metric(results), "spearman"])]
     counts = rows.groupby(["dataset", "task"])["n"].max()
     main = counts[
@@ -255,3 +178,68 @@ def of_overview(results: pd.DataFrame) -> str:
         f"the tree. n, images or, for the hierarchy, species: {said}. {INTERVAL}; of ρ for another tree (jackknife "
         f"over clades). {CHANCE}, 0 for ρ. Models: " + _models(rows["model"]) + "."
     )
+
+
+CAPTIONS: dict[str, Callable[..., str]] = {
+    "contact_sheet": lambda sheet: (
+        f"{len(sheet):,} images of {sheet['title'].nunique():,} classes in the order of their taxonomy, so that "
+        "relatives stand beside each other; family and order below the name."
+    ),
+    "taxon_counts": lambda counts: (
+        "Usable images of each class, from the largest to the smallest, and of each split (n = "
+        f"{counts['n_images'].sum():,} images of {counts['class_key'].nunique():,} classes, "
+        f"{counts['source'].nunique():,} data set{'s' * (counts['source'].nunique() != 1)}). Counts, no estimate. "
+        "Held-out species are in no training image."
+    ),
+    "taxon_treemap": lambda counts: (
+        f"Usable images by kingdom, phylum, class and order (n = {counts['n_images'].sum():,}). An area is in "
+        "proportion to its number of images (squarified treemap, Bruls et al. 2000); a colour is a kingdom. What is "
+        "too small for its name has none; tables/class_counts.csv has all."
+    ),
+    "caption_words": lambda words: (
+        "Mean number of words that the captions of two species share, beyond those of the template, by text type and "
+        f"by the deepest rank that the two share (n = {words['pairs'].sum():,} pairs of species). All pairs, no "
+        "estimate."
+    ),
+    "training": _training,
+    "zero_shot": _zero_shot,
+    "few_shot": _few_shot,
+    "rank_accuracy": _rank_accuracy,
+    "risk": _risk,
+    "saliency": lambda table: (
+        f"{len(table):,} test images, drawn by a seed, and what speaks for the name that the model gives them: "
+        "where the name gets less likely when a window is covered, and what the image tower looks at, weighed by the "
+        "gradient of the name's probability. Bright speaks for the name; how far to believe it, the notebook tells."
+    ),
+    "text_matrix": _text_matrix,
+    "recipes": _recipes,
+    "mistakes": _mistakes,
+    "map": lambda placed, _: (
+        f"UMAP (McInnes et al. 2018; 15 neighbours by cosine, fixed seed) of n = {len(placed):,} test images and "
+        "images of held-out species. The largest groups of the first rank that tells images apart have a colour; at "
+        "ranks below, the largest of their parts have shades of it, further parts are pale, all else is grey. Ranks "
+        "of one taxon are left out. Maps of several models are turned and mirrored to lie alike. A map distorts "
+        "distances and proves nothing: trustworthiness is 1 where all neighbours on it are neighbours in the "
+        "embedding, continuity where it is so the other way round (10 neighbours; by chance about 0.5); "
+        "tables/map_quality.csv has shares of neighbours by rank."
+    ),
+    "mantel": _mantel,
+    "distance_by_rank": _distance_by_rank,
+    "probes": _probes,
+    "power": lambda scores: (
+        f"How often Mantel's test would find kinship of a known strength among these species, in "
+        f"{scores['n'].max():.0f} made worlds on the tree of this run (32 dimensions, one random vector a taxon, each "
+        "rank alike). Bands: 95 % intervals over worlds. At 0 only chance is found, 5 %. Where the line is low a large "
+        "p says nothing."
+    ),
+    "consistency": _consistency,
+    "image_text": lambda _: (
+        "Spearman's rank correlation between distances of species (cosine) and in the tree: of the centroids of their "
+        "images, and of the texts of their names. Whiskers: 95 % intervals for another tree (jackknife over clades; "
+        "from -1 to 1 of fewer than five). Dotted: 0. By taxonomic names an untrained text tower follows the tree by "
+        "the words that relatives share. tables/modalities.csv has the paired differences, the modality gap and the "
+        "alignment at each rank."
+    ),
+    "overview": _overview,
+}
+"""By the name of a figure; maps of all models share one."""

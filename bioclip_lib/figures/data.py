@@ -12,13 +12,11 @@ from PIL import Image
 from .. import RANKS
 from ..files.images import png
 from .style import (
-    COLUMN_IN,
     GREY,
     SMALLEST_PT,
     legend_above,
     model_colours,
     new_figure,
-    one_panel,
     page_in,
     panels,
     say_empty,
@@ -127,12 +125,12 @@ def _count_axis(ax: Axes, counts: np.ndarray, n_classes: int) -> None:
 
 
 @styled
-def plot_shared_words(by_rank: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
+def plot_shared_words(by_rank: pd.DataFrame) -> Figure:
     """Write how many words two captions share, a line a text type, a column a deepest shared rank, darker for more."""
     if by_rank.empty:
         return say_empty("fewer than two classes are known to species")
     types = [name for name in TEXT_TYPES if name in by_rank]
-    fig, ax = one_panel(ax, COLUMN_IN, 0.7 + 0.24 * len(types))
+    fig, (ax,) = panels(1, 0.7 + 0.24 * len(types))
     values = by_rank[types].to_numpy(float).T
     ax.imshow(values, aspect="auto", vmin=0, vmax=max(1, 1.7 * np.nanmax(values, initial=0)))
     for (i, j), value in np.ndenumerate(values):

@@ -8,9 +8,9 @@ import argparse
 import datetime
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,40 +20,24 @@ from matplotlib.image import AxesImage
 from .. import RANKS
 from ..errors import InputError, as_command
 from ..run import REPOSITORY, Run, atomic, file_sha256, git_commit, stages, write_json
-from . import ablations, captions, data, maps, probes, risk, saliency, scores, treemap
+from . import ablations, answers, data, maps, probes, scores, treemap
+from .captions import CAPTIONS
 from .style import LAID_OUT, in_look, keep_layout, mark_smoke, with_style
 from .tables import write_tables
 from .words import in_words, model_words
 
 FORMATS = ("pdf", "svg", "png")
 COUNTS, MAP, QUALITY = "tables/class_counts.csv", "tables/map.csv", "tables/map_quality.csv"
-_TEXT = (
-    "dataset",
-    "source",
-    "model",
-    "part",
-    "task",
-    "metric",
-    "measure",
-    "way",
-    "why",
-    "class_key",
-    "split",
-    "image_id",
-    "rank",
-    *RANKS,
-)
+_TEXT = "dataset source model part task metric measure way why class_key split image_id rank".split()
 _MODELS_ON_MAPS = ("trained", "frozen", "pixels")  # others are numbered
 
 
-@dataclass(frozen=True)
-class Maker:
-    """How a figure comes from tables of a run: which notebook writes them, who draws, who tells the caption."""
+class Maker(NamedTuple):
+    """How a figure comes from tables of a run: which notebook writes them, who draws."""
 
     notebook: str
-    tables: tuple[str, ...]
     draw: Callable[..., Figure]
-    tell: Callable[..., str]
+    tables: tuple[str, ...]
 
 
 def _training(log: pd.DataFrame, counts: pd.DataFrame) -> Figure:
@@ -66,43 +50,28 @@ def _words(by_rank: pd.DataFrame) -> Figure:
     return data.plot_shared_words(by_rank.set_index("rank"))
 
 
+_PROBES = "08_hierarchy_probes"
 MAKERS = {
-    "contact_sheet": Maker(
-        "00_quickstart", ("tables/contact_sheet.parquet",), data.plot_contact_sheet, captions.of_contact_sheet
-    ),
-    "taxon_counts": Maker("01_dataset_construction", (COUNTS,), data.plot_taxon_counts, captions.of_taxon_counts),
-    "taxon_treemap": Maker("01_dataset_construction", (COUNTS,), treemap.plot_taxon_treemap, captions.of_taxon_treemap),
-    "caption_words": Maker("02_captions", ("tables/caption_words.csv",), _words, captions.of_caption_words),
-    "training": Maker("03_training", ("tables/train_log.csv", COUNTS), _training, captions.of_training),
-    "zero_shot": Maker("04_zero_shot", ("tables/zero_shot.csv",), scores.plot_zero_shot, captions.of_zero_shot),
-    "rank_accuracy": Maker(
-        "04_zero_shot", ("tables/rank_accuracy.csv",), scores.plot_rank_accuracy, captions.of_rank_accuracy
-    ),
-    "mistakes": Maker("04_zero_shot", ("tables/mistakes.csv",), scores.plot_mistakes, captions.of_mistakes),
-    "risk": Maker("09_identify", ("tables/identify_risk.csv",), risk.plot_risk, captions.of_risk),
-    "saliency": Maker(
-        "09_identify", ("tables/identify_saliency.parquet",), saliency.plot_saliency, captions.of_saliency
-    ),
-    "few_shot": Maker("05_few_shot", ("tables/few_shot.csv",), scores.plot_few_shot, captions.of_few_shot),
-    "text_matrix": Maker(
-        "06_ablations", ("tables/ablation_text_types.csv",), ablations.plot_text_matrix, captions.of_text_matrix
-    ),
-    "mantel": Maker("08_hierarchy_probes", ("tables/hierarchy_null.csv",), maps.plot_mantel, captions.of_mantel),
-    "distance_by_rank": Maker(
-        "08_hierarchy_probes",
-        ("tables/hierarchy_pairs.parquet",),
-        maps.plot_distance_by_rank,
-        captions.of_distance_by_rank,
-    ),
-    "probes": Maker("08_hierarchy_probes", ("tables/structure_probes.csv",), probes.plot_probes, captions.of_probes),
-    "power": Maker("08_hierarchy_probes", ("tables/power.csv",), probes.plot_power, captions.of_power),
-    "consistency": Maker(
-        "08_hierarchy_probes", ("tables/consistency.csv",), probes.plot_consistency, captions.of_consistency
-    ),
-    "image_text": Maker(
-        "08_hierarchy_probes", ("tables/modalities.csv",), probes.plot_image_text, captions.of_image_text
-    ),
-    "overview": Maker("10_paper_figures", ("metrics.csv",), scores.plot_results_overview, captions.of_overview),
+    "contact_sheet": Maker("00_quickstart", data.plot_contact_sheet, ("tables/contact_sheet.parquet",)),
+    "taxon_counts": Maker("01_dataset_construction", data.plot_taxon_counts, (COUNTS,)),
+    "taxon_treemap": Maker("01_dataset_construction", treemap.plot_taxon_treemap, (COUNTS,)),
+    "caption_words": Maker("02_captions", _words, ("tables/caption_words.csv",)),
+    "training": Maker("03_training", _training, ("tables/train_log.csv", COUNTS)),
+    "zero_shot": Maker("04_zero_shot", scores.plot_zero_shot, ("tables/zero_shot.csv",)),
+    "rank_accuracy": Maker("04_zero_shot", scores.plot_rank_accuracy, ("tables/rank_accuracy.csv",)),
+    "mistakes": Maker("04_zero_shot", scores.plot_mistakes, ("tables/mistakes.csv",)),
+    "risk": Maker("09_identify", answers.plot_risk, ("tables/identify_risk.csv",)),
+    "saliency": Maker("09_identify", answers.plot_saliency, ("tables/identify_saliency.parquet",)),
+    "few_shot": Maker("05_few_shot", scores.plot_few_shot, ("tables/few_shot.csv",)),
+    "text_matrix": Maker("06_ablations", ablations.plot_text_matrix, ("tables/ablation_text_types.csv",)),
+    "recipes": Maker("06_ablations", ablations.plot_recipes, ("tables/ablation_recipes.csv",)),
+    "mantel": Maker(_PROBES, maps.plot_mantel, ("tables/hierarchy_null.csv",)),
+    "distance_by_rank": Maker(_PROBES, maps.plot_distance_by_rank, ("tables/hierarchy_pairs.parquet",)),
+    "probes": Maker(_PROBES, probes.plot_probes, ("tables/structure_probes.csv",)),
+    "power": Maker(_PROBES, probes.plot_power, ("tables/power.csv",)),
+    "consistency": Maker(_PROBES, probes.plot_consistency, ("tables/consistency.csv",)),
+    "image_text": Maker(_PROBES, probes.plot_image_text, ("tables/modalities.csv",)),
+    "overview": Maker("10_paper_figures", scores.plot_results_overview, ("metrics.csv",)),
 }
 
 
@@ -114,7 +83,7 @@ def makers(run: Run) -> dict[str, Maker]:
         n += model not in _MODELS_ON_MAPS
         name = f"umap_{model}" if model in _MODELS_ON_MAPS else f"umap_model_{n}"
         plot = partial(maps.plot_map, model=model, called=words.get(model, model))
-        found[name] = Maker("07_embedding_maps", (MAP, QUALITY), plot, captions.of_map)
+        found[name] = Maker("07_embedding_maps", plot, (MAP, QUALITY))
     return found
 
 
@@ -159,7 +128,8 @@ def draw(run: Run, name: str, folder: str | Path = "") -> Figure:
         **{"packages": stages.versions(), "git_commit": git_commit()},
         **{"made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")},
     }
-    save_figure(fig, Path(folder or run.figures) / name, maker.tell(*tables), made_by)
+    tell = CAPTIONS["map" if name.startswith("umap_") else name]
+    save_figure(fig, Path(folder or run.figures) / name, tell(*tables), made_by)
     return fig
 
 
@@ -169,7 +139,9 @@ def read_table(run: Run, path: str, maker: Maker) -> pd.DataFrame:
         raise InputError(f"{run.root / path} is not there; run notebook {maker.notebook} of this run again")
     if path.endswith(".parquet"):
         return pd.read_parquet(run.root / path)
-    table = pd.read_csv(run.root / path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=[""])
+    table = pd.read_csv(
+        run.root / path, dtype=dict.fromkeys((*_TEXT, *RANKS), str), keep_default_na=False, na_values=[""]
+    )
     text = table.select_dtypes(exclude="number").columns
     return table.assign(**{column: table[column].fillna("") for column in text})
 

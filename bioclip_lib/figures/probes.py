@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from .. import RANKS
-from .scores import _draw_dots, _handles, _height
+from .scores import dot_panels, draw_dots, handles_of, height_of
 from .style import GREY, legend_above, models_in_order, panels, say_empty, shorten, styled
 from .words import PARTS, TEXT_TYPES
 
@@ -22,27 +22,12 @@ ANSWERED = {
 @styled
 def plot_consistency(table: pd.DataFrame) -> Figure:
     """Draw how often answers at all ranks are right, and contradict each other, of `structure.score_consistency`."""
-    rows = table[table["value"].notna()]
-    places = {key: i for i, key in enumerate(ANSWERED)}
-    rows = rows.assign(line=[places.get(key, -1) for key in zip(rows["measure"], rows["way"], strict=True)])
-    rows = rows[rows["line"] >= 0].rename(columns={"by_chance": "chance"})
+    table = table.assign(line=list(zip(table["measure"], table["way"], strict=True)), chance=table["by_chance"])
+    rows = table[table["value"].notna() & table["line"].isin(list(ANSWERED))]
     if rows.empty:
         return say_empty("no model names taxa at several ranks")
-    groups, models, lines = (
-        list(rows.groupby(["dataset", "part"])),
-        models_in_order(rows["model"]),
-        list(places.values()),
-    )
-    fig, axs = panels(len(groups), _height(len(lines), len(models)) + 0.55, panel_in=2.4, sharex=True, sharey=True)
-    for ax, ((dataset, part), mine) in zip(axs, groups, strict=True):
-        _draw_dots(ax, mine.assign(chance=mine.groupby("line")["chance"].transform("mean")), lines, models)
-        ax.set_title(f"{shorten(dataset, 30)}\n{PARTS.get(part, part)}, {mine['n'].max():,.0f} images")
-        ax.set(xlim=(0, 1), xlabel="share of images")
-        ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
-        ax.tick_params(labelbottom=True)
-    axs[0].set_yticks(lines, list(ANSWERED.values()))
-    legend_above(fig, _handles(axs, models))
-    return fig
+    chance = rows.groupby(["dataset", "part", "line"])["chance"].transform("mean")
+    return dot_panels(rows.assign(chance=chance), ANSWERED, "share of images")
 
 
 @styled
@@ -53,16 +38,7 @@ def plot_image_text(table: pd.DataFrame) -> Figure:
         return say_empty("no model reads the names of enough species")
     lines = {"": "images", **{text: TEXT_TYPES[text] for text in ("taxon", "sci", "com")}}
     rows = rows.rename(columns={"text": "line", "by_chance": "chance"})
-    groups, models = list(rows.groupby(["dataset", "part"])), models_in_order(rows["model"])
-    fig, axs = panels(len(groups), _height(len(lines), len(models)) + 0.55, panel_in=2.4, sharex=True, sharey=True)
-    for ax, ((dataset, part), mine) in zip(axs, groups, strict=True):
-        _draw_dots(ax, mine, list(lines), models)
-        ax.set_title(f"{shorten(dataset, 30)}\n{PARTS.get(part, part)}, {mine['n'].max():,.0f} species")
-        ax.set(xlim=(min(-0.05, rows["ci_low"].min()), 1), xlabel="Spearman's ρ with the tree")
-        ax.tick_params(labelbottom=True)
-    axs[0].set_yticks(range(len(lines)), list(lines.values()))
-    legend_above(fig, _handles(axs, models))
-    return fig
+    return dot_panels(rows, lines, "Spearman's ρ with the tree", unit="species")
 
 
 @styled
@@ -75,14 +51,14 @@ def plot_probes(table: pd.DataFrame) -> Figure:
     rows = rows.assign(panel=rows["probe"].where(rows["rank"] != "", "whole tree"))
     groups, models = list(rows.groupby(["dataset", "part", "panel"], sort=False)), models_in_order(rows["model"])
     n_lines = rows.groupby(["dataset", "part", "panel"])["line"].nunique().max()
-    fig, axs = panels(len(groups), _height(n_lines, len(models)) + 0.75, panel_in=1.35)
+    fig, axs = panels(len(groups), height_of(n_lines, len(models)) + 0.75, panel_in=1.35)
     for ax, ((dataset, part, panel), mine) in zip(axs, groups, strict=True):
         lines = [name for name in ("cophenetic", "clades found", *RANKS) if (mine["line"] == name).any()]
-        _draw_dots(ax, mine.assign(chance=mine.groupby("line")["chance"].transform("mean")), lines, models)
+        draw_dots(ax, mine.assign(chance=mine.groupby("line")["chance"].transform("mean")), lines, models)
         ax.set_title(f"{shorten(dataset, 20)}\n{PARTS.get(part, part)}\n{panel}")
         ax.set(xlim=(-1, 1) if panel in ("whole tree", "silhouette") else (0, 1))
         ax.set_yticks(range(len(lines)), [line.replace("clades found", "clades") for line in lines])
-    legend_above(fig, _handles(axs, models))
+    legend_above(fig, handles_of(axs, models))
     return fig
 
 

@@ -68,7 +68,7 @@ def plot_zero_shot(scores: pd.DataFrame) -> Figure:
     if rows.empty:
         return say_empty("no zero-shot scores")
     types = [name for name in (*TEXT_TYPES, "as asked") if (rows["line"] == name).any()]
-    return _plot_scores(rows, {name: TEXT_TYPES.get(name, name) for name in types})
+    return dot_panels(rows, {name: TEXT_TYPES.get(name, name) for name in types}, AXES[rows["metric"].iloc[0]])
 
 
 @styled
@@ -77,37 +77,42 @@ def plot_few_shot(scores: pd.DataFrame) -> Figure:
     rows = few_shot_rows(scores)
     if rows.empty:
         return say_empty("no few-shot scores")
-    return _plot_scores(rows, {k: f"{k} shot{'s' * (k != 1)}" for k in sorted(set(map(int, rows["line"])))})
+    lines = {k: f"{k} shot{'s' * (k != 1)}" for k in sorted(set(map(int, rows["line"])))}
+    return dot_panels(rows, lines, AXES[rows["metric"].iloc[0]])
 
 
-def _plot_scores(rows: pd.DataFrame, lines: dict[Hashable, str]) -> Figure:
-    """Draw a panel a data set and part, a line a text type or number of shots, its models below each other."""
+def dot_panels(rows: pd.DataFrame, lines: dict[Hashable, str], xlabel: str, unit: str = "images") -> Figure:
+    """Draw a panel a data set and part, lines by their code in ``line``, the models of a line below each other.
+
+    Shares of images, or, of species, correlations.
+    """
     groups, models = list(rows.groupby(["dataset", "part"])), models_in_order(rows["model"])
-    fig, axs = panels(len(groups), _height(len(lines), len(models)) + 0.55, panel_in=2.4, sharex=True, sharey=True)
+    fig, axs = panels(len(groups), height_of(len(lines), len(models)) + 0.55, panel_in=2.4, sharex=True, sharey=True)
     for ax, ((dataset, part), mine) in zip(axs, groups, strict=True):
-        _draw_dots(ax, mine, list(lines), models)
-        ax.set_title(f"{shorten(dataset, 30)}\n{PARTS.get(part, part)}, {mine['n'].max():,} images")
-        ax.set(xlim=(0, 1), xlabel=AXES[mine["metric"].iloc[0]])
-        ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+        draw_dots(ax, mine, list(lines), models)
+        ax.set_title(f"{shorten(dataset, 30)}\n{PARTS.get(part, part)}, {mine['n'].max():,.0f} {unit}")
+        ax.set(xlim=(0 if unit == "images" else min(-0.05, rows["ci_low"].min()), 1), xlabel=xlabel)
+        if unit == "images":
+            ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
         ax.tick_params(labelbottom=True)
     axs[0].set_yticks(range(len(lines)), list(lines.values()))
-    legend_above(fig, _handles(axs, models))
+    legend_above(fig, handles_of(axs, models))
     return fig
 
 
-def _height(n_lines: int, n_models: int) -> float:
+def height_of(n_lines: int, n_models: int) -> float:
     """Return the height of so many lines of dots, in inches."""
     return n_lines * (0.09 + 0.075 * n_models)
 
 
-def _handles(axs: Iterable[Axes], models: Iterable[str], chance: bool = True) -> dict[str, object]:
+def handles_of(axs: Iterable[Axes], models: Iterable[str], chance: bool = True) -> dict[str, object]:
     """Return what the panels drew by its label, each label once, and the dotted line of chance."""
     found = {label: handle for ax in axs for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     order = [*[name for name in models if name in found], *[label for label in found if label not in set(models)]]
     return {label: found[label] for label in order} | ({"chance": Line2D([], [], **_CHANCE)} if chance else {})
 
 
-def _draw_dots(ax: Axes, rows: pd.DataFrame, lines: list[Hashable], models: list[str]) -> None:
+def draw_dots(ax: Axes, rows: pd.DataFrame, lines: list[Hashable], models: list[str]) -> None:
     """Draw value and interval of each model at the line of each row, and chance dotted; lines are bands."""
     colours, place = model_colours(models), {line: i for i, line in enumerate(lines)}
     for i in range(1, len(lines), 2):
@@ -154,7 +159,7 @@ def plot_rank_accuracy(table: pd.DataFrame, model: str = "trained") -> Figure:
         ax.set(title=f"{shorten(dataset, 30)}, {shorten(model, 24)}", ylim=(0, 1), xlim=(-0.3, len(ranks) - 0.7))
         ax.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
     axs[0].set_ylabel("right at this rank")
-    legend_above(fig, _handles(axs, (), chance=False))
+    legend_above(fig, handles_of(axs, (), chance=False))
     return fig
 
 
@@ -183,7 +188,7 @@ def plot_mistakes(table: pd.DataFrame, model: str = "trained") -> Figure:
         ax.grid(axis="y", visible=False)
     axs[0].set_xlim(0, None)
     axs[0].set_yticks(range(len(distances)), [APART[int(d) - 1] for d in distances])
-    legend_above(fig, _handles(axs, (), chance=False))
+    legend_above(fig, handles_of(axs, (), chance=False))
     return fig
 
 
@@ -199,21 +204,21 @@ def plot_results_overview(results: pd.DataFrame) -> Figure:
     rows = rows.assign(line=list(zip(rows["dataset"], rows["task"], strict=True)))
     lines = {metric: _lines_of_overview(rows[rows["metric"] == metric]) for metric in metrics}
     models = models_in_order(rows["model"])
-    heights = [_height(len(of), len(models)) + 0.45 for of in lines.values()]
+    heights = [height_of(len(of), len(models)) + 0.45 for of in lines.values()]
     beside = page_in() > 1.5 * COLUMN_IN
     ratios = {"width_ratios": [1.5, 1][: len(metrics)]} if beside else {"height_ratios": heights}
     fig, axs = panels(len(metrics), 1, panel_in=2.4 if beside else page_in(), **ratios)
     fig.set_figheight(max(heights) if beside else sum(heights))
     for ax, metric in zip(axs, metrics, strict=True):
         mine = rows[(rows["metric"] == metric) & rows["value"].notna()]
-        _draw_dots(ax, mine, lines[metric], models)
+        draw_dots(ax, mine, lines[metric], models)
         labels = [task_label(task) if task else shorten(dataset, 34) for dataset, task in lines[metric]]
         ax.set_yticks(range(len(labels)), [text.removeprefix("hierarchy, ") for text in labels])
         ax.set_xlabel(textwrap.fill(AXES[metric], 20))
         _limits(ax, mine, metric)
         for (_, task), text in zip(lines[metric], ax.get_yticklabels(), strict=True):
             text.set_fontweight("normal" if task else "bold")
-    legend_above(fig, _handles(axs, models))
+    legend_above(fig, handles_of(axs, models))
     return fig
 
 

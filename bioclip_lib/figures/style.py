@@ -108,20 +108,11 @@ def panels(n: int, height_in: float, panel_in: float = 1.6, **options) -> tuple[
     return fig, axs[:n]
 
 
-def one_panel(ax: Axes | None, width_in: float, height_in: float) -> tuple[Figure, Axes]:
-    """Return the given axes and their figure, or start a figure of this size."""
-    if ax is not None:
-        return ax.figure, ax
-    fig = new_figure(width_in, height_in)
-    return fig, fig.subplots()
-
-
-def say_empty(message: str, fig: Figure | None = None) -> Figure:
+def say_empty(message: str) -> Figure:
     """Say in a figure why it shows nothing."""
-    fig = fig or panels(1, 1.2)[0]
-    for ax in fig.axes:
-        ax.axis("off")
-    fig.axes[0].text(0.5, 0.5, message, ha="center", va="center", transform=fig.axes[0].transAxes, wrap=True)
+    fig, (ax,) = panels(1, 1.2)
+    ax.axis("off")
+    ax.text(0.5, 0.5, message, ha="center", va="center", transform=ax.transAxes, wrap=True)
     return fig
 
 

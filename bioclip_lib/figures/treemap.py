@@ -18,9 +18,8 @@ from .. import RANKS
 from .style import (
     OTHERS,
     PAGE_IN,
-    SMALLEST_PT,
     legend_above,
-    one_panel,
+    new_figure,
     page_in,
     say_empty,
     shorten,
@@ -35,7 +34,6 @@ _EDGES = {"kingdom": 3.0, "phylum": 1.8, "class": 1.0, "order": 0.4}  # line wid
 _FONTS = {"phylum": ("bold", (8.5, 7.5, 6.5, 6)), "class": ("bold", (7, 6)), "order": ("normal", (6.5, 6))}
 _PAD, _SLACK = 3.0, 1.06  # points around a label; what another resolution may add to its size
 _TINT = 0.5  # white in a tile, so that black type can be read on it
-_KEY_LINES = 3  # below the map, of names that have no room in it
 
 
 def lay_out(counts: pd.DataFrame, width: float, height: float) -> pd.DataFrame:
@@ -63,14 +61,15 @@ def lay_out(counts: pd.DataFrame, width: float, height: float) -> pd.DataFrame:
 
 
 @styled
-def plot_taxon_treemap(counts: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
+def plot_taxon_treemap(counts: pd.DataFrame) -> Figure:
     """Draw usable images by taxon (`count_classes`) as nested rectangles, an area in proportion, a colour a kingdom.
 
-    Ranks that all images share stand in the title; what is too small for its name has a number and stands below.
+    Ranks that all images share stand in the title; what is too small for its name has none.
     """
     if counts.empty:
         return say_empty("no usable image")
-    fig, ax = one_panel(ax, PAGE_IN, 0.62 * page_in())
+    fig = new_figure(PAGE_IN, 0.62 * page_in())
+    ax = fig.subplots()
     shared = _shared_ranks(counts)
     ax.set_title(textwrap.fill(_title(counts, shared), int(72 * fig.get_figwidth() / 4.4)), loc="left")
     ax.set(xticks=[], yticks=[])
@@ -81,26 +80,13 @@ def plot_taxon_treemap(counts: pd.DataFrame, *, ax: Axes | None = None) -> Figur
     if len(kingdoms) > 1:
         labels = {f"{shorten(name or UNKNOWN, 24)} ({n:,})": tint(colours[name], _TINT) for name, n in kingdoms.items()}
         legend_above(fig, {label: Patch(color=colour) for label, colour in labels.items()})
-    for key in ("", "\n" * (_KEY_LINES - 1)):  # again, with room for a key, where a name has no place
-        ax.set_xlabel(key, fontsize=SMALLEST_PT, x=0, ha="left", linespacing=1.15)
-        names = _draw(ax, counts, colours, [*shared, "kingdom"])
-        if not names:
-            break
-    lines = [*_lines(ax, names), *[""] * _KEY_LINES][:_KEY_LINES]  # always as high as its room
-    ax.xaxis.label.set_text("\n".join(lines) if names else "")
-    return fig
-
-
-def _draw(ax: Axes, counts: pd.DataFrame, colours: dict[str, str], unnamed: list[str]) -> list[str]:
-    """Draw tiles and names into the axes that the layout leaves; return the key of those that have a number."""
-    for artist in (*ax.patches, *ax.texts):
-        artist.remove()
-    ax.figure.draw_without_rendering()  # the layout decides the shape that is divided
-    size = ax.get_window_extent().size * 72 / ax.figure.dpi  # points
+    fig.draw_without_rendering()  # the layout decides the shape that is divided
+    size = ax.get_window_extent().size * 72 / fig.dpi  # points
     ax.set(xlim=(0, size[0]), ylim=(size[1], 0))
     tiles = lay_out(counts, *size)
     _draw_tiles(ax, tiles, colours)
-    return _write_names(ax, tiles[~tiles["rank"].isin(unnamed)])
+    _write_names(ax, tiles[~tiles["rank"].isin([*shared, "kingdom"])])
+    return fig
 
 
 def _shared_ranks(counts: pd.DataFrame) -> list[str]:
@@ -135,14 +121,13 @@ def _draw_tiles(ax: Axes, tiles: pd.DataFrame, colours: dict[str, str]) -> None:
             ax.add_patch(Rectangle((tile.x, tile.y), tile.width, tile.height, **edge))
 
 
-def _write_names(ax: Axes, tiles: pd.DataFrame) -> list[str]:
+def _write_names(ax: Axes, tiles: pd.DataFrame) -> None:
     """Write the names that fit, higher ranks and larger taxa first, each below those that stand in its corner.
 
-    A name crosses no border: that of a phylum stands in the corner of its first order. Returns the key of orders that
-    have a number instead.
+    A name crosses no border: that of a phylum stands in the corner of its first order.
     """
     taken: list[Bbox] = []
-    orders, left_out = tiles[tiles["rank"] == "order"], []
+    orders = tiles[tiles["rank"] == "order"]
     tiles = tiles.assign(depth=tiles["rank"].map(DRAWN.index))
     for tile in tiles.sort_values(["depth", "n_images"], ascending=[True, False], kind="stable").itertuples():
         weight, sizes = _FONTS[tile.rank]
@@ -158,24 +143,6 @@ def _write_names(ax: Axes, tiles: pd.DataFrame) -> list[str]:
         )
         if not _set_first(text, tries, room, taken):
             text.remove()
-            left_out.append(tile)
-    return _number([tile for tile in left_out if tile.rank == "order"], ax, taken)
-
-
-def _number(left_out: list, ax: Axes, taken: list[Bbox]) -> list[str]:
-    """Write numbers into orders that cannot hold their name, as far as these fit; return what they stand for."""
-    key = []
-    for tile in left_out:
-        said = f"{len(key) + 1} {shorten(tile.name, 24) or UNKNOWN} {tile.n_images:,}"
-        if len(_lines(ax, [*key, said])) > _KEY_LINES:
-            break
-        text = ax.text(0, 0, "", va="top", ha="left", color="#202020", gid="number")
-        room = Bbox.from_bounds(tile.x + 0.5, tile.y + 0.5, tile.width - 0.5, tile.height - 0.5)
-        if _set_first(text, [(str(len(key) + 1), SMALLEST_PT, 0)], room, taken):
-            key.append(said)
-        else:
-            text.remove()
-    return key
 
 
 def _set_first(text: Text, tries: list[tuple[str, float, int]], room: Bbox, taken: list[Bbox]) -> bool:
@@ -188,12 +155,6 @@ def _set_first(text: Text, tries: list[tuple[str, float, int]], room: Bbox, take
             taken.append(box)
             return True
     return False
-
-
-def _lines(ax: Axes, key: list[str]) -> list[str]:
-    """Wrap a key to the width of the map; a name stays with its number."""
-    n_characters = int(ax.get_xlim()[1] / (0.55 * SMALLEST_PT))
-    return textwrap.wrap("   ".join(name.replace(" ", "\u00a0") for name in key), n_characters)
 
 
 def _place(size: np.ndarray, room: Bbox, taken: list[Bbox]) -> Bbox | None:

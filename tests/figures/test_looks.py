@@ -348,13 +348,6 @@ def test_nothing_to_show_is_said(draw):
     assert len(texts_of(draw())) == 1
 
 
-def test_a_given_axes_is_drawn_into():
-    fig = Figure()
-    first, second = fig.subplots(1, 2)
-    assert figures.plot_shared_words(shared_words(), ax=second) is fig
-    assert len(second.texts) == 35 and not first.texts
-
-
 # Colours
 
 

@@ -1,7 +1,6 @@
 """The treemap: areas are counts, rectangles fill their parents, names stand whole within their own rectangle."""
 
 import functools
-import re
 from pathlib import Path
 
 import numpy as np
@@ -123,16 +122,12 @@ def test_names_stand_within_their_rectangle_and_apart(name, smoke):
     texts = [text for text in ax.texts if text.get_visible()]
     assert len(texts) >= min(4, tiles.query("rank == 'order'")["name"].nunique())
     to_pt = ax.transData.inverted()
-    key = dict(re.findall(r"(\d+)\xa0(\D+?)\xa0[\d,]+", ax.get_xlabel()))
     boxes = []
     for text in texts:
         (x0, y1), (x1, y0) = to_pt.transform(text.get_window_extent().get_points())
         boxes.append(Bbox([[x0, y0], [x1, y1]]))
-        said = text.get_text().split("\n")[0]
-        if text.get_gid() == "number":
-            said = key[said].replace("\xa0", " ")
-        said = said.replace(UNKNOWN, "")
-        mine = tiles[(tiles["rank"] == text.get_gid().replace("number", "order")) & (tiles["name"] == said)]
+        said = text.get_text().split("\n")[0].replace(UNKNOWN, "")
+        mine = tiles[(tiles["rank"] == text.get_gid()) & (tiles["name"] == said)]
         inside = (mine["x"] <= x0) & (mine["y"] <= y0 + 0.5) & (x1 <= mine["x"] + mine["width"])
         assert (inside & (y1 <= mine["y"] + mine["height"])).any(), text
         assert text.get_fontsize() >= style.SMALLEST_PT
