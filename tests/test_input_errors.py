@@ -24,7 +24,6 @@ ARGUMENTS = (
     "takes",
     "must be",
     "do not fit",
-    "no variance",
     "no mean",
 )  # of a function: told to whoever calls it
 SAID_ELSEWHERE = ("cannot be read ({}); the results", "needs the lines", "mixed up", "says why", "numbers are known")

@@ -169,12 +169,6 @@ def eligible_classes(table: pd.DataFrame, k: int) -> pd.DataFrame:
 def draw_folds(table: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
     """Draw the folds of every data set, as image ids: saved, they repeat the evaluation exactly.
 
-    Parameters
-    ----------
-    table : DataFrame
-        The catalog.
-    config : EvaluateConfig
-
     Returns
     -------
     DataFrame
@@ -213,15 +207,11 @@ def score_few_shot(
 
     Parameters
     ----------
-    table : DataFrame
-        The catalog.
     folds : DataFrame
         Of `draw_folds`, or read from where they were saved.
-    tables : mapping of model to FeatureTable
     encoders : mapping of model to callable
         From n texts to text features, (n, D), of the models that have a text tower: only they blend in the captions of
         the configured text type.
-    config : EvaluateConfig
 
     Returns
     -------
@@ -305,12 +295,7 @@ def score_answers(keys: dict, answers: pd.DataFrame) -> list[dict]:
 
 
 def fold_scores(scores: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
-    """Set the accuracy of each fold beside mean, spread, interval and chance.
-
-    Parameters
-    ----------
-    scores, queries : DataFrame
-        Of `score_few_shot`.
+    """Set the accuracy of each fold beside mean, spread, interval and chance, of `score_few_shot`.
 
     Returns
     -------
@@ -339,9 +324,7 @@ def compare_few_shot(queries: pd.DataFrame, column: str, reference: str) -> pd.D
     queries : DataFrame
         Of `score_few_shot`.
     column : str
-        What is compared: "model" within each method, or "method" within each model.
-    reference : str
-        A model or a method.
+        What is compared: "model" within each method, or "method" within each model; `reference` is one of these.
 
     Returns
     -------
@@ -350,11 +333,6 @@ def compare_few_shot(queries: pd.DataFrame, column: str, reference: str) -> pd.D
         baseline's: ``value, ci_low, ci_high, p_value, p_flips`` (`paired_difference`, over classes), each p-value with
         its ``_holm``, corrected over data sets, baselines and shots of a part; ``detectable`` (the difference that
         would be found with a power of 80 %), ``n_classes``, ``n`` images, however many folds ask them.
-
-    Raises
-    ------
-    InputError
-        If the reference has no answers where others have.
     """
     kept = "method" if column == "model" else "model"
     question = ["part", "k", kept]

@@ -20,14 +20,7 @@ _ROUNDING = 1e-9  # a mean and its interval are summed in different orders
 def append_metrics(path: str | Path, rows: pd.DataFrame, **labels: str) -> None:
     """Add rows to metrics.csv; rows of the same run, data set, model, task and metric are replaced.
 
-    Parameters
-    ----------
-    path : str or Path
-        Written whole or not at all.
-    rows : DataFrame
-        Some of `COLUMNS`.
-    **labels
-        Columns that are the same in all rows, as ``run="mini"``.
+    Rows have some of `COLUMNS`, labels what is the same in all of them, as ``run="mini"``.
 
     Raises
     ------

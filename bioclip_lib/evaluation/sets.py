@@ -50,12 +50,6 @@ class BenchmarkSet:
 def score_sets(run: Run, config: Config) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
     """Score the run's model, and those of ``evaluate.models``, on the sets that lie in ``evaluate.sets``.
 
-    Parameters
-    ----------
-    run : Run
-        With a catalog and a trained model.
-    config : Config
-
     Returns
     -------
     scores : dict of set to DataFrame
@@ -68,12 +62,6 @@ def score_sets(run: Run, config: Config) -> tuple[dict[str, pd.DataFrame], pd.Da
         Indexed by set: ``title, n_images`` that were asked, ``differs`` from what was published (a score beside a
         published number is worth what is empty here: counts, and how it was asked there), ``notes``, ``to_do`` to get
         an absent set, or so that one that lies there can be asked.
-
-    Raises
-    ------
-    InputError
-        If a set has no two classes with readable images, or the name of a data set of the run; as of
-        `load_set`. Nothing is embedded before.
     """
     if not config.evaluate.sets:
         return {}, pd.DataFrame(columns=["title", "n_images", "differs", "notes", "to_do"])

@@ -16,7 +16,7 @@ from scipy import special, stats
 from ..errors import InputError
 
 LEVEL = 0.95  # coverage of intervals
-ALPHA, POWER = 0.05, 0.8  # of `detectable_difference`
+ALPHA, POWER = 0.05, 0.8  # of what is detectable
 MIN_SETS = 5  # of Friedman's test: by simulation its size is 3 to 6 % from here on
 COMPARED = ("value", "ci_low", "ci_high", "p_value", "p_flips", "detectable", "n_classes")  # of `compare`
 _EXACT_STEPS = 20_000  # differences that are no whole numbers are flipped in steps of a 20,000th of their sum
@@ -32,21 +32,14 @@ class Jackknife(NamedTuple):
 
 
 class PairedDifference(NamedTuple):
-    """Mean of a - b, its interval, and two-sided p-values of no difference: by t, and by exact flips of signs."""
+    """Mean of a - b, interval, two-sided p-values of no difference (by t; by exact flips of signs), what n can show."""
 
     value: float
     ci_low: float
     ci_high: float
     p_value: float
     p_flips: float
-
-
-class McNemar(NamedTuple):
-    """Images that only a, or only b, gets right, and the exact two-sided p-value of equal models."""
-
-    only_a: int
-    only_b: int
-    p_value: float
+    detectable: float
 
 
 def jackknife(values: np.ndarray, groups: np.ndarray | None = None) -> Jackknife:
@@ -114,7 +107,8 @@ def paired_difference(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = 
     default the image) and ``G_eff - 1`` degrees of freedom. ``p_flips`` flips the sign of each group's sum of
     differences, in all 2^G ways: exact where equal models might as well change names within a group. Where all groups
     differ by the same, it is both; 1 for models that never differ. Two intervals may overlap while the difference is
-    certain: much of what makes an image hard is common to both.
+    certain: much of what makes an image hard is common to both. ``detectable`` is the true difference that would be
+    found with these classes in four of five cases: ``(t(1 - ALPHA / 2) + t(POWER)) * error``; nan for one class.
     """
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if a.shape != b.shape:
@@ -124,7 +118,8 @@ def paired_difference(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = 
     p_flips = p_value = _sign_flips(sums)
     if error > _ROUNDING:
         p_value = 2 * float(special.stdtr(n - 1, -abs(mean) / error))
-    return PairedDifference(mean, *_difference_interval(found), p_value, p_flips)
+    detectable = float(stats.t.ppf([1 - ALPHA / 2, POWER], n - 1).sum() * error) if n > 1 else np.nan
+    return PairedDifference(mean, *_difference_interval(found), p_value, p_flips, detectable)
 
 
 def _sign_flips(sums: np.ndarray) -> float:
@@ -145,24 +140,10 @@ def _sign_flips(sums: np.ndarray) -> float:
     return float(min(1.0, chance[reached].sum()))
 
 
-def detectable_difference(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = None) -> float:
-    """Return the true difference that would be found with these classes in four of five cases, by `paired_difference`.
-
-    ``(t(1 - ALPHA / 2) + t(POWER)) * error``, with quantiles of ``G_eff - 1`` degrees and the jackknife's error.
-    """
-    if len(a) != len(b):
-        raise InputError(f"a paired comparison needs the same images: {len(a)} and {len(b)} values given")
-    _, error, n = jackknife(np.asarray(a, dtype=float) - np.asarray(b, dtype=float), groups)
-    if n <= 1:
-        raise InputError("one group has no variance; compare on at least two classes")
-    return float(stats.t.ppf([1 - ALPHA / 2, POWER], n - 1).sum() * error)
-
-
 def compare(a: np.ndarray, b: np.ndarray, groups: np.ndarray) -> dict:
-    """Return `paired_difference` with ``n_classes`` and what they can show, ``detectable``, as a row of a table."""
-    codes, names = pd.factorize(groups)  # once: hashing names takes longest
-    test = paired_difference(a, b, codes)._asdict()
-    return {**test, "detectable": detectable_difference(a, b, codes), "n_classes": len(names)}
+    """Return `paired_difference` with ``n_classes``, as a row of a table."""
+    codes, names = pd.factorize(groups)
+    return {**paired_difference(a, b, codes)._asdict(), "n_classes": len(names)}
 
 
 def with_holm(table: pd.DataFrame, family: list[str]) -> pd.DataFrame:
@@ -211,11 +192,12 @@ def p_value_interval(p_value: float, n_permutations: int) -> tuple[float, float]
     return float(low), float(high)
 
 
-def mcnemar(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = None) -> McNemar:
+def mcnemar(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = None) -> tuple[int, int, float]:
     """Test exactly whether models, each right or wrong on the same images, are right equally often (McNemar 1947).
 
-    A statement for these images alone; for another set of species take `paired_difference`. Images are independent, or
-    those of one group (a burst, an individual; queries of several folds: the image) change models together.
+    Returns how many images only a, and only b, gets right, and the two-sided p-value of equal models. A statement for
+    these images alone; for another set of species take `paired_difference`. Images are independent, or those of one
+    group (a burst, an individual; queries of several folds: the image) change models together.
     """
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
@@ -223,7 +205,7 @@ def mcnemar(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = None) -> M
     if not (np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()):
         raise InputError("McNemar's test takes right (1) and wrong (0) answers, not scores")
     only_a, only_b = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum())
-    return McNemar(only_a, only_b, _sign_flips(_group_sums(a.astype(float) - b, groups)[0]))
+    return only_a, only_b, _sign_flips(_group_sums(a.astype(float) - b, groups)[0])
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

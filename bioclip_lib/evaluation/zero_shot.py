@@ -161,11 +161,6 @@ def score_zero_shot(
         ``image_id, file, class_key, group, model, dataset, part, predicted, second`` and the ``confidence`` of both,
         for the configured text type.
 
-    Raises
-    ------
-    InputError
-        If no class of a set with something to choose from has a name of the text type, or features lack an image.
-
     Notes
     -----
     Class strings are those of the original's evaluation (`captions.name_string`), in ``evaluate.templates``.
