@@ -24,9 +24,8 @@ _VALUES = 4_000_000  # numbers of a chunk of queries, features and scores togeth
 def simple_shot(features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Predict the class whose shots have the nearest average, CL2N (Wang et al. 2019, https://arxiv.org/abs/1911.04623).
 
-    A class is the average of its normalised shots, *not* normalised again; the distance is Euclidean. For a query x of
-    unit length the nearest centroid c maximises x.c - |c|^2 / 2, so a product of matrices does, in chunks: no (classes,
-    queries, D) array is built.
+    The average is *not* normalised again. For a query x of unit length the nearest centroid c maximises x.c - |c|^2 /
+    2.
     """
     classes, index, mean, shots = shots_of(features, labels, train)
     centroids = class_means(shots, index)  # (C, D)
@@ -116,10 +115,7 @@ def _hits_of_prototypes(shots: np.ndarray, index: np.ndarray, texts: np.ndarray,
 def shots_of(
     features: np.ndarray, labels: np.ndarray, train: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the classes, sorted, the class index of each shot, the mean of the shots, (D,), and the shots centred.
-
-    Centred rows have unit length, in the features' own precision.
-    """
+    """Return the sorted classes, the class index of each shot, the mean of the shots, (D,), and the shots centred."""
     classes, index = np.unique(np.asarray(labels)[train], return_inverse=True)
     mean = features[train].mean(axis=0, dtype=np.float64)  # a sum of many float32 rows would lose digits
     return classes, index, mean, _centred(features[train], mean)

@@ -137,11 +137,7 @@ def file_contestants(run: Run, config: Config, names: Sequence[str]) -> dict[str
 def file_features(
     run: Run, config: Config, contestants: Mapping[str, Contestant], table: str, files: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Return the features of image files, (n, D), of `file_contestants`; cached in named tables.
-
-    Each file is decoded once for all models, and each model prepares it by itself. Features are computed again when a
-    file's size or time has changed.
-    """
+    """Return the features of image files, (n, D), of `file_contestants`; cached while the files stay."""
     stats = [Path(file.partition("::")[0]).stat() for file in files]  # of an archive's member: the archive
     precision = "fp32" if config.evaluate.precision == "auto" else config.evaluate.precision  # as published numbers
     content = json.dumps([(stat.st_size, stat.st_mtime_ns) for stat in stats])

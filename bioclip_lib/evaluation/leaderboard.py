@@ -135,14 +135,11 @@ def ranks_over_sets(board: pd.DataFrame) -> pd.DataFrame:
 def compare_zero_shot(predictions: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Compare a model with each other one on the images of `score_zero_shot`, corrected over data sets and baselines.
 
-    Returns ``dataset, part, baseline``, and the reference's accuracy minus the baseline's: ``value, ci_low, ci_high,
-    p_value, p_flips`` (`paired_difference`, for another set of classes), ``detectable`` (the difference that this many
-    classes would show in four of five cases), ``n_classes``; ``only_reference, only_baseline, p_mcnemar`` (exact, for
-    these images alone, a group changing models as a whole); ``n`` images. Each p-value with its ``_holm``. Predictions
-    of an earlier version, without ``group``, have an image a group.
+    Returns ``dataset, part, baseline``, the columns of `compare` of the reference minus the baseline, for another set
+    of classes; ``only_reference, only_baseline, p_mcnemar`` (exact, for these images alone, a group changing models as
+    a whole); ``n`` images. Each p-value with its ``_holm``.
     """
     right = predictions.assign(correct=(predictions["class_key"] == predictions["predicted"]).astype(float))
-    right = right if "group" in right else right.assign(group=right["image_id"])
     wide = right.pivot(index=["dataset", "part", "image_id", "class_key", "group"], columns="model", values="correct")
     if reference not in wide.columns and len(wide.columns) and reference != "trained":  # it may have learned no names
         raise InputError(f"no predictions of {reference}; there are those of {', '.join(map(str, wide.columns))}")

@@ -312,11 +312,7 @@ def _image_table(files, labels, said: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def class_table(images: pd.DataFrame) -> pd.DataFrame:
-    """Return the classes of `load_set`'s images, sorted, as `class_strings` takes them; cases as in the original.
-
-    Where a class lacks its names the original asks with an empty string or doubled blanks; here such a class has no
-    string, or single blanks.
-    """
+    """Return the classes of `load_set`'s images, sorted, as `class_strings` takes them; cases as in the original."""
     classes = images.drop_duplicates("class_key").set_index("class_key").sort_index()
     for rank in RANKS:
         classes[rank] = classes[rank].str.lower() if rank == "species" else classes[rank].str.capitalize()

@@ -40,10 +40,7 @@ def results_frame(results: pd.DataFrame, tasks: str = _MAIN) -> pd.DataFrame:
 
 
 def headline_frame(results: pd.DataFrame) -> pd.DataFrame:
-    """Lay out the lines that a front page has: the trained model beside the best baseline, asked the same way.
-
-    Over species, with its interval; models of dealt words are no baselines. Refuses as `results_frame` does.
-    """
+    """Lay out a front page's lines: the trained model beside the best baseline (dealt words are none)."""
     rows = _named(results).assign(code=results["model"])
     rows = rows[rows["task"].str.fullmatch(_HEADLINES) & rows["metric"].isin(["macro_top1", "spearman"])]
     lines = []

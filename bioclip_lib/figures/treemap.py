@@ -122,10 +122,7 @@ def _draw_tiles(ax: Axes, tiles: pd.DataFrame, colours: dict[str, str]) -> None:
 
 
 def _write_names(ax: Axes, tiles: pd.DataFrame) -> None:
-    """Write the names that fit, higher ranks and larger taxa first, each below those that stand in its corner.
-
-    A name crosses no border: that of a phylum stands in the corner of its first order.
-    """
+    """Write the names that fit, higher ranks and larger taxa first, in the corner of their first order."""
     taken: list[Bbox] = []
     orders = tiles[tiles["rank"] == "order"]
     tiles = tiles.assign(depth=tiles["rank"].map(DRAWN.index))

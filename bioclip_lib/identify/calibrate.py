@@ -55,10 +55,9 @@ def wrong_up_to(naming: Naming, labels: LabelSet, truth: np.ndarray) -> np.ndarr
 
 
 def conformal_floor(scores: np.ndarray, coverage: float, classes: np.ndarray | None = None) -> float:
-    """Return the floor above which, of images with these scores (`wrong_up_to`), 1 - coverage are answered wrongly.
+    """Return the floor above which 1 - coverage of images are answered wrongly; above 1 where they are too few.
 
-    With `classes` (n,) coverage is the mean over classes. The floor is above 1, so that nothing is answered, where the
-    images are too few.
+    With `classes` (n,) coverage is the mean over classes.
     """
     if not 0 < coverage < 1 or not len(scores):
         raise InputError(f"coverage {coverage} of {len(scores)} images: give a coverage between 0 and 1, and images")
@@ -75,8 +74,7 @@ def conformal_floor(scores: np.ndarray, coverage: float, classes: np.ndarray | N
 def expected_share(coverage: float, n_fit: int, n_asked: int) -> tuple[float, float]:
     """Return between which shares right of `n_asked` images lie in 95 % of draws, given a floor read off `n_fit`.
 
-    That floor is itself one of many: the share is beta-binomial (Vovk 2012; Angelopoulos & Bates 2021, arXiv
-    2107.07511, 3.2), where no two scores are equal.
+    The share is beta-binomial (Vovk 2012; Angelopoulos & Bates 2021, arXiv 2107.07511, 3.2), where no scores are equal.
     """
     place = int(np.ceil(coverage * (n_fit + 1) - 1e-9))
     if place > n_fit:  # nothing is answered

@@ -191,10 +191,7 @@ def published(address: str) -> LabelSet:
 
 
 def check_texts(labels: LabelSet, model: LoadedModel) -> None:
-    """Refuse published embeddings that another model made: this one's texts of some candidates must be nearest to them.
-
-    They state no model, and several have one width: BioCLIP, BioCAP and a run of one's own.
-    """
+    """Refuse published embeddings of another model, which they do not state: texts of some must be nearest."""
     if model.tokenizer is None or "published" not in labels.made_of:
         return
     names = labels.names.iloc[np.unique(np.linspace(0, len(labels) - 1, _ASKED).astype(int))]

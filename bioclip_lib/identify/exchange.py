@@ -24,10 +24,7 @@ _CHOICE = "choice_"
 
 
 def boxes_of_megadetector(path: str | Path) -> tuple[dict, list[Photo]]:
-    """Read MegaDetector's file, and its boxes of animals as photographs, named ``<file>#<number of the detection>``.
-
-    Images lie beside the file; boxes below `MIN_CONFIDENCE` stay in the file and are not named.
-    """
+    """Read MegaDetector's file, and its sure boxes of animals as photographs beside it: ``<file>#<detection>``."""
     path = Path(path).expanduser()
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -52,10 +49,7 @@ def _box(found: dict) -> str:
 
 
 def to_megadetector(content: dict, table: pd.DataFrame, labels: LabelSet, made: dict) -> dict:
-    """Add names to boxes, as classifiers after MegaDetector do: ``classifications`` of a detection, the best first.
-
-    `table` is of the photographs of `boxes_of_megadetector`, `made` what `provenance` returns. All else stays.
-    """
+    """Add names to its boxes, as other classifiers do: ``classifications``, the best first; all else stays."""
     content, answers = copy.deepcopy(content), table.set_index("file_name")
     n_choices = sum(column.startswith(_CHOICE) for column in table)
     keys: dict[str, str] = {}

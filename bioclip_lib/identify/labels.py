@@ -139,10 +139,9 @@ class LabelSet:
         return self.taxa(self.tree.first[depth][chosen], np.full(len(chosen), depth))["taxon"]
 
     def only(self, taxa: Sequence[str]) -> "LabelSet":
-        """Keep the candidates of some taxa: a clade, the species of a region, one's own checklist.
+        """Keep the candidates of some taxa: names of any rank, species with their genus, labels, common names.
 
-        Names are of any rank, species with their genus, labels or common names; ``Aves > Oenanthe`` where a name stands
-        for taxa of several lineages, which alone is refused, as is one that fits no candidate (near ones are named).
+        ``Aves > Oenanthe`` where a name stands for taxa of several lineages, which alone is refused.
         """
         known = _known_names(self.names)
         keep, unknown = np.zeros(len(self), dtype=bool), []

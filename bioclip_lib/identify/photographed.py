@@ -53,10 +53,7 @@ def labels_of_images(
 
 
 def read_classes(folder: str | Path, model: LoadedModel) -> tuple[tuple[np.ndarray, np.ndarray], pd.DataFrame]:
-    """Embed a folder with a folder of photographs a class; return images and taxa, as `add_images` takes them.
-
-    The names of the folders are resolved to taxa where they are some.
-    """
+    """Embed a folder with a folder of photographs a class, taxa where they are some, for `add_images`."""
     photos, root = list_photos(folder), Path(folder).expanduser()
     paths, n_above = [Path(photo.name) for photo in photos], len(root.parts) if root.is_dir() else 0
     wrong = [path for path in paths if n_above and len(path.parts) != n_above + 2]

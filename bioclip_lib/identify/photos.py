@@ -140,10 +140,7 @@ def _listed(path: Path, events: str) -> Iterator[Photo]:
 def features_of(
     photos: Iterable[Photo], model: LoadedModel, batch_size: int = 64
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Decode and embed photographs a batch at a time: '' or why each is not read, and the features of those that are.
-
-    Features are (n_read, D), float32, of unit length where the model has a text tower.
-    """
+    """Embed photographs a batch at a time: '' or why each is not read, and features (n_read, D) of the others."""
     least = _OVERSIZE * max(height_width(model.model.visual.preprocess_cfg))
     prepared = map_threads(partial(_prepared, model, least), photos, WORKERS, ahead=max(batch_size, 64))
     while batch := list(itertools.islice(prepared, batch_size)):

@@ -92,10 +92,7 @@ def _maps(run: TrainedRun, pixels: np.ndarray, named: np.ndarray) -> dict[str, n
 
 
 def occlusion(pixels: np.ndarray, model: LoadedModel, labels: LabelSet, named: np.ndarray, scale: float) -> np.ndarray:
-    """Map how much less likely a name gets where its image is covered, (n, CELLS, CELLS): the mean drop of a cell.
-
-    Zeiler & Fergus 2014, arXiv 1311.2901; images (n, S, S, 3) are of the model's size, `named` their candidates (n,).
-    """
+    """Map by how much covering a cell makes a name less likely (Zeiler & Fergus 2014), (n, CELLS, CELLS)."""
     starts = [(row, column) for row in range(CELLS - WINDOW + 1) for column in range(CELLS - WINDOW + 1)]
     windows = np.zeros((len(starts), CELLS, CELLS), dtype=bool)
     for window, (row, column) in zip(windows, starts, strict=True):

@@ -111,11 +111,10 @@ class TrainedRun:
         return Split(rows.loc[ids], image_features(path, ids, digests, computed))
 
     def candidates(self, images: tuple[np.ndarray, np.ndarray] | None = None, taxa: pd.DataFrame | None = None):
-        """Return all species of the run as a `LabelSet`: held-out ones by their photographs, beside those of `labels`.
+        """Return all species of the run: held-out ones, and given ones as of `add_images`, by their photographs.
 
-        `images` and `taxa` are of further classes, as `add_images` takes them. By names alone held-out species lose to
-        the others: of 20 birds and 8 leaves 5 and 0 % of the images are named right, by ten photographs 85 and 94 %;
-        that takes 8 and 3 points from the others. One with a single photograph stays out.
+        By names alone held-out species lose: of 20 birds and 8 leaves 5 and 0 % of the images are named right, by ten
+        photographs 85 and 94 %; that takes 8 and 3 points from the others. One with a single photograph stays out.
         """
         val, unseen = self.split("val"), self.split("heldout_species")
         features, classes, of_run = unseen.features, unseen.classes, class_rows(self.catalog)
@@ -144,11 +143,10 @@ class TrainedRun:
         return self.scale / self.trust().temperature
 
     def trust(self, coverage: float = 0.9, labels: LabelSet | None = None) -> Trust:
-        """Calibrate on the validation images: at least `coverage` of the answers are right, over known species.
+        """Calibrate on validation images: at least `coverage` of the answers are right, over known species.
 
-        The floor is never below `naming.FLOOR`, as species that the run has never seen come on top; where there are
-        too few images to state that coverage, it is that one, and ``said`` says so. `labels` are the candidates, those
-        of `labels` among them.
+        The floor is never below `naming.FLOOR`, as species that the run has never seen come on top, nor stated where
+        there are too few images. `labels` are the candidates.
         """
         val, labels = self.split("val"), labels or self.labels
         if not self._calibrates(val):

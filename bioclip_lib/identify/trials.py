@@ -129,10 +129,7 @@ def draws(run: TrainedRun) -> pd.DataFrame:
 def coverage_over_draws(
     naming: Naming, labels: LabelSet, taxa: tuple[np.ndarray, np.ndarray], coverages=(0.8, 0.9, 0.95), seeds=range(5)
 ) -> pd.DataFrame:
-    """Part known images into halves, calibrate on one and count right answers in the other, over images and classes.
-
-    ``least`` is the share that is right without a floor: no answer goes deeper, so that no floor covers less.
-    """
+    """Calibrate on one half of known images, count right answers in the other; ``least``: the share without a floor."""
     truth, classes = taxa
     scores, rows = wrong_up_to(naming, labels, truth), []
     deepest = judge(naming, labels, truth, 0.0)["right"]

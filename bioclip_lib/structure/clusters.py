@@ -82,10 +82,7 @@ def _clusterer(method: str, n_clusters: int, seed: int):
 
 
 def clicks(groups: np.ndarray, truth: np.ndarray) -> int:
-    """Count the clicks to label all: one a group for its commonest species, one for each photograph that is another's.
-
-    Those that are in no group take one each; one by one it would be as many as there are photographs.
-    """
+    """Count the clicks to label all: one a group for its commonest species, and one each for all others."""
     table = pd.DataFrame({"group": groups, "truth": truth})
     inside = table[table["group"] >= 0]
     sizes = inside.value_counts().groupby("group").max()

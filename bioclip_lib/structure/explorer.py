@@ -32,12 +32,7 @@ _FIGURE = "<figure style='display:inline-block;width:132px;margin:4px;font-size:
 class Explorer:
     """One map a model, marked together; what `explore` returns.
 
-    Attributes
-    ----------
-    table : DataFrame
-        A row an image, indexed by ``image_id``: what can be coloured and searched.
-    corrections : DataFrame
-        ``image_id`` and ``label`` of `relabel`, for `write_corrected`.
+    ``table`` has a row an image, by ``image_id``: what can be coloured and searched; ``corrections`` is `relabel`'s.
     """
 
     def __init__(

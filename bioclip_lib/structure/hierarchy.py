@@ -95,8 +95,7 @@ def mantel(
 
     Returns rho (nan if a matrix is constant), the one-sided p-value ``(1 + permutations with at least this correlation)
     / (1 + n_permutations)``, and the correlations when the objects of `a` are permuted, inside the strata (n,) where
-    there are some: then what only separates the strata is no evidence. Pairs share objects and are not independent;
-    permuting objects, not pairs, keeps that. n objects have only n! orders: five cannot give p < 1 / 120.
+    there are some. n objects have only n! orders: five cannot give p < 1 / 120.
     """
     rank_a, rank_b = (_standard_ranks(pairs) for pairs in _pairs(a, b))
     if rank_a is None or rank_b is None:
@@ -192,11 +191,10 @@ def triplet_accuracy(embedding: np.ndarray, tree: np.ndarray) -> float:
 def over_clades(
     statistic: Callable[[np.ndarray, np.ndarray], float], embedding: np.ndarray, tree: np.ndarray, clades: np.ndarray
 ) -> tuple[float, float]:
-    """Return the interval of a correlation of both matrices for another tree: a jackknife over clades, (n,).
+    """Return the interval of a correlation for another tree: Student's t on atanh, a jackknife over clades.
 
-    Student's t on the inverse hyperbolic tangent, whole clades left out: related species share what moves the
-    correlation, so leaving out, or drawing, single ones gives an interval for these clades alone. (-1, 1) for fewer
-    than `MIN_CLADES` clades.
+    Related species share what moves it: leaving out single ones gives an interval for these clades alone. (-1, 1) for
+    fewer than `MIN_CLADES` clades.
     """
     return over_kept(lambda kept: statistic(embedding[np.ix_(kept, kept)], tree[np.ix_(kept, kept)]), clades)[:2]
 

@@ -94,10 +94,7 @@ def units_of(groups: np.ndarray) -> np.ndarray:
 def left_out_scores(
     values: np.ndarray, codes: np.ndarray, units: np.ndarray, vouching: np.ndarray | None = None
 ) -> np.ndarray:
-    """Score each image (n, D) for each class (n, C) by a ridge regression on all other units, with a penalty of 1.
-
-    ``codes`` are classes, ``units`` what is left out together, numbered from 0; images that do not vouch teach nothing.
-    """
+    """Score images (n, D) for classes (n, C) by ridge regression (penalty 1) on other units that vouch, from 0 on."""
     n, weight = len(codes), np.ones(len(codes)) if vouching is None else vouching.astype(float)
     x = np.asarray(values, np.float64)
     weighted = x * weight[:, None]
@@ -154,11 +151,7 @@ def _nearest_of(values: np.ndarray, row: int, members: np.ndarray, units: np.nda
 
 
 def judged_images(run: Run, table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return the catalog's rows by ``image_id``, and the features, of the images that judge each other: a seeded part.
-
-    Features are those of the pretrained tower, of all images, where the run has them; else those of the trained model,
-    of images that it was not trained on.
-    """
+    """Return the rows by ``image_id``, and features of the pretrained tower, else of unseen images: a seeded part."""
     paths = sorted(run.embeddings.glob("trunk_*.parquet")) or sorted(run.embeddings.glob("trained.parquet"))
     parts = [read_features(path)[:2] for path in paths]
     rows = table.set_index("image_id").reindex([image_id for ids, _ in parts for image_id in ids])

@@ -25,11 +25,9 @@ _MAX_POINTS = 5_000  # trustworthiness holds two (n, n) matrices: 400 MB
 def project(features: np.ndarray, method: str = "umap", seed: int = 0, n_neighbors: int = 15) -> np.ndarray:
     """Project features (n, D) to two dimensions, (n, 2), by "umap" (McInnes et al. 2018) or "pca".
 
-    Rows are scaled to unit length, and more than 50 dimensions go through principal components first: between rows of
-    unit length Euclidean neighbours are cosine neighbours, and components keep Euclidean distances but not angles.
-    Distances between groups, and sizes of groups, mean nothing on a UMAP; one seed gives one map on one machine. t-SNE
-    (openTSNE 1.0.4) was tried: of the ten nearest it keeps more (0.31 -> 0.45 of 4,098 invented images, 0.52 -> 0.57 of
-    880 birds), trustworthiness (0.98, 0.98) and continuity (0.96, 0.95) stay, for three times the processor time.
+    Rows have unit length, and more than 50 dimensions go through principal components, which keep Euclidean distances
+    but not angles. t-SNE (openTSNE 1.0.4) was tried: of the ten nearest it keeps more (0.31 -> 0.45 of 4,098 invented
+    images, 0.52 -> 0.57 of 880 birds), trustworthiness and continuity stay, for three times the processor time.
     """
     points = _unit(features)
     if method not in METHODS:

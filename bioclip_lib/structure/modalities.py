@@ -40,10 +40,9 @@ _COLUMNS += ["p_value", "p_holm", "n", "why"]
 
 
 def modality_gap(images: np.ndarray, texts: np.ndarray, seed: int = 0) -> dict:
-    """Measure the gap between images and texts of the same species, both (C, D) (Liang et al. 2022), 0 to 2.
+    """Measure the gap of images and texts of species, (C, D): the length of the mean difference (Liang et al. 2022).
 
-    It is the length of the mean difference of each species' mean image and its text. The null swaps the two in random
-    species; the interval leaves out one species at a time.
+    The null swaps the two in random species; the interval leaves out one species at a time.
     """
     apart, rng = images - texts, np.random.default_rng(seed)
     value, n = float(np.linalg.norm(apart.mean(axis=0))), len(apart)

@@ -102,10 +102,7 @@ def score_convergence(table: pd.DataFrame, tables: Features, config: EvaluateCon
 def _in_clades(
     table: pd.DataFrame, tables: Features, most: int | None = None
 ) -> Iterator[tuple[dict, str, np.ndarray, np.ndarray, pd.DataFrame]]:
-    """Yield keys, model, centroids, clades numbered from 0, and ranks of species in clades that are large enough.
-
-    A set of fewer than two such clades, or of more species than `most`, has no model, and says why in its keys.
-    """
+    """Yield keys, model ('': the keys say why), centroids, clades from 0, and ranks of species in large clades."""
     for species in species_sets(table):
         rank, clades = clades_of(species.ranks)
         kept = np.flatnonzero(np.bincount(clades)[clades] >= MIN_IN_CLADE)
@@ -123,10 +120,7 @@ def _in_clades(
 
 
 def spread(points: np.ndarray, clades: np.ndarray) -> np.ndarray:
-    """Return how far each species (n, D) lies from the mean of its clade, numbered from 0: the square, (n,).
-
-    Freed of the share that a species has in that mean: the average over a clade is its variance.
-    """
+    """Return squared distances of species (n, D) from the mean of their clade, freed of their own share in it."""
     sizes = np.bincount(clades)[clades]
     means = np.stack([points[clades == clade].mean(axis=0) for clade in range(clades.max() + 1)])
     return ((points - means[clades]) ** 2).sum(axis=1) * sizes / (sizes - 1)

@@ -113,11 +113,7 @@ def clades_found(embedding: np.ndarray, tree: Tree) -> Callable[[np.ndarray], fl
 
 
 def silhouette(embedding: np.ndarray, tree: Tree, depth: int) -> Callable[[np.ndarray], float]:
-    """Average the silhouettes (Rousseeuw 1987) of species in their group at a rank, against its sisters, -1 to 1.
-
-    The nearest other group is looked for inside the group above alone; species that are alone in their group, or whose
-    group has no sister there, are left out; nan where that leaves none.
-    """
+    """Average the silhouettes (Rousseeuw 1987) of species in their group at a rank against its sisters, -1 to 1."""
     group, above, asked = tree.rank(depth)
     sizes, parent = np.bincount(group), above[np.unique(group, return_index=True)[1]]
     far = np.where(parent[None, :] == above[:, None], 0, np.inf)  # (n, G)
@@ -137,10 +133,7 @@ def silhouette(embedding: np.ndarray, tree: Tree, depth: int) -> Callable[[np.nd
 
 
 def purity(embedding: np.ndarray, tree: Tree, depth: int) -> Callable[[np.ndarray], float]:
-    """Tell how often the nearest other species of the group above is of the same group at a rank, 0 to 1.
-
-    Asked are species that have both a relative in the group and a species of a sister group; nan where none has.
-    """
+    """Tell how often the nearest other species of the group above is of the same group at a rank, 0 to 1."""
     group, above, asked = tree.rank(depth)
     others = (above[:, None] == above[None, :]) & ~np.eye(len(above), dtype=bool)
     nearest = np.where(others, embedding, np.inf).argmin(axis=1)
@@ -155,9 +148,7 @@ def purity(embedding: np.ndarray, tree: Tree, depth: int) -> Callable[[np.ndarra
 def linear(embedding: np.ndarray, tree: Tree, depth: int) -> Callable[[np.ndarray], float]:
     """Tell how often a ridge probe, taught by the other species, puts a species into its group at a rank, 0 to 1.
 
-    Each species is left out with all its images, so that the probe never saw it; it is taught by centroids (cosine,
-    ridge of 1, one species one example) and chooses among the groups of the group above. Asked are species that have a
-    relative in the group, and a sister group; nan where none has.
+    It chooses among the groups of the group above (cosine, ridge of 1, one species one example); nan where none can.
     """
     group, above, asked = tree.rank(depth)
     parent = above[np.unique(group, return_index=True)[1]]
@@ -300,10 +291,7 @@ def _of_model(embedding: np.ndarray, tree: Tree, clades: np.ndarray, seed: int) 
 def _tested(
     probe: Probe, distances: tuple[np.ndarray, Tree, np.ndarray], lowest: float, depth: int | None, seed: int
 ) -> dict:
-    """Return value, interval, null mean and p-value of a probe; why, where it cannot be asked.
-
-    `distances` are those of the embedding, the tree, and the clades; the probe is at least `lowest`.
-    """
+    """Return value, interval, null mean and p-value of a probe, at least `lowest`; why, where it cannot be asked."""
     embedding, tree, clades = distances
     strata = None if depth is None else tree.groups[:, depth]
     if depth is not None and not tree.rank(depth)[2].any():

@@ -28,10 +28,7 @@ _COLUMNS += ["n", "n_observations", "why"]
 
 
 class Sums(NamedTuple):
-    """Sums of squares of each species (S,), of all directions or of some: between its states, and within them.
-
-    ``k`` states and ``n`` observations of each.
-    """
+    """Sums of squares of each of S species, between its ``k`` states and within them, and its ``n`` observations."""
 
     between: np.ndarray
     within: np.ndarray

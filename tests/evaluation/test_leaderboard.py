@@ -116,7 +116,13 @@ def predictions():
             true = f"c{i % 10}"
             right = {"good": i % 10 != 0, "bad": dataset == "y" or i % 10 == 0}
             for model, hit in right.items():
-                row = {"image_id": f"{dataset}{i}", "model": model, "dataset": dataset, "part": "seen"}
+                row = {
+                    "image_id": f"{dataset}{i}",
+                    "group": f"{dataset}{i}",
+                    "model": model,
+                    "dataset": dataset,
+                    "part": "seen",
+                }
                 rows.append({**row, "class_key": true, "predicted": true if hit else "c-"})
     return pd.DataFrame(rows).sample(frac=1, random_state=0)
 
