@@ -71,46 +71,28 @@ def build_leaderboard(results: pd.DataFrame, published: pd.DataFrame, differs: M
     return board[_COLUMNS].reset_index(drop=True)
 
 
-def percent_table(board: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
-    """Lay out top-1 in percent, models by data sets and tasks, in this order.
-
-    Cells are the mean over classes [interval]; that over images; a published number, which is over images.
-    """
-    rows = board[board["metric"].isin(["macro_top1", "top1"]) & board["task"].isin(list(tasks))]
-    rows = rows.sort_values(["metric", "published"], kind="stable")
-    forms = {"macro_top1": "{0:.1f} [{1:.1f}, {2:.1f}]", "top1": "{0:.1f} of images", True: "{0:.1f} (published)"}
-    numbers = 100 * rows[["value", "ci_low", "ci_high"]].to_numpy()
-    kinds = rows["metric"].where(~rows["published"].astype(bool), True)
-    cells = [forms[kind].format(*row) for kind, row in zip(kinds, numbers, strict=True)]
-    wide = (
-        rows.assign(cell=cells)
-        .groupby(["model", "dataset", "task"])["cell"]
-        .agg("; ".join)
-        .unstack(["dataset", "task"])
-    )
-    order = [(dataset, task) for dataset in rows["dataset"].unique() for task in tasks]
-    return wide.reindex(columns=[column for column in order if column in wide.columns]).fillna("")
-
-
 def score_table(scores: pd.DataFrame, metrics: Sequence[str] = ("macro_top1", "top1")) -> pd.DataFrame:
-    """Lay out rows of metrics.csv for a reader: a line a data set, task and metric, a column a model, chance and n.
+    """Lay out rows of metrics.csv or a board: a line a data set, task and metric, a column a model, chance and n.
 
-    Cells are value [interval], accuracies in percent; '' where a model was not asked. Of models with another n or
-    chance each one's stands there, in the order of columns: "6 / – / 121".
+    Cells are value [interval], accuracies in percent; "(published)" where a number has no interval; '' where a model
+    was not asked. Of models with another n or chance each one's stands there, in the order of columns: "6 / – / 121".
     """
-    rows = scores[scores["metric"].isin(metrics)]
+    rows = scores[scores["metric"].isin(metrics)].reset_index(drop=True)
     factor = rows["metric"].str.contains("top").map({True: 100, False: 1})
-    numbers = rows[["value", "ci_low", "ci_high", "chance"]].mul(factor, axis=0)
-    digits = [1 if f > 1 else 3 for f in factor]
-    cells = [f"{v:.{d}f} [{a:.{d}f}, {b:.{d}f}]" for d, (v, a, b, _) in zip(digits, numbers.to_numpy(), strict=True)]
-    keys = ["dataset", "task", "metric"]
-    wide = rows.assign(cell=cells).pivot(index=keys, columns="model", values="cell").fillna("")
-    chance = [f"{c:.{d}f}" for d, c in zip(digits, numbers["chance"], strict=True)]
-    order = sorted(wide.index, key=lambda key: (key[0], key[1], list(metrics).index(key[2])))
+    numbers = rows[["value", "ci_low", "ci_high", "chance"]].mul(factor, axis=0).to_numpy()
+    said = []
+    for (value, low, high, chance), n, digits in zip(numbers, rows["n"], np.where(factor > 1, 1, 3), strict=True):
+        ends = "(published)" if np.isnan(low) else f"[{low:.{digits}f}, {high:.{digits}f}]"
+        of_all = (None, None) if np.isnan(chance) else (f"{chance:.{digits}f}", int(n))
+        said.append((f"{value:.{digits}f} {ends}", *of_all))
+    found = pd.DataFrame(said, columns=["cell", "chance", "n"], dtype=object)
+    found = rows[[*_KEYS, "model"]].join(found).groupby([*_KEYS, "model"])
+    wide = found["cell"].agg("; ".join).unstack("model").fillna("")
     models = [name for name in CONTESTANTS if name in wide] + sorted(set(wide) - set(CONTESTANTS))
-    counts, shared = rows.assign(chance=chance, n=rows["n"].astype(object)), {}
+    order = sorted(wide.index, key=lambda key: (key[0], key[1], list(metrics).index(key[2])))
+    shared = {}
     for name in ("chance", "n"):
-        each = counts.pivot(index=keys, columns="model", values=name)[models]
+        each = found[name].first().unstack("model").reindex(columns=models)
         shared[name] = [_one_or_each(values) for values in each.to_numpy()]
     return wide[models].assign(**shared).loc[order]
 

@@ -2,9 +2,9 @@
 
 `draw` draws a figure of a run from the tables that the run keeps, and writes it; `draw_all` all of them (``make
 figures``). `data` draws images, catalogs, captions and training, `treemap` the tree of taxa, `scores` what was
-measured, `ablations` what choices contribute, `answers` what answers cost and what speaks for them, `maps` the embedding,
-`probes` what is measured in it; `style` has the look, one colour a meaning, `words` the names of codes, `captions` what
-is told beside a figure; `live` draws while a model trains.
+measured, `ablations` what choices contribute, `answers` what answers cost and what speaks for them, `maps` the
+embedding, `probes` what is measured in it; `style` has the look, one colour a meaning, `words` the names of codes,
+`captions` what is told beside a figure; `live` draws while a model trains.
 """
 
 from .ablations import plot_recipes, plot_text_matrix
