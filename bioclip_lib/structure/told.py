@@ -27,18 +27,26 @@ def tell(scores: pd.DataFrame, model: str = "trained") -> str:
     rows = scores[scores["model"].astype(object).fillna("").isin([model, ""])]
     about = rows[[column for column in rows if column in _ABOUT]].astype(object).fillna("")
     p_values = rows[[column for column in _P_VALUES if column in rows]].bfill(axis=1).iloc[:, 0]
-    said = [", ".join(filter(None, of)).replace("_", " ") for of in about.to_numpy()]
-    rows = rows.assign(about=said, p=p_values.astype(float), why=rows["why"].astype(object).fillna(""))
+    rows = rows.assign(
+        about=[_named(*filter(None, of)) for of in about.to_numpy()],
+        p=p_values.astype(float),
+        why=rows["why"].astype(object).fillna(""),
+    )
     lines = []
     for (dataset, part), group in rows.groupby(["dataset", "part"], sort=False):
         asked, told = group[group["value"].notna()], []
-        for words, found in (("shown beyond chance", asked["p"] < 0.05), ("not shown", asked["p"] >= 0.05)):
+        for words, found in (("Shown beyond chance", asked["p"] < 0.05), ("Not shown", asked["p"] >= 0.05)):
             told += [f"{words}: {_some([_numbers(row) for row in asked[found].itertuples()])}"] if found.any() else []
         for why, left in group[group["value"].isna()].groupby("why", sort=False):
-            told.append(f"not asked: {_some([name for name in left['about'] if name] or ['anything'])} ({why})")
-        lines.append(f"- *{dataset}, {part} species*: " + "; ".join(told) + ".")
+            told.append(f"Not asked: {_some([name for name in left['about'] if name] or ['anything'])} ({why})")
+        lines.append(f"- *{dataset}, {part} species*: " + ". ".join(told) + ".")
     whole = rows.loc[rows["dataset"].isna(), "why"]
     return "\n".join([*lines, *(f"*{why}.*" for why in whole)]) or f"*Nothing is known of the model {model}.*"
+
+
+def _named(first: str = "", *rest: str) -> str:
+    """Name what a row is about: ``purity (genus)``."""
+    return (first + (f" ({', '.join(rest)})" if rest else "")).replace("_", " ")
 
 
 def _some(said: list[str]) -> str:
@@ -49,6 +57,6 @@ def _some(said: list[str]) -> str:
 def _numbers(row) -> str:
     """Put value, interval, chance and p of a row; an interval over the whole range says nothing."""
     ends = f" [{row.ci_low:.2f}, {row.ci_high:.2f}]" if hasattr(row, "ci_low") else ""
-    ends = " (too few for an interval)" if ends == " [-1.00, 1.00]" else ends
+    ends = " (too few for an interval)" if ends in (" [-1.00, 1.00]", " [-2.00, 2.00]") else ends
     p_value = f"p {row.p:.2g}" if row.p >= 0.001 else "p < 0.001"
     return f"{row.about} {row.value:.2f}{ends} (chance {row.by_chance:.2f}, {p_value})"

@@ -97,4 +97,4 @@ def test_what_cannot_be_asked_says_why():
     assert (numbers["ci_low"] <= numbers["value"]).all() and (numbers["value"] <= numbers["ci_high"]).all()
     few = modalities.score_modalities(table[table["genus"] == "g0"], tables, encoders, EvaluateConfig())
     assert few["why"].tolist() == ["3 species, 4 of different kinship are needed"]
-    assert "not asked: anything (3 species, 4 of different kinship are needed)" in tell(few)
+    assert "Not asked: anything (3 species, 4 of different kinship are needed)" in tell(few)

@@ -21,14 +21,14 @@ def test_each_row_is_told_by_hand():
         ]
     )
     assert tell(table) == (
-        "- *birds, seen species*: shown beyond chance: purity, class 0.90 [0.80, 1.00] (chance 0.50, p < 0.001); "
-        "not shown: purity, order 0.70 (too few for an interval) (chance 0.50, p 0.12); "
-        "not asked: purity, family (all are of one group)."
+        "- *birds, seen species*: Shown beyond chance: purity (class) 0.90 [0.80, 1.00] (chance 0.50, p < 0.001). "
+        "Not shown: purity (order) 0.70 (too few for an interval) (chance 0.50, p 0.12). "
+        "Not asked: purity (family) (all are of one group)."
     )
 
 
 def test_many_are_counted_and_nothing_is_said_so():
     many = pd.DataFrame([row(f"rank {i}", 0.9, 0.01, 0.01) for i in range(11)])
-    assert "rank 7 0.90" in tell(many) and "rank 8" not in tell(many) and " and 3 more" in tell(many)
+    assert "(rank 7) 0.90" in tell(many) and "rank 8" not in tell(many) and " and 3 more" in tell(many)
     assert tell(many, "frozen") == "*Nothing is known of the model frozen.*"
     assert tell(many.iloc[:0]) == "*Nothing can be asked of these images.*"

@@ -97,7 +97,7 @@ def test_a_catalog_is_asked_and_says_what_cannot_be():
     assert found.loc["size", "value"] > 0.2 and found.loc["size", "p_family"] < 0.1
     assert found.loc["flat", "why"] == "all relatives are alike in it"
     assert found.loc["rare", "why"] == "it is known of 4 species"
-    assert "not asked: flat (all relatives are alike in it)" in tell(found.reset_index())
+    assert "Not asked: flat (all relatives are alike in it)" in tell(found.reset_index())
     few, of_few = catalog(ranks_of(2), points[:12])
     assert "0 clades have relatives" in traits.score_traits(few, of_few, known[["size"]], EvaluateConfig())["why"][0]
     nothing = traits.score_traits(table, tables, pd.DataFrame(), EvaluateConfig())

@@ -114,8 +114,8 @@ def test_a_catalog_is_asked_by_state_and_says_what_cannot_be():
     assert share["ci_low"] <= share["value"] <= share["ci_high"] and share["value"] > 0.1
     assert inside["value"] < inside["by_chance"] and inside["p_value"] < 0.05
     told = tell(found.reset_index())
-    assert "not asked: life stage (the catalog states no life stage)" in told
-    assert "shown beyond chance: sex, share of the variance within species 0." in told
+    assert "Not asked: life stage (the catalog states no life stage)" in told
+    assert "Shown beyond chance: sex (share of the variance within species) 0." in told
 
 
 def test_observations_count_not_their_images():
