@@ -44,6 +44,7 @@ __all__ = [
     "plot_power",
     "plot_probes",
     "plot_rank_accuracy",
+    "plot_recipes",
     "plot_results_overview",
     "plot_risk",
     "plot_saliency",

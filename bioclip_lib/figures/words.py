@@ -37,7 +37,7 @@ APART = (*(f"same {rank}" for rank in reversed(RANKS[:-1])), "other kingdom")  #
 def model_words(run: Run) -> dict[str, str]:
     """Return what the models of a run are called, by code: what is untrained depends on where its tower started."""
     found = json.loads(run.config_json.read_text(encoding="utf-8")) if run.config_json.is_file() else {}
-    pretrained = found.get("model", {}).get("image_tower") == "efficientnet-lite0"
+    pretrained = found.get("model", {}).get("image_tower", "vit") != "vit"
     return {**MODELS, **({"random_init": START} if pretrained else {})}
 
 

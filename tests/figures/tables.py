@@ -93,6 +93,21 @@ def text_matrix_rows():
     return pd.DataFrame(rows, columns=columns)
 
 
+def recipe_rows():
+    rows = [
+        (question, baseline, recipe, measured, 0.4, 0.3, 0.5, 5, 0.1, 0.01 * i - 0.03, 0.01 * i - 0.06, 0.01 * i)
+        for question, baseline, recipes in (
+            ("objective", "multi_positive", ("clip", "siglip", "hierarchical_contrastive")),
+            ("image tower", "mixture", ("Lite2, frozen", "Lite0 at 112 px, all layers trained")),
+        )
+        for i, recipe in enumerate(recipes)
+        for measured in ("zero-shot, seen species", "zero-shot, unseen species", "hierarchy, unseen species", "1 shot")
+    ]
+    rows[0] = (*rows[0][:10], -np.inf, np.inf)  # of one seed
+    columns = ["question", "baseline", "recipe", "measured", "value", "ci_low", "ci_high", "n_seeds", "chance"]
+    return pd.DataFrame(rows, columns=[*columns, "difference", "difference_low", "difference_high"])
+
+
 def consistency_rows():
     ways = ("each rank by itself", "summed from species", "top down", "of the species")
     rows = [
@@ -196,6 +211,7 @@ def write(run):
         "mistakes": mistake_rows(),
         "identify_risk": risk_rows(),
         "ablation_text_types": text_matrix_rows(),
+        "ablation_recipes": recipe_rows(),
         "map": map_rows(),
         "map_quality": map_quality(),
         "hierarchy_null": null_rows(),
