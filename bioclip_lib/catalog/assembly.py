@@ -78,16 +78,13 @@ def build(
     Returns
     -------
     Built
-        ``table``, the catalog, n rows in the order of `raw`, whose ``excluded`` is '' or the reason; ``dropped``, the
-        reasons counted; ``near_conflicts``, images that look the same under different classes; ``leaks`` into
-        ``data.benchmark`` (`leaks.find_leaks`).
+        ``table``, the catalog, in the order of `raw`, whose ``excluded`` is '' or the reason; ``dropped``, the reasons
+        counted; ``near_conflicts``, images that look the same under different classes; ``leaks`` into a benchmark.
 
     Raises
     ------
     InputError
         If the catalog cannot be worked with (`check_input`); the message gives the next action.
-    ValueError
-        If a name is not resolved exactly once, or `images` is not aligned with `raw`.
 
     Notes
     -----
@@ -127,30 +124,22 @@ def survey(
     parts: Iterable[pa.Table], names: Names, data: DataConfig
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame | None, pd.DataFrame | None]:
     """Collect what decides on all rows; return it, the names in use, and the catalogs extended and spared, if any."""
-    tables, digests = zip(*(_survey(part, names) for part in parts), strict=True)
-    earlier, benchmark = (read_catalog(path) if path else None for path in (data.extends, data.benchmark))
-    others = [_digests(pa.array(catalog["sha256"])) for catalog in (earlier, benchmark) if catalog is not None]
-    numbers = _numbered(np.concatenate([*digests, *others], axis=1))
-    table = pa.concat_tables(tables).unify_dictionaries()
+    table = pa.concat_tables(_survey(part, names) for part in parts).unify_dictionaries()
     labels = [name for name in _LABELS if name in table.column_names]
-    del tables, digests
     rows = table.to_pandas(types_mapper={pa.string(): _ARROW_STRING}.get, self_destruct=True)
     rows = rows.astype(dict.fromkeys(labels, object))  # rows of one word share it
     rows["image_id"] = pd.Series(pd.array(_hex(rows["image_id"].to_numpy()), _ARROW_STRING), rows.index)
-    rows = rows.assign(sha256=numbers[: len(rows)], class_key=names.rows["class_key"].to_numpy()[rows["name"]])
+    rows["class_key"] = names.rows["class_key"].to_numpy()[rows["name"]]
     rows["unnamed"] = (names.rows["rank"] == "").to_numpy()[rows["name"]]
-    rows["split"], place = published_splits(rows), len(rows)
+    rows["split"] = published_splits(rows)
     named = names.rows.iloc[np.unique(rows.loc[usable(rows), "name"])].assign(excluded="")
-    found = []
-    for catalog in (earlier, benchmark):
-        n = 0 if catalog is None else len(catalog)
-        found.append(catalog if catalog is None else catalog.assign(sha256=numbers[place : place + n]))
-        place += n
-    return rows.drop(columns=SPLIT_COLUMN, errors="ignore"), named, *found
+    others = (read_catalog(path) if path else None for path in (data.extends, data.benchmark))
+    earlier, benchmark = (None if other is None else other.assign(sha256=_digests(other["sha256"])) for other in others)
+    return rows.drop(columns=SPLIT_COLUMN, errors="ignore"), named, earlier, benchmark
 
 
-def _survey(part: pa.Table, names: Names) -> tuple[pa.Table, np.ndarray]:
-    """Return the deciding columns of a part, and its digests (2, n)."""
+def _survey(part: pa.Table, names: Names) -> pa.Table:
+    """Return the deciding columns of a part."""
     name = names.find(part)
     blank = pa.array((names.rows["verbatim_name"].str.strip() == "").to_numpy()[name])
     excluded = pc.if_else(pc.and_(pc.equal(part["problem"], ""), blank), "no name", part["problem"]).combine_chunks()
@@ -162,6 +151,7 @@ def _survey(part: pa.Table, names: Names) -> tuple[pa.Table, np.ndarray]:
         "name": name,
         "image_id": image_ids(part["source"].to_pylist(), part["source_id"].to_pylist()),
         "source_id": pc.if_else(pc.less(part["width"], 1), part["source_id"], ""),
+        "sha256": _digests(digest),
         "phash": from_hex(pc.if_else(out, _NO_HASH, part["phash"]).to_pylist()),
         "excluded": excluded.dictionary_encode(),
         **{number: part[number].cast(pa.int32()) for number in NUMBERS},
@@ -170,7 +160,7 @@ def _survey(part: pa.Table, names: Names) -> tuple[pa.Table, np.ndarray]:
     }
     if SPLIT_COLUMN in part.column_names:
         columns[SPLIT_COLUMN] = _label(part, SPLIT_COLUMN)
-    return pa.table(columns), _digests(digest)
+    return pa.table(columns)
 
 
 def _moments(part: pa.Table) -> dict[str, pa.Array]:
@@ -200,22 +190,10 @@ def _label(part: pa.Table, name: str) -> pa.Array:
     return there.dictionary_encode()
 
 
-def _digests(digests: pa.Array) -> np.ndarray:
-    """Return the last 128 bits of SHA-256 digests as uint64 (2, n), 0 where there is none: more tell no more apart."""
-    digests = pc.if_else(pc.equal(digests, ""), 4 * _NO_HASH, digests)
-    return np.stack([from_hex(pc.utf8_slice_codeunits(digests, k, k + 16).to_pylist()) for k in (32, 48)])
-
-
-def _numbered(words: np.ndarray) -> np.ndarray:
-    """Number the distinct columns of an array (w, n): int32 (n,), equal where all words are equal."""
-    order = np.lexsort(words[::-1])
-    is_new = np.zeros(len(order), bool)
-    for word in words:
-        word = word[order]
-        is_new[1:] |= word[1:] != word[:-1]
-    numbers = np.empty(len(order), np.int32)
-    numbers[order] = np.cumsum(is_new)
-    return numbers
+def _digests(digests: pd.Series | pa.Array) -> np.ndarray:
+    """Return the last 64 bits of SHA-256 digests, 0 where there is none: of 10^8 files two alike are not expected."""
+    digests = pa.array(digests)
+    return from_hex(pc.utf8_slice_codeunits(pc.if_else(pc.equal(digests, ""), 4 * _NO_HASH, digests), 48).to_pylist())
 
 
 def decide(

@@ -23,8 +23,7 @@ def find_bursts(rows: pd.DataFrame, within_s: float, describe: Callable | None =
 
     `rows` has ``image_id, source, class_key, group, phash, taken`` (seconds, 0 where unknown), ``folder``; `describe`
     reads their details. Looks are alike within 8 bits where the details agree to 0.75: of 16 sequences of three
-    photographs of birds this joins 14 whole and 2 in part, and of 2,000 others none; of leaves on paper 10 %, of pollen
-    2 %, of plankton 1 %. Nearly alike twins in training and test would be worse than a photograph less.
+    photographs of birds this joins 14 whole and 2 in part, and of 2,000 others none; of leaves on paper 10 %.
     """
     seen = usable(rows) | rows["excluded"].str.contains("duplicate of ", regex=False)  # a copy may link two others
     columns = ["image_id", "source", "class_key", "phash", "taken", "folder"]

@@ -24,10 +24,6 @@ _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "
 def count_ranks(catalog: pd.DataFrame) -> pd.DataFrame:
     """Count the taxa of each rank, and the images labelled at that rank or deeper, and at no deeper rank.
 
-    Parameters
-    ----------
-    catalog : pd.DataFrame
-
     Returns
     -------
     pd.DataFrame
@@ -45,17 +41,7 @@ def count_ranks(catalog: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_classes(catalog: pd.DataFrame) -> pd.DataFrame:
-    """Count the usable images of each class and split, for figures of the data.
-
-    Parameters
-    ----------
-    catalog : pd.DataFrame
-
-    Returns
-    -------
-    pd.DataFrame
-        ``source, class_key, split``, kingdom to family, ``n_images``.
-    """
+    """Count usable images by ``source, class_key, split`` and kingdom to family: ``n_images``."""
     keys = ["source", "class_key", "split", *RANKS[:5]]
     return catalog[usable(catalog)].groupby(keys, sort=True).size().rename("n_images").reset_index()
 
@@ -72,11 +58,6 @@ def count_sources(catalog: pd.DataFrame) -> pd.DataFrame:
 
 def count_groups(catalog: pd.DataFrame) -> pd.DataFrame:
     """Count the groups of each source that has any, their images, and those that published splits tear.
-
-    Parameters
-    ----------
-    catalog : pd.DataFrame
-        With splits.
 
     Returns
     -------
@@ -167,19 +148,9 @@ def _groups(catalog: pd.DataFrame) -> list[str]:
 
 
 def write_card(catalog: pd.DataFrame, folder: str | Path, title: str) -> list[Path]:
-    """Write the data-set card of a catalog and the attribution of its images, each whole or not at all.
+    """Write the data-set card of a catalog with splits and the attribution of its images; return both paths.
 
-    Parameters
-    ----------
-    catalog : pd.DataFrame
-        With splits.
-    folder : str or Path
-        Takes ``dataset_card.md`` and ``attribution.csv``; the card shows its ``figures/taxon_treemap.png``, if any.
-    title : str
-
-    Returns
-    -------
-    list of Path
+    They are ``dataset_card.md`` and ``attribution.csv``; the card shows ``figures/taxon_treemap.png``, if it is there.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

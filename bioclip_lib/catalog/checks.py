@@ -17,11 +17,6 @@ _N_SHOWN = 10
 def check_classes(raw: pd.DataFrame, names: pd.DataFrame, config: Config) -> None:
     """Refuse, before an image is read, too many files that are not there, and classes with too few images.
 
-    Parameters
-    ----------
-    raw, names, config
-        As of `build`.
-
     Raises
     ------
     InputError

@@ -19,25 +19,7 @@ _OF = ("scientific_name", "class_name", "label", "name", "species", "class")
 
 
 def described(names: pd.DataFrame, path: str) -> pd.DataFrame:
-    """Return names with ``description``: of the table's line that bears their scientific name, or their class name.
-
-    Parameters
-    ----------
-    names : DataFrame
-        Of `taxonomy.resolve`.
-    path : str
-        A table of `read_descriptions`; '': none.
-
-    Raises
-    ------
-    InputError
-        As `read_descriptions`; if the table describes none of these names.
-
-    Warns
-    -----
-    UserWarning
-        Of lines that describe none of these names.
-    """
+    """Return names with ``description``: of the table's line that bears their scientific name, or their class name."""
     if not path:
         return names.assign(**{DESCRIPTION: ""})
     texts = read_descriptions(path)
@@ -59,10 +41,7 @@ def described(names: pd.DataFrame, path: str) -> pd.DataFrame:
 
 
 def read_descriptions(path: str) -> pd.Series:
-    """Read a text a name, names folded: of a table with ``description`` and a scientific name, or a class name.
-
-    Raises `InputError` if the table lacks one of the two, says nothing, or describes a name twice.
-    """
+    """Read a text a name, names folded: of a table with ``description`` and a scientific name, or a class name."""
     table = read_known(Path(path).expanduser())
     if {"genus", "species"} <= set(table):
         epithet = table["species"].str.fullmatch(r"[\w-]+")

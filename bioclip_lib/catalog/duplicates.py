@@ -45,7 +45,7 @@ def inspect_images(raw: pd.DataFrame, mapper: Callable = map_threads, keep: Path
     Parameters
     ----------
     raw : pd.DataFrame
-        Of `sources.read`; rows with a ``problem`` are not opened.
+        Of `sources.read_source`; rows with a ``problem`` are not opened.
     mapper : callable
         `run.workers.map_threads` or `run.workers.map_ray`: who decodes.
     keep : Path, optional
@@ -54,14 +54,9 @@ def inspect_images(raw: pd.DataFrame, mapper: Callable = map_threads, keep: Path
     Returns
     -------
     pd.DataFrame
-        Aligned with `raw`: ``sha256`` (of the file's bytes), ``phash`` (of the upright pixels, see
-        `catalog.looks`), ``width`` and ``height`` (pixels, upright), ``taken`` (when, of its EXIF), ``problem`` ('' or
-        the reason; such a row has no phash and size 0).
-
-    Notes
-    -----
-    A header alone does not show a truncated file: the pixels are decoded, a large JPEG's at down to 1/8 scale. Archives
-    are read from front to end, one after the other (`files.archives.reading_order`).
+        Aligned with `raw`: ``sha256`` (of the file's bytes), ``phash`` (of the upright pixels, see `catalog.looks`),
+        ``width`` and ``height`` (pixels, upright), ``taken`` (when, of its EXIF), ``problem`` ('' or the reason; such a
+        row has no phash and size 0). The pixels are decoded: a header alone does not show a truncated file.
     """
     locations = raw["location"].tolist()
     problems = raw["problem"].tolist() if "problem" in raw else [""] * len(raw)
@@ -101,8 +96,7 @@ def _inspect(item: tuple) -> tuple[str, str, int, int, str, str]:
 def mark_exact_duplicates(catalog: pd.DataFrame) -> pd.DataFrame:
     """Return a copy that keeps one of the images of one class whose files are the same: the first by ``image_id``.
 
-    A file under two taxa is excluded everywhere: one of its names is wrong. What an earlier catalog decided
-    (``earlier_row``) comes first, here as among near duplicates, and stays as it is.
+    A file under two taxa is excluded everywhere: one of its names is wrong. What an earlier catalog decided stays.
     """
     marked = usable(catalog) | (catalog["excluded"] == "duplicate" + _CONFLICT)
     ranked = catalog.loc[marked, ["image_id", "sha256"]]
@@ -136,18 +130,12 @@ def mark_near_duplicates(catalog: pd.DataFrame, details: pd.DataFrame | None = N
     """Return a copy that keeps one of the images that look the same: copies that were saved again or resized.
 
     Of images of one class that a chain of near hashes connects, in one source or in several, the one with the most
-    pixels (then the first in ``image_id`` order) is kept, the others are excluded as ``near duplicate of <image_id>``.
-    Of a chain of two classes each keeps one: `find_near_conflicts` lists them. With `details` (`describe_images`) only
-    images whose details agree are duplicates; without, the hashes alone decide.
+    pixels (then the first in ``image_id`` order) is kept, the others are ``near duplicate of <image_id>``; of a chain
+    of two classes each keeps one (`find_near_conflicts`). With `details` only images whose details agree count.
 
-    Hashes are near within `looks.RADIUS` bits, chosen on 6,390 photographs of four sets. Within 2 bits of the original
-    lie 94 to 100 % of its copies that were saved again (JPEG quality 75 or 30) or resized (0.5 to 2 times), 49 to 96 %
-    of those made brighter by a fifth, 44 to 89 % of those cropped by 1 % on each side, few of those cropped by 5 %.
-    Details lose at most 1 % of each; of copies halved and saved at quality 30, up to 5 %.
-    Of different files, hashes are near and details agree as well, in % of the set's images: birds in nature 0 and 0,
-    pollen under the microscope 0.6 and 0.3, leaves on paper 3.0 and 1.5, plankton on a blank ground 2.8 and 0.3; of
-    35 near pairs of two classes one is left. 64 bits do not tell simple outlines apart, details mostly do.
-    Images without structure, such as blank frames, are never near duplicates.
+    `looks.RADIUS` was chosen on 6,390 photographs of four sets. Within 2 bits lie 94 to 100 % of copies that were saved
+    again or resized, 49 to 96 % of those made brighter by a fifth, 44 to 89 % of those cropped by 1 %; details lose at
+    most 1 % of each. Of different files both agree for 0 % (birds in nature) to 1.5 % (leaves on paper).
     """
     ranked = find_near_images(catalog, details)
     ranked["same"] = ranked.groupby(["chain", "class_key"]).ngroup()
@@ -157,10 +145,7 @@ def mark_near_duplicates(catalog: pd.DataFrame, details: pd.DataFrame | None = N
 
 
 def find_near_conflicts(catalog: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
-    """List the images that look the same and stand under different classes: a wrong name, or a look-alike.
-
-    Returns ``group, source, source_id, class_key`` of the usable images of each chain with several classes.
-    """
+    """List ``group, source, source_id, class_key`` of images that look the same under different classes."""
     near = find_near_images(catalog, details)
     near = near[near.groupby("chain")["class_key"].transform("nunique") > 1]
     table = catalog.loc[near.index, ["source", "source_id", "class_key"]].assign(group=near["chain"])
@@ -169,10 +154,7 @@ def find_near_conflicts(catalog: pd.DataFrame, details: pd.DataFrame | None = No
 
 
 def find_near_images(catalog: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return ``image_id``, ``chain`` and ``class_key`` of the usable images that look like another one.
-
-    `InputError` if a usable image has no perceptual hash, or one of a near hash no details.
-    """
+    """Return ``image_id``, ``chain`` and ``class_key`` of the usable images that look like another one."""
     table = hashed_images(catalog, usable(catalog))
     table["chain"] = near_groups(table["hash"].to_numpy())
     table = table[table["chain"].duplicated(keep=False)].copy()
@@ -186,10 +168,7 @@ def find_near_images(catalog: pd.DataFrame, details: pd.DataFrame | None = None)
 
 
 def confirmed_groups(groups: np.ndarray, hashes: np.ndarray, details: np.ndarray) -> np.ndarray:
-    """Split groups (N,) of near hashes (N,) into chains of neighbours whose details (N, D) agree as well: int64 (N,).
-
-    All pairs of a group are compared, a block of rows at a time.
-    """
+    """Split groups (N,) of near hashes (N,) into chains of neighbours whose details (N, D) agree too: int64 (N,)."""
     labels, waiting = np.arange(len(groups)), []
     order = np.argsort(groups, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):

@@ -13,8 +13,7 @@ from ..errors import InputError
 def match_earlier(catalog: pd.DataFrame, earlier: pd.DataFrame) -> pd.Series:
     """Return the position of each image in an earlier catalog, -1 where it is new: known by content, else by id.
 
-    Ids move where a table grows in the middle; an image that was edited keeps its id. What could not be read then is
-    new. Of k copies of one file as many are known as were there, in the order of their ids.
+    What could not be read then is new. Of k copies of one file as many are known as were there, by the order of ids.
     """
     known = earlier[["image_id", "sha256"]].set_axis(range(len(earlier)))[earlier["width"].to_numpy() > 0]
     known, rows = known.sort_values("image_id"), catalog[["image_id", "sha256"]]

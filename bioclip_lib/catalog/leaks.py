@@ -17,11 +17,9 @@ LEAK_KINDS = ("exact", "perceptual", "group", "species hold-out")
 def find_leaks(catalog: pd.DataFrame, benchmark: pd.DataFrame) -> pd.DataFrame:
     """Find the images of train, val or no split that a benchmark tests, or whose group or held-out class it tests.
 
-    Returns `LEAK_COLUMNS`, at most one row an image, source of `benchmark` and kind of `LEAK_KINDS`: ``exact`` (the
-    same bytes, distance 0), ``perceptual`` (not exact, the nearest image; distance in bits), ``group`` (another image
-    of the same observation or individual of the same source), ``species hold-out`` (an image of a class of its split
-    ``heldout_species``). Of several benchmark images the first in ``image_id`` order is named. A hold-out is recognised
-    by class alone: an image named only to the genus may show a held-out species.
+    Returns `LEAK_COLUMNS`, at most one row an image, source of `benchmark` and kind: ``exact`` (the same bytes),
+    ``perceptual`` (the nearest image; distance in bits), ``group`` (another image of one observation or individual),
+    ``species hold-out`` (of a class of its split ``heldout_species``; an image named to the genus may show one, too).
     """
     missing = {"image_id", "source", "sha256", "phash", "split", "excluded", "class_key"} - set(benchmark.columns)
     if missing:

@@ -70,10 +70,7 @@ def license_key(text: str) -> str:
 
 
 def exclude_licenses(catalog: pd.DataFrame, accepted: Collection[str]) -> pd.DataFrame:
-    """Return a copy without the images whose licence is not among those accepted, in any words; none accepts all.
-
-    To be done before duplicates are marked, so that of two copies the one with a good licence is kept.
-    """
+    """Return a copy without the images whose licence is not among those accepted, in any words; none accepts all."""
     if not accepted:
         return catalog
     accepted_keys = check_licenses(accepted)

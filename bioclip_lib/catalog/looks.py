@@ -31,10 +31,8 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
 
     After Zauner, "Implementation and benchmarking of perceptual image hash functions" (2010): averaged by area to
     32 x 32, orthonormal type-II DCT, the lowest 8 x 8 coefficients row by row from the highest bit; a bit is set
-    where the coefficient is above the median. The constant term (brightness) takes no part in the median and its bit
-    is never set. Hence 31 of 63 bits are set where no coefficients tie, and the distance of two such hashes is even.
-    An image whose low frequencies differ from its mean by less than one grey level (root mean square) would hash the
-    noise of its encoder. Averaging and DCT are linear: one product a side does both.
+    where the coefficient is above the median. The constant term takes no part and its bit is never set, so that 31 of
+    63 bits are set. An image within one grey level of its mean would hash the noise of its encoder.
     """
     images = _checked(images)
     step = max(1, _CHUNK // images[:1].size) if len(images) else 1
@@ -167,9 +165,8 @@ def _search(hashes: np.ndarray, others: np.ndarray | None) -> Iterator[tuple[np.
     """Yield chunks of row, other row and distance of all pairs of distinct hashes within `RADIUS`, each pair once.
 
     Multi-index hashing (Norouzi, Punjani and Fleet, CVPR 2012): the bits are dealt to `RADIUS` + 1 bands, so that two
-    hashes that are near are equal in one band at least. What is equal in a band is compared in full. Neighbouring bits
-    are correlated and go to different bands. At most `_CHUNK` candidates (or one row's) are held. Time is quadratic
-    only in distinct hashes that share a band; images without structure, which crowd there, share the hash `FLAT`.
+    hashes that are near are equal in one band at least. At most `_CHUNK` candidates (or one row's) are held. Time is
+    quadratic only in distinct hashes that share a band; images without structure, which crowd there, share `FLAT`.
     """
     for number, band in enumerate(_BANDS):
         for i, j in _join(hashes & band, None if others is None else others & band):

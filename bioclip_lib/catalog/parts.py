@@ -29,10 +29,7 @@ PART_ROWS = 100_000
 
 
 def inspect_file(raw: str | Path, out: str | Path, mapper: Callable = map_threads) -> None:
-    """Decode every image of a Parquet file of raw rows once; write the rows beside what was found, whole or not at all.
-
-    `mapper` is that of `inspect_images`: `run.workers.map_ray` spreads the images over a cluster.
-    """
+    """Decode every image of a Parquet file of raw rows once; write the rows beside what was found, whole or not."""
     kept = _kept(out)
     with atomic(out) as tmp:
         parts = (_inspected(part.to_pandas(), mapper, kept / str(i)) for i, part in enumerate(_parts(raw)))
@@ -53,10 +50,7 @@ def _inspected(part: pd.DataFrame, mapper: Callable, keep: Path) -> pd.DataFrame
 
 
 def resolve_file(raw: str | Path, data: DataConfig) -> pd.DataFrame:
-    """Resolve the distinct names of a Parquet file of raw rows by the backbones of `data`, as `taxonomy.resolve`.
-
-    They are Arrow strings: a million names take a fifth of the memory.
-    """
+    """Resolve the distinct names of a Parquet file of raw rows, as Arrow strings: a fifth of the memory."""
     names, waiting = None, []
     for part in _parts(raw, ["source", "verbatim_name", *CONTEXT_COLUMNS, "common_name"]):
         waiting.append(_distinct(part))
@@ -81,9 +75,8 @@ def build_catalog_file(
 ) -> pd.Series:
     """Build the catalog of a file of raw rows; return the numbers of images by split, '' for those excluded.
 
-    `raw` is a Parquet file of `inspect_file`, `names` of `resolve_file`; `out`, ``catalog.parquet``, appears when it is
-    whole, and beside it, where `data` names a benchmark, ``leaks.csv``: what leaked and why. With `read_details` images
-    of near hashes are read again, to see whether their details agree. Refuses what `assembly.build` does.
+    `raw` is of `inspect_file`, `names` of `resolve_file`; beside `out`, ``catalog.parquet``, lies ``leaks.csv`` where
+    `data` names a benchmark. With `read_details` images of near hashes are read again.
     """
     lacking = set(IMAGE_COLUMNS) - {"taken"} - set(_open(raw).schema_arrow.names)
     if lacking:

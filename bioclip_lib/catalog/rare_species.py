@@ -30,9 +30,7 @@ _STATUS = ("redlistcategory", "red_list_category", "iucn_category", "threatstatu
 def read_red_list(path: str | Path) -> pd.Series:
     """Read the threatened species of an export of the IUCN Red List: their category by scientific name.
 
-    CSV or Parquet with columns for the scientific name and the category. Of an export with a column ``scopes`` global
-    assessments count; of several categories of a species the first row. Subspecies and subpopulations have names of
-    their own and match no species.
+    Of an export with a column ``scopes`` global assessments count; of several categories of a species the first row.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -60,10 +58,8 @@ def choose_rare_species(
 ) -> pd.DataFrame:
     """Choose species of a list and images of them as Rare Species was made: a catalog, all of it held out.
 
-    A species is taken if `source` has `n_images` usable images of it and no other source names it, whether its image
-    can be used or not. Species and images are ranked by a hash of name or id and the seed, so another species moves
-    neither. Written with `write_catalog` and named as ``data.benchmark``, it keeps these images and all others of the
-    species out of training.
+    A species is taken if `source` has `n_images` usable images of it and no other source names it. Species and images
+    are ranked by a hash of name or id and the seed, so another species moves neither.
     """
     key = catalog["class_key"].where(catalog["rank"] == "species", "")
     elsewhere = set(key[catalog["source"] != source])

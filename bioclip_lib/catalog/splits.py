@@ -62,11 +62,8 @@ def published_splits(raw: pd.DataFrame) -> pd.Series:
 def assign_splits(catalog: pd.DataFrame, split: SplitConfig, earlier: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return a copy with ``split`` set, '' on excluded rows: `split_images` on the usable ones.
 
-    Published splits stay. Images of a catalog that this one extends keep their split, its held-out classes stay held
-    out, in new sources too, its groups keep their side; this goes before published splits.
-
-    Without `earlier`, a source whose classes and images are its own moves no image of another source; one that shares
-    classes may, as a class held out in one source is held out in all.
+    Images of a catalog that this one extends keep their split, its held-out classes stay held out, in new sources too,
+    its groups keep their side; this goes before published splits, which stay.
     """
     if earlier is not None and "earlier_row" not in catalog:
         catalog = catalog.assign(earlier_row=match_earlier(catalog, earlier))
@@ -85,12 +82,10 @@ def split_images(table: pd.DataFrame, split: SplitConfig, seen: Collection[str] 
 
     Of every source, ``round(heldout_fraction * n_classes)`` classes are held out, in all sources. Of the n groups of
     another class (an image of no group is one by itself) ``round(test_fraction * n)`` go to test (at least one of three
-    or more), ``round(val_fraction * n)`` to val, the rest, at least one, to train. Classes of one image are for
-    training only, and one class a source is always trained on. Classes and groups are ranked by a hash of their key and
-    the seed: neither the order of the rows nor other classes' images move any.
+    or more), ``round(val_fraction * n)`` to val, the rest, at least one, to train. Classes and groups are ranked by a
+    hash of their key and the seed: neither the order of the rows nor other classes' images move any.
 
-    `table` has ``source, image_id, class_key``, and may have ``group`` and ``split`` ('' where it is not decided).
-    Decided images keep their split, and count in no share; the others of their group follow them. Classes `seen`, and
+    Decided images (``split`` not '') keep their split, and the others of their group follow them. Classes `seen`, and
     those with a decided image in train, val or test, are not held out: an image decided so is then a test image, and
     so are those whose group shows a held-out class. A group of several classes counts for the one of most of its
     images; a class that is left without training images thereby gets one of its groups.

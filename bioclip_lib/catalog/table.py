@@ -30,7 +30,6 @@ COLUMNS = (
 )
 NUMBERS = ("width", "height")
 _GROUP_ROWS = 2**14  # what a damage in one place takes with it
-_ADDED = ("group", "class_key", "confidence", DESCRIPTION, *STATE_COLUMNS)  # earlier catalogs lack these columns
 
 
 def image_ids(sources: list[str], source_ids: list[str]) -> np.ndarray:
@@ -71,11 +70,6 @@ def drop_summary(catalog: pd.DataFrame) -> pd.DataFrame:
 def check_catalog(catalog: pd.DataFrame) -> None:
     """Check that a catalog keeps its contract.
 
-    Parameters
-    ----------
-    catalog : pd.DataFrame
-        One row an image.
-
     Raises
     ------
     InputError
@@ -87,7 +81,7 @@ def check_catalog(catalog: pd.DataFrame) -> None:
         raise InputError(
             f"not a catalog: columns {sorted(odd) or 'out of order'}; build it with 01_dataset_construction"
         )
-    text = catalog.drop(columns=list(NUMBERS))
+    text, kept = catalog.drop(columns=list(NUMBERS)), catalog[usable(catalog)]
     refuse(
         {
             "sizes are not integers": any(catalog[column].dtype != np.int64 for column in NUMBERS),
@@ -95,7 +89,9 @@ def check_catalog(catalog: pd.DataFrame) -> None:
                 pd.api.types.infer_dtype(text[column], skipna=False) not in ("string", "empty") for column in text
             ),
             **broken_names(catalog),
-            "a usable image has no size or digest": unmeasured(catalog)[usable(catalog)].any(),
+            "a usable image has no size or digest": (
+                kept[list(NUMBERS)].lt(1).any(axis=1) | (kept["sha256"] == "")
+            ).any(),
             **broken_decisions(catalog),
         }
     )
@@ -107,11 +103,6 @@ def broken_names(names: pd.DataFrame) -> dict[str, bool]:
         "unknown name_status": not names["name_status"].isin(STATUSES).all(),
         "unknown rank": not names["rank"].isin(("", *RANKS)).all(),
     }
-
-
-def unmeasured(images: pd.DataFrame) -> pd.Series:
-    """Return which images have no size or digest."""
-    return (images["width"] < 1) | (images["height"] < 1) | (images["sha256"] == "")
 
 
 def broken_decisions(catalog: pd.DataFrame) -> dict[str, bool]:
@@ -145,12 +136,7 @@ def write_catalog(catalog: pd.DataFrame, path: str | Path) -> None:
 
 
 def read_catalog(path: str | Path) -> pd.DataFrame:
-    """Read a catalog and check it.
-
-    Parameters
-    ----------
-    path : str or Path
-        Of `write_catalog`; one of an earlier version gets the columns that it lacks.
+    """Read a catalog of `write_catalog` and check it.
 
     Returns
     -------
@@ -160,7 +146,7 @@ def read_catalog(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If there is none, it cannot be read, or it breaks its contract.
+        If there is none, it cannot be read (with the rows that are lost), or it breaks its contract.
     """
     path = Path(path)
     if not path.is_file():
@@ -173,10 +159,6 @@ def read_catalog(path: str | Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         lost = _lost_rows(path) or str(error).splitlines()[0]
         raise InputError(f"{path} is no whole catalog ({lost}); rebuild it with 01_dataset_construction") from None
-    lacking = set(COLUMNS) - set(catalog.columns)
-    if lacking and lacking <= set(_ADDED):
-        added = {"class_key": name_classes(catalog)}
-        catalog = catalog.assign(**{name: added.get(name, "") for name in lacking})[list(COLUMNS)]
     check_catalog(catalog)
     return catalog
 
