@@ -138,7 +138,7 @@ IMPOSSIBLE = [
     ("shards.jpeg_quality", 101, "give a number from 1 to 100"),
     ("shards.image_size_px", -1, "give a number from 1"),
     ("shards.samples_per_shard", 0, "give a number from 1"),
-    ("model.image_tower", "resnet", "choose vit or efficientnet-lite0"),
+    ("model.image_tower", "resnet", "choose vit, efficientnet-lite0 or efficientnet-lite2"),
     ("model.normalisation", "clip", "choose imagenet, or leave it out"),
     ("model.embed_dim", 0, "give a number from 1"),
     ("model.vision_layers", 0, "give a number from 1"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import TEXT_TYPES
 from ..config import DESCRIPTION, OBJECTIVES, Config, flat, load_config
+from ..run import Run
 from .data import PARTS
 
 MIXTURE, DEALT = "mixture", "mixture, ranks dealt"
@@ -15,6 +16,23 @@ READERS = {
     "bag of words": {"model.bag_of_words": True, "model.text_layers": 1},
 }
 LOOKS = ", described"  # behind a reader
+_ALL_LAYERS = {"train.freeze_image_tower": False}
+# of photographs, beside the mixture on a frozen Lite0; what is trained takes long: small images, few passes
+_AT_112 = {"model.image_size_px": 112, "shards.image_size_px": 128}
+TOWERS = {
+    "Lite2, frozen": {"model.image_tower": "efficientnet-lite2"},
+    "ViT from scratch": _ALL_LAYERS
+    | {"model.image_tower": "vit", "model.image_size_px": 64, "shards.image_size_px": 96, "train.epochs": 18.0},
+    "Lite0 at 112 px, frozen": _AT_112,
+    "Lite0 at 112 px, all layers trained": _AT_112 | _ALL_LAYERS | {"train.epochs": 6.0, "train.lr": 3e-4},
+}
+# of an invented tree: from a model of another one
+SCRATCH = "from scratch"
+STARTS = {
+    "image tower frozen": {"train.freeze_image_tower": True},
+    "low rank": {"train.lora_rank": 8},
+    "all layers trained": {},
+}
 SEEDS = {"none": 0, "two": 1, "few": 2, "all": 5}
 # of a world from scratch: 42 of 60 species trained on, about 20 s of processor time a cell
 SMALL = {
@@ -86,7 +104,22 @@ def data_shares(grid: str) -> list[Cell]:
     return _each_seed([(name, {}, name) for name in PARTS], grid) if grid == "all" else []
 
 
-def _each_seed(rows: list[tuple], grid: str) -> list[Cell]:
-    return [
-        Cell(name, seed, settings, part) for seed, (name, settings, part) in itertools.product(range(SEEDS[grid]), rows)
-    ]
+def backbones(grid: str, run: Run, config: Config) -> list[Cell]:
+    """List the cells of each start of the image tower: only under ``all``.
+
+    Of photographs those of `TOWERS`; compare them with the mixture. On an invented tree the run's own model is trained
+    on other trees, whole or in part, beside the same towers from scratch: their seeds follow on the run's.
+    """
+    if grid != "all":
+        return []
+    if config.data.source != "synthetic":
+        return _each_seed([(name, settings, "") for name, settings in TOWERS.items()], grid)
+    same = {f"model.{name}": getattr(config.model, name) for name in ("image_size_px", "text_layers")}
+    start = {"model.name": f"local-dir:{run.model}"}
+    rows = [(SCRATCH, same, ""), *((name, start | settings, "") for name, settings in STARTS.items())]
+    return _each_seed(rows, grid, first=config.split.seed + 1)
+
+
+def _each_seed(rows: list[tuple], grid: str, first: int = 0) -> list[Cell]:
+    seeds = range(first, first + SEEDS[grid])
+    return [Cell(name, seed, settings, part) for seed, (name, settings, part) in itertools.product(seeds, rows)]

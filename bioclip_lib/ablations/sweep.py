@@ -23,9 +23,10 @@ import torch
 
 from ..catalog.splits import assign_splits
 from ..catalog.table import read_catalog, write_catalog
-from ..config import Config, deciding
+from ..config import DESCRIPTION, Config, deciding
 from ..evaluation import contestants, draw_folds, score_few_shot, score_zero_shot
 from ..model.features import trunk_table
+from ..model.pretrained import CHECK_SUMS
 from ..model.towers import build_model
 from ..run import Run, atomic, file_sha256, remove, stages
 from ..run.workers import progress
@@ -34,11 +35,12 @@ from ..structure import control
 from ..structure.hierarchy import score_hierarchy
 from ..training import load_training_data
 from .cells import Cell
+from .confused import score_follow_up
 from .data import loader
 
 KEYS = ["recipe", "seed"]
 COLUMNS = [*KEYS, "dataset", "task", "metric", "value", "chance", "n", "seconds"]
-_DECIDES = ("synthetic", "taxonomy", "catalog", "shards", "model", "training", "evaluation", "structure")
+_DECIDES = ("sources/synthetic", "taxonomy", "catalog", "shards", "model", "training", "evaluation", "structure")
 
 
 def run_grid(run: Run, config: Config, cells: Sequence[Cell], workers: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -67,8 +69,8 @@ def run_grid(run: Run, config: Config, cells: Sequence[Cell], workers: int = 0) 
     """
     places = [(cell, _place(run, config, cell)) for cell in cells]
     todo = {path: cell for cell, path in places if not path.is_file()}
-    for cell in {cell.seed: cell for cell in todo.values()}.values():
-        _world(run, cell.config(config))
+    for cell in todo.values():  # before processes share them
+        _seen(_world(run, cell.config(config)), cell.config(config))
     failed, n_cells = [], len({path for _, path in places})
     with progress("ablations", "trainings", n_cells, done=n_cells - len(todo)) as bar:
         for path, why in _in_processes(run, config, todo, workers or _workers(len(todo))):
@@ -93,8 +95,15 @@ def _place(run: Run, config: Config, cell: Cell) -> Path:
     code = stages.code_without_comments(_DECIDES) + file_sha256(Path(__file__))
     code += file_sha256(Path(__file__).with_name("data.py"))
     made_of += [_photographs(run, config), code, stages.versions()]
+    made_of += [_start(cell.config(config))]
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
     return run.root / "ablations" / f"{digest[:16]}.parquet"
+
+
+def _start(config: Config) -> str:
+    """Return the digest of the exported model that a training starts from, '' where it starts from none."""
+    sums = Path(config.model.name.removeprefix("local-dir:")) / CHECK_SUMS
+    return file_sha256(sums) if sums.is_file() else ""
 
 
 def _photographs(run: Run, config: Config) -> str:
@@ -120,12 +129,24 @@ def _world(run: Run, config: Config) -> Run:
         table = assign_splits(read_catalog(run.catalog).assign(split=""), config.split)
         write_catalog(table, world.catalog)
         write_shards(table, world.shards, config.shards)
-    if config.train.freeze_image_tower:  # what the tower sees, once for all cells
-        clip = build_model(config.model, seed=0)
-        load_training_data(world, config, clip)
-        trunk_table(world, clip, contestants.EvaluatedImages(world).splits)
     (world.root / "whole").touch()
     return world
+
+
+def _seen(world: Run, config: Config) -> Run:
+    """Return where lies what a frozen tower sees of a world, computed once for all cells; else the world itself."""
+    if not config.train.freeze_image_tower:
+        return world
+    tower = [config.model.image_tower, config.model.image_size_px, _start(config)]
+    seen = Run(world.root / f"seen-{hashlib.sha256(json.dumps(tower).encode()).hexdigest()[:12]}")
+    seen.catalog, seen.shards = world.catalog, world.shards
+    if not (seen.root / "whole").is_file():
+        seen.embeddings.mkdir(parents=True, exist_ok=True)
+        clip = build_model(config.model, seed=0)
+        load_training_data(seen, config, clip)
+        trunk_table(seen, clip, contestants.EvaluatedImages(seen).splits)
+        (seen.root / "whole").touch()
+    return seen
 
 
 def _in_processes(run: Run, config: Config, todo: dict[Path, Cell], workers: int) -> Iterator[tuple[Path, str]]:
@@ -174,7 +195,7 @@ def _scores(run: Run, cell: Cell, config: Config, folder: Run) -> pd.DataFrame:
     """Train a cell in a folder, and ask its model what the notebooks ask."""
     world = _world(run, config)
     folder.catalog = world.catalog
-    control.borrow(folder, world)
+    control.borrow(folder, _seen(world, config))
     begun = time.process_time()
     control.train(folder, folder, config, loader(cell.data))
     seconds = time.process_time() - begun
@@ -185,6 +206,8 @@ def _scores(run: Run, cell: Cell, config: Config, folder: Run) -> pd.DataFrame:
     if contestants.can_name(config, "trained"):
         encoders = {"trained": contestants.class_encoder(folder, config, "trained")}
         found.append(score_zero_shot(table, features, encoders, config.evaluate)[0])
+        if DESCRIPTION in config.train.text_types:
+            found.append(score_follow_up(table, features["trained"], encoders["trained"], config.evaluate))
     return pd.concat(found)[["dataset", "task", "metric", "value", "chance", "n"]].assign(seconds=seconds)
 
 

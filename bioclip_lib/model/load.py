@@ -22,7 +22,7 @@ from ..config import ModelConfig
 from ..errors import InputError
 from ..run import atomic, file_sha256
 from .pretrained import CHECK_SUMS, create_pretrained, loading_error, split_address
-from .towers import LITE0, feature_precision, load_lite0_trunk, model_config_dict, place, preprocess_config_dict
+from .towers import LITES, feature_precision, load_lite_trunk, model_config_dict, place, preprocess_config_dict
 
 _TIMM = "timm:"
 _RUN = "run:"
@@ -52,7 +52,7 @@ class VisionModel(torch.nn.Module):
 
 def is_vision_only(address: str) -> bool:
     """Tell from its address whether a model has no text tower."""
-    return address == LITE0 or address.startswith(_TIMM)
+    return address in LITES or address.startswith(_TIMM)
 
 
 def load_model(address: str) -> LoadedModel:
@@ -63,7 +63,7 @@ def load_model(address: str) -> LoadedModel:
     address : str
         ``local-dir:<folder>`` (open_clip's layout), ``run:<folder>`` (a run of ours), ``hf-hub:<owner>/<name>``,
         ``<open_clip name>:<pretrained tag>``; without text tower ``timm:<name>`` (whatever timm loads with pretrained
-        weights, ``timm:local-dir:<folder>`` among it) or ``efficientnet-lite0`` (of its Python package).
+        weights, ``timm:local-dir:<folder>`` among it) or ``efficientnet-lite0`` (or ``-lite2``: of its Python package).
 
     Returns
     -------
@@ -96,7 +96,7 @@ def image_transform(model: torch.nn.Module) -> Callable:
 
 def check_address(address: str) -> None:
     """Raise `InputError` for the address of a model that is not there, as far as that is known without the network."""
-    if address == LITE0:
+    if address in LITES:
         return
     if not address.startswith(_TIMM):
         split_address(_local(address))
@@ -132,10 +132,10 @@ def _clip_model(address: str) -> tuple[torch.nn.Module, Callable]:
 
 def _vision_model(address: str) -> tuple[VisionModel, None]:
     """Load an image tower that has no text tower."""
-    if address == LITE0:
-        trunk = load_lite0_trunk()
+    if address in LITES:
+        trunk = load_lite_trunk(address)
         trunk.reset_classifier(0)
-        return VisionModel(trunk, preprocess_config_dict(ModelConfig(image_tower=LITE0, image_size_px=224))), None
+        return VisionModel(trunk, preprocess_config_dict(ModelConfig(image_tower=address, image_size_px=224))), None
     import timm
 
     check_address(address)

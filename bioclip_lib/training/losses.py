@@ -114,3 +114,13 @@ def tree_weights(distance: torch.Tensor, positives: torch.Tensor, temperature: f
     """Turn distances in the tree, (n, m), into soft targets: exp(-distance / temperature), in rows that sum to 1."""
     d = torch.where(positives, 0, distance.clamp(min=1))  # classes that no known rank parts are still two
     return torch.softmax(-d / temperature, dim=1)
+
+
+def path_weights(positives: torch.Tensor, ranks: torch.Tensor) -> torch.Tensor:
+    """Weigh true texts, (b, B), so that each rank, of `ranks`, (B,), has an equal share of its row.
+
+    The path of an image through the tree as the target (after TP-KL, https://arxiv.org/abs/2512.21529, which asks all
+    taxa of all ranks; here the texts of the batch are asked).
+    """
+    of_rank = F.one_hot(ranks).float()  # (B, R)
+    return positives / (positives.float() @ of_rank)[:, ranks].clamp(min=1)

@@ -5,6 +5,7 @@ Takes a model, `TrainConfig` and the classes of the data; returns scalars.
 ==============================  ====================================================================================
 ``clip``                        each image against the batch's texts; images of one species are negatives of each other
 ``multi_positive``              every text that is true of an image is a positive of it
+``tree_path``                   as ``multi_positive``, the ranks of an image's true texts weighing alike
 ``siglip``                      each pair on its own, true or not, with a learned bias
 ``hierarchical_contrastive``    the texts of related taxa are true in part, the nearer the more
 ``hierarchical_sisters``        rank by rank, the texts of sisters of one parent are the negatives, and no others
@@ -23,6 +24,7 @@ from .batches import Batch, Pairs, TrainData
 from .losses import (
     clip_loss,
     lineage_distance,
+    path_weights,
     rank_cross_entropy,
     sigmoid_loss,
     sister_loss,
@@ -31,23 +33,25 @@ from .losses import (
 )
 
 CLASS_OBJECTIVES = ("classification", "hierarchical_classification")
-SIGLIP_SCALE, SIGLIP_BIAS = math.log(10), -10.0
+SIGLIP_SCALE = math.log(10)
 
 
 class Objective(torch.nn.Module):
     """An objective and its own weights: linear classifiers, which start from 0; none with texts.
 
-    For ``siglip`` a model without a logit bias gets one, in place, and starts from the scale 10 and the bias -10 as in
-    the paper; open_clip stores the bias with the model.
+    For ``siglip`` a model without a logit bias gets one, in place, and starts from the scale 10 and a bias at which one
+    pair of a batch is true of each image, ``-log(batch_size)``: -10.4 for the paper's 32,768, which sets -10. open_clip
+    stores the bias with the model.
     """
 
     def __init__(self, model: torch.nn.Module, cfg: TrainConfig, train: TrainData) -> None:
         super().__init__()
         self.name, self.temperature = cfg.objective, cfg.tree_temperature
+        self.n_types = len(cfg.text_types)
         self._clip = [model]  # in a list, so that its weights are not the objective's
         self.heads = torch.nn.ModuleList()
         if self.name == "siglip" and getattr(model, "logit_bias", None) is None:
-            model.logit_bias = torch.nn.Parameter(torch.full_like(model.logit_scale, SIGLIP_BIAS))
+            model.logit_bias = torch.nn.Parameter(torch.full_like(model.logit_scale, -math.log(cfg.batch_size)))
             with torch.no_grad():
                 model.logit_scale.fill_(SIGLIP_SCALE)
         if self.has_texts:
@@ -80,6 +84,8 @@ class Objective(torch.nn.Module):
         by_image, by_text = _positives(data, batch, rows, device)
         if self.name == "siglip":
             return sigmoid_loss(images, texts, scale, model.logit_bias, by_image, rows)
+        if self.name == "tree_path":  # captions of higher taxa are in the columns after the text types
+            by_image = path_weights(by_image, (batch.types.to(device) - self.n_types + 1).clamp(min=0))
         if self.name.startswith("hierarchical"):
             lineages = data.lineages[batch.labels].to(device)  # (B, 7)
             distance = lineage_distance(lineages[rows], lineages)  # (b, B)

@@ -5,16 +5,21 @@ import pandas as pd
 import pytest
 
 from bioclip_lib.ablations import (
+    backbones,
     claims,
     compared,
     data_shares,
     descriptions,
     objectives,
     over_seeds,
+    recipes,
     text_matrix,
     text_types,
 )
-from bioclip_lib.ablations.cells import DEALT, LOOKS, MIXTURE
+from bioclip_lib.ablations.cells import DEALT, LOOKS, MIXTURE, SCRATCH, STARTS, TOWERS
+from bioclip_lib.ablations.data import HALF_IMAGES, HALF_SPECIES
+from bioclip_lib.config import load_config
+from bioclip_lib.run import Run
 
 
 def scores(values, task="zero_shot/unseen", metric="macro_top1", chance=0.05):
@@ -84,6 +89,55 @@ def test_descriptions_are_set_beside_names_inside_seeds():
     assert few.loc[row.name, "difference"] == pytest.approx(0.2 - 0.45)
     assert not found.index.str.contains("by description").any()
     assert {"description", "taxon_com"} == set(text_matrix(pd.concat([names, looks]), "taxon_com")["tested"])
+
+
+def test_asking_again_is_set_beside_the_same_model():
+    described = "bag of words" + LOOKS
+    asked = {
+        "": [0.3, 0.4, 0.5],
+        "/description": [0.4, 0.4, 0.4],
+        "/described": [0.5, 0.6, 0.7],
+        "/told apart": [0.5] * 3,
+    }
+    found = claims(pd.concat(scores({described: v}, f"zero_shot/unseen{k}") for k, v in asked.items()), "taxon_com")
+    found = found[found["claim"].str.contains("first five")].set_index(["claim", "against"])
+    whole, apart = (f"the first five by name, {way}, are told apart better, unseen species, {described}" for way in
+                    ("described", "told apart"))  # fmt: skip
+    assert found.loc[(whole, "asked by taxon_com"), "difference"] == pytest.approx(0.2)
+    assert found.loc[(whole, "asked by description"), "difference"] == pytest.approx(0.2)
+    assert found.loc[(apart, "asked by described"), "difference"] == pytest.approx(-0.1)
+    assert len(found) == 5
+
+
+def test_each_choice_has_its_own_baseline():
+    table = pd.concat(
+        [
+            scores({"multi_positive": [0.1, 0.3], "clip": [0.2, 0.4]}),
+            scores({MIXTURE: [0.5, 0.5], "Lite2, frozen": [0.6, 0.7]}),
+            scores({HALF_IMAGES: [0.2, 0.2], HALF_SPECIES: [0.1, 0.3], MIXTURE: [0.9, 0.9]}, "zero_shot/seen"),
+            scores({HALF_IMAGES: [0.2, 0.2], HALF_SPECIES: [0.1, 0.3]}),
+        ]
+    )
+    found = recipes(table).set_index(["question", "recipe", "measured"])
+    asked = "zero-shot, unseen species"
+    assert found.loc[("objective", "clip", asked), "difference"] == pytest.approx(0.1)
+    assert found.loc[("image tower", "Lite2, frozen", asked), "difference"] == pytest.approx(0.15)
+    assert found.loc[("data", HALF_IMAGES, asked), "difference"] == pytest.approx(-0.3)
+    assert found.loc[("species or images", HALF_SPECIES, asked), "difference"] == pytest.approx(0)
+    assert ("data", HALF_IMAGES, "zero-shot, seen species") not in found.index  # half of them were not trained on
+    assert "start" not in found.index.get_level_values(0)
+    assert recipes(table.iloc[:0]).empty
+
+
+def test_image_towers_start_in_the_ways_that_the_data_allow(tmp_path):
+    invented, photographs = load_config("mini"), load_config("photos", {"data.photos": str(tmp_path)})
+    of_trees = backbones("all", Run(tmp_path), invented)
+    assert [cell.recipe for cell in of_trees[:4]] == [SCRATCH, *STARTS] and len(of_trees) == 20
+    assert {cell.seed for cell in of_trees} == {1, 2, 3, 4, 5}  # the run's own tree, 0, is none of them
+    assert [cell.recipe for cell in backbones("all", Run(tmp_path), photographs)[:4]] == [*TOWERS]
+    assert not backbones("few", Run(tmp_path), invented)
+    settings = of_trees[1].settings
+    assert settings["model.name"] == f"local-dir:{tmp_path / 'model'}" and settings["train.freeze_image_tower"]
 
 
 def test_two_data_sets_of_a_seed_are_one_observation():

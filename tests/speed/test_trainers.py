@@ -74,19 +74,19 @@ def checkpoint(run):
 
 
 def test_the_benchmark_runs_both_trainers_and_prints_its_tables(monkeypatch, capsys):
-    def alternate(folder, sizes, *lengths):
+    def alternate(folder, sizes, jobs, *lengths):
         assert (folder / f"model-{sizes}" / "open_clip_config.json").exists()
-        jobs = [{"loss": [1.0] * n, "cpu_s": 2.0 + n, "peak_mib": 100.0, "worker_peak_mib": 0.0} for n in lengths]
+        found = [{"loss": [1.0] * n, "cpu_s": 2.0 + n, "peak_mib": 100.0, "worker_peak_mib": 0.0} for n in lengths]
         seeds = {"speed": trainers.SPEED, "curves": trainers.CURVES}[sizes]["seeds"]
-        return {name: [jobs] * len(seeds) for name in trainers.TRAINERS}
+        return {job: [found] * len(seeds) for job in jobs}
 
     monkeypatch.setattr("speed.world.write_shards", lambda folder, n_images: None)
     monkeypatch.setattr(trainers, "alternate", alternate)
     trainers.main()
     printed = capsys.readouterr().out
     n = trainers.BATCH  # a step takes a second
-    assert f"| steps alone, images a second of processor time | {n} | {n} | {n} | 1.00 | 1.00 |" in printed
-    assert "| open_clip, 0 | 1.000 | 1.000 | 1.000 | 1.000 |" in printed
+    assert f"| bf16: steps alone, images a second of processor time | {n} | {n} | {n} | 1.00 | 1.00 |" in printed
+    assert "| open_clip, fp32, 0 | 1.000 | 1.000 | 1.000 | 1.000 |" in printed
 
 
 def test_open_clips_trainer_trains_our_export_on_our_shards(run, checkpoint):

@@ -24,6 +24,7 @@ from bioclip_lib.training.batches import Batch, Pairs
 from bioclip_lib.training.losses import (
     clip_loss,
     lineage_distance,
+    path_weights,
     rank_cross_entropy,
     sigmoid_loss,
     sister_loss,
@@ -92,6 +93,13 @@ def test_lineage_distance_and_weights_by_hand():
     assert weights[0].tolist() == pytest.approx([1 / total, math.exp(-2) / total, math.exp(-4) / total], rel=1e-6)
     sharp = tree_weights(distance, distance == 0, 0.01)
     assert torch.allclose(sharp, torch.eye(4))  # as the temperature falls: multi-positive
+
+
+def test_ranks_of_a_path_weigh_alike_by_hand():
+    """Of image 0 two captions of its species are in the batch, one of its order, and one of its genus; image 1 none."""
+    positives = torch.tensor([[True, True, True, True, False], [False] * 5])
+    weights = path_weights(positives, torch.tensor([0, 0, 1, 3, 3]))
+    assert weights.tolist() == [[0.5, 0.5, 1, 1, 0], [0] * 5]
 
 
 def batch_of(labels, seed=0, n_types=5):
@@ -199,14 +207,16 @@ def test_each_objective_teaches_the_image_tower(tmp_path, name):
 
 
 def test_siglip_starts_as_published_and_goes_on_from_a_trained_bias(tmp_path):
+    assert math.log(32_768) == pytest.approx(10, rel=0.05)  # the paper's batch, and the bias that it starts from
     config = tiny_config(objective="siglip")
     model = build_model(config.model)
     Objective(model, config.train, data_with_lineages())
-    assert model.logit_scale.exp().item() == pytest.approx(10) and model.logit_bias.item() == -10
+    assert model.logit_scale.exp().item() == pytest.approx(10)
+    assert model.logit_bias.item() == pytest.approx(-math.log(config.train.batch_size))
     trained, log = train_tiny(tmp_path, config)
     assert log["logit_scale"].iloc[0] == pytest.approx(10, rel=0.01)
     bias = trained.logit_bias.item()
-    assert bias != -10
+    assert bias != pytest.approx(-math.log(config.train.batch_size), abs=1e-6)
     Objective(trained, config.train, data_with_lineages())
     assert trained.logit_bias.item() == bias
 
