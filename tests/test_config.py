@@ -57,7 +57,7 @@ def test_of_steps_and_epochs_the_one_that_is_given_counts(profile, changes, step
 
 def test_config_of_an_older_run_is_read_as_it_was_meant(tmp_path):
     written = load_config("photos").to_dict()
-    written["train"] |= {"steps": 250, "epochs": 18.0}  # until both at once were refused, the epochs counted
+    written["train"] |= {"steps": 0, "epochs": 18.0}
     written["data"]["synthetic"]["shuffle_traits"] = False  # is no setting any more
     (tmp_path / "config.json").write_text(json.dumps(written))
     with pytest.warns(UserWarning, match=r"no more are left out: data\.synthetic\.shuffle_traits$"):

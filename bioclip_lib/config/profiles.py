@@ -122,39 +122,36 @@ def load_config(profile: str, overrides: dict[str, Any] | None = None, run_dir: 
     >>> load_config("photos", {"train.steps": "7"}).train.steps, load_config("photos").train.epochs
     (7, 36.0)
     """
+    earlier, given = {}, overrides or {}
     if not profile:
-        profile, overrides = _of_run(run_dir or os.environ.get(RUN_VARIABLE, ""), overrides or {})
+        profile, earlier = _of_run(run_dir or os.environ.get(RUN_VARIABLE, ""))
     if profile not in PROFILES:
         raise InputError(f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)}")
-    changes, names = {**PROFILES[profile], **(overrides or {})}, setting_names()
+    changes, names = {**PROFILES[profile], **earlier, **given}, setting_names()
     for key in changes:
         if key not in names:
             near = difflib.get_close_matches(key, names, cutoff=0.5) or names
             raise InputError(f"unknown setting {key!r}; you probably meant {', '.join(near)}")
-    if len(said := _LENGTHS.keys() & (overrides or {}).keys()) == 1:
+    if len(said := _LENGTHS.keys() & given.keys()) == 1:
         changes |= {key: off for key, off in _LENGTHS.items() if key not in said}
     return _replaced(Config(profile=profile), changes)
 
 
-def _of_run(run_dir: str, overrides: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return profile and settings of an earlier run, changed by the given ones."""
+def _of_run(run_dir: str) -> tuple[str, dict[str, Any]]:
+    """Return profile and settings of an earlier run; those that are newer have their default, what was done then."""
     path = Path(run_dir, "config.json")
     if not run_dir or not path.is_file():
-        return "mini", overrides
+        return "mini", {}
     try:
         found = flat(json.loads(path.read_text(encoding="utf-8")))
         profile = found.pop("profile")
     except (ValueError, KeyError, AttributeError):
         raise InputError(f"{path} is damaged; give the profile and the settings that the run was made with") from None
-    if gone := sorted(found.keys() - set(setting_names())):
+    then = {key: value for key, value in flat(Config(profile).to_dict()).items() if key != "profile"}
+    if gone := sorted(found.keys() - then.keys()):
         left_out = f"settings that are no more are left out: {', '.join(gone)}"
         warnings.warn(f"{path} is of another version of this code; {left_out}", stacklevel=3)
-    lengths = {key: found.pop(key) for key in _LENGTHS if key in found}
-    before = flat(Config(profile).to_dict())  # settings newer than the run: what was done then
-    found = {key: before[key] for key in before.keys() - {"profile", *_LENGTHS}} | found
-    if not _LENGTHS.keys() & overrides.keys():  # older runs have both; their epochs were what counted
-        found |= {"train.epochs": lengths["train.epochs"]} if lengths.get("train.epochs") else lengths
-    return profile, {key: value for key, value in found.items() if key not in gone} | overrides
+    return profile, {key: found.get(key, value) for key, value in then.items()}
 
 
 def _replaced(node: Any, changes: dict[str, Any], prefix: str = "") -> Any:

@@ -39,19 +39,7 @@ _WARNED = re.compile(r"(?:bioclip_lib|ipykernel)\S*:\d+: UserWarning: (.+)")  # 
 
 
 def reproduce(config: Config, run_dir: str | Path = "") -> int:
-    """Execute the notebooks that are not up to date in a run; return 0, or 1 if one failed.
-
-    Parameters
-    ----------
-    config : Config
-    run_dir : str or Path
-        ``""`` stands for ``runs/<profile>``.
-
-    Raises
-    ------
-    InputError
-        For photographs, settings or a run directory that cannot be used, found here or in a notebook.
-    """
+    """Execute the notebooks that are not up to date in a run ('': ``runs/<profile>``); return 0, or 1 if one failed."""
     settings.check_settings(config)
     run = run_at(run_dir, config)
     made = stages_of(config)

@@ -37,11 +37,6 @@ def write_page(run: Run) -> list[str]:
 
     The tables behind it are written too, each in ``tables/``: verdicts, confused, species, suspicious, names_to_settle,
     dropped_files (CSV); and ``classes.csv`` in the run, a template for the names that stop before their species.
-
-    Raises
-    ------
-    InputError
-        If the run has no catalog or no scores.
     """
     found, shown = _write(run)
     lines = [*answer.headline(found["verdicts"]), f"{shown['names']}."]

@@ -24,8 +24,6 @@ _FOLDERS = ("local-dir:", "run:", "timm:local-dir:")
 def absolute(key: str, value: str) -> str:
     """Make the paths in a setting absolute, since notebooks run in a folder of their own; what is no path stays.
 
-    Examples
-    --------
     >>> absolute("evaluate.models", "run:/a/../runs/mini,ViT-B-16:openai"), absolute("evaluate.templates", "original")
     ('run:/runs/mini,ViT-B-16:openai', 'original')
     """

@@ -37,11 +37,8 @@ def in_parts(
         Each with a ``repr`` that says all that decides its row; of a file, size and time.
     compute : function
         Yields the rows of items, one each: arrays of one shape, or what JSON holds.
-    n_items : int
     code : str
-        The module of `compute`: it and all that it imports decide the rows, too.
-    made_of : object
-        What else decides them, by its ``repr``.
+        The module of `compute`: it and all that it imports decide the rows, too; and what `made_of` says.
     """
     if folder is None or len(items) <= n_items:
         yield from compute(items)

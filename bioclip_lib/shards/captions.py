@@ -28,26 +28,16 @@ _UNSURE = dict.fromkeys(("genus", "species", "scientific_name"), "")
 
 
 def caption(row: Mapping[str, str], text_type: str, unverified_genus: bool = False) -> str:
-    """Return the training caption of a taxon, ``a photo of {X}.``, or a bare name.
+    """Return the training caption of a taxon, ``a photo of {X}.``, or a bare name; never empty where there is any name.
 
     Parameters
     ----------
     row : mapping
         A catalog row: the seven ranks, ``scientific_name, common_name, rank, name_status, verbatim_name``.
     text_type : str
-        A key of `SHARD_TEXTS`, or ``description``.
+        A key of `SHARD_TEXTS`, or ``description``; any other is an `InputError`.
     unverified_genus : bool
         Whether the genus of a name whose ``name_status`` is "unverified" is said; else what is above it.
-
-    Returns
-    -------
-    str
-        Never empty for a row that has any name; blanks collapsed.
-
-    Raises
-    ------
-    InputError
-        For an unknown text type.
 
     Notes
     -----
@@ -139,19 +129,12 @@ def _scientific(row: Mapping[str, str]) -> str:
 
 
 def caption_table(catalog: pd.DataFrame, unverified_genus: bool = False) -> pd.DataFrame:
-    """Return the captions of every class that has a usable image.
-
-    Parameters
-    ----------
-    catalog : pd.DataFrame
-    unverified_genus : bool
-        As of `caption`.
+    """Return the captions of every class that has a usable image, sorted by class.
 
     Returns
     -------
     pd.DataFrame
-        ``class_key`` and a column per caption type (`config.CAPTIONS`; ``description`` where a class has one), one row
-        a class, sorted by class.
+        ``class_key`` and a column per caption type (`config.CAPTIONS`; ``description`` where a class has one).
     """
     classes = class_rows(catalog)
     rows = classes.to_dict("records")
@@ -193,8 +176,8 @@ def shared_words_by_rank(texts: pd.DataFrame, ranks: pd.DataFrame) -> pd.DataFra
     Returns
     -------
     DataFrame
-        Mean number of shared words, beyond those of the template; one row a shared rank ("none" first), one column a
-        text type, and the number of ``pairs`` of species.
+        Mean number of shared words, beyond those of the template; a row a shared rank ("none" first), a column a text
+        type, and the number of ``pairs`` of species.
     """
     distance = tree_distance(ranks)
     upper = np.triu_indices(len(ranks), k=1)

@@ -54,9 +54,8 @@ def encode_image(data: bytes, image_size_px: int, jpeg_quality: int) -> bytes:
     """Return an image file as JPEG whose short side is at most `image_size_px`; no image is scaled up.
 
     A small upright baseline RGB JPEG is returned as it is, without another loss. A large JPEG is decoded at a fraction
-    of its size, to no less than `OVERSIZE` times the size wanted, the rest is Lanczos's: 4 times as fast for 12
-    megapixels, and 33 dB or more (peak signal to noise) from the full decode of images with a natural spectrum, 45 dB
-    for most sizes. Down to the very size wanted it would be 28 dB.
+    of its size, to no less than `OVERSIZE` times the size wanted: 4 times as fast for 12 megapixels, and 33 dB or more
+    (peak signal to noise) from the full decode of natural images; down to the very size wanted it would be 28 dB.
     """
     image = identify(data)
     plain = image.format == "JPEG" and image.mode == "RGB" and not image.info.get("progressive")

@@ -55,18 +55,14 @@ def write_shards(
     Raises
     ------
     InputError
-        If an image cannot be read, or is not the one that the catalog describes; if the disk is full; if another
-        process writes there.
+        If an image is not the one that the catalog describes, the disk is full, or another process writes there.
 
     Notes
     -----
-    The bytes depend on catalog and configuration alone. Tars lie in ``.unfinished`` until all are written; then they
-    are moved to their splits, and index.parquet and index.json follow: without the latter nothing is read. After an
-    interruption the same call checks the finished tars and writes the others (`UnfinishedShards`).
-
-    Within a split the order is pseudo-random, so that a tar is a mixed sample. A compressed archive cannot be read in
-    such an order: its images are first encoded in its own, into tars that need as much space again as these images do
-    in the shards and are deleted at the end.
+    The bytes depend on catalog and configuration alone, in a pseudo-random order, so that a tar is a mixed sample. Tars
+    lie in ``.unfinished`` until all are written; then they are moved to their splits, and index.parquet and index.json
+    follow: without the latter nothing is read. A compressed archive cannot be read in a random order: its images are
+    first encoded in its own, into tars that need as much space again and are deleted at the end.
     """
     folder = Path(folder)
     tars = _plan(catalog, config.samples_per_shard)

@@ -58,15 +58,6 @@ class TreeOfLife:
 def grow_tree(config: SyntheticConfig, seed: int = 0) -> TreeOfLife:
     """Grow a tree, evolve genomes down it and name its taxa.
 
-    Parameters
-    ----------
-    config : SyntheticConfig
-    seed : int
-
-    Returns
-    -------
-    TreeOfLife
-
     Notes
     -----
     A trait is Brownian motion with variance `RANK_VARIANCE` a rank. `convergence` is 1 - Pagel's lambda (Pagel 1999,
@@ -168,7 +159,7 @@ def render_images(
     size_px: int | None = None,
     noise: float | None = None,
 ) -> np.ndarray:
-    """Draw images of species.
+    """Draw images of species: uint8 (n, size_px, size_px, 3).
 
     Parameters
     ----------
@@ -176,20 +167,10 @@ def render_images(
     species_index : ndarray of shape (n,), int
         Rows of `tree.taxa`.
     seed : int or ndarray of shape (n,)
-        One seed an image (see `image_seeds`), or one from which, with the image's position, they are made.
-    size_px : int, optional
-        Side of the images; the tree's configuration by default.
-    noise : float, optional
-        Scale of pose, light, background and individual variation; the tree's configuration by default.
-
-    Returns
-    -------
-    ndarray of shape (n, size_px, size_px, 3), uint8
-
-    Notes
-    -----
-    An image depends on its genome and its own seed alone. With one int, the position in `species_index` is part of the
-    seed: pass seeds to draw the same image in another batch.
+        One seed an image (`image_seeds`), which with its genome alone decides it; or one from which, with the image's
+        position, they are made.
+    size_px, noise : optional
+        Side of the images; scale of pose, light, background and individual variation: as the tree's configuration.
     """
     index = np.asarray(species_index, int)
     seeds = image_seeds(seed, index, np.arange(len(index))) if np.ndim(seed) == 0 else np.asarray(seed, np.uint64)
@@ -205,8 +186,7 @@ def write_images(tree: TreeOfLife, folder: str | Path, seed: int = 0) -> pd.Data
     ----------
     tree : TreeOfLife
     folder : str or Path
-        Becomes ``<folder>/<Genus epithet>/<00001>.jpg`` and ``<folder>/classes.csv``; replaced when it exists, and only
-        when all is written.
+        Becomes ``<folder>/<Genus epithet>/<00001>.jpg``; replaced when it exists, and only when all is written.
     seed : int
 
     Returns
