@@ -33,7 +33,9 @@ def match_addresses(addresses: pd.Series, ids: pd.Series, paths: pd.Series) -> n
         found[new] = settled[new]
         free[settled[new]] = False
 
-    n_needed = _n_needed(whole)
+    absolute = pc.match_substring_regex(whole, r"^(?:[A-Za-z]:|[\\/]|[A-Za-z][A-Za-z0-9+.-]*://)")
+    n_parts = np.asarray(pc.count_substring(whole, "/")) + 1  # of a relative path all agree: its folders are no chance
+    n_needed = np.where(np.asarray(absolute, bool), 1, np.minimum(n_parts, max(_TAILS)))
     keys_of = [*_keys_by_tail(ends, files)]
     for n, (of_addresses, of_files) in zip(_TAILS, reversed(keys_of), strict=True):
         for keys, file_keys in zip(of_addresses, of_files, strict=True):
@@ -82,13 +84,6 @@ def _spread(values: np.ndarray, places: np.ndarray, n: int) -> np.ndarray:
     spread = np.full(n, "", object)
     spread[places] = values
     return spread
-
-
-def _n_needed(addresses: pa.Array) -> np.ndarray:
-    """Return how many components must agree: of a relative path all, for its folders are not by chance."""
-    absolute = pc.match_substring_regex(addresses, r"^(?:[A-Za-z]:|[\\/]|[A-Za-z][A-Za-z0-9+.-]*://)")
-    n_parts = np.asarray(pc.count_substring(addresses, "/")) + 1
-    return np.where(np.asarray(absolute, bool), 1, np.minimum(n_parts, max(_TAILS)))
 
 
 def _certain(keys: pa.Array, may: np.ndarray, file_keys: pa.Array, free: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ without any name.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -103,13 +104,16 @@ def read_annotations(path: Path, one_taxon: bool = False) -> pd.DataFrame:
     raw = raw.reindex(columns=["verbatim_name", *RANKS, "common_name"], fill_value="")
     if "species" in names and raw["verbatim_name"].str.isdigit().all():
         raw["verbatim_name"] = verbatim_names(path, names)
-    raw["problem"] = _problems(raw["verbatim_name"]).mask(several, SEVERAL)
+    name = raw["verbatim_name"].map(plain)
+    problem = pd.Series("", index=raw.index, dtype=object).mask(name == "", "no annotation")
+    raw["problem"] = problem.mask(name.isin(NOTHING), NO_TAXON + name + ")").mask(several, SEVERAL)
     raw[BOX_COLUMN] = table[BOX_COLUMN].fillna("")
     raw["problem"] = raw["problem"].mask(raw[BOX_COLUMN] == NO_BOX, NO_BOX)
     raw[BOX_COLUMN] = raw[BOX_COLUMN].replace(NO_BOX, "")
     raw["license"] = _text(table, "license", licenses.get("name"))
+    split_of_file = next(filter(None, map(split_word, re.split("[-_]", path.stem))), "")
     raw["rights_holder"] = _text(table, "rights_holder")
-    raw[SPLIT_COLUMN] = _text(table, "split") if "split" in table else split_of(path)
+    raw[SPLIT_COLUMN] = _text(table, "split") if "split" in table else split_of_file
     groups = [_text(table, column) for column in (*_GROUPS, *(f"{c}_of_label" for c in _GROUPS)) if column in table]
     group = next((group for group in groups if (group != "").any()), None)
     return raw.assign(source_id=files, **({} if group is None else {GROUP_COLUMN: group}))
@@ -142,19 +146,6 @@ def _labels(labels: pd.DataFrame, images: pd.DataFrame, one_taxon: bool) -> pd.D
     key = pd.MultiIndex.from_frame(labels[["image_id", "category_id"]])
     boxed = (labels[BOX_COLUMN] != "").to_numpy()
     return labels[boxed | ~key.isin(key[boxed])].set_index("image_id")
-
-
-def split_of(path: Path) -> str:
-    """Return the split that the name of a file of annotations tells, '' where it tells none."""
-    words = [split_word(word) for word in path.stem.replace("-", "_").split("_")]
-    return next((word for word in words if word), "")
-
-
-def _problems(names: pd.Series) -> pd.Series:
-    """Return why images of these names are none of a taxon."""
-    name = names.map(plain)
-    problem = pd.Series("", index=names.index, dtype=object).mask(name == "", "no annotation")
-    return problem.mask(name.isin(NOTHING), NO_TAXON + name + ")")
 
 
 def _text(table: pd.DataFrame, column: str, meaning: pd.Series | None = None) -> pd.Series:

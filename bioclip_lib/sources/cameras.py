@@ -66,7 +66,10 @@ def _joined(media: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
     """Join observations to their media: by the media's id, or an event's sequence of them."""
     event = first_said(seen, ("individualid", "eventid", "sequenceid"))
     seen = seen.assign(group=event.where(event != "", seen["deploymentid"] + " " + seen["eventstart"]))
-    seen = seen.sort_values("scientificname", kind="stable").assign(sequenceid=_events(seen))
+    alone = (seen["mediaid"] == "") & (seen["sequenceid"] == "") & (seen["eventstart"] != "")
+    of_event = seen["deploymentid"] + " " + seen["eventstart"] + " " + seen["eventend"]  # its place and time
+    seen = seen.assign(sequenceid=seen["sequenceid"].mask(alone, of_event))
+    seen = seen.sort_values("scientificname", kind="stable")
     media = media.assign(sequenceid=_event_of(media, seen))
     seen = seen.drop(columns=["deploymentid"])
     direct = media.merge(seen[seen["mediaid"] != ""].drop(columns="sequenceid"), how="left", on="mediaid")
@@ -85,12 +88,6 @@ def _joined(media: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
     order = pd.Series(range(len(media)), index=media["mediaid"])
     order = order[~order.index.duplicated()]
     return rows.iloc[rows["mediaid"].map(order).argsort(kind="stable")].reset_index(drop=True)
-
-
-def _events(seen: pd.DataFrame) -> pd.Series:
-    """Return the sequence of each observation; of one of an event alone, the event's place and time."""
-    alone = (seen["mediaid"] == "") & (seen["sequenceid"] == "") & (seen["eventstart"] != "")
-    return seen["sequenceid"].mask(alone, seen["deploymentid"] + " " + seen["eventstart"] + " " + seen["eventend"])
 
 
 def _event_of(media: pd.DataFrame, seen: pd.DataFrame) -> pd.Series:

@@ -50,33 +50,55 @@ def read_names(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
         As `read_names_csv`; if the table names no class of the raw table; or, unless ``data.taxa`` is false, if hardly
         any class is a taxon: numbers, seasons, sites, cameras, and nothing says what they mean.
     """
-    _refuse_nameless(raw, data)
-    given = _given(data, raw)
-    given = None if given is None or given.empty else given  # lines that stay empty change nothing
-    said = _of_rows(data, raw) if given is None else given
+    used = raw[raw["problem"] == ""] if "problem" in raw else raw
+    if len(used) and (used["verbatim_name"].str.strip() == "").all():
+        raise InputError(
+            f"{data.photos}: none of its {len(used):,} images has a name; fill in the column of names for those that "
+            f"you know{_columns_seen(data)}"
+        )
+    said = given = _given(data, raw)
+    if given is None or given.empty:  # lines that stay empty change nothing: what the raw table says of each class
+        said = raw[[column for column in NAMES_COLUMNS if column in raw]].assign(class_name=raw["verbatim_name"])
+        said = _stating(said.drop_duplicates().drop_duplicates("class_name", keep=False))
+        said = one_meaning(said, Path(data.photos))
     if data.taxa:
         _check_names(raw, said, data)
-    if given is not None:
+    if said is given:
         return given
     common = said.loc[said["common_name"] != "", ["class_name", "common_name"]]  # all else is the context of its row
     return common.reset_index(drop=True) if len(common) else None
 
 
+def _stating(said: pd.DataFrame) -> pd.DataFrame:
+    """Return the lines that state something."""
+    return said[(said.drop(columns="class_name") != "").any(axis=1)].reset_index(drop=True)
+
+
 def _given(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame | None:
-    """Read the table of names that the user gives, or that lies in the folder, without lines that state nothing."""
+    """Read the table that the user gives, or that lies in the folder; names as the raw table writes them."""
     files = names_files(data)
     if not files:
         return None
-    classes = set(raw["verbatim_name"]) - {""}
-    tables = [read_names_csv(file, classes if len(files) == 1 else ()) for file in files]
-    said = _matched(one_meaning(pd.concat(tables), f"{files[0]} and others"), raw, files[0])
-    return said[(said.drop(columns="class_name") != "").any(axis=1)].reset_index(drop=True)
+    classes = pd.Series([name for name in raw["verbatim_name"].unique() if name], dtype=object)
+    tables = [read_names_csv(file, set(classes) if len(files) == 1 else ()) for file in files]
+    said = one_meaning(pd.concat(tables), f"{files[0]} and others")
+    keys = classes.map(folded_name)
+    to_class = classes[~keys.duplicated(keep=False)].set_axis(keys[~keys.duplicated(keep=False)])
+    names = said["class_name"].where(said["class_name"].isin(classes))
+    names = names.fillna(said["class_name"].map(folded_name).map(to_class)).fillna(said["class_name"])
+    if len(classes) and not names.isin(classes).any():
+        raise InputError(
+            f"{files[0]} names no class of the photographs: it has {', '.join(said['class_name'][:5])}, they are "
+            f"called {', '.join(classes[:5])}; write the latter into its first column"
+        )
+    return _stating(one_meaning(said.assign(class_name=names), files[0]))
 
 
 def meant(data: DataConfig, raw: pd.DataFrame) -> set[str]:
     """Return the class names to which the user gives a meaning: whoever says what "Human" is means to have it."""
     with contextlib.suppress(InputError):  # `read_names` says what is wrong with it
-        return set(given["class_name"]) if (given := _given(data, raw)) is not None else set()
+        if (given := _given(data, raw)) is not None:
+            return set(given["class_name"])
     return set()
 
 
@@ -89,48 +111,13 @@ def names_files(data: DataConfig) -> list[Path]:
     return sorted(Path(folder, "classes.csv") for folder in folders if os.path.isfile(f"{folder}/classes.csv"))
 
 
-def _of_rows(data: DataConfig, raw: pd.DataFrame) -> pd.DataFrame:
-    """Return what the raw table's own columns say of the classes to which they give one meaning."""
-    said = raw[[column for column in NAMES_COLUMNS if column in raw]].assign(class_name=raw["verbatim_name"])
-    said = said.drop_duplicates()
-    said = said[~said["class_name"].duplicated(keep=False)]
-    said = said[(said.drop(columns="class_name") != "").any(axis=1)]
-    return one_meaning(said, Path(data.photos))
-
-
-def _matched(said: pd.DataFrame, raw: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Write the class names of a names table as the raw table does; refuse a table that names none of its classes."""
-    classes = pd.Series([name for name in raw["verbatim_name"].unique() if name], dtype=object)
-    keys = classes.map(folded_name)
-    to_class = dict(zip(keys[~keys.duplicated(keep=False)], classes[~keys.duplicated(keep=False)], strict=True))
-    exact = set(classes)
-    names = said["class_name"].map(lambda name: name if name in exact else to_class.get(folded_name(name), name))
-    if len(classes) and not names.isin(exact).any():
-        raise InputError(
-            f"{path} names no class of the photographs: it has {', '.join(said['class_name'][:5])}, they are called "
-            f"{', '.join(classes[:5])}; write the latter into its first column"
-        )
-    return one_meaning(said.assign(class_name=names), path)
-
-
-def _refuse_nameless(raw: pd.DataFrame, data: DataConfig) -> None:
-    """Refuse a table whose column of names nobody filled in."""
-    used = raw[raw["problem"] == ""] if "problem" in raw else raw
-    if len(used) and (used["verbatim_name"].str.strip() == "").all():
-        raise InputError(
-            f"{data.photos}: none of its {len(used):,} images has a name; fill in the column of names for those that "
-            f"you know{_columns_seen(data)}"
-        )
-
-
 def _check_names(raw: pd.DataFrame, said: pd.DataFrame, data: DataConfig) -> None:
     """Refuse classes of which hardly any is a taxon, where nothing says what they mean; some of many are looked up."""
-    named = raw["verbatim_name"] != ""
-    named &= ~raw["problem"].str.startswith(NO_TAXON) if "problem" in raw else True
-    rows = raw[named].drop_duplicates("verbatim_name")
-    known = set(said["class_name"])
+    rows = raw[raw["verbatim_name"] != ""]
+    rows = rows[~rows["problem"].str.startswith(NO_TAXON)] if "problem" in raw else rows
+    rows = rows.drop_duplicates("verbatim_name")
     asked = rows.iloc[:: max(1, -(-len(rows) // _N_ASKED))]
-    odd = asked[~asked["verbatim_name"].isin(known)]
+    odd = asked[~asked["verbatim_name"].isin(said["class_name"])]
     named = odd[[not is_code(name) and not is_plain(name) for name in odd["verbatim_name"]]]
     n_taxa = len(asked) - len(odd)
     if len(named) and n_taxa <= _HARDLY_ANY * len(asked):
@@ -183,7 +170,7 @@ def read_names_csv(path: str | Path, classes: Collection[str] = ()) -> pd.DataFr
     path = Path(path).expanduser()
     if not path.is_file():
         raise InputError(f"{path} is not a file; give a CSV with class_name and scientific_name, common_name or ranks")
-    table = _names_of_numbers(path) if path.suffix.lower() == ".json" else read_known(path)
+    table = _of_json(path) if path.suffix.lower() == ".json" else read_known(path)
     key = next((column for column in ("class_name", "folder", "label", "name") if column in table), None)
     names = table[key] if key else verbatim_names(path, table)
     wanted = set(map(folded_name, classes))
@@ -196,7 +183,7 @@ def read_names_csv(path: str | Path, classes: Collection[str] = ()) -> pd.DataFr
     return one_meaning(said_of_names(table, names).assign(class_name=names), path)
 
 
-def _names_of_numbers(path: Path) -> pd.DataFrame:
+def _of_json(path: Path) -> pd.DataFrame:
     """Read an object such as {"1": "Parus major"}."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))

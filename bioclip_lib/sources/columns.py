@@ -6,9 +6,10 @@ CamtrapR and PlantCLEF. Refuses a table without a column that is needed; the mes
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from .. import RANKS
@@ -290,6 +291,12 @@ def _binomials(table: pd.DataFrame) -> pd.Series:
     return species.where(species.str.contains(" ") & ~marked, genus + " " + species).str.strip()
 
 
+def by_value(column: pd.Series, function: Callable[[str], str]) -> pd.Series:
+    """Apply a function to each distinct value of a column once."""
+    codes, values = pd.factorize(column)
+    return pd.Series(np.array([*map(function, values)], object)[codes], index=column.index, dtype=object)
+
+
 def said_of_names(table: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
     """Return the `OPTIONAL_COLUMNS` of a table, as far as they say more than the name itself."""
     # ranks are a lineage only where one above the genus is given; genus and species alone are a name to be looked up
@@ -297,7 +304,7 @@ def said_of_names(table: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
     if not _has_ranks(table):
         said = said.drop(columns=["class"], errors="ignore")
     if "species" in said:
-        said = _in_parts(said)
+        said = said.assign(**in_parts(said, binomial=True))
     above = said[[rank for rank in ("kingdom", "phylum", "class", "order", "family") if rank in said]]
     alone = (above == "").all(axis=1)
     if alone.any():
@@ -310,13 +317,13 @@ def said_of_names(table: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
     return said
 
 
-def _in_parts(said: pd.DataFrame) -> pd.DataFrame:
-    """Split a species of two words, "Parus major", into its genus and the epithet, unless another genus is given."""
-    first, _, rest = (said["species"].str.partition(" ")[i] for i in range(3))
-    if "genus" not in said:
-        return said.assign(genus=first.where(rest != "", ""), species=rest)
-    whole = (rest != "") & ((said["genus"] == "") | (said["genus"] == first))
-    return said.assign(genus=said["genus"].where(~whole, first), species=said["species"].where(~whole, rest))
+def in_parts(table: pd.DataFrame, binomial: bool) -> dict[str, pd.Series]:
+    """Split a species of two words, "Parus major", into genus and epithet, unless another genus, or none, is given."""
+    species = table["species"]
+    genus = table.get("genus", pd.Series("", index=table.index, dtype=object))
+    first, rest = (by_value(species, lambda name, i=i: name.partition(" ")[i]) for i in (0, 2))
+    whole = (rest != "") & ((first == genus) | ((genus == "") & binomial))
+    return {"genus": genus.where(~whole, first), "species": species.where(~whole, rest)}
 
 
 def beside_the_name(table: pd.DataFrame) -> pd.DataFrame:

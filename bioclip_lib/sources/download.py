@@ -46,6 +46,7 @@ N_TRIES = 4
 _N_CONNECTIONS, _MAX_CONNECTIONS = 4, 32
 _N_DEAF = 8  # on end: a host that does not answer is given up
 _MAX_NAME, _ODD = 120, re.compile(r'^\.|[. ]$|[<>:"|?*\x00-\x1f]')  # some file systems hold no such name
+_PARTS = re.compile(r"[/?&=#;]")  # of an address: the last with a digit may be an id
 _AGENT = f"bioclip_lib/{__version__} (image data set for research; contact: {{}})"
 
 
@@ -123,7 +124,8 @@ def named(rows: pd.DataFrame) -> list[Wanted]:
     number = (record.groupby(record).cumcount() + 1).astype(str)
     of_record = record.str.extract(r"([^/:]*)$", expand=False).fillna("") + "_" + number + ".jpg"
     ends = address.map(lambda text: "/".join([part for part in _parts(text).path.split("/")[-3:] if part]))
-    choices = (rows["path"], ends, address.map(_id_in), of_record.where(record != "", ""))
+    ids = address.map(lambda text: ([""] + [part for part in _PARTS.split(text) if re.search(r"\d", part)])[-1])
+    choices = (rows["path"], ends, ids, of_record.where(record != "", ""))
     files = address.map(lambda text: f"{sha256(text.encode()).hexdigest()[:16]}.jpg")  # the last resort
     settled = np.zeros(len(rows), bool)
     for choice in choices:
@@ -151,12 +153,6 @@ def _parts(address: str) -> SplitResult:
         return urlsplit(address)
     except ValueError:
         return urlsplit("")
-
-
-def _id_in(address: str) -> str:
-    """Return the last part of an address that may be an id, as a name."""
-    parts = re.split(r"[/?&=#;]", address)
-    return next((part for part in reversed(parts) if any(map(str.isdigit, part))), "")
 
 
 def _safe(path: str) -> str:

@@ -18,8 +18,17 @@ from ..files.members import ArchiveError
 from ..files.meta import META, described
 from ..files.tables import as_frame, list_files, read_table
 from .addresses import NOT_FOUND, match_addresses, match_other_ids
-from .columns import GROUP_COLUMN, NO_IMAGE, NO_TAXON, NOT_AN_IMAGE, OCCURRENCE_AGAIN, STATE_COLUMNS, qualified
-from .match import by_value, find_images, first_said, images_of, lineage, missing_reason, with_images
+from .columns import (
+    GROUP_COLUMN,
+    NO_IMAGE,
+    NO_TAXON,
+    NOT_AN_IMAGE,
+    OCCURRENCE_AGAIN,
+    STATE_COLUMNS,
+    by_value,
+    qualified,
+)
+from .match import find_images, first_said, images_of, lineage, missing_reason, with_images
 
 _OTHER_TYPES = ("movingimage", "moving image", "video", "sound", "audio", "text", "interactiveresource", "dataset")
 _IMAGE_TYPES = ("", "stillimage", "image", "photo", "still image")
@@ -31,17 +40,8 @@ _LICENCE = ("license", "rights", "UsageTerms", "WebStatement", "accessRights")
 _HOLDER = ("rightsHolder", "Owner", "creator", "credit", "photographer", "recordedBy")
 _OTHER_IDS = ("occurrenceID", "catalogNumber")
 _CORE_TERMS = (
-    *_OTHER_IDS,
-    *_NAMES,
-    _VERBATIM,
-    _STATUS,
-    *_LICENCE,
-    "rightsHolder",
-    "references",
-    "associatedMedia",
-    "organismID",
-    "sex",
-    "lifeStage",
+    *(*_OTHER_IDS, *_NAMES, _VERBATIM, _STATUS, *_LICENCE),
+    *("rightsHolder", "references", "associatedMedia", "organismID", "sex", "lifeStage"),
 )
 _ADDRESS = ("accessURI", "identifier", "imageURL", "bestQualityAccessURI")
 _MEDIA_TERMS = (*_ADDRESS, "type", "format", "references", *_LICENCE, *_HOLDER)
@@ -87,16 +87,11 @@ def read_dwca(path: Path, images: Path | None = None) -> pd.DataFrame:
         place = match_other_ids(place, rows["record"], rows.pop(other), files["path"])
     place = np.where(rows["problem"].isin((NO_IMAGE, OCCURRENCE_AGAIN)), NOT_FOUND, place)
     missing = missing_reason(damaged, what="image not downloaded")
-    return with_images(rows, place, files, path, f"{_looked_for(rows)}{_ACTION}", damaged, missing)
-
-
-def _looked_for(rows: pd.DataFrame) -> str:
-    """Say which names of files would have been taken for the first image."""
-    first = rows[rows["address"] != ""].head(1)
-    if first.empty:
-        return ""
-    tail = [part for part in first["address"].iloc[0].partition("?")[0].split("/") if part]
-    return f"looked for {'/'.join(tail[-2:])!r}, its id or {first['record'].iloc[0]}_1.jpg; "
+    action = _ACTION
+    for address, record in rows.loc[rows["address"] != "", ["address", "record"]].head(1).to_numpy():
+        tail = [part for part in address.partition("?")[0].split("/") if part]
+        action = f"looked for {'/'.join(tail[-2:])!r}, its id or {record}_1.jpg; {_ACTION}"
+    return with_images(rows, place, files, path, action, damaged, missing)
 
 
 def _tables(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -47,7 +47,14 @@ def _without_sidecars(files: list[FoundFile]) -> list[FoundFile]:
     images = [file for file in files if is_image_name(file.name)]
     of_drawn = {folders for folders in {file.folders for file in images} if any(map(_OF_DRAWN.fullmatch, folders))}
     photographs = {stem for folders, stem in stems if folders not in of_drawn} if of_drawn else set()
-    drawn = {file for file in images if _is_drawn(file, stems, of_drawn, photographs)}
+
+    def is_drawn(file: FoundFile) -> bool:  # a mask, by a folder or the end of the photograph's name beside it
+        photograph = _DRAWN.sub("", _stem(file.name))
+        if file.folders in of_drawn:
+            return photograph in photographs
+        return photograph != _stem(file.name) and (file.folders, photograph) in stems
+
+    drawn = set(filter(is_drawn, images))
     drawn = drawn if len(drawn) < len(images) else set()
 
     def stays(file: FoundFile) -> bool:
@@ -61,15 +68,6 @@ def _without_sidecars(files: list[FoundFile]) -> list[FoundFile]:
     others = (*_OTHER_MEDIA, *ARCHIVE_SUFFIXES)
     films = {file.folders for file in files if file.folders and file.name.lower().endswith(others)}
     return kept + [FoundFile(folder, "", "", EMPTY) for folder in sorted(films - held) if not is_plain(folder[-1])]
-
-
-def _is_drawn(file: FoundFile, stems: set[tuple], of_drawn: set[tuple], photographs: set[str]) -> bool:
-    """Tell masks and the like, by a folder or the end of the name of the photograph beside them."""
-    stem = _stem(file.name)
-    photograph = _DRAWN.sub("", stem)
-    if file.folders in of_drawn:
-        return photograph in photographs
-    return photograph != stem and (file.folders, photograph) in stems
 
 
 def _stem(name: str) -> str:

@@ -6,7 +6,6 @@ cache nor to be had.
 """
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -56,7 +55,12 @@ def _is_image_type(kind: pa.DataType) -> bool:
 
 def read_dataset(path: str | Path) -> pd.DataFrame:
     """Read an image data set of the library `datasets`, split by split; ``source_id`` is ``<split>/<number>``."""
-    roots = _roots(path)
+    import datasets
+    import huggingface_hub
+
+    # the folders that it may name files in: its own, and the caches
+    own, caches = Path(path), (datasets.config.HF_DATASETS_CACHE, huggingface_hub.constants.HF_HUB_CACHE)
+    roots = [root.resolve() for root in (*([own] if own.is_dir() else []), *map(Path, caches))]
     rows = [_split_rows(split, data, str(path), roots) for split, data in _load(path).items()]
     source = Path(path).stem or str(path)
     raw = pd.concat(rows, ignore_index=True).assign(source=source)
@@ -67,13 +71,16 @@ def _load(path: str | Path) -> dict:
     """Load the splits of a data set."""
     import datasets
 
-    root = Path(path).expanduser()
+    root = Path(path)
     try:
         if root.is_dir() and is_saved(root):
             loaded = datasets.load_from_disk(str(root))
         elif root.exists():
-            files = [str(file.resolve()) for file in parquet_files(root)]
-            loaded = datasets.load_dataset("parquet", data_files=_by_split(files))
+            splits: dict[str, list[str]] = {}  # as the hub names files: train-00000-of-...
+            for file in parquet_files(root):
+                match = re.match(r"(train|validation|val|test)\b", file.name)
+                splits.setdefault(match[1] if match else "train", []).append(str(file.resolve()))
+            loaded = datasets.load_dataset("parquet", data_files=splits)
         else:
             loaded = datasets.load_dataset(str(path))
     except Exception as error:  # the library and those below it raise nearly anything
@@ -85,15 +92,6 @@ def _load(path: str | Path) -> dict:
         )
         raise InputError(f"data set {path} cannot be loaded ({reason}); {action}") from None
     return dict(loaded) if isinstance(loaded, dict) else {str(loaded.split or "train"): loaded}
-
-
-def _by_split(files: list[str]) -> dict[str, list[str]]:
-    """Sort Parquet files by the split that their names begin with, as the hub writes them (``train-00000-of-...``)."""
-    splits: dict[str, list[str]] = {}
-    for file in files:
-        match = re.match(r"(train|validation|val|test)\b", Path(file).name)
-        splits.setdefault(match[1] if match else "train", []).append(file)
-    return splits
 
 
 def _split_rows(split: str, data, path: str, roots: list[Path]) -> pd.DataFrame:
@@ -117,27 +115,14 @@ def _split_rows(split: str, data, path: str, roots: list[Path]) -> pd.DataFrame:
     table = known_columns(table.astype(object).where(table.notna(), "").astype(str))
     name = verbatim_names(Path(path), table)
     said = said_of_names(table, name).join(table[[column for column in STATE_COLUMNS if column in table]])
-    location, problem = zip(*_locations(data, images[0], roots), strict=True) if len(data) else ((), ())
-    raw = pd.DataFrame({"location": location, "problem": problem, "verbatim_name": name}, dtype=object)
+    places = [  # a place in an Arrow file, or a path below one of `roots`
+        (f"{file}{SEPARATOR}{images[0]}/{row}", "") if has_bytes else (path, _path_problem(path, roots))
+        for file in [entry["filename"] for entry in data.cache_files]
+        for row, (has_bytes, path) in enumerate(image_places(file, images[0]))
+    ]
+    raw = pd.DataFrame(places, columns=["location", "problem"], dtype=object).assign(verbatim_name=name)
     raw["source_id"] = [f"{split}/{i}" for i in range(len(raw))]
     return pd.concat([raw, said], axis=1).assign(**{SPLIT_COLUMN: split})
-
-
-def _locations(data, column: str, roots: list[Path]) -> Iterator[tuple[str, str]]:
-    """Yield location and problem of each image: a path below one of `roots`, or a place in an Arrow file."""
-    for file in [entry["filename"] for entry in data.cache_files]:
-        for row, (has_bytes, path) in enumerate(image_places(file, column)):
-            yield (f"{file}{SEPARATOR}{column}/{row}", "") if has_bytes else (path, _path_problem(path, roots))
-
-
-def _roots(path: str | Path) -> list[Path]:
-    """Return the folders that a data set may name files in: its own, and the caches."""
-    import datasets
-    import huggingface_hub
-
-    own = [Path(path).expanduser()] if Path(path).expanduser().is_dir() else []
-    caches = (datasets.config.HF_DATASETS_CACHE, huggingface_hub.constants.HF_HUB_CACHE)
-    return [root.resolve() for root in (*own, *map(Path, caches))]
 
 
 def _path_problem(path: str, roots: list[Path]) -> str:

@@ -53,22 +53,18 @@ def find_layout(folders: Collection[tuple[str, ...]]) -> list[str]:
     if not unknown:
         return []
     _name_levels(folders, words, unknown)
-    _check_plain({name for i, word in enumerate(words) if word in ("class", "species") for name in levels[i]})
+    classes = sorted({name for i, word in enumerate(words) if word in ("class", "species") for name in levels[i]})
+    plain, others = list(filter(is_plain, classes)), [name for name in classes if not is_plain(name)]
+    if plain and others:  # no taxon is called "images"
+        raise InputError(
+            f"folders {listed(plain)} name no class, beside {listed(others)}, which do; move them away, or say "
+            "data.layout=class to take all of them as classes"
+        )
     named = next(i for i, word in enumerate(words) if word in ("class", "epithet"))
     for i in codes:
         if i < named and not _recurs({(folder[i], folder[named]) for folder in folders if len(folder) > named}):
             words[i] = "set"  # "birds100" and "leaves40" hold classes of their own; cameras and dates share theirs
     return words
-
-
-def _check_plain(classes: set[str]) -> None:
-    """Refuse folders called "images" or the like beside those that name classes: no taxon is called so."""
-    plain, others = sorted(filter(is_plain, classes)), sorted(name for name in classes if not is_plain(name))
-    if plain and others:
-        raise InputError(
-            f"folders {listed(plain)} name no class, beside {listed(others)}, which do; move them away, or say "
-            "data.layout=class to take all of them as classes"
-        )
 
 
 def _word_of(names: list[str]) -> str:
@@ -104,18 +100,10 @@ def _name_levels(folders: Collection[tuple[str, ...]], words: list[str], unknown
         second = unknown[1]
         pairs = sorted({(folder[first], folder[second]) for folder in folders if len(folder) > second})
         words[first], words[second] = _two_levels(pairs)
-        if len(unknown) > 2:
-            _third_level(folders, words, unknown)
+        if len(unknown) > 2 and words[first] not in ("class", "genus"):  # a set or a higher taxon, then the next two
+            words[second] = ""
+            _name_levels([folder for folder in folders if len(folder) > second], words, unknown[1:])
     words[:] = [word or "-" for word in words]
-
-
-def _third_level(folders: Collection[tuple[str, ...]], words: list[str], unknown: list[int]) -> None:
-    """Read the level below two that are higher ones: a set or a higher taxon, then the next two."""
-    if words[unknown[0]] in ("class", "genus"):
-        return
-    words[unknown[1]] = ""
-    rest = [folder for folder in folders if len(folder) > unknown[1]]
-    _name_levels(rest, words, unknown[1:])
 
 
 def _two_levels(pairs: list[tuple[str, str]]) -> tuple[str, str]:
@@ -197,17 +185,12 @@ def checked_layout(layout: str) -> list[str]:
 
 def count_taxa(names: list[str]) -> int:
     """Count the names that NCBI Taxonomy knows."""
-    return int((~_looked_up(names)["name_status"].isin(("unresolved", "ambiguous"))).sum())
+    found = resolve(pd.DataFrame({"source": "", "verbatim_name": names}))
+    return int((~found["name_status"].isin(("unresolved", "ambiguous"))).sum())
 
 
 def ranks_of(names: list[str]) -> list[str]:
     """Return the rank of which each name is the scientific name in NCBI Taxonomy, '' of any other."""
-    found = _looked_up(names)
-    return [
-        row["rank"] if row["rank"] and name in (row[row["rank"]], row["scientific_name"]) else ""
-        for name, (_, row) in zip(names, found.iterrows(), strict=True)
-    ]
-
-
-def _looked_up(names: list[str]) -> pd.DataFrame:
-    return resolve(pd.DataFrame({"source": "", "verbatim_name": names}))
+    rows = resolve(pd.DataFrame({"source": "", "verbatim_name": names})).to_dict("records")
+    is_own = [name in (row.get(row["rank"]), row["scientific_name"]) for name, row in zip(names, rows, strict=True)]
+    return [row["rank"] if own else "" for own, row in zip(is_own, rows, strict=True)]

@@ -52,10 +52,8 @@ _NO_LISTING = re.compile(  # what says what names mean, or is no label: a sample
 )
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
     """Read one table; an image that it lists again gets ``#2`` in its ``source_id``."""
-    path = Path(path).expanduser()
-    path = path.parent.resolve() / path.name
     table = read_known(path)
     return _checked(_raw_of(path, table, path.name.partition(".")[0]), path, table)
 
@@ -129,7 +127,9 @@ def _raw_of(path: Path, table: pd.DataFrame, source: str) -> pd.DataFrame:
     ids, location, problem = _places(path, table)
     problem = np.where(not_seen(table) & (np.array(problem) == ""), NO_TAXON + "absent)", problem)
     sources = table.get("source", pd.Series(source, index=table.index)).replace("", source)
-    raw = pd.DataFrame({"source": sources, "source_id": _numbered(sources, ids)})
+    repeat = ids.groupby([sources, ids]).cumcount()  # the second mention of a path within a source ends in #2
+    numbers = ids.where(repeat == 0, ids + "#" + (repeat + 1).astype(str))
+    raw = pd.DataFrame({"source": sources, "source_id": numbers})
     raw = raw.assign(location=location, verbatim_name=names, problem=problem)
     raw = pd.concat([raw, said_of_names(table, names), beside_the_name(table)], axis=1)
     if SPLIT_COLUMN not in raw:
@@ -184,17 +184,12 @@ def addresses_in(path: Path) -> pd.DataFrame:
     )
 
 
-def _numbered(source: pd.Series, files: pd.Series) -> pd.Series:
-    """Make ids of paths: the second mention of a path within a source ends in ``#2``, and so on."""
-    repeat = files.groupby([source, files]).cumcount()
-    return files.where(repeat == 0, files + "#" + (repeat + 1).astype(str))
-
-
 def _places(path: Path, table: pd.DataFrame) -> tuple[pd.Series, list[str], list[str]]:
     """Return what names each row's image, where it lies, and '' or the problem."""
     columns = [column for column in _PLACES if column in table] or [GROUP_COLUMN]
     texts = {column: _slashed(table[column]).str.removeprefix("file://") for column in columns}
-    quoted = "path" in texts and _is_quoted(texts["path"])
+    paths = texts.get("path", pd.Series(dtype=object)).astype(str)  # as in addresses: "my%20pictures"
+    quoted = paths.str.contains(r"%[0-9A-F]{2}").any() and not paths.str.contains(" ").any()
     if "path" in texts and "folder" in table:
         folder = _slashed(table["folder"]).str.strip("/")
         texts["path"] = (folder + "/" + texts["path"]).where((folder != "") & (texts["path"] != ""), texts["path"])
@@ -220,11 +215,6 @@ def _places(path: Path, table: pd.DataFrame) -> tuple[pd.Series, list[str], list
         ids = ids.where(ids != "", text)
     problem = np.where(there, "", np.where((ids == "").to_numpy(), "no path", "file not found"))
     return ids, location.tolist(), problem.tolist()
-
-
-def _is_quoted(paths: pd.Series) -> bool:
-    """Tell paths written as in addresses: "my%20pictures"; a blank in one of them says that they are not."""
-    return bool(paths.str.contains(r"%[0-9A-F]{2}").any() and not paths.str.contains(" ").any())
 
 
 def _slashed(paths: pd.Series) -> pd.Series:

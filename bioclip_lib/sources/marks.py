@@ -10,8 +10,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from ..taxonomy.labels import NOT_SAID
-from .columns import GROUP_COLUMN, NO_TAXON, SEVERAL
-from .match import by_value
+from .columns import GROUP_COLUMN, NO_TAXON, SEVERAL, by_value
 
 _OF_ENGLISH = (
     *("nothing", "no animal", "no animals", "background", "background google", "misfire", "human", "humans", "trash"),

@@ -5,7 +5,7 @@ the table and every image that no row names, with ``problem`` where there is one
 is there.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..files.archives import ARCHIVE_SUFFIXES, SEPARATOR, open_archive
 from ..files.images import IMAGE_SUFFIXES
 from ..files.members import ArchiveError, escape
 from ..files.tables import read_columns
-from .columns import LISTED_AGAIN, RAW_COLUMNS, UNLISTED
+from .columns import LISTED_AGAIN, RAW_COLUMNS, UNLISTED, in_parts
 from .walk import FoundFile, files_of
 
 
@@ -63,14 +63,12 @@ def _archive_rows(path: str) -> tuple[list[tuple[str, str, str]], str]:
         archive = open_archive(path)
     except ArchiveError as error:
         return [], str(error)
-    images = [(name, member.problem) for name, member in archive.members.items() if _is_image(name)]
-    return [(name, f"{path}{SEPARATOR}{name}", problem) for name, problem in images], archive.damage
-
-
-def _is_image(name: str) -> bool:
-    """Tell a visible image from what else lies in an archive, a second member of a name (``x.jpg#2``) among them."""
-    base = name.replace("\\", "/").rpartition("/")[2]
-    return base.partition("#")[0].lower().endswith(IMAGE_SUFFIXES) and not base.startswith(".")
+    rows = []
+    for name, member in archive.members.items():  # a second of one name is x.jpg#2
+        base = name.replace("\\", "/").rpartition("/")[2]
+        if base.partition("#")[0].lower().endswith(IMAGE_SUFFIXES) and not base.startswith("."):
+            rows.append((name, f"{path}{SEPARATOR}{name}", member.problem))
+    return rows, archive.damage
 
 
 def escaped(row: tuple[str, ...], problem_at: int) -> tuple[str, ...]:
@@ -153,12 +151,6 @@ def placed(table: pd.DataFrame, place: np.ndarray, files: pd.DataFrame, missing:
     return ordered(raw.assign(source_id=unique_ids(raw["source_id"])))
 
 
-def by_value(column: pd.Series, function: Callable[[str], str]) -> pd.Series:
-    """Apply a function to each distinct value of a column once."""
-    codes, values = pd.factorize(column)
-    return pd.Series(np.array([*map(function, values)], object)[codes], index=column.index, dtype=object)
-
-
 def unique_ids(ids: pd.Series) -> pd.Series:
     """Make ids unique: the second of a kind ends in ``#2``, and so on."""
     again = ids.index[ids.duplicated()]
@@ -205,9 +197,6 @@ def missing_reason(damaged: dict[str, str], gone: Iterable[str] = (), what: str 
 def lineage(table: pd.DataFrame, binomial: bool = True) -> pd.DataFrame:
     """Return the seven ranks, species as the epithet, and ``verbatim_name``, the deepest; `binomial` splits species."""
     ranks = table.reindex(columns=list(RANKS), fill_value="")
-    genus, species = ranks["genus"], ranks["species"]
-    first, rest = (by_value(species, lambda name, i=i: name.partition(" ")[i]) for i in (0, 2))
-    whole = (rest != "") & ((first == genus) | ((genus == "") & binomial))
-    ranks["genus"], ranks["species"] = genus.where(~whole, first), species.where(~whole, rest)
+    ranks = ranks.assign(**in_parts(ranks, binomial))
     both = (ranks["genus"] + " " + ranks["species"]).str.strip()
     return ranks.assign(verbatim_name=first_said(ranks.assign(both=both), ("both", *reversed(RANKS[:5]))))

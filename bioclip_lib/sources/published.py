@@ -208,7 +208,10 @@ def read_inat_open(root: Path) -> pd.DataFrame:
     said = lineage(ranks, binomial=False).assign(source=root.name, source_id=photos["photo_id"])
     said["verbatim_name"] = ranks["name"].where(ranks["name"] != "", said["verbatim_name"])  # at whatever rank it is
     said["problem"] = pd.Series("", index=said.index, dtype=object).mask(taxon == "", "observation without a taxon")
-    said = said.assign(license=photos["license"], rights_holder=_holder(root, photos), record=photos["photo_id"])
+    said = said.assign(license=photos["license"], record=photos["photo_id"])
+    if path := _open_table(root, "observers"):
+        observers = read_given(path, ("observer_id", "login", "name"), {"observer_id"}).set_index("observer_id")
+        said["rights_holder"] = _looked_up(photos["observer_id"], first_said(observers, ("name", "login")))
     said["address"] = _BUCKET + photos["photo_id"] + "/medium." + photos["extension"]
     said["source_url"] = "https://www.inaturalist.org/photos/" + photos["photo_id"]
     said[GROUP_COLUMN] = photos["observation_uuid"]
@@ -237,12 +240,3 @@ def _lineages(root: Path, wanted: set[str]) -> pd.DataFrame:
     table = ranks.pivot(index="id", columns="rank", values="name")
     table = table.reindex(index=here.index, columns=list(RANKS)).fillna("")
     return table.assign(species=table["species"].str.partition(" ")[2], name=here["name"])
-
-
-def _holder(root: Path, photos: pd.DataFrame) -> pd.Series:
-    """Return the name of each photograph's observer, or the login."""
-    path = _open_table(root, "observers")
-    if path is None:
-        return pd.Series("", index=photos.index, dtype=object)
-    observers = read_given(path, ("observer_id", "login", "name"), {"observer_id"}).set_index("observer_id")
-    return _looked_up(photos["observer_id"], first_said(observers, ("name", "login")))

@@ -8,7 +8,7 @@ holds no image, what two readers would read differently, and names that are numb
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -160,11 +160,12 @@ def _layout_of(data: DataConfig) -> Reading:
         raise InputError(f"data.layout={data.layout!r} says what folders are, and {path} is a file; leave it out")
     if data.layout:
         return Reading(FOLDERS, (), partial(_read_class_folders, path, data))
+    path = path.resolve() if path.is_dir() else path.parent.resolve() / path.name  # images lie beside a link
     if not (boxes := detection_files(path)):
-        return _without_boxes(path.resolve(), may_be_folders, data)
-    reader = partial(read_detections, path.resolve(), boxes, data)
-    labels = partial(_without_boxes, path.resolve(), may_be_folders, data)
-    return Reading("boxes of MegaDetector or SpeciesNet", tuple(boxes), lambda: reader(lambda: labels().read()))
+        return _without_boxes(path, may_be_folders, data)
+    labelled = partial(_without_boxes, path, may_be_folders, data)
+    reader = partial(read_detections, path, boxes, data, lambda: labelled().read())
+    return Reading("boxes of MegaDetector or SpeciesNet", tuple(boxes), reader)
 
 
 def _without_boxes(path: Path, may_be_folders: bool, data: DataConfig) -> Reading:
@@ -215,27 +216,17 @@ def _of_tables(path: Path, tables: list[Path], data: DataConfig) -> Reading:
     shared = labels[labels.index.isin(names.index)]
     if names.nunique() < 2 or set(map(folded_name, names.unique())) == set(map(folded_name, shared.unique())):
         return by_table
-    taxa = [_share_of_taxa(of.unique()) for of in (shared, names)]
+    asked = [list(of.unique()[:: -(-of.nunique() // _N_COMPARED)]) for of in (shared, names)]
+    taxa = [count_taxa(some) / len(some) for some in asked]  # the share of each
     if max(taxa) >= _MANY and min(taxa) <= _HARDLY_ANY:
         return by_table if taxa[0] >= _MANY else Reading(FOLDERS, (), lambda: folders)
-    if not _agree(names, shared):
+    pairs = pd.DataFrame({"a": names.to_numpy(), "b": labels.reindex(names.index).to_numpy()}).drop_duplicates()
+    if len(pairs) > pairs.nunique().max():  # they do not part the same images in the same way
         raise InputError(
             f"{path} can be read in two ways: by {tables[0].name} (first name {labels.iloc[0]!r}) or by its folders "
             f"(first name {names.iloc[0]!r}); give the table itself as data.photos, or say data.layout=class"
         )
     return by_table
-
-
-def _share_of_taxa(names: Sequence[str]) -> float:
-    """Return the share of taxa among some of the names."""
-    asked = list(names[:: -(-len(names) // _N_COMPARED)])
-    return count_taxa(asked) / len(asked)
-
-
-def _agree(names: pd.Series, labels: pd.Series) -> bool:
-    """Tell whether two kinds of labels part the same images in the same way."""
-    pairs = pd.DataFrame({"a": names.to_numpy(), "b": labels.reindex(names.index).to_numpy()}).drop_duplicates()
-    return len(pairs) <= max(pairs["a"].nunique(), pairs["b"].nunique())
 
 
 def _read_class_folders(root: Path, data: DataConfig) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from .classes import names_files, read_names
 from .columns import GROUP_COLUMN, SPLIT_COLUMN, split_word
 from .layout import listed
 from .read import FOLDERS, TABLE, Reading, read_as, read_source, reading_of
-from .walk import FoundFile, files_of, is_image_name
+from .walk import files_of, is_image_name
 
 _N_SHOWN = 5
 
@@ -61,8 +61,14 @@ def look(data: DataConfig, raw: pd.DataFrame | None = None, reading: Reading | N
     lines += _levels(raw) if reading.layout.endswith(FOLDERS) else []
     said, stops = _said(data, raw)
     lines += _classes(raw) + said + _parts(raw) + _problems(raw)
-    lines += _without_decoder(raw)
-    lines += _not_named_as_images(raw) if reading.layout == FOLDERS else []
+    names = raw.loc[raw["problem"] == "", "location"].str.lower()
+    n = names.str.endswith((".heic", ".heif")).sum()
+    if n and importlib.util.find_spec("pillow_heif") is None:
+        lines.append(f"left out: {n:,} HEIC, until pip install pillow-heif, or saved as JPEG")
+    if reading.layout == FOLDERS:  # files that are no image by their suffix: each is opened, and most are no photograph
+        others = Counter(os.path.splitext(name)[1] for name in names if not is_image_name(name))
+        what = ", ".join(f"{n:,} {suffix}" for suffix, n in others.most_common(_N_SHOWN) if suffix)
+        lines += [f"of these not named as images: {what}"] if what else []
     path = Path(data.photos).expanduser()
     has_files = path.is_dir() or (path.exists() and reading.layout.endswith(FOLDERS))
     return "\n".join(lines + (_not_read(path, raw, reading, data) if has_files else []) + stops)
@@ -108,14 +114,15 @@ def _readable(raw: pd.DataFrame, n_per_name: int, size_px: int) -> Iterator[tupl
 def _levels(raw: pd.DataFrame) -> list[str]:
     """Say what each folder on the way to a photograph was taken for, where there are several."""
     deep = raw[(raw["problem"] == "") & (raw["source_id"].str.count("/") > 1)]
-    for row in deep.head(1).to_dict("records"):
-        folders, name = row["source_id"].split("/")[:-1], row["verbatim_name"]
-        said = {row[rank]: rank for rank in RANKS if row.get(rank)} | {name: "name"}
-        said |= {folder: "epithet" for folder in folders if f"{row.get('genus', '')} {folder}" == name}
-        said |= {folder: "split" for folder in folders if row.get(SPLIT_COLUMN) and split_word(folder)}
-        levels = [f"{folder} ({said.get(folder, 'not used')})" for folder in folders]
-        return [f"folders: {' / '.join(levels)}"]
-    return []
+    if deep.empty:
+        return []
+    row = deep.iloc[0]
+    folders, name = row["source_id"].split("/")[:-1], row["verbatim_name"]
+    said = {row[rank]: rank for rank in RANKS if row.get(rank)} | {name: "name"}
+    said |= {folder: "epithet" for folder in folders if f"{row.get('genus', '')} {folder}" == name}
+    said |= {folder: "split" for folder in folders if row.get(SPLIT_COLUMN) and split_word(folder)}
+    levels = [f"{folder} ({said.get(folder, 'not used')})" for folder in folders]
+    return [f"folders: {' / '.join(levels)}"]
 
 
 def _classes(raw: pd.DataFrame) -> list[str]:
@@ -171,21 +178,6 @@ def _problems(raw: pd.DataFrame) -> list[str]:
     return said + ([f"not read: {left.sum():,} more, for {len(left)} other reasons"] if len(left) else [])
 
 
-def _without_decoder(raw: pd.DataFrame) -> list[str]:
-    """Count the photographs of telephones that are not decoded here, and say what decodes them."""
-    n = raw.loc[raw["problem"] == "", "location"].str.lower().str.endswith((".heic", ".heif")).sum()
-    missing = n and importlib.util.find_spec("pillow_heif") is None
-    return [f"left out: {n:,} HEIC, until pip install pillow-heif, or saved as JPEG"] if missing else []
-
-
-def _not_named_as_images(raw: pd.DataFrame) -> list[str]:
-    """Count files of class folders whose suffix is no image's: each is opened, and most are no photograph."""
-    suffixes = Counter(os.path.splitext(name)[1].lower() for name in raw.loc[raw["problem"] == "", "location"])
-    others = Counter({suffix: n for suffix, n in suffixes.items() if suffix and not is_image_name(f"x{suffix}")})
-    what = ", ".join(f"{n:,} {suffix}" for suffix, n in others.most_common(_N_SHOWN))
-    return [f"of these not named as images: {what}"] if what else []
-
-
 def _not_read(path: Path, raw: pd.DataFrame, reading: Reading, data: DataConfig) -> list[str]:
     """Name the tables that are not used, and count what is passed over."""
     root = path.resolve()
@@ -196,20 +188,15 @@ def _not_read(path: Path, raw: pd.DataFrame, reading: Reading, data: DataConfig)
     kinds: Counter[str] = Counter()
     unused, images = [], []
     for file in files_of(root, data.follow_links):
-        if not file.name or file.location in read or file.location in tables:
+        is_image, name = is_image_name(file.name), "/".join((*file.folders, file.name))
+        if not file.name or file.location in read or file.location in tables or not (with_tables or is_image):
             continue
-        if not with_tables and not is_image_name(file.name):
-            continue
-        if file.name.lower().endswith((*TABLE_SUFFIXES, ".json")) and len(unused) < _N_SHOWN:
-            unused.append("/".join((*file.folders, file.name)))
-        kinds[_kind(file)] += 1
-        images += ["/".join((*file.folders, file.name))] if is_image_name(file.name) and not images else []
-    lines = [f"tables not used: {', '.join(unused)}"] if unused and with_tables else []
+        if name.lower().endswith((*TABLE_SUFFIXES, ".json")):
+            unused.append(name)
+        suffix = Path(file.name).suffix.lower() or "without suffix"
+        kinds[f"images ({suffix})" if is_image else suffix] += 1
+        images += [name] if is_image and not images else []
+    lines = [f"tables not used: {', '.join(unused[:_N_SHOWN])}"] if unused and with_tables else []
     over = ", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common(_N_SHOWN))
     first = f" (first image: {images[0]})" if images else ""
     return lines + ([f"passed over: {over}{first}"] if over else [])
-
-
-def _kind(file: FoundFile) -> str:
-    suffix = Path(file.name).suffix.lower() or "without suffix"
-    return f"images ({suffix})" if is_image_name(file.name) else suffix

@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from ..files.images import ImageError, identify, to_rgb
@@ -65,22 +66,13 @@ class _Public:
                 f"no connection ({_short(error)})", is_deaf=not isinstance(error, UnicodeError)
             ) from None
         for *_, address in found:
-            _refuse_private(self.host, address[0])
+            self._refuse_private(address[0])
         super().connect()
-        _refuse_private(self.host, self.sock.getpeername()[0])
+        self._refuse_private(self.sock.getpeername()[0])
 
-
-def _refuse_private(host: str, address: str) -> None:
-    if not is_public(address):
-        raise TransferError(f"{host} is on a private network ({address}), not asked")
-
-
-class _PublicHTTP(_Public, HTTPConnection):
-    pass
-
-
-class _PublicHTTPS(_Public, HTTPSConnection):
-    pass
+    def _refuse_private(self, address: str) -> None:
+        if not is_public(address):
+            raise TransferError(f"{self.host} is on a private network ({address}), not asked")
 
 
 class Client:
@@ -90,10 +82,10 @@ class Client:
         options = {"num_pools": 256, "maxsize": connections, "block": True, "retries": False, "timeout": _TIMEOUT}
         self._pools = urllib3.PoolManager(**options, headers={"User-Agent": user_agent, "Accept": "image/*"})
         if not allow_private:
-            kinds = {"http": ("HTTPConnectionPool", _PublicHTTP), "https": ("HTTPSConnectionPool", _PublicHTTPS)}
+            kinds = {"http": (HTTPConnectionPool, HTTPConnection), "https": (HTTPSConnectionPool, HTTPSConnection)}
             self._pools.pool_classes_by_scheme = {
-                scheme: type(name, (getattr(urllib3, name),), {"ConnectionCls": connection})
-                for scheme, (name, connection) in kinds.items()
+                scheme: type(pool.__name__, (pool,), {"ConnectionCls": type("Public", (_Public, connection), {})})
+                for scheme, (pool, connection) in kinds.items()
             }
         self._max_bytes = max_bytes
 
@@ -134,10 +126,9 @@ class Client:
     def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
         """Read an answer, if it is a file of an image and not too large."""
         status, headers = response.status, response.headers
-        if status in _AGAIN:
-            raise TransferError(f"HTTP {status} {response.reason}".strip(), _wait_s(headers.get("Retry-After", "")))
         if status != 200:
-            raise TransferError(f"HTTP {status} {response.reason}".strip())
+            wait_s = _wait_s(headers.get("Retry-After", "")) if status in _AGAIN else None
+            raise TransferError(f"HTTP {status} {response.reason}".strip(), wait_s)
         kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind.startswith(_OTHER_TYPES):
             raise TransferError(f"not an image ({kind})")

@@ -67,7 +67,10 @@ def read_treeoflife(root: Path) -> pd.DataFrame:
     names = base_names(files["path"])
     by_id = (table["treeoflife_id"], stems(files["path"]))
     place = by_keys(by_id, *((table[column], names) for column in ("bioscan_filename", "inat21_filename")))
-    missing = pd.Series(missing_reason(damaged, _missing_sets(root)), index=said.index)
+    sets = [re.match(r"image_set_(\d+)", path.name) for path in root.rglob("image_set_*")]
+    there = {int(number[1]) for number in sets if number}
+    gone = [f"image_set_{i:02d}.tar.gz" for i in range(1, max(there, default=0)) if i not in there]
+    missing = pd.Series(missing_reason(damaged, gone), index=said.index)
     elsewhere = NOT_PUBLISHED + ": get " + said["source"] + " from its makers"
     missing = missing.where(said["source"] == "eol", elsewhere)
     action = "put image_set_XX.tar.gz (or the images, <treeoflife_id>.jpg) below the folder of catalog.csv"
@@ -92,12 +95,6 @@ def _is_common(common: pd.Series, ranks: pd.DataFrame) -> pd.Series:
     kingdom = ranks["kingdom"].str.lower()
     chain = (kingdom != "") & ((plain == kingdom) | (plain.map(lambda name: name.partition(" ")[0]) == kingdom))
     return (plain != scientific) & ~chain
-
-
-def _missing_sets(root: Path) -> list[str]:
-    """List the gaps in the numbers of the image sets that are there."""
-    found = {int(match[1]) for path in root.rglob("image_set_*") if (match := re.match(r"image_set_(\d+)", path.name))}
-    return [f"image_set_{number:02d}.tar.gz" for number in range(1, max(found, default=0)) if number not in found]
 
 
 def find_catalog_200(root: Path, name: str = "catalog.parquet") -> Path | None:

@@ -105,17 +105,10 @@ def entries_of(folder: str | Path) -> Iterator[os.DirEntry]:
 def listed_names(root: Path, depth: int) -> list[list[str]]:
     """Return the paths in a folder, in its folders, and so on: a list a level; of what cannot be read none."""
     known = _LISTED.get()
-    if known is None:
-        return _levels(root, depth)
-    if root not in known:
-        known[root] = _levels(root, _DEPTH)
-    return known[root][:depth]
-
-
-def _levels(root: Path, depth: int) -> list[list[str]]:
-    """List a folder so many levels deep."""
+    if known is not None and root in known:
+        return known[root][:depth]
     levels, folders = [], [(str(root), "")]
-    for _ in range(depth):
+    for _ in range(depth if known is None else _DEPTH):
         level, below = [], []
         for folder, inside in folders:
             with contextlib.suppress(OSError), os.scandir(folder) as entries:
@@ -125,7 +118,9 @@ def _levels(root: Path, depth: int) -> list[list[str]]:
                         below.append((entry.path, f"{level[-1]}/"))
         levels.append(level)
         folders = below
-    return levels
+    if known is not None:
+        known[root] = levels
+    return levels[:depth]
 
 
 def globbed(root: Path, *patterns: str) -> list[Path]:

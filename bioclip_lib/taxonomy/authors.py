@@ -93,16 +93,10 @@ def _years_agree(one: str, other: str) -> bool:
 
 def _can_be(one: Author, other: Author) -> bool:
     """Tell whether two can be one author: surnames equal or abbreviated, and nothing that contradicts."""
-    if one.is_filius != other.is_filius:
-        return False
-    if one.initials and other.initials and not _agree(one.initials, other.initials):
-        return False
-    return any(_is_short_for(a, b) for a in one.spellings for b in other.spellings)
-
-
-def _agree(one: str, other: str) -> bool:
-    """Tell whether initials are the same, or the first of the same; A.DC. is not DC. (A.P. de Candolle)."""
-    return one == other or ({one, other} != {"a", "ap"} and (one.startswith(other) or other.startswith(one)))
+    a, b = one.initials, other.initials  # the same, or the first of the same; A.DC. is not DC. (A.P. de Candolle)
+    agree = not (a and b) or a == b or ({a, b} != {"a", "ap"} and (a.startswith(b) or b.startswith(a)))
+    is_one = one.is_filius == other.is_filius and agree
+    return is_one and any(_is_short_for(a, b) for a in one.spellings for b in other.spellings)
 
 
 def _is_short_for(one: str, other: str) -> bool:
@@ -111,11 +105,7 @@ def _is_short_for(one: str, other: str) -> bool:
     stem = short.rstrip(".")
     if stem == long.rstrip("."):
         return True
-    is_contraction = not re.search("[aeiouy]", stem[1:]) and len(stem) > 2 and _is_within(stem, long)
+    rest = iter(long)  # a contraction has letters of the name in their order, from the first
+    in_order = stem[:1] == long[:1] and all(letter in rest for letter in stem)
+    is_contraction = in_order and len(stem) > 2 and not re.search("[aeiouy]", stem[1:])
     return short.endswith(".") and (long.startswith(stem) or is_contraction)
-
-
-def _is_within(letters: str, word: str) -> bool:
-    """Tell whether letters stand in a word in their order, the first of both being the same."""
-    rest = iter(word)
-    return letters[:1] == word[:1] and all(letter in rest for letter in letters)

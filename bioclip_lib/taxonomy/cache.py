@@ -27,7 +27,7 @@ from ..run.manifest import fact_of
 _FACTS = "facts.json"  # size, time and digest of each table
 _UNUSED_S = 7 * 24 * 3600
 _TABLES = ("usages", "words", "problems")
-_BUILDERS = ("authors", "avilist", "backbone", "canonical", "checklists", "dumps", "lineages", "names", "ncbi")
+_BUILDERS = ("authors", "avilist", "backbone", "canonical", "checklists", "lineages", "names", "ncbi")
 _BUILDERS += ("vernaculars", "../files/dialect", "../files/meta", "../files/tables")
 """The modules whose code decides what stands in the tables."""
 

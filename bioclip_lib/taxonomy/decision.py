@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from .. import RANKS
 from .backbone import Backbone, Taxon, Usage
-from .evidence import Lookup, authorship_of, full_name, lookups, of_rank
+from .evidence import Lookup, authorship_of, lookups, of_rank
 from .homonyms import LEGITIMACY, OLDER, Candidate, Context, Said, choose, compare, distinct_taxa, shared_ranks
 from .labels import NOT_SAID, Label
 from .names import MAX_CHARS
@@ -43,16 +43,11 @@ class Decision:
         for lookup in lookups(self._label, self._context):
             if lookup.rule == "words of the label" and self._refused:
                 continue  # its words are those of another taxon
-            row = self._ask(lookup)
-            if row:
+            if row := self.ask(lookup):
                 return row
         return self._of_record() or blank(self._why_nothing())
 
-    def of_name(self) -> dict[str, str] | None:
-        """Return the row of the label as an accepted name or a synonym, None where it is neither."""
-        return self._ask(full_name(self._label.text))
-
-    def _ask(self, lookup: Lookup) -> dict[str, str] | None:
+    def ask(self, lookup: Lookup) -> dict[str, str] | None:
         """Ask the backbones for one piece of evidence, in their order."""
         for backbone, said in self._asked:
             groups = [[compare(usage, said) for usage in usages] for usages in lookup.find(backbone)]
@@ -65,7 +60,11 @@ class Decision:
             if taxa:
                 backbones = [backbone, *(other for other, _ in self._asked)]
                 row = _row(self._explained(lookup, taxa[0]), backbones, taxa[0], decided_by)
-                return _with_others(row, candidates, taxa[0]) if decided_by == LEGITIMACY else row
+                if decided_by == LEGITIMACY:  # of those that bear the name against the codes
+                    others = [c.usage for c in candidates if not c.refusal]
+                    others = [usage for usage in others if usage.taxon.identity != taxa[0].taxon.identity]
+                    row["alternatives"] = _listed(distinct_taxa(others))
+                return row
             if candidates:
                 self._refused.setdefault(lookup.looked_up, candidates[0].refusal)
         return None
@@ -101,7 +100,7 @@ class Decision:
                 continue
             find = functools.partial(of_rank, name, rank)
             reason = f"{self._what_is_wrong()}: the record's {rank}"
-            row = self._ask(Lookup(f"{rank} of the record", name, find, reason=reason))
+            row = self.ask(Lookup(f"{rank} of the record", name, find, reason=reason))
             if row and rank == "genus" and self._label.whole.parsed.genus == name and self._label.whole.parsed.epithet:
                 row["name_status"] = "unverified"
             if row and row["name_status"] != "ambiguous":
@@ -199,11 +198,9 @@ def _ambiguous_row(lookup: Lookup, backbone: Backbone, taxa: Sequence[Usage]) ->
     is_list = lookup.rule == "two taxa"
     ranks, taxon_id = shared_ranks(taxa, below=is_list)
     rank = deepest_rank(ranks)
-    alternatives = [_describe(usage) for usage in taxa]
-    more = [f"{len(taxa) - MAX_ALTERNATIVES} more"] if len(taxa) > MAX_ALTERNATIVES else []
     what = "taxa are named" if is_list else "taxa have this name"
     return {
-        **blank(f"{len(taxa)} {what}: {', '.join(alternatives[:4])}"),
+        **blank(f"{len(taxa)} {what}: {', '.join(map(_describe, taxa[:4]))}"),
         **ranks,
         "scientific_name": ranks[rank] if rank else "",
         "rank": rank,
@@ -211,16 +208,14 @@ def _ambiguous_row(lookup: Lookup, backbone: Backbone, taxa: Sequence[Usage]) ->
         "backbone": backbone.name,
         "taxon_id": taxon_id,
         "rule": lookup.rule,
-        "alternatives": "" if is_list and rank else "; ".join([*alternatives[:MAX_ALTERNATIVES], *more]),
+        "alternatives": "" if is_list and rank else _listed(taxa),
     }
 
 
-def _with_others(row: dict[str, str], candidates: Sequence[Candidate], chosen: Usage) -> dict[str, str]:
-    """Return a row with the taxa that bear the name against the codes as its alternatives."""
-    others = distinct_taxa(
-        [c.usage for c in candidates if not c.refusal and c.usage.taxon.identity != chosen.taxon.identity]
-    )
-    return {**row, "alternatives": "; ".join(_describe(usage) for usage in others[:MAX_ALTERNATIVES])}
+def _listed(taxa: Sequence[Usage]) -> str:
+    """Return what a name may mean, and how many more."""
+    more = [f"{len(taxa) - MAX_ALTERNATIVES} more"] if len(taxa) > MAX_ALTERNATIVES else []
+    return "; ".join([*map(_describe, taxa[:MAX_ALTERNATIVES]), *more])
 
 
 def _describe(usage: Usage) -> str:
@@ -238,6 +233,7 @@ def _steps(lookup: Lookup, backbone: Backbone, candidates: Sequence[Candidate], 
     if not candidates:
         return [{**common, "verdict": "not found"}]
     taxa = {usage.taxon.identity for usage in chosen}
+    verdict = "chosen" if len(taxa) == 1 else f"one of {len(taxa)} that fit"
     return [
         {
             **common,
@@ -245,13 +241,7 @@ def _steps(lookup: Lookup, backbone: Backbone, candidates: Sequence[Candidate], 
             "usage_status": "synonym" if c.usage.is_synonym else "accepted",
             "scientific_name": c.usage.taxon.scientific_name,
             **dict(zip(RANKS, c.usage.taxon.ranks, strict=True)),
-            "verdict": _verdict(c, taxa),
+            "verdict": verdict if c.usage.taxon.identity in taxa else c.refusal or "another fits better",
         }
         for c in candidates
     ]
-
-
-def _verdict(candidate: Candidate, taxa: set[tuple]) -> str:
-    if candidate.usage.taxon.identity not in taxa:
-        return candidate.refusal or "another fits better"
-    return "chosen" if len(taxa) == 1 else f"one of {len(taxa)} that fit"

@@ -134,7 +134,8 @@ def exact(part: Part) -> Iterator[Lookup]:
     yield from _open_english(part, _OPEN_ENGLISH)
     if not parsed.canonical and not PLACEHOLDER.search(part.text):
         yield Lookup("accepted name", part.text, functools.partial(_named, part.text))
-    yield from _pair(part)
+    if pair := _TWO_CAPITALS.fullmatch(part.text):
+        yield Lookup("two taxa", part.text, functools.partial(_two_genera, *pair.groups()), reason="two genera")
     yield from (_uninomial(part, reading) for reading in part.readings[:2] if reading.rank_hint == "genus")
     if not parsed.is_formula:
         yield _english(part)
@@ -165,8 +166,12 @@ def _weak(label: Label, said: Mapping[str, str]) -> Iterator[Lookup]:
     others = [parsed.epithet] if parsed.epithet else [word for word in part.words[1:] if not word.isdigit()]
     is_long = len(parsed.genus) > (2 if parsed.epithet else 3)
     if others and is_long and not parsed.is_formula and not morphotypes.is_denied(part.words):
-        find = functools.partial(_genus_only, parsed.genus, tuple(others))
-        yield Lookup("genus of the name", parsed.canonical, find, "unverified", is_genus=True)
+
+        def genus(backbone: Backbone) -> list[Usage]:
+            is_english = _is_english(parsed.genus, others, backbone)
+            return [] if is_english else of_rank(parsed.genus, "genus", backbone)
+
+        yield Lookup("genus of the name", parsed.canonical, genus, "unverified", is_genus=True)
     yield from _open_english(part, _UNKNOWN_ENGLISH)
 
 
@@ -184,18 +189,15 @@ def _open_english(part: Part, form: re.Pattern) -> Iterator[Lookup]:
     doubtful = form.fullmatch(part.text)
     if doubtful:
         name, reason = doubtful[1] or doubtful[2], "not identified further"
-        yield Lookup("common name", name, functools.partial(_family_in_english, name), reason=reason)
 
+        def families(backbone: Backbone) -> list[Usage]:
+            return [usage._replace(taxon=usage.taxon.at_family()) for usage in _in_english(name, backbone)]
 
-def _pair(part: Part) -> Iterator[Lookup]:
-    """Look for two genera, of which the second is no author, though it stands where one does."""
-    pair = _TWO_CAPITALS.fullmatch(part.text)
-    if pair:
-        yield Lookup("two taxa", part.text, functools.partial(_two_genera, *pair.groups()), reason="two genera")
+        yield Lookup("common name", name, families, reason=reason)
 
 
 def _two_genera(one: str, other: str, backbone: Backbone) -> list[Usage]:
-    """Return what two genera share, both where that is nothing, none where one is none or is the other."""
+    """Return what two genera share, both where that is nothing; none where one is none, as an author, or the other."""
     rows = [[usage.taxon.row for usage in of_rank(name, "genus", backbone)] for name in (one, other)]
     if not all(rows) or rows[0] == rows[1]:
         return []
@@ -259,11 +261,6 @@ def _in_english(text: str, backbone: Backbone) -> list[Usage]:
     return species if len(leaves) == len(species) == 1 else usages
 
 
-def _family_in_english(text: str, backbone: Backbone) -> list[Usage]:
-    """Return the families, or what is above them, of the taxa with an English name."""
-    return [usage._replace(taxon=usage.taxon.at_family()) for usage in _in_english(text, backbone)]
-
-
 def _aliases(text: str, backbone: Backbone) -> list[Usage]:
     """Return the taxa that an article calls so, too."""
     # a "white pelican" is the great white pelican, but as well what "American white pelican" ends with; one word
@@ -296,10 +293,9 @@ def _infraspecific(parsed: ParsedName) -> Iterator[Lookup]:
 def _species_of_record(name: str) -> Iterator[Lookup]:
     """Look for the species that the record gives beside the name, in another ending too."""
     (parsed,) = parse_names([name])
-    reason = f"the record's species is {name}"
-    for find in (functools.partial(_named, name), functools.partial(_spelt_like, stems, parsed)):
-        if parsed.epithet and not parsed.open_nomenclature:
-            yield Lookup("species of the record", name, find, reason=reason, is_full=True)
+    if parsed.epithet and not parsed.open_nomenclature:
+        for find in (functools.partial(_named, name), functools.partial(_spelt_like, stems, parsed)):
+            yield Lookup("species of the record", name, find, reason=f"the record's species is {name}", is_full=True)
 
 
 def _spelt_like(forms: Callable, wanted: ParsedName, backbone: Backbone) -> list[Usage]:
@@ -347,11 +343,6 @@ def _near_genus(part: Part, backbone: Backbone) -> list[Usage]:
     if len(parsed.genus) < 7 or len(near) != 1 or not is_single or backbone.is_word(part.text):
         return []
     return _named(near[0], backbone)
-
-
-def _genus_only(genus: str, others: Sequence[str], backbone: Backbone) -> list[Usage]:
-    """Return the genus of a binomial whose epithet is not known."""
-    return [] if _is_english(genus, others, backbone) else of_rank(genus, "genus", backbone)
 
 
 def _is_english(genus: str, others: Sequence[str], backbone: Backbone) -> bool:

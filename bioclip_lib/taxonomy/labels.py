@@ -7,8 +7,8 @@ numbers, counters, daggers and ranked lines ("k__Animalia;...") are read here. L
 
 import itertools
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -84,17 +84,18 @@ class Part(NamedTuple):
 class Label(NamedTuple):
     """A label: its parts, the likeliest first; the sides of "A and B", in each way to read them; its own ranks.
 
-    `within` is a group and what may be a taxon of it ("Nymphalidae - Vanessa atalanta"), if it can be read so.
+    `within` is a group and what may be a taxon of it ("Nymphalidae - Vanessa atalanta"), if it can be read so. Before
+    its texts are parsed, these stand for their `Part`s, and `parts` are those beside the whole.
     """
 
-    verbatim: str
     text: str
-    parts: tuple[Part, ...]
+    parts: tuple[Part, ...] = ()
     sides: tuple[tuple[Part, ...], ...] = ()
-    said: tuple[tuple[str, str], ...] = ()
+    said: Mapping[str, str] = MappingProxyType({})
     at_least: tuple[str, ...] = ("", "", "")  # the genus of "Carex subg. Vignea" or "cf. Carex nigra", status, reason
     within: tuple[Part, ...] = ()
     plant: tuple[Part, ...] = ()  # the plants, and which of them: mango, of "Mango tree - plot 3"
+    verbatim: str = ""
 
     @property
     def whole(self) -> Part:
@@ -104,46 +105,32 @@ class Label(NamedTuple):
 
 def plain_label(text: str) -> Label | None:
     """Return the label of a plain binomial, without parts; None of any other text."""
-    return Label(text, text, ()) if _PLAIN.fullmatch(text) else None
-
-
-@dataclass
-class _Shape:
-    """A `Label` before its texts are parsed; `others` are its parts beside the whole."""
-
-    text: str
-    others: list[str] = field(default_factory=list)
-    sides: list[list[str]] = field(default_factory=list)
-    said: dict[str, str] = field(default_factory=dict)
-    at_least: tuple[str, ...] = ("", "", "")
-    within: tuple[str, ...] = ()
-    plant: tuple[str, ...] = ()
+    return Label(text) if _PLAIN.fullmatch(text) else None
 
 
 def read_labels(labels: Sequence[str]) -> list[Label]:
     """Read labels; all names in them are parsed in one batch."""
-    shapes = [_shape(label) for label in labels]
-    listed = ((s.text, *s.others, *s.within, *s.plant, *itertools.chain(*s.sides)) for s in shapes)
-    texts = dict.fromkeys(itertools.chain(*listed))
-    spellings = {text: _spellings(text) for text in texts}
-    distinct = list(dict.fromkeys(spelling for group in spellings.values() for spelling in group))
+    drafts = [_draft(label)._replace(verbatim=label) for label in labels]
+    listed = ((d.text, *d.parts, *d.within, *d.plant, *itertools.chain(*d.sides)) for d in drafts)
+    spellings = {text: _spellings(text) for text in dict.fromkeys(itertools.chain(*listed))}
+    distinct = list(dict.fromkeys(itertools.chain(*spellings.values())))
     parsed = dict(zip(distinct, parse_names(distinct), strict=True))
     parts = {}
     for text, group in spellings.items():
         readings = tuple(parsed[spelling] for spelling in group)
         parts[text] = Part(text, readings[:1] if readings[0].is_formula else readings)
+
+    def of(texts: Iterable[str]) -> tuple[Part, ...]:
+        return tuple(parts[text] for text in texts)
+
     return [
-        Label(
-            label,
-            s.text,
-            tuple(parts[text] for text in dict.fromkeys((s.text, *s.others))),
-            tuple(tuple(parts[text] for text in sides) for sides in s.sides),
-            tuple(s.said.items()),
-            s.at_least,
-            tuple(parts[text] for text in s.within),
-            tuple(parts[text] for text in s.plant),
+        d._replace(
+            parts=of(dict.fromkeys((d.text, *d.parts))),
+            sides=tuple(map(of, d.sides)),
+            within=of(d.within),
+            plant=of(d.plant),
         )
-        for label, s in zip(labels, shapes, strict=True)
+        for d in drafts
     ]
 
 
@@ -154,34 +141,30 @@ def _spellings(text: str) -> list[str]:
     return list(dict.fromkeys([text, plain, capitalise(plain.lower())]))
 
 
-def _shape(label: str) -> _Shape:
+def _draft(label: str) -> Label:
     """Return the texts that may be names, of one label."""
     if _PLAIN.fullmatch(label):
-        return _Shape(label, plant=_plant([label]))
+        return Label(label, plant=_plant([label]))
     label = unquote(label) if "%" in label else label
     label = _SYNSET.sub("", label.strip())
     if len(label) > MAX_CHARS:
-        return _Shape("")
-    line = _line(label)
-    if line is not None:
+        return Label("")
+    if line := _line(label):
         return line
     text = clean_label(_SUFFIX.sub("", label).replace("___", ": ").replace(" cfr. ", " cf. "))
     text = _NOMINATE.sub(r"\1 \3", _RANK_WORD.sub("", text))
     text = _COPY.sub("", _NUMBER.sub("", text)).lstrip("†‡*+ ")
     if " " not in text:
         text = _JOINED.sub(" ", text)
-    below = _INFRAGENERIC.match(text)
-    if below:
-        return _Shape(text, at_least=(below[1], "accepted", f"{below[2]}: below its genus"))
-    hybrid = _HYBRID.search(text) and _OF_BINOMIAL.fullmatch(_HYBRID.sub("", text).strip())
-    if hybrid:
-        return _Shape(text, at_least=(hybrid[1], "accepted", "a hybrid of unknown parents: its genus"))
-    doubt = _LEADING_DOUBT.match(text)
-    if doubt:
-        return _Shape(text, at_least=(doubt[2], "unverified", f"{doubt[0].strip()} stands before the whole name"))
+    if below := _INFRAGENERIC.match(text):
+        return Label(text, at_least=(below[1], "accepted", f"{below[2]}: below its genus"))
+    if hybrid := _HYBRID.search(text) and _OF_BINOMIAL.fullmatch(_HYBRID.sub("", text).strip()):
+        return Label(text, at_least=(hybrid[1], "accepted", "a hybrid of unknown parents: its genus"))
+    if doubt := _LEADING_DOUBT.match(text):
+        return Label(text, at_least=(doubt[2], "unverified", f"{doubt[0].strip()} stands before the whole name"))
     text = _doubtful(text)
     others = _others(text)
-    return _Shape(text, others, _sides(text), within=_within(text), plant=_plant([text, *others]))
+    return Label(text, tuple(others), tuple(_sides(text)), within=_within(text), plant=_plant([text, *others]))
 
 
 def _plant(texts: Sequence[str]) -> tuple[str, ...]:
@@ -245,35 +228,31 @@ def _sides(text: str) -> list[list[str]]:
     return [shared, written] if "/" in text and " " in sides[-1] and " " not in sides[0] else [written]
 
 
-def _line(label: str) -> _Shape | None:
+def _line(label: str) -> Label | None:
     """Read a label that gives its ranks one after the other, or with their letters; None if it is no such line."""
     camera = _CAMERA.match(label)
     if camera:
         ranks = dict(zip(RANKS[2:], map(capitalise, camera[1].split(";")), strict=True))
         ranks["species"] = ranks["species"].lower()
-        shape = _of_ranks({rank: name for rank, name in ranks.items() if name})
-        shape.others = [camera[2]] if shape.text and camera[2] else []
-        return shape
+        named = _of_ranks({rank: name for rank, name in ranks.items() if name})
+        return named._replace(parts=(camera[2],)) if named.text and camera[2] else named
     inaturalist = _INATURALIST.fullmatch(label if label[:1].isdigit() else f"_{label}")
     if inaturalist and kingdom_of(inaturalist[1].split("_")[1]):
         names = inaturalist[1].split("_")[1:]
         epithet = inaturalist[2].replace("_", " ").strip()
         ranks = (*RANKS[:5], "genus")[: len(names)] if len(names) == 6 else ("kingdom", *RANKS[2:6])
-        return _Shape(f"{names[-1]} {epithet}", said=dict(zip(ranks[:-1], names, strict=False)))
+        return Label(f"{names[-1]} {epithet}", said=dict(zip(ranks[:-1], names, strict=False)))
     items = [clean_label(_GTDB.sub("", item)) if "__" not in item else item for item in _SEPARATOR.split(label)]
     lettered = [_RANKED.match(item) for item in items]
     if all(lettered):
         ranks = {_OF_LETTER[m[1]]: clean_label(_GTDB.sub("", m[2])) for m in lettered if m[2].strip("_ ")}
-    elif len(items) >= 3 and all(re.fullmatch(r"[^\W\d][\w .-]*", item) for item in items) and _may_be_ranks(items):
+    elif len(items) >= 3 and all(re.fullmatch(r"[^\W\d][\w .-]*", item) for item in items):
+        if 2 * sum(" " in item for item in items[:-1]) >= len(items) - 1:  # several taxa: "Red deer;Red fox;Wild boar"
+            return None
         ranks = _guessed(items)
     else:
         return None
     return _of_ranks(ranks)
-
-
-def _may_be_ranks(items: list[str]) -> bool:
-    """Tell ranks, of one word each but the last, from names of several taxa: "Red deer;Red fox;Wild boar"."""
-    return 2 * sum(" " in item for item in items[:-1]) < len(items) - 1
 
 
 def _guessed(items: list[str]) -> dict[str, str]:
@@ -292,11 +271,11 @@ def _guessed(items: list[str]) -> dict[str, str]:
     return ranks | ({"genus": items[-2], "species": last} if is_epithet else {"name": capitalise(last)})
 
 
-def _of_ranks(ranks: dict[str, str]) -> _Shape:
+def _of_ranks(ranks: dict[str, str]) -> Label:
     """Return the deepest name of ranks, the others as what the label says."""
     genus, species = ranks.get("genus", ""), ranks.pop("species", "")
     if species and genus and not species.startswith(genus):
         species = f"{genus} {species}"
     deepest = next((rank for rank in reversed(RANKS) if rank in ranks), "")
     name = species or ranks.pop("name", "") or ranks.pop(deepest, "")
-    return _Shape(name, said={rank: value for rank, value in ranks.items() if rank != "genus"})
+    return Label(name, said={rank: value for rank, value in ranks.items() if rank != "genus"})

@@ -27,7 +27,9 @@ OPEN_NOMENCLATURE = re.compile(
     r"(?![a-zA-Z])\.?(?=[\s\d]|$)|(?<=[a-z] )\?|(?<=[a-z])[?/](?=$| ?[a-z])"
 )
 _EITHER = re.compile(r"(?<=[a-z] )or(?= [a-z])")
+_MARKER_WORDS = ("", "near", "prope", "species", "group", "complex", "morphotype", "or", "and", "vs")  # as reasons have
 CULTIVAR = re.compile(r"(?<=\w)\.?\s+(?:(?:cv|cultivar)\b\.?\s*(?=\S)|(?=['‘\"“].+['’\"”]$))(.+)$")
+_FINAL_MARKER = re.compile(r"(?<=\w )(sp|spp|indet|spec)\.?$")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,80}>")
 _POSSESSIVE = re.compile(r"['’`´][sS]\b")
 _HYBRID_SIGN = re.compile(r"^(?:×\s*|[xX✕]\s+)(?=[A-Z])")  # of a hybrid genus
@@ -67,7 +69,6 @@ class ParsedName:
     stemmed: str = ""  # without Latin endings, so that spellings that differ in gender compare equal
     authorship: str = ""
     year: str = ""
-    quality: int = 0  # gnparser's: 1 is clean, 4 is doubtful, 0 is not parsable
     is_hybrid: bool = False
     open_nomenclature: str = ""  # a marker such as "sp." or "cf."
     rank_hint: str = ""  # "genus" (any uninomial), "species" or "infraspecific"
@@ -129,7 +130,11 @@ def singular(word: str) -> str:
 def parse_names(names: Sequence[str]) -> list[ParsedName]:
     """Parse names, one record a name, in order."""
     labels = [capitalise(_HYBRID_SIGN.sub("", _unquoted(clean_label(name)))) for name in names]
-    texts = [_marked(label) if _is_safe(label) else "" for label in labels]
+    # fuzzed with 300,000 labels: gnparser 1.11.1 fails at a first hybrid sign or comma, and at "sect. Candidatus", by a
+    # crash, which would end the process, or a line on stderr
+    safe = [len(s) <= MAX_CHARS and bool(_CAPITAL.match(s)) and "andidatus" not in s[2:] for s in labels]
+    # a final "sp" or "indet." as "sp.", the way gnparser knows it; without a cultivar
+    texts = [_FINAL_MARKER.sub("sp.", CULTIVAR.sub("", s)) if ok else "" for s, ok in zip(labels, safe, strict=True)]
     entries = zip(names, texts, _gnparser_entries(texts), strict=True)
     return [_record(str(name), text, entry) for name, text, entry in entries]
 
@@ -170,18 +175,6 @@ def _unquoted(label: str) -> str:
     return _CANDIDATUS.sub("Candidatus ", label)
 
 
-def _is_safe(label: str) -> bool:
-    """Return whether gnparser takes a label without a crash, which would end the process, or a line on stderr."""
-    # fuzzed with 300,000 labels: gnparser 1.11.1 fails at a first hybrid sign or comma, and at "sect. Candidatus"
-    return len(label) <= MAX_CHARS and bool(_CAPITAL.match(label)) and "andidatus" not in label[2:]
-
-
-def _marked(label: str) -> str:
-    """Write a final "sp" as "sp." and "indet." as "sp.", the way gnparser knows them; cut off a cultivar."""
-    label = CULTIVAR.sub("", label)
-    return re.sub(r"(?<=\w )(sp|spp|indet|spec)\.?$", "sp.", label)
-
-
 def _record(verbatim: str, text: str, entry: dict) -> ParsedName:
     """Turn one entry of gnparser's output into a record."""
     if not entry.get("parsed"):
@@ -191,6 +184,9 @@ def _record(verbatim: str, text: str, entry: dict) -> ParsedName:
     is_formula = "hybrid" in entry and " × " in canonical
     either = _EITHER.search(text, len(" ".join(text.split(" ")[:2])))  # "Lasius niger or flavus"
     marker = OPEN_NOMENCLATURE.search(text) or either
+    written = marker[0] if marker else ""
+    if written not in _MARKER_WORDS and written[-1].isalpha():
+        written = f"{written.lower()}."
     return ParsedName(
         verbatim=verbatim,
         canonical=canonical,
@@ -200,17 +196,10 @@ def _record(verbatim: str, text: str, entry: dict) -> ParsedName:
         stemmed=entry["canonical"]["stemmed"],
         authorship=authorship.get("normalized", ""),
         year=(YEAR.findall(authorship.get("normalized", "")) or [""])[-1],
-        quality=entry["quality"],
         is_hybrid="hybrid" in entry,
-        open_nomenclature=_written(marker[0]) if marker else "",
+        open_nomenclature=written,
         rank_hint="" if is_formula else ("genus", "species", "infraspecific")[min(len(words), 3) - 1],
     )
-
-
-def _written(marker: str) -> str:
-    """Return a marker of open nomenclature the way reasons give it."""
-    is_word = marker in ("near", "prope", "species", "group", "complex", "morphotype", "or", "and", "vs")
-    return marker if is_word or not marker[-1].isalpha() else f"{marker.lower()}."
 
 
 def _gnparser_entries(texts: Sequence[str]) -> Iterator[dict]:

@@ -79,7 +79,9 @@ class _Dump:
         with progress("NCBI Taxonomy: building its tables, once a machine", "step", 5) as bar:
             kept, home = self._without_informal()
             bar.update()
-            common, titles = (self._texts(field) for field in ("common_name", "en_wiki_title"))
+            common, titles = (
+                [(row, text.decode()) for row, text in self._items(field)] for field in ("common_name", "en_wiki_title")
+            )
             bar.update()
             aliases, synonyms = self._articles()
             titles, scientific = self._by_language(titles, common)
@@ -237,9 +239,6 @@ class _Dump:
         for article in plain.split(b"\n"):
             found |= asked.intersection(article.split())
         return {word.decode() for word in found}
-
-    def _texts(self, field: str) -> list[tuple[int, str]]:
-        return [(row, text.decode()) for row, text in self._items(field)]
 
     def _items(self, field: str) -> Iterator[tuple[int, bytes]]:
         """Yield the row of a taxon and its text."""

@@ -7,7 +7,7 @@ decides; where several are left, the name is "ambiguous" and keeps what all of t
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from ..run import in_parts
 from .backbone import Backbone, open_checklist
 from .canonical import canonical_names, kingdom_of
 from .decision import COLUMNS, Decision
-from .evidence import with_genus
+from .evidence import full_name, with_genus
 from .homonyms import Context, Said, read_said
 from .labels import NOT_SAID, Label, plain_label, read_labels
 from .names import clean_label
@@ -146,9 +146,12 @@ def resolve(
     if "verbatim_name" not in raw.columns:
         found = ", ".join(map(str, raw.columns)) or "none"
         raise InputError(f"the records have no column verbatim_name; found {found}")
-    backbones, names, stated = _or_ncbi(backbones), _distinct(raw), stated_by_user(said)
-    told = [stated.get(name) or stated.get(clean_label(name)) or {} for name in names["verbatim_name"]]
-    contexts = _said_contexts(names, told)
+    backbones, names, by_name = _or_ncbi(backbones), _distinct(raw), stated_by_user(said)
+    told = [by_name.get(name) or by_name.get(clean_label(name)) or {} for name in names["verbatim_name"]]
+    contexts = read_contexts(names)
+    if any(told):
+        stated = read_contexts(pd.DataFrame([ranks_of(user) for user in told], columns=list(RANKS[:6])))
+        contexts = [of_row | of_user for of_row, of_user in zip(contexts, stated, strict=True)]
     named = names["scientific_name"] if "scientific_name" in names else [""] * len(names)
     pairs = zip(told, named, names["verbatim_name"], strict=True)
     texts = ["" if is_complete(user) else name_of_user(user) or of_row or name for user, of_row, name in pairs]
@@ -183,13 +186,6 @@ def _distinct(raw: pd.DataFrame) -> pd.DataFrame:
     return names.iloc[np.argsort(pd.factorize(names["source"])[0], kind="stable")].reset_index(drop=True)
 
 
-def _said_contexts(names: pd.DataFrame, told: Sequence[Mapping[str, str]]) -> list[Context]:
-    """Return the context of each name: what its row says, and what the user states of its ranks."""
-    contexts = read_contexts(names)
-    stated = pd.DataFrame([ranks_of(said) for said in told], columns=list(RANKS[:6])) if any(told) else None
-    return contexts if stated is None else [c | s for c, s in zip(contexts, read_contexts(stated), strict=True)]
-
-
 def _by_common_kingdom(
     texts: Sequence[str],
     contexts: Sequence[Context],
@@ -197,7 +193,7 @@ def _by_common_kingdom(
     backbones: Sequence[Backbone],
     keep: Path | None,
 ) -> pd.DataFrame:
-    """Resolve names; ambiguous ones again in the kingdom of their source's other names, if those are of one."""
+    """Resolve names; ambiguous ones again in the kingdom of nine in ten genera and species of their source, if ten."""
     table = resolve_pairs(texts, contexts, backbones, keep and keep / "names")
     is_ambiguous = table["name_status"] == "ambiguous"
     unsure = table.index[is_ambiguous & (table["kingdom"] == "")]
@@ -205,9 +201,9 @@ def _by_common_kingdom(
         return table
     once = ~pd.DataFrame({"source": sources, "text": texts}).duplicated(keep="last")
     clear = table["kingdom"][once & ~is_ambiguous & table["rank"].isin(["genus", "species"])].groupby(sources)
-    of_source = {source: _kingdom_of_most(kingdoms) for source, kingdoms in clear}
-    kingdom = pd.Series([of_source.get(source, "") for source in sources[unsure]], unsure, dtype=object)
-    kingdom = kingdom[kingdom != ""]
+    counts = {source: kingdoms.value_counts() for source, kingdoms in clear}
+    common = {source: n.index[0] for source, n in counts.items() if n.iloc[0] >= max(10, 0.9 * n.sum())}
+    kingdom = sources[unsure].map(common).replace("", None).dropna()
     unsure = kingdom.index
     narrowed = [{"kingdom": kingdom[i], **contexts[i]} for i in unsure]
     again = resolve_pairs([texts[i] for i in unsure], narrowed, backbones, keep and keep / "names_again")
@@ -217,12 +213,6 @@ def _by_common_kingdom(
     again["rule"] = [f"{rule}; {kingdom[i]}, as the other names" for i, rule in again["rule"].items()]
     table.loc[again.index] = again
     return table
-
-
-def _kingdom_of_most(kingdoms: pd.Series) -> str:
-    """Return the kingdom of at least nine in ten of the genera and species that are clear, if those are ten or more."""
-    n = kingdoms.value_counts()
-    return n.index[0] if n.iloc[0] >= max(10, 0.9 * len(kingdoms)) else ""
 
 
 def resolve_pairs(
@@ -257,7 +247,7 @@ def _decide(pairs: Sequence[tuple[str, Context]], backbones: Sequence[Backbone])
     rows: list[dict[str, str] | None] = []
     for text, context in pairs:  # a plain binomial that a backbone has needs no parser, which takes most of the time
         plain = plain_label(text)
-        rows.append(plain and Decision(plain, context, asked(tuple(context.items()))).of_name())
+        rows.append(plain and Decision(plain, context, asked(tuple(context.items()))).ask(full_name(text)))
     rest = [i for i, row in enumerate(rows) if row is None]
     labels = _labels(list(dict.fromkeys(pairs[i][0] for i in rest)))
     for i in rest:
@@ -277,7 +267,7 @@ def _labels(texts: Sequence[str]) -> dict[str, tuple[Label, Context]]:
     labels = read_labels(texts)
     said = [{}] * len(labels)
     if any(label.said for label in labels):
-        said = read_contexts(pd.DataFrame([dict(label.said) for label in labels], columns=list(RANKS)))
+        said = read_contexts(pd.DataFrame([label.said for label in labels], columns=list(RANKS)))
     return {label.verbatim: (label, ranks) for label, ranks in zip(labels, said, strict=True)}
 
 

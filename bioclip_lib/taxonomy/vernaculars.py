@@ -22,8 +22,7 @@ from ..config import LANGUAGES
 from ..files.dialect import TableFile
 from ..files.meta import described
 from ..files.tables import first_column, list_files, read_batches
-from .checklists import tables_of
-from .dumps import dump_english
+from .checklists import dump_english, tables_of
 from .names import clean_label, vernacular_key, vernacular_words
 
 MAX_CHARS = 80
