@@ -43,7 +43,13 @@ def _tables(path: Path) -> tuple[pa.Table, pa.Table, pd.DataFrame]:
     genus = rows["genus"].where(~rank.isin(["order", "family"]), "")
     table = pd.DataFrame({"id": ids, "name": name, "rank": rank}).assign(**higher)
     table = table.assign(order=rows["avilist_order"], family=rows["avilist_family"], genus=genus)
-    table["parent_id"] = _parents(table)
+    # the id of the taxon above each: the species, genus, family, order, or the birds
+    above = {"order": "Aves", "family": table["order"], "genus": table["family"], "species": table["genus"]}
+    above["subspecies"] = name.str.split(" ").str[:2].str.join(" ")
+    parents = pd.Series("", index=table.index)
+    for of_rank, names in above.items():
+        parents = parents.mask(rank == of_rank, names)
+    table["parent_id"] = parents.map(dict(zip(name, ids, strict=True))).fillna(parents)
     tops = pd.DataFrame({"id": higher.values(), "name": higher.values(), "rank": higher.keys()})
     tops["parent_id"] = ["", "Animalia", "Chordata"]
     table = (
@@ -58,15 +64,3 @@ def _tables(path: Path) -> tuple[pa.Table, pa.Table, pd.DataFrame]:
     english = english.filter(pc.not_equal(english["name"], ""))
     english = english.append_column("merit", pa.array([0] * len(english), pa.int8()))
     return *with_english(linked, english), pd.concat(linker.problems, ignore_index=True)
-
-
-def _parents(table: pd.DataFrame) -> pd.Series:
-    """Return the id of the taxon above each: the species, genus, family, order, or the birds."""
-    species = table["name"].str.split(" ").str[:2].str.join(" ")
-    above = {"order": "Aves", "family": table["order"], "genus": table["family"]}
-    above |= {"species": table["genus"], "subspecies": species}
-    ids = dict(zip(table["name"], table["id"], strict=True))
-    names = pd.Series("", index=table.index)
-    for rank, name in above.items():
-        names = names.mask(table["rank"] == rank, name)
-    return names.map(ids).fillna(names)

@@ -64,7 +64,9 @@ class CanonicalNames:
 
 def canonical_names(names: pa.ChunkedArray, authorship: pa.ChunkedArray) -> CanonicalNames:
     """Return the canonical form of scientific names that may end with their authors."""
-    display = key = _plain(names.combine_chunks())
+    text = pc.utf8_trim(pc.replace_substring_regex(names.combine_chunks(), r"[\s_]+", " "), " \"'“”‘’†?")
+    shouted = pc.match_substring_regex(text, r"^\p{Lu}{3,}$")  # a single word in capitals
+    display = key = pc.if_else(shouted, pc.utf8_capitalize(text), text)
     rest = pc.invert(pc.match_substring_regex(key, _PLAIN))
     if pc.any(rest).as_py():
         texts, authors = (column.filter(rest).to_pylist() for column in (key, authorship.combine_chunks()))
@@ -74,13 +76,6 @@ def canonical_names(names: pa.ChunkedArray, authorship: pa.ChunkedArray) -> Cano
         key = pc.replace_with_mask(key, rest, tidy.key)
     named = pc.invert(pc.match_substring_regex(display, _PLACEHOLDER))
     return CanonicalNames(pc.if_else(named, display, ""), pc.if_else(named, key, ""))
-
-
-def _plain(names: pa.StringArray) -> pa.StringArray:
-    """Strip white space and quotation marks, and capitalise single words that stand in capitals."""
-    text = pc.utf8_trim(pc.replace_substring_regex(names, r"[\s_]+", " "), " \"'“”‘’†?")
-    shouted = pc.match_substring_regex(text, r"^\p{Lu}{3,}$")
-    return pc.if_else(shouted, pc.utf8_capitalize(text), text)
 
 
 def _tidy(names: pa.Array) -> CanonicalNames:

@@ -207,7 +207,11 @@ def _dump(files: dict[str, TableFile], problems: list[dict[str, str]]) -> pa.Tab
     if len(trees) == 1:
         return _text_tree(trees[0], problems)
     simple = [file for name, file in files.items() if name.endswith("simple.txt") or len(files) == 1]
-    return _simple(simple[0]) if simple and _is_simple(simple[0]) else None
+    if not simple or not simple[0].where.lower().endswith((".txt", ".txt.gz", ".tsv", ".tsv.gz")):
+        return None
+    line = head_of(simple[0])[0]
+    is_simple = _SIMPLE_ROW.match(line) and line.count("\t") >= max(_SIMPLE.values())
+    return _simple(simple[0]) if is_simple else None
 
 
 def dump_english(files: dict[str, TableFile]) -> pa.Table | None:
@@ -253,13 +257,6 @@ def _taxdump(nodes: TableFile, names: TableFile) -> pa.Table:
         "taxonomicstatus": [*["accepted"] * len(ids), *status],
     }
     return pa.table({key: pa.array(values, pa.string()) for key, values in columns.items()})
-
-
-def _is_simple(file: TableFile) -> bool:
-    if not file.where.lower().endswith((".txt", ".txt.gz", ".tsv", ".tsv.gz")):
-        return False
-    line = head_of(file)[0]
-    return bool(_SIMPLE_ROW.match(line)) and line.count("\t") >= max(_SIMPLE.values())
 
 
 def _simple(file: TableFile) -> pa.Table:

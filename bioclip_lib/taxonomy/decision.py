@@ -95,8 +95,9 @@ class Decision:
     def _of_record(self) -> dict[str, str] | None:
         """Return the row of the deepest taxon that the record itself names and that is one taxon in a backbone."""
         for rank in (rank for rank in reversed(RANKS[1:6]) if rank in self._context and self._label.text):
-            name = self._context[rank]
-            if rank == "genus" and self._names_a_genus(name):
+            name, genus = self._context[rank], self._label.whole.parsed.genus  # it may name another, known or cut
+            is_known = genus.endswith(".") or any(backbone.usages(genus) for backbone, _ in self._asked)
+            if rank == "genus" and genus not in ("", name) and is_known:
                 continue
             find = functools.partial(of_rank, name, rank)
             reason = f"{self._what_is_wrong()}: the record's {rank}"
@@ -106,12 +107,6 @@ class Decision:
             if row and row["name_status"] != "ambiguous":
                 return row
         return None
-
-    def _names_a_genus(self, other: str) -> bool:
-        """Tell whether the label itself names a genus, known or abbreviated, other than the record's."""
-        genus = self._label.whole.parsed.genus
-        is_known = genus.endswith(".") or any(backbone.usages(genus) for backbone, _ in self._asked)
-        return genus not in ("", other) and is_known
 
     def _what_is_wrong(self) -> str:
         text = self._label.text

@@ -42,7 +42,11 @@ class Linker:
         accepted, synonym, left_out = self._link_synonyms()
         parent, lineage, in_cycle = self._link_parents(accepted, left_out | synonym)
         left_out |= in_cycle | in_cycle[accepted]
-        keys = self._keys(left_out)
+        # '' for what is left out, and for a taxon that only columns name where a row has its name
+        implied, keys = np.asarray(pc.equal(self._table["status"], "implied")), self._names.key
+        own = keys.filter(pa.array(~left_out & ~implied))
+        hidden = left_out | (implied & np.asarray(pc.is_in(keys, own)))
+        keys = pc.if_else(pa.array(hidden), "", keys)
         order = np.asarray(pc.sort_indices(keys))
         place = np.empty(len(order), np.int32)
         place[order] = np.arange(len(order), dtype=np.int32)
@@ -161,13 +165,6 @@ class Linker:
                 there = (found >= 0) & np.asarray(pc.not_equal(column, ""))
                 named[there, i] = -2 - of_rank[found[there]]
         return named
-
-    def _keys(self, left_out: np.ndarray) -> pa.StringArray:
-        """Return the keys; '' for what is left out, and for a taxon that only columns name where a row has its name."""
-        implied, keys = np.asarray(pc.equal(self._table["status"], "implied")), self._names.key
-        own = keys.filter(pa.array(~left_out & ~implied))
-        hidden = left_out | (implied & np.asarray(pc.is_in(keys, own)))
-        return pc.if_else(pa.array(hidden), "", keys)
 
 
 def with_implied(usages: pa.Table) -> tuple[pa.Table, np.ndarray]:

@@ -95,7 +95,9 @@ class _Dump:
             place[np.asarray(linked["id"].filter(pa.array(is_taxon)).cast(pa.int64()))] = np.flatnonzero(is_taxon)
             place = place[self.ids[home]]
             named, sure = common + titles, titles + aliases
-            called = common + of_other_families(named, sure, self.ranks == "species", self._families())
+            families = np.flatnonzero(self.ranks == "family")
+            family = nearest(self.parents, families, np.zeros(len(families), np.int8), 1)[:, 0]  # -1: none
+            called = common + of_other_families(named, sure, self.ranks == "species", family)
             listed = [[(int(place[row]), name) for row, name in pairs] for pairs in (called, titles, aliases)]
             words = word_table(listed[0], linked["key"], listed[1], listed[2])
             column = np.full(len(linked), "", object)
@@ -147,11 +149,6 @@ class _Dump:
         kept = ~heap & ~above[:, 2] & np.where(above[:, 1], virus, ~above[:, 0] | named)
         home = nearest(self.parents, np.flatnonzero(kept), np.zeros(int(kept.sum()), np.int8), 1)[:, 0]
         return kept, home
-
-    def _families(self) -> np.ndarray:
-        """Return the row of each taxon's family, -1 where it has none."""
-        families = np.flatnonzero(self.ranks == "family")
-        return nearest(self.parents, families, np.zeros(len(families), np.int8), 1)[:, 0]
 
     def _usages(
         self, kept: np.ndarray, home: np.ndarray, synonyms: list[tuple[int, str]]

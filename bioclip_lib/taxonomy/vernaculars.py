@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..config import LANGUAGES
-from ..files.dialect import TableFile
 from ..files.meta import described
 from ..files.tables import first_column, list_files, read_batches
 from .checklists import dump_english, tables_of
@@ -42,7 +41,12 @@ _ADDRESS = r"^https?://.*/"
 def read_names(path: str | Path, problems: list[dict[str, str]], language: str = "en") -> pa.Table | None:
     """Read the names of a language beside a checklist: ``id, name, merit`` a row, None if there are none."""
     # in parts: 5 million rows, 2.3 million of them different English names, take 750 MB at their peak
-    file, dump = _table_of(path, language), dump_english(list_files(Path(path).expanduser()))
+    files = list_files(Path(path).expanduser())
+    by_stem, dump = tables_of(files), dump_english(files)
+    file = by_stem.get(f"vernacularnames{LANGUAGES[language][-1]}")  # iNaturalist's: meta.xml lists all languages
+    if file is None and "meta.xml" in files and "nameusage" not in by_stem:
+        file = described(files, "vernacularname")
+    file = file or next((by_stem[stem] for stem in _STEMS if stem in by_stem), None)
     parts = [names_in(batch, language) for batch in read_batches(file, _KNOWN, problems)] if file else []
     parts += [names_in(dump, language)] if dump is not None else []
     return pa.concat_tables(parts).combine_chunks() if sum(map(len, parts)) else None
@@ -170,18 +174,6 @@ def best_names(rows: np.ndarray, merit: np.ndarray, names: pa.ChunkedArray) -> t
     by_merit = np.lexsort((code, -counts, taxa))
     chosen = by_merit[np.flatnonzero(np.diff(taxa[by_merit], prepend=-1))]
     return taxa[chosen], spellings.take(order.take(pa.array(code[chosen])))
-
-
-def _table_of(path: str | Path, language: str) -> TableFile | None:
-    """Return the table of vernacular names beside a checklist, None if there is none."""
-    files = list_files(Path(path).expanduser())
-    by_stem = tables_of(files)
-    of_language = f"vernacularnames{LANGUAGES[language][-1]}"
-    if of_language in by_stem:  # iNaturalist's: one of many, and meta.xml lists them all
-        return by_stem[of_language]
-    is_described = "meta.xml" in files and "nameusage" not in by_stem
-    extension = described(files, "vernacularname") if is_described else None
-    return extension or next((by_stem[stem] for stem in _STEMS if stem in by_stem), None)
 
 
 def names_in(batch: pa.Table, language: str = "en") -> pa.Table:
