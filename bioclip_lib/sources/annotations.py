@@ -207,45 +207,39 @@ def _labelled(root: Path, files: list[Path], table: pd.DataFrame, labelled: Call
     return rows.assign(source_id=numbered(rows["source_id"], rows[BOX_COLUMN]))
 
 
-def _rows_of(path: Path, min_confidence: float) -> Iterator[tuple]:
+def _rows_of(path: Path, min_confidence: float) -> Iterator[dict]:
     """Yield the rows of one file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-        if isinstance(content, dict) and "predictions" in content:
-            yield from (row for image in content["predictions"] for row in _of_speciesnet(image))
-            return
-        images = content if isinstance(content, list) else content["images"]
         said = content if isinstance(content, dict) else {}
+        by_speciesnet = "predictions" in said
+        images = content if isinstance(content, list) else content["predictions" if by_speciesnet else "images"]
         for image in images:
-            yield from _of_megadetector(image, said, min_confidence)
+            file = image["filepath"] if by_speciesnet else image.get("file") or image["im_id"]
+            rows = [_of_speciesnet(image)] if by_speciesnet else _of_megadetector(image, said, min_confidence)
+            yield from ({"file": file.replace("\\", "/"), "problem": "", **row} for row in rows)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(
             f"{path} is no whole output of MegaDetector or SpeciesNet ({error!r}); write it again"
         ) from None
 
 
-def _row(file: str, name: str, label: tuple, box: str, confidence: object, problem: str) -> tuple:
-    return (file.replace("\\", "/"), name, *(label or ("",) * len(_LABEL)), box, str(confidence), problem)
-
-
-def _of_megadetector(image: dict, said: dict, min_confidence: float) -> Iterator[tuple]:
-    """Yield the animals that are sure, else the surest; what is no animal, or failed, is a row without a box."""
-    file = image.get("file") or image["im_id"]
+def _of_megadetector(image: dict, said: dict, min_confidence: float) -> list[dict]:
+    """Return the animals that are sure, else the surest; what is no animal, or failed, is a row without a box."""
     kinds = said.get("detection_categories", {})
-    found = image.get("detections") or []
+    found = sorted(image.get("detections") or [], key=_confidence, reverse=True)
+    sure = [d for d in found if _confidence(d) >= min_confidence]
     animals = [d for d in found if kinds.get(str(d["category"]), d["category"]) in _ANIMAL]
-    animals.sort(key=_confidence, reverse=True)
-    sure = [d for d in animals if _confidence(d) >= min_confidence]
     if not animals or image.get("failure"):
-        others = [kinds.get(str(d["category"]), str(d["category"])) for d in found if _confidence(d) >= min_confidence]
-        what = image.get("failure") or (others or ["blank"])[0]
-        yield _row(file, "", (), "", "", f"{NO_TAXON}{what})")
-        return
-    for detection in sure or animals[:1]:
-        name, label = _named(detection, said)
+        others = [kinds.get(str(d["category"]), str(d["category"])) for d in sure]
+        return [{"problem": f"{NO_TAXON}{image.get('failure') or (others or ['blank'])[0]})"}]
+    rows = []
+    for detection in [d for d in animals if d in sure] or animals[:1]:
+        row = _named(detection, said)
         box = _box(detection["bbox"], isinstance(said.get("images"), list))
-        problem = NO_BOX if not box else "" if name else UNNAMED
-        yield _row(file, name, label, box, _confidence(detection), problem)
+        problem = NO_BOX if not box else "" if row["verbatim_name"] else UNNAMED
+        rows.append({**row, BOX_COLUMN: box, CONFIDENCE_COLUMN: str(_confidence(detection)), "problem": problem})
+    return rows
 
 
 def _confidence(detection: dict) -> float:
@@ -260,45 +254,39 @@ def _box(values: list[float], in_shares: bool) -> str:
     return box_of((left, upper, right - left, lower - upper))
 
 
-def _named(detection: dict, said: dict) -> tuple[str, tuple]:
+def _named(detection: dict, said: dict) -> dict[str, str]:
     """Return the name that a classifier gives a detection, and its lineage where the label has one."""
     classified = detection.get("classifications") or []
     if not classified:
-        return "", ()
+        return {"verbatim_name": ""}
     key = str(max(classified, key=lambda pair: pair[1])[0])
     name = said["classification_categories"][key]
-    label = _lineage(said.get("classification_category_descriptions", {}).get(key, ""))
-    if label:
-        return _deepest(label), label
-    return ("" if name.lower() in NOTHING else name), ()
+    label = _of_label(said.get("classification_category_descriptions", {}).get(key, ""))
+    return label or {"verbatim_name": "" if name.lower() in NOTHING else name}
 
 
-def _lineage(label: str) -> tuple[str, ...]:
-    """Return the parts of a label of SpeciesNet, ``id;class;order;family;genus;species;common``, () for another."""
+def _of_label(label: str) -> dict[str, str]:
+    """Return what a label of SpeciesNet says, ``id;class;order;family;genus;species;common``, {} of another.
+
+    Its name is the one that the lineage ends in, '' where it says no more than "animal".
+    """
     parts = label.split(";")
-    return tuple(part.capitalize() if i < 4 else part for i, part in enumerate(parts[1:])) if len(parts) == 7 else ()
+    if len(parts) != 7:
+        return {}
+    *ranks, genus, species, common = (*map(str.capitalize, parts[1:5]), *parts[5:])
+    deepest = next(filter(None, reversed(ranks)), "" if common.lower() in NOTHING else common)
+    name = f"{genus} {species}" if genus and species else genus or deepest
+    return {"verbatim_name": name, **dict(zip(_LABEL, (*ranks, genus, species, common), strict=True))}
 
 
-def _deepest(label: tuple[str, ...]) -> str:
-    """Return the name that a lineage ends in, '' where it says no more than "animal"."""
-    *ranks, genus, species, common = label
-    if genus and species:
-        return f"{genus} {species}"
-    return genus or next((rank for rank in reversed(ranks) if rank), "" if common.lower() in NOTHING else common)
-
-
-def _of_speciesnet(image: dict) -> Iterator[tuple]:
-    """Yield the animal that a prediction names: the surest detection, for it is the one that was classified."""
-    file, text = image["filepath"], image.get("prediction", "")
-    if not text:
-        what = ", ".join(image.get("failures", [])) or "no prediction"
-        yield _row(file, "", (), "", "", f"{NO_TAXON}{what})")
-        return
-    label = _lineage(text)
-    name = _deepest(label) if label else ""
-    if not name:
-        yield _row(file, "", (), "", "", f"{NO_TAXON}{text.rpartition(';')[2] or text})")
-        return
+def _of_speciesnet(image: dict) -> dict[str, str]:
+    """Return the animal that a prediction names: the surest detection, for it is the one that was classified."""
+    text = image.get("prediction", "")
+    label = _of_label(text)
+    if not label.get("verbatim_name"):
+        failure = ", ".join(image.get("failures", [])) or "no prediction"
+        return {"problem": f"{NO_TAXON}{(text.rpartition(';')[2] or text) if text else failure})"}
     animals = [d for d in image.get("detections") or [] if str(d["category"]) in _ANIMAL]
     box = _box(max(animals, key=_confidence)["bbox"], True) if animals else ""
-    yield _row(file, name, label, box, image.get("prediction_score", ""), NO_BOX if animals and not box else "")
+    sure = {BOX_COLUMN: box, CONFIDENCE_COLUMN: str(image.get("prediction_score", ""))}
+    return {**label, **sure, "problem": NO_BOX if animals and not box else ""}

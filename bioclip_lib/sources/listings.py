@@ -101,13 +101,13 @@ def _check_agreement(root: Path, paths: list[Path], parts: list[pd.DataFrame]) -
 def _checked(raw: pd.DataFrame, path: Path, table: pd.DataFrame | None) -> pd.DataFrame:
     """Return the rows; `InputError` where none of their images is there."""
     if len(raw) and (raw["problem"] != "").all():
-        named = [] if table is None else [name for name in (*PATH_COLUMNS[:-1], "address", "photo_id") if name in table]
-        column = (named or [""])[0]
+        columns = () if table is None else table.columns
+        column = next((name for name in (*PATH_COLUMNS[:-1], "address", "photo_id") if name in columns), "")
         if column == "address":
-            first = table[column].iloc[0]
             raise InputError(
-                f"none of the {len(raw)} images whose addresses {path} lists is below {path.parent} (first: {first}); "
-                f"download them there: python -m bioclip_lib.sources.download {path} --to {path.parent}"
+                f"none of the {len(raw)} images whose addresses {path} lists is below {path.parent} (first: "
+                f"{table[column].iloc[0]}); download them there: python -m bioclip_lib.sources.download {path} --to "
+                f"{path.parent}"
             )
         raise InputError(
             f"none of the {len(raw)} images listed in {path} exists (first: {raw['location'].iloc[0] or 'no path'}); "
@@ -154,17 +154,12 @@ def _names(path: Path, table: pd.DataFrame) -> pd.Series:
         return verbatim_names(path, table)
     except InputError:
         columns = [name for name in table if name not in _SAY_ELSE and not _OF_ELSE.search(name)]
-        of_taxa = [name for name in columns if _holds_taxa(table[name])]
+        values = {name: [text for text in table[name].unique() if re.search(r"[^\W\d_]{3}", text)] for name in columns}
+        asked = {name: texts[:: max(1, len(texts) // _N_ASKED)] for name, texts in values.items() if len(texts) > 1}
+        of_taxa = [name for name, texts in asked.items() if count_taxa(texts) >= _MOST * len(texts)]
         if len(of_taxa) != 1:
             raise
         return table[of_taxa[0]]
-
-
-def _holds_taxa(column: pd.Series) -> bool:
-    """Tell a column of several values of which most are names of taxa."""
-    values = [value for value in column.unique() if re.search(r"[^\W\d_]{3}", value)]
-    asked = values[:: max(1, len(values) // _N_ASKED)]
-    return len(asked) > 1 and count_taxa(asked) >= _MOST * len(asked)
 
 
 def addresses_in(path: Path) -> pd.DataFrame:
