@@ -276,3 +276,15 @@ def test_the_notebook_builds_a_data_set_of_it(tmp_path, write_dwca, build_data_s
     table = build_data_set(root, **{"data.max_unreadable": 0.9})["table"]
     assert table["scientific_name"].tolist() == ["Parus major"] * 2 + ["Parus monticolus"] * 2 + ["Parus major"]
     assert (table["excluded"] == "").tolist() == [True, True, False, True, False]
+
+
+def test_images_of_an_archive_that_is_a_link_lie_beside_the_link(tmp_path, jpeg, write_archive):
+    """Caches of the hub keep files under other names and links to them."""
+    media = b"gbifID\ttype\tidentifier\n1\tStillImage\thttps://x.org/a.jpg\n"
+    tables = {"occurrence.txt": b"gbifID\tscientificName\n1\tParus major\n", "multimedia.txt": media}
+    blob = write_archive(tmp_path / "blobs" / "0a1b.zip", tables)
+    (tmp_path / "birds.zip").symlink_to(blob)
+    (tmp_path / "birds").mkdir()
+    (tmp_path / "birds" / "a.jpg").write_bytes(jpeg(1))
+    raw = read_source(DataConfig(source="photos", photos=str(tmp_path / "birds.zip")))
+    assert raw[["source", "problem"]].values.tolist() == [["birds", ""]]
