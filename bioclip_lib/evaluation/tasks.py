@@ -16,7 +16,7 @@ from ..config import DESCRIPTION, EvaluateConfig
 from ..errors import InputError
 from ..model.features import FeatureTable
 from ..shards.captions import SHARD_TEXTS, has_descriptions, name_string
-from .statistics import mean_interval
+from .statistics import difference_interval, mean_interval
 
 PARTS = {"test": "seen", "heldout_species": "unseen"}
 SCORE_COLUMNS = ["model", "dataset", "task", "metric", "value", "ci_low", "ci_high", "n", "seeds", "chance"]
@@ -67,6 +67,12 @@ def with_interval(values: np.ndarray, groups: np.ndarray, bounds: tuple[float, f
     """Return ``value, ci_low, ci_high``: a mean and its interval for another set of classes (`mean_interval`)."""
     low, high = mean_interval(values, groups, bounds)
     return {"value": float(np.mean(values)), "ci_low": low, "ci_high": high}
+
+
+def with_difference(values: np.ndarray, groups: np.ndarray | None, most: float = 1.0) -> dict:
+    """Return ``value, ci_low, ci_high`` of differences, at most `most` apart, for another set of classes."""
+    low, high = difference_interval(values / most, groups)
+    return {"value": float(values.mean()), "ci_low": most * low, "ci_high": most * high}
 
 
 def classes_of(table: pd.DataFrame) -> pd.DataFrame:

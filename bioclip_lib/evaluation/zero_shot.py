@@ -14,7 +14,7 @@ import pandas as pd
 from ..config import EvaluateConfig
 from ..errors import InputError
 from ..model.text import read_templates
-from .statistics import difference_interval, expected_calibration_error
+from .statistics import expected_calibration_error
 from .tasks import (
     Features,
     asked_types,
@@ -24,6 +24,7 @@ from .tasks import (
     report_strings,
     rows_of,
     score_frame,
+    with_difference,
     with_interval,
 )
 
@@ -238,9 +239,8 @@ def score_candidates(
         behind = [value @ (values[j] - values[i]) for value, (i, j) in zip(features, two, strict=True)]
         picked["second_confidence"] = picked["confidence"] * np.exp(logit_scale * np.array(behind, float))
         over = picked["confidence"] - hits[:, 0]
-        low, high = difference_interval(over, labels)
-        interval = {"value": float(over.mean()), "ci_low": low, "ci_high": high}
-        rows.append({**keys, "metric": "overconfidence", **interval, "n": len(over), "seeds": 1, "chance": 0.0})
+        found = with_difference(over, labels)
+        rows.append({**keys, "metric": "overconfidence", **found, "n": len(over), "seeds": 1, "chance": 0.0})
     return rows, picked
 
 
@@ -276,9 +276,9 @@ def calibration(predictions: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for keys, group in predictions.groupby(["model", "dataset", "part"]):
         right, sure = (group["class_key"] == group["predicted"]).to_numpy(float), group["confidence"].to_numpy(float)
-        low, high = difference_interval(sure - right, group["class_key"].to_numpy())
-        means = (right.mean(), sure.mean(), (sure - right).mean(), low, high)
-        rows.append((*keys, *means, expected_calibration_error(sure, right, N_BINS), len(group)))
+        over = with_difference(sure - right, group["class_key"].to_numpy()).values()
+        ece = expected_calibration_error(sure, right, N_BINS)
+        rows.append((*keys, right.mean(), sure.mean(), *over, ece, len(group)))
     columns = ["model", "dataset", "part", "accuracy", "confidence", "overconfidence", "ci_low", "ci_high", "ece", "n"]
     return pd.DataFrame(rows, columns=columns)
 

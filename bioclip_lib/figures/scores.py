@@ -134,12 +134,12 @@ def draw_dots(ax: Axes, rows: pd.DataFrame, lines: list[Hashable], models: list[
 
 
 @styled
-def plot_rank_accuracy(table: pd.DataFrame, model: str = "trained") -> Figure:
+def plot_rank_accuracy(table: pd.DataFrame) -> Figure:
     """Draw accuracy at each rank that tells candidates apart, of `evaluation.rank_accuracy`, intervals and chance."""
-    table = in_words(table[(table["model"] == model) & (table["chance"] < 1)])
+    table = in_words(table[(table["model"] == "trained") & (table["chance"] < 1)])
     if table.empty:
-        return say_empty(f"no predictions of {shorten(model, 30)}")
-    groups, colour = list(table.groupby("dataset")), model_colours([model])[model]
+        return say_empty("no predictions of the trained model")
+    groups, colour = list(table.groupby("dataset")), model_colours(["trained"])["trained"]
     fig, axs = panels(len(groups), 1.9, panel_in=2.4, sharey=True)
     for ax, (dataset, mine) in zip(axs, groups, strict=True):
         ranks = [rank for rank in RANKS if (mine["rank"] == rank).any()]
@@ -156,7 +156,7 @@ def plot_rank_accuracy(table: pd.DataFrame, model: str = "trained") -> Figure:
                 x, rows["chance"], **{**_CHANCE, "color": "black" if seen else GREY}, label=f"chance, {PARTS[part]}"
             )
         ax.set_xticks(range(len(ranks)), ranks)
-        ax.set(title=f"{shorten(dataset, 30)}, {shorten(model, 24)}", ylim=(0, 1), xlim=(-0.3, len(ranks) - 0.7))
+        ax.set(title=f"{shorten(dataset, 30)}, trained", ylim=(0, 1), xlim=(-0.3, len(ranks) - 0.7))
         ax.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
     axs[0].set_ylabel("right at this rank")
     legend_above(fig, handles_of(axs, (), chance=False))
@@ -164,13 +164,13 @@ def plot_rank_accuracy(table: pd.DataFrame, model: str = "trained") -> Figure:
 
 
 @styled
-def plot_mistakes(table: pd.DataFrame, model: str = "trained") -> Figure:
+def plot_mistakes(table: pd.DataFrame) -> Figure:
     """Draw how far mistakes fall, of `evaluation.mistake_distances`, beside those of random wrong candidates."""
     possible = (table["share"] > 0) | (table["chance"] > 0)
-    table = in_words(table[(table["model"] == model) & (table["n"] > 0) & possible])
+    table = in_words(table[(table["model"] == "trained") & (table["n"] > 0) & possible])
     if table.empty:
-        return say_empty(f"no mistakes of {shorten(model, 30)} between species")
-    groups, colour = list(table.groupby(["dataset", "part"])), model_colours([model])[model]
+        return say_empty("no mistakes of the trained model between species")
+    groups, colour = list(table.groupby(["dataset", "part"])), model_colours(["trained"])["trained"]
     distances = sorted(table["distance"].unique())
     fig, axs = panels(len(groups), 0.17 * len(distances) + 0.75, panel_in=2.4, sharex=True, sharey=True)
     for ax, ((dataset, part), rows) in zip(axs, groups, strict=True):

@@ -8,7 +8,7 @@ the embedding tells of species beyond what their relatives do, `morphospace` whi
 of distant clades look alike; `told` puts such tables in sentences; `control` asks the same where looks, or words, are
 dealt out at random. `labels` finds photographs whose label the others doubt, and writes the corrected table; `planted`
 measures how well, on labels that were moved to a sister species. `explorer` is a map in JupyterLab on which one points,
-selects, searches and corrects (`panel` has its widgets). `clusters` sorts photographs without labels into groups that
+selects, searches and corrects. `clusters` sorts photographs without labels into groups that
 look alike, and measures what these are worth.
 """
 

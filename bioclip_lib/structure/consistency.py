@@ -17,8 +17,7 @@ import pandas as pd
 
 from .. import RANKS
 from ..config import EvaluateConfig
-from ..evaluation.statistics import difference_interval
-from ..evaluation.tasks import Features, evaluated_images, with_interval
+from ..evaluation.tasks import Features, evaluated_images, with_difference, with_interval
 from ..evaluation.zero_shot import ClassEncoder
 from ..model.text import read_templates
 from ..taxonomy.ranks import lineage_codes
@@ -171,7 +170,8 @@ def _scored(answered: dict[str, np.ndarray], taxa: Taxa, labels: np.ndarray, see
                 continue
             bounds = (0.0, float(len(taxa.ranks)) if measure == "shared ranks" else 1.0)
             null = np.array([of_deal[measure].mean() for of_deal in dealt])
-            gain = _gain(values - found[WAYS[-1]][measure], labels, bounds[1]) if way != WAYS[-1] else {}
+            gain = with_difference(values - found[WAYS[-1]][measure], labels, bounds[1]) if way != WAYS[-1] else {}
+            gain = dict(zip(("gain", "gain_low", "gain_high"), gain.values(), strict=False))
             rows.append({"way": way, "measure": measure, **_row(values, labels, bounds, null, 1), **gain})
         if way in WAYS[:2]:
             null = [_shuffled(answered[way], taxa, rng) for _ in range(N_DEALS)]
@@ -189,9 +189,3 @@ def _row(values: np.ndarray, labels: np.ndarray, bounds: tuple[float, float], nu
     """Return value, interval, chance and p-value; with the sign -1 less is better."""
     p_value = p_value_of(sign * values.mean(), sign * np.asarray(null))
     return {**with_interval(values, labels, bounds), "by_chance": float(np.mean(null)), "p_value": p_value}
-
-
-def _gain(differences: np.ndarray, labels: np.ndarray, most: float) -> dict:
-    """Return the mean of paired differences, at most `most` apart, and its interval."""
-    low, high = difference_interval(differences / most, labels)
-    return {"gain": float(differences.mean()), "gain_low": most * low, "gain_high": most * high}

@@ -1,13 +1,15 @@
 """A map of photographs in JupyterLab on which one points, selects, searches and corrects labels.
 
 Takes a run, its maps and features; draws with jupyter-scatter, which loads nothing from elsewhere. Photographs come
-from the shards as they are asked for. What is marked on the map is a table in the next cell. Where no widget can run,
-under `reproduce`, a figure stands in its place.
+from the shards as they are asked for: jupyter-scatter asks Python for what stands beside a point by a method that is
+private to it (`_handle_tooltip`), which is replaced. What is marked on the map is a table in the next cell. Where no
+widget can run, under `reproduce`, a figure stands in its place.
 """
 
 import html
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -45,7 +47,7 @@ class Explorer:
     ) -> None:
         self.table, self.corrections = table, pd.DataFrame(columns=["image_id", "label"], dtype=object)
         self.models = [name for name in tables if f"{name}_x" in table]
-        self._picture, self._instead = picture, instead
+        self.picture, self._instead = picture, instead
         self._features = {name: unit_rows(tables[name].values) for name in self.models}
         self._encoders = {name: encoders[name] for name in self.models if name in encoders}
         self.scatters, self.box, self.selection = [], None, np.zeros(0, int)
@@ -63,17 +65,13 @@ class Explorer:
     def widget(self):
         """Return the maps, the search and the photographs of the selection as one widget; made once."""
         if self.box is None:
-            from .panel import build
-
-            build(self)
+            _widgets(self)
         return self.box
 
     def colourings(self) -> list[str]:
         """Return what the points can be coloured by: ranks that tell them apart, label, split and what a model says."""
-        return [name for name in (*RANKS, "label", "split", "named", "right", "confidence") if self._varies(name)]
-
-    def _varies(self, name: str) -> bool:
-        return name in self.table and self.table[name].nunique() > 1
+        names = (*RANKS, "label", "split", "named", "right", "confidence")
+        return [name for name in names if name in self.table and self.table[name].nunique() > 1]
 
     def colour_column(self, name: str) -> pd.Series:
         """Return a column to colour by: the numbers, or the largest groups as categories and all others as one."""
@@ -150,7 +148,7 @@ class Explorer:
         """Return photographs, each with its label and what it was named, as HTML."""
         figures = []
         for row in list(rows)[:_N_SHOWN]:
-            said, address = self.table.iloc[row], self._picture(self.table.index[row])
+            said, address = self.table.iloc[row], self.picture(self.table.index[row])
             picture = f"<img src='{address}' width=128 height=128>" if address else "<i>no picture</i>"
             named = said.get("named", "")
             words = html.escape(said["label"]) + (f"<br>named {html.escape(named)}" if named else "")
@@ -198,3 +196,92 @@ def explore(
         table["right"] = np.where(said["predicted"].notna(), right, "")
     kept = {name: tables[name] for name in tables if f"{name}_x" in placed}
     return Explorer(table, kept, thumbnails(run.shards), encoders or {}, instead)
+
+
+def _widgets(view: Explorer) -> None:
+    """Make the widgets of an explorer: maps, a search, a label to give, photographs of what is marked."""
+    import ipywidgets as widgets
+    import jscatter
+
+    columns = {name: view.colour_column(name) for name in view.colourings()}
+    data = pd.DataFrame({f"by {name}": column for name, column in columns.items()})
+    data = data.assign(**dict.fromkeys(SAID, ""), photograph="").reset_index(drop=True)
+    for model in view.models:
+        data[f"{model}_x"], data[f"{model}_y"] = (view.table[f"{model}_{axis}"].to_numpy(np.float32) for axis in "xy")
+    view.scatters = [_scatter(jscatter, data, model) for model in view.models]
+    maps = jscatter.compose(
+        list(zip(view.scatters, view.models, strict=True)), sync_selection=True, sync_hover=True, row_height=HEIGHT_PX
+    )
+    for scatter in view.scatters:
+        scatter.widget._handle_tooltip = partial(_answer, view, scatter.widget)
+    colour = widgets.Dropdown(options=list(columns), description="colour")
+    words = widgets.Text(description="search", placeholder="a name, or what it looks like", continuous_update=False)
+    label = widgets.Text(description="label", placeholder="of what is marked; empty: leave out")
+    give = widgets.Button(description="note this label", layout={"width": "auto"})
+    said, photographs = widgets.HTML("0 marked; draw a ring around points, or search"), widgets.HTML()
+    colour.observe(lambda change: _colour(view, change["new"]), "value")
+    words.observe(lambda change: _search(view, change["new"], said), "value")
+    give.on_click(lambda _: _note(view, label.value, said))
+    view.scatters[0].widget.observe(lambda change: _marked(view, change["new"], said, photographs), "selection")
+    if len(columns):
+        _colour(view, colour.value)
+    view.box = widgets.VBox([widgets.HBox([colour, words, label, give]), said, maps, photographs])
+
+
+def _scatter(jscatter, data: pd.DataFrame, model: str):
+    """Return the map of a model."""
+    scatter = jscatter.Scatter(data=data, x=f"{model}_x", y=f"{model}_y", height=HEIGHT_PX)
+    scatter.axes(False).background("white").mouse("lasso").options({"performanceMode": len(data) > 100_000})
+    # to the widget a ring that ends where it began is a click as well, which marks one point: of a slow press, and
+    # off the very pixel, it is none
+    scatter.lasso(initiator=True, min_dist=1)
+    scatter.size(default=max(2, round(12 - 2 * np.log10(len(data)))))  # pixels
+    properties = {"properties": SAID, "histograms": False, "preview": "photograph", "preview_type": "image"}
+    scatter.tooltip(True, **properties, preview_image_height=128, preview_image_size="contain", size="small")
+    return scatter.legend(True)
+
+
+def _colour(view: Explorer, name: str) -> None:
+    """Colour all maps by a column."""
+    for scatter in view.scatters:
+        if name == "confidence":
+            scatter.color(by=f"by {name}", map="cividis")
+            continue
+        *groups, other = view.colour_column(name).categories
+        colours = dict(zip(groups, COLOURS[: len(groups)], strict=True))
+        scatter.color(by=f"by {name}", map={**colours, other: OTHER})
+
+
+def _answer(view: Explorer, widget, event: dict) -> None:
+    """Send what stands beside a point: the photograph, names, and the nearest images."""
+    row = int(event["index"])
+    record = view.record(row)
+    properties = {name: record[name] for name in event["properties"] if name in record}
+    preview = view.picture(view.table.index[row])
+    widget.send({"type": event["type"], "index": row, "preview": preview, "properties": properties})
+
+
+def _marked(view: Explorer, rows: np.ndarray, said, photographs) -> None:
+    """Show what is marked: a few photographs, and of a single one those nearest to it."""
+    view.selection = np.asarray(rows, int)
+    shown = [*view.selection, *view.nearest(int(view.selection[0]))] if len(view.selection) == 1 else view.selection
+    said.value = f"{len(view.selection):,} marked" + (", and the nearest" if len(view.selection) == 1 else "")
+    photographs.value = view.photographs(shown)
+
+
+def _search(view: Explorer, words: str, said) -> None:
+    """Mark what is searched, and say how it was found."""
+    try:
+        found = view.search(words)
+        how = "nearest to these words as a text" if "cosine" in found else "with these words in a name"
+        said.value = f"{len(found):,} {how}"
+    except InputError as error:
+        said.value = html.escape(str(error))
+
+
+def _note(view: Explorer, label: str, said) -> None:
+    """Note a label of what is marked."""
+    n = len(view.selected())
+    view.relabel(label.strip())
+    what = f"labelled {html.escape(label)}" if label.strip() else "to be left out"
+    said.value = f"{n:,} {what}; {len(view.corrections):,} corrections noted"

@@ -18,11 +18,11 @@ from ..taxonomy.ranks import lineage_codes
 
 METHODS = ("umap", "pca")
 WHOLE_MAP = ("trustworthiness", "continuity")
-_PCA_DIMENSIONS = 50
+_PCA_DIMENSIONS, _NEIGHBOURS = 50, 15  # of UMAP
 _MAX_POINTS = 5_000  # trustworthiness holds two (n, n) matrices: 400 MB
 
 
-def project(features: np.ndarray, method: str = "umap", seed: int = 0, n_neighbors: int = 15) -> np.ndarray:
+def project(features: np.ndarray, method: str = "umap", seed: int = 0) -> np.ndarray:
     """Project features (n, D) to two dimensions, (n, 2), by "umap" (McInnes et al. 2018) or "pca".
 
     Rows have unit length, and more than 50 dimensions go through principal components, which keep Euclidean distances
@@ -36,7 +36,7 @@ def project(features: np.ndarray, method: str = "umap", seed: int = 0, n_neighbo
 
     if method == "pca":
         return PCA(2, svd_solver="full").fit_transform(points).astype(np.float32)
-    return _umap(points, min(max(2, n_neighbors), len(points) - 1), seed).astype(np.float32)
+    return _umap(points, seed).astype(np.float32)
 
 
 def reduced(features: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -52,7 +52,7 @@ def _components(points: np.ndarray, seed: int) -> np.ndarray:
     return points if points.shape[1] <= n_dimensions else PCA(n_dimensions, random_state=seed).fit_transform(points)
 
 
-def _umap(points: np.ndarray, n_neighbors: int, seed: int) -> np.ndarray:
+def _umap(points: np.ndarray, seed: int) -> np.ndarray:
     """Run UMAP on rows of unit length."""
     points = _components(points, seed)
     few = len(points) < 2 * _PCA_DIMENSIONS  # a spectral start needs more points than eigenvectors; these start by PCA
@@ -63,7 +63,8 @@ def _umap(points: np.ndarray, n_neighbors: int, seed: int) -> np.ndarray:
         import umap
 
         # n_jobs=1 is what a seed implies; said, so that umap does not warn of it
-        reducer = umap.UMAP(n_neighbors=n_neighbors, init="pca" if few else "spectral", random_state=seed, n_jobs=1)
+        neighbours = min(_NEIGHBOURS, len(points) - 1)
+        reducer = umap.UMAP(n_neighbors=neighbours, init="pca" if few else "spectral", random_state=seed, n_jobs=1)
         return reducer.fit_transform(points)
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from .. import RANKS
 from ..config import EvaluateConfig
-from ..evaluation.statistics import difference_interval, holm
-from ..evaluation.tasks import MIN_SPECIES, Features, class_strings, classes_of, unit_rows
+from ..evaluation.statistics import holm
+from ..evaluation.tasks import MIN_SPECIES, Features, class_strings, classes_of, unit_rows, with_difference
 from ..evaluation.zero_shot import ClassEncoder
 from ..model.features import FeatureTable
 from ..model.text import read_templates
@@ -78,9 +78,8 @@ def alignment(images: np.ndarray, texts: np.ndarray, above: np.ndarray, seed: in
     values = margins(np.arange(len(kept)))
     null = np.array([margins(order).mean() for order in orders_of(len(kept), N_PERMUTATIONS, seed, above)])
     clades = above if len(np.unique(above)) >= MIN_CLADES else None
-    low, high = difference_interval(values / 2, clades)
     means = {"by_chance": float(null.mean()), "p_value": p_value_of(values.mean(), null)}
-    return {"value": float(values.mean()), "ci_low": 2 * low, "ci_high": 2 * high, **means, "n": len(kept)}
+    return {**with_difference(values, clades, 2.0), **means, "n": len(kept)}
 
 
 def score_modalities(

@@ -121,8 +121,8 @@ def _in_clades(
 
 def spread(points: np.ndarray, clades: np.ndarray) -> np.ndarray:
     """Return squared distances of species (n, D) from the mean of their clade, freed of their own share in it."""
-    sizes = np.bincount(clades)[clades]
-    means = np.stack([points[clades == clade].mean(axis=0) for clade in range(clades.max() + 1)])
+    sizes = np.bincount(clades)
+    means, sizes = sums_of(points, clades, len(sizes)) / sizes[:, None], sizes[clades]
     return ((points - means[clades]) ** 2).sum(axis=1) * sizes / (sizes - 1)
 
 

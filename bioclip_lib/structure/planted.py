@@ -9,8 +9,7 @@ import pandas as pd
 
 from .. import RANKS
 from ..catalog.splits import class_rows
-from ..evaluation.statistics import difference_interval
-from ..evaluation.tasks import with_interval
+from ..evaluation.tasks import with_difference, with_interval
 from ..run import Run
 from ..taxonomy.ranks import tree_distance
 from .labels import centred, judged_images, left_out_scores, suspicious_labels, units_of
@@ -58,15 +57,9 @@ def score_planted(run: Run, table: pd.DataFrame) -> pd.DataFrame:
     for question in draws[0]:
         values, of, chance = (np.concatenate([draw[question][i] for draw in draws]) for i in range(3))
         if len(values):
-            interval = with_interval(values, of) if values.min() >= 0 else _difference(values, of)
+            interval = (with_difference if question.startswith("regained") else with_interval)(values, of)
             found.append({"question": question, **interval, "chance": chance.mean(), "n": len(values)})
     return pd.DataFrame(found, columns=_COLUMNS)
-
-
-def _difference(values: np.ndarray, groups: np.ndarray) -> dict:
-    """Return the mean and the interval of values from -1 to 1."""
-    low, high = difference_interval(values, groups)
-    return {"value": float(values.mean()), "ci_low": low, "ci_high": high}
 
 
 def _draw(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, moved: np.ndarray) -> dict[str, tuple]:

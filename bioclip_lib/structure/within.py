@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from ..config import EvaluateConfig
 from ..evaluation.tasks import Features, unit_rows
 from ..sources.columns import STATE_COLUMNS
-from .hierarchy import features_of, orders_of, over_kept, p_value_of, species_sets
+from .hierarchy import features_of, orders_of, over_kept, p_value_of, species_sets, sums_of
 
 N_PERMUTATIONS = 199
 MIN_EACH = 2  # observations of a state of a species
@@ -40,7 +39,7 @@ class Sums(NamedTuple):
         return self.between - (self.k - 1) * self.within / (self.n - self.k)
 
 
-def sums_of(points: np.ndarray, species: np.ndarray, states: np.ndarray) -> Sums:
+def state_sums(points: np.ndarray, species: np.ndarray, states: np.ndarray) -> Sums:
     """Sum squares of points (n, D) of species and states, both numbered from 0, the states throughout."""
     n_states = int(states.max()) + 1
     cell = np.unique(species * n_states + states, return_inverse=True)[1]
@@ -56,8 +55,7 @@ def sums_of(points: np.ndarray, species: np.ndarray, states: np.ndarray) -> Sums
 
 def _squares(points: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Return n |mean|^2 of the points of each group."""
-    members = sparse.csr_matrix((np.ones(len(group)), group, np.arange(len(group) + 1)))
-    sums = members.T @ points  # (G, n) @ (n, D) -> (G, D)
+    sums = sums_of(points, group, group.max() + 1)  # (G, D)
     return np.einsum("gd,gd->g", sums, sums) / np.bincount(group)
 
 
@@ -149,19 +147,19 @@ def _of_model(values: np.ndarray, kept: pd.DataFrame, seed: int) -> list[dict]:
     points = frame.to_numpy()
     species, states = (pd.factorize(frame.index.get_level_values(i))[0] for i in (0, 1))
     points = points - pd.DataFrame(points).groupby(species).transform("mean").to_numpy()
-    sums = sums_of(points, species, states)
+    sums = state_sums(points, species, states)
     names, many = np.arange(len(sums.n)), {"n": len(sums.n), "n_observations": len(points)}
     if (sums.between + sums.within).sum() < 1e-12:
         return [{"question": SHARE, **many, "why": "all observations of a species are one point"}]
     value = share_of_states(sums)
     orders = orders_of(len(species), N_PERMUTATIONS, seed, species)
-    null = [share_of_states(sums_of(points, species, states[order])) for order in orders]
+    null = [share_of_states(state_sums(points, species, states[order])) for order in orders]
     low, high, _ = over_kept(lambda kept: share_of_states(_some(sums, kept)), names)
     means = {"by_chance": float(np.mean(null)), "p_value": p_value_of(value, np.array(null))}
     rows = [{"question": SHARE, "value": value, "ci_low": low, "ci_high": high, **means, **many}]
     if means["p_value"] >= 0.05 or value <= 0:
         return [*rows, {"question": INSIDE, **many, "why": "no difference between the states is shown"}]
-    inside = sums_of(points @ between_species(frame.to_numpy(), species, states).T, species, states)
+    inside = state_sums(points @ between_species(frame.to_numpy(), species, states).T, species, states)
 
     def share(kept: np.ndarray) -> tuple[float, float]:
         return share_inside(_some(sums, kept), _some(inside, kept))

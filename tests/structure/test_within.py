@@ -34,7 +34,7 @@ def test_sums_by_hand():
     # one species: a 0, 2 and b 6, 8; another: a -1, 1 and b -1, 1; means 4 and 0
     points = np.array([[0.0], [2], [6], [8], [-1], [1], [-1], [1]])
     species, states = np.repeat([0, 1], 4), np.tile([0, 0, 1, 1], 2)
-    sums = within.sums_of(centred(points, species), species, states)
+    sums = within.state_sums(centred(points, species), species, states)
     assert sums.between.tolist() == [36, 0] and sums.within.tolist() == [4, 4] and sums.k.tolist() == [2, 2]
     assert sums.freed().tolist() == [36 - 4 / 2, 0 - 4 / 2]  # a pair of random groups would have 2
     assert within.share_of_states(sums) == pytest.approx((34 - 2) / (40 + 4))
@@ -43,7 +43,7 @@ def test_sums_by_hand():
 def test_states_that_are_all_there_is_have_all():
     points, species, states = np.zeros((8, 2)), np.repeat([0, 1], 4), np.tile([0, 0, 1, 1], 2)
     points[states == 1, 1] = 3
-    assert within.share_of_states(within.sums_of(centred(points, species), species, states)) == 1
+    assert within.share_of_states(within.state_sums(centred(points, species), species, states)) == 1
 
 
 @pytest.mark.parametrize(("axis", "expected"), [(0, 1.0), (9, 0.0)])
@@ -52,7 +52,7 @@ def test_what_states_change_lies_where_it_was_put(axis, expected):
     directions = within.between_species(points, species, states)
     assert directions @ directions.T == pytest.approx(np.eye(len(directions))) and len(directions) in (3, 4)
     whole, inside = (
-        within.sums_of(of, species, states)
+        within.state_sums(of, species, states)
         for of in (centred(points, species), centred(points, species) @ directions.T)
     )
     along, rest = within.share_inside(whole, inside)
@@ -90,7 +90,7 @@ def test_the_share_of_the_invented_world_is_what_its_genome_says():
     points = added[:, -len(TRAITS) :] + INDIVIDUAL_SD * rng.normal(size=(len(species), len(TRAITS)))
     total = 4 * 0.5**2 + 3 * 0.6**2 + len(TRAITS) * INDIVIDUAL_SD**2
     for state, own in (("sex", 4 * 0.5**2), ("life_stage", 3 * 0.6**2)):
-        sums = within.sums_of(centred(points, species), species, pd.factorize(said[state])[0])
+        sums = within.state_sums(centred(points, species), species, pd.factorize(said[state])[0])
         assert within.share_of_states(sums) == pytest.approx(own / total, abs=0.01)
 
 
