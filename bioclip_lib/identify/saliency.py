@@ -244,7 +244,7 @@ def _of_attention(visual: torch.nn.Module, x: torch.Tensor) -> tuple:
 
 
 def _attend(module: torch.nn.MultiheadAttention, seen: list, query: torch.Tensor, *_: object, **__: object) -> tuple:
-    """Do what self-attention does, and keep its weights, (n, heads, t, t)."""
+    """Do what self-attention does, and keep its weights (torch returns a view of these, which has no gradient)."""
     x = query if module.batch_first else query.transpose(0, 1)
     n, t, width = x.shape
     parts = F.linear(x, module.in_proj_weight, module.in_proj_bias).reshape(n, t, 3, module.num_heads, -1)
