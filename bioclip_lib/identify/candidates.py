@@ -106,13 +106,6 @@ def _encoded(strings: list[str], model: LoadedModel, templates: Sequence[str]) -
     return np.concatenate([zero_shot_weights(encode, part, templates).astype(np.float16) for part in parts])
 
 
-def labels_of_catalog(
-    classes: pd.DataFrame, model: LoadedModel, text_type: str = TEXT_TYPE, templates: str = TEMPLATES
-) -> LabelSet:
-    """Make a label set of rows of `catalog.splits.class_rows`; ``label`` is their key."""
-    return labels_of_names(classes.rename_axis(LABEL).reset_index(), model, text_type, templates)
-
-
 def read_candidates(path: str | Path) -> pd.DataFrame | list[str]:
     """Read candidates: a text file with a name a line, or a table with names, maybe their seven ranks and groups."""
     path = Path(path).expanduser()

@@ -34,7 +34,7 @@ from ..shards.read import read_image_ids, read_index
 from ..training.objectives import CLASS_OBJECTIVES
 from .asking import Trust
 from .calibrate import KNOWN_PASS, TOO_FEW, conformal_floor, fit_temperature, places, wrong_up_to
-from .candidates import labels_of_catalog
+from .candidates import labels_of_names
 from .labels import LABEL, LabelSet, highest
 from .naming import FLOOR, name_features
 from .photographed import add_images, labels_of_images
@@ -73,13 +73,14 @@ class TrainedRun:
         self.catalog = read_catalog(self.run.catalog)
         self.model: LoadedModel = load_model(f"run:{self.run.root}")
         self.scale = self.model.model.logit_scale.exp().item()
-        classes = known_classes(self.catalog)
+        trained_on = usable(self.catalog) & self.catalog["split"].isin(TRAINING)
+        classes = class_rows(self.catalog).loc[sorted(set(self.catalog.loc[trained_on, "class_key"]))]
         if self.settings["train.objective"] in CLASS_OBJECTIVES:  # without texts: a class is where its images lie
             train = self.split("train")
             self.labels: LabelSet = labels_of_images(train.features, train.classes, classes, self.model)
         else:
             texts = self.settings["evaluate.text_type"], self.settings["evaluate.templates"]
-            self.labels = labels_of_catalog(classes, self.model, *texts)
+            self.labels = labels_of_names(classes.rename_axis(LABEL).reset_index(), self.model, *texts)
 
     @property
     def precision(self) -> str:
@@ -163,12 +164,6 @@ class TrainedRun:
             f"{coverage:.0%} right of {n} validation images of {len(set(val.classes))} classes that it was trained on"
         )
         return Trust(temperature, max(FLOOR, floor), said, known_from, floor)
-
-
-def known_classes(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the classes of a catalog that were trained on, as `class_rows`."""
-    kept = table[usable(table) & table["split"].isin(TRAINING)]
-    return class_rows(table).loc[sorted(set(kept["class_key"]))]
 
 
 def nearest_images(features: np.ndarray, split: Split, k: int = 5) -> pd.DataFrame:
