@@ -26,7 +26,7 @@ from .style import (
     shorten,
     styled,
 )
-from .words import APART, PARTS, TEXT_TYPES, in_words, task_label
+from .words import APART, PARTS, TEXT_TYPES, in_words, task_label, task_place
 
 METRICS = ("macro_top1", "top1")  # the first of these that a table has is drawn
 AXES = {
@@ -234,9 +234,5 @@ def _limits(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
 
 def _lines_of_overview(rows: pd.DataFrame) -> list[tuple[str, str]]:
     """Return the (dataset, task) of each line among the rows of one metric; a data set's own line has the task ''."""
-    order = {"zero_shot": 0, "few_shot": 1, "hierarchy": 0}
-    lines = []
-    for dataset, mine in rows.groupby("dataset"):
-        tasks = sorted(mine["task"].unique(), key=lambda t: (order[t.split("/")[0]], t.count("/"), len(t), t))
-        lines += [(dataset, task) for task in ["", *tasks]]
-    return lines
+    tasks = rows.groupby("dataset")["task"].unique()
+    return [(dataset, task) for dataset, mine in tasks.items() for task in ["", *sorted(mine, key=task_place)]]

@@ -12,7 +12,7 @@ from ..files.markdown import escape, markdown_table
 from ..files.spreadsheets import harmless
 from ..run import Run, atomic
 from .style import models_in_order
-from .words import DATASETS, MODELS, START, task_label
+from .words import DATASETS, MODELS, START, task_label, task_place
 
 _MAIN = r"zero_shot(/(un)?seen|/unseen/taxon)?|few_shot/\d+(/unseen)?|hierarchy/(un)?seen"
 _HEADLINES = r"zero_shot/(un)?seen|few_shot/[15]/unseen|hierarchy/unseen"
@@ -30,7 +30,7 @@ def results_frame(results: pd.DataFrame, tasks: str = _MAIN) -> pd.DataFrame:
     models = models_in_order(rows["model"])
     rows, lines = rows[rows["task"].str.fullmatch(tasks)], []
     for dataset, mine in rows.groupby("dataset"):
-        for task in sorted(mine["task"].unique(), key=_place):
+        for task in sorted(mine["task"].unique(), key=task_place):
             found = mine[mine["task"] == task]
             cells = [_cell(found[found["model"] == name].set_index("metric")) for name in models]
             asked = found[found["metric"].isin(["macro_top1", "top1", "spearman"])]
@@ -45,7 +45,7 @@ def headline_frame(results: pd.DataFrame) -> pd.DataFrame:
     rows = rows[rows["task"].str.fullmatch(_HEADLINES) & rows["metric"].isin(["macro_top1", "spearman"])]
     lines = []
     for dataset, mine in rows.groupby("dataset"):
-        for task in sorted(mine["task"].unique(), key=_place):
+        for task in sorted(mine["task"].unique(), key=task_place):
             asked = mine[mine["task"] == task]
             trained, others = asked[asked["code"] == "trained"], asked[asked["code"].isin(_UNTRAINED)]
             best = others[others["value"] == others["value"].max()].head(1)
@@ -109,12 +109,6 @@ def _named(results: pd.DataFrame) -> pd.DataFrame:
     pretrained = results.groupby("run")["model"].transform(lambda models: (models == "frozen").any())
     starts = results["model"].mask(pretrained & (results["model"] == "random_init"), START)
     return results.assign(model=starts.map(lambda name: MODELS.get(name, name)))
-
-
-def _place(task: str) -> tuple:
-    """Return where a task stands: naming, shots, hierarchy."""
-    kinds = ("zero_shot", "few_shot", "hierarchy")
-    return kinds.index(task.split("/")[0]), task.count("/"), len(task), task
 
 
 def _ends(task: str, rows: pd.DataFrame) -> tuple[list[str], list[str]]:

@@ -58,3 +58,9 @@ def task_label(task: str) -> str:
     if kind == "few_shot" and words:
         return ", ".join([f"{words[0]} shot{'' if words[0] == '1' else 's'}", *words[1:]])
     return ", ".join([kind.replace("zero_shot", "zero-shot"), *words])
+
+
+def task_place(task: str) -> tuple:
+    """Return where a task stands: naming, shots, hierarchy."""
+    kinds = ("zero_shot", "few_shot", "hierarchy")
+    return kinds.index(task.split("/")[0]), task.count("/"), len(task), task
