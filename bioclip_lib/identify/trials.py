@@ -55,8 +55,10 @@ def rules(run: TrainedRun) -> pd.DataFrame:
         tables.append(found.assign(part=PARTS[name]))
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["rule", "part"])
     stated = (table["rule"] == next(iter(floors))) & (table["part"] == PARTS["test"]) & ~np.isnan(trust.conformal)
-    share = expected_share(COVERAGE, len(run.split("val").rows), len(run.split("test").rows)) if stated.any() else ()
-    table.loc[stated, ["expected_low", "expected_high"]] = share
+    n = len(run.split("val").rows), len(run.split("test").rows)
+    share = expected_share(COVERAGE, *n) if stated.any() else (np.nan, np.nan)
+    for column, value in zip(("expected_low", "expected_high"), share, strict=True):
+        table[column] = np.where(stated, value, np.nan)
     return table
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from bioclip_lib import RANKS
 from bioclip_lib.errors import InputError
-from bioclip_lib.identify import Trust, load_run, name_features
+from bioclip_lib.identify import Trust, load_run, name_features, rules
 from bioclip_lib.identify import __main__ as command
 from bioclip_lib.identify.naming import FLOOR
 from bioclip_lib.identify.trained import Split, TrainedRun
@@ -82,6 +82,15 @@ def test_too_few_images_for_a_floor_are_said(run):
     assert run.trust(0.8).said.startswith("80% right of 8 validation images")
     run._splits["val"] = Split(val.rows[:0], val.features[:0])
     assert run.trust() == Trust() and run.candidates() is run.labels
+
+
+def test_a_run_that_is_not_calibrated_states_no_share(run):
+    assert rules(run)["expected_low"].notna().sum() == 2  # of its floor and species seen, by either kind of answer
+    val = run.split("val")
+    run._splits["val"] = Split(val.rows[:0], val.features[:0])
+    del run.calibrated_scale
+    found = rules(run)
+    assert len(found) == 16 and found[["expected_low", "expected_high"]].isna().all(axis=None)
 
 
 def test_the_command_says_who_is_a_candidate_and_who_is_not(run):
