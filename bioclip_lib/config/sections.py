@@ -244,7 +244,7 @@ class EvaluateConfig(Section):
     n_permutations: int = setting(9_999, "of a null model", "[1, 1e8]")
     batch_size: int = setting(256, "images, or texts, encoded at once", "[1, 1e6]")
     controls: tuple[str, ...] = setting((), "trained beside the model, each once more (`structure.control`)", CONTROLS)
-    ablations: str = setting("none", "trainings of 06_ablations: 0, 2, 6 or 85 (with descriptions 100)", ABLATIONS)
+    ablations: str = setting("none", "trainings of 06_ablations: 0, 2, 6 or 115 (with descriptions 135)", ABLATIONS)
     precision: str = setting(
         "auto", "of images' features; auto: bf16 if it gains, fp32 for published sets", ("auto", "fp32", "bf16")
     )
