@@ -68,12 +68,16 @@ def write_shards(
     tars = _plan(catalog, config.samples_per_shard)
     with full_disk_named(folder), UnfinishedShards(folder) as unfinished:
         todo = unfinished.reuse([*_plan_unpacked(tars, config.samples_per_shard), *tars], config)
+        encoded: dict[str, tuple] = {}
         for split in dict.fromkeys(tar.split for tar in todo):
-            of_split, encoded = [tar for tar in todo if tar.split == split], unfinished.unpacked()
+            of_split = [tar for tar in todo if tar.split == split]
+            encoded = encoded or (unfinished.unpacked() if split != _UNPACKED else {})  # all of them are written first
             rows = (row for tar in of_split for row in tar.table.to_dict("records"))
             rows = ((row, encoded.get(row["image_id"])) for row in rows)
             n = sum(len(tar.table) for tar in of_split)
-            samples = iter(progress(f"shards/{split}", "images", n, mapper(partial(_encoded, config=config), rows)))
+            samples = iter(
+                progress(f"shards/{split}", "images", n, mapper(partial(_encoded, split=split, config=config), rows))
+            )
             for tar in of_split:
                 _write_tar(unfinished, tar, itertools.islice(samples, len(tar.table)), config)
             next(samples, None)  # none is left; a progress bar ends
@@ -98,7 +102,8 @@ def _plan(catalog: pd.DataFrame, samples_per_shard: int) -> list[PlannedTar]:
 
 def _plan_unpacked(tars: Sequence[PlannedTar], samples_per_shard: int) -> list[PlannedTar]:
     """Return the tars to which the images of compressed archives are written first, in the order of these."""
-    tables = [tar.table[tar.table["location"].map(in_compressed_tar)] for tar in tars]
+    columns = ["image_id", "class_key", "location", "sha256"]
+    tables = [tar.table.loc[tar.table["location"].map(in_compressed_tar), columns] for tar in tars]
     if not any(map(len, tables)):
         return []
     table = pd.concat(tables)
@@ -111,15 +116,22 @@ def _tars(split: str, table: pd.DataFrame, samples_per_shard: int) -> list[Plann
     return [PlannedTar(split, f"shard-{i:06d}.tar", part) for i, part in enumerate(parts)]
 
 
-def _encoded(item: tuple[dict[str, str], tuple | None], config: ShardConfig) -> tuple[dict, bytes, dict]:
+def _encoded(item: tuple[dict, tuple | None], split: str, config: ShardConfig) -> tuple[dict, bytes, dict]:
     """Encode a row of the catalog, unless its image is already encoded; return it, its image and its other members."""
     row, place = item
     if place is None:
-        return row, image_member(row, config), text_members(row, config)
+        return row, image_member(row, config), _texts(row, split, config)
     path, offset, n_bytes = place
     with open(path, "rb") as file:
         file.seek(offset)
-        return row, file.read(n_bytes), text_members(row, config)
+        return row, file.read(n_bytes), _texts(row, split, config)
+
+
+def _texts(row: dict[str, str], split: str, config: ShardConfig) -> dict[str, bytes]:
+    """Return the members of a sample beside its image; where that is kept for a while only, what its index needs."""
+    if split == _UNPACKED:
+        return {"json": json.dumps({"class_key": row["class_key"]}).encode()}
+    return text_members(row, config)
 
 
 def _write_tar(unfinished: "UnfinishedShards", tar: PlannedTar, samples: Iterable[tuple], config: ShardConfig) -> None:
@@ -231,4 +243,5 @@ class UnfinishedShards:
 
 def _recipe(tar: PlannedTar, config: ShardConfig) -> str:
     """Return what a tar is to be made of."""
-    return recipe(((row["sha256"], text_members(row, config)) for row in tar.table.to_dict("records")), config)
+    rows = tar.table.to_dict("records")
+    return recipe(((row["sha256"], _texts(row, tar.split, config)) for row in rows), config)
