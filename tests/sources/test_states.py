@@ -8,7 +8,6 @@ import pytest
 
 from bioclip_lib.catalog.assembly import join
 from bioclip_lib.catalog.duplicates import inspect_images
-from bioclip_lib.catalog.table import read_catalog
 from bioclip_lib.config import DataConfig
 from bioclip_lib.sources import read_source
 from bioclip_lib.sources.folders import read_image_folder
@@ -53,15 +52,12 @@ def test_of_camera_traps_and_of_none_where_an_image_shows_both(photographs):
     assert read(photographs).to_numpy().tolist() == [["", "adult"], ["female", ""], ["", ""]]
 
 
-def test_the_catalog_keeps_them_and_an_earlier_one_has_none(image_folder, resolve, tmp_path):
+def test_the_catalog_keeps_them(image_folder, resolve):
     raw = read_image_folder(image_folder)
     images, names = inspect_images(raw), resolve(raw)
     raw["sex"] = np.resize(["male", "", "F"], len(raw))
     found = join(raw, names, images)
     assert found["sex"].tolist() == raw["sex"].tolist() and set(found["life_stage"]) == {""}
-    earlier = found.assign(excluded="no name", split="").drop(columns=["sex", "life_stage"])
-    earlier.to_parquet(tmp_path / "earlier.parquet", index=False)
-    assert set(read_catalog(tmp_path / "earlier.parquet")["sex"]) == {""}
 
 
 def test_of_a_data_set_of_the_hub(tmp_path, jpeg):
