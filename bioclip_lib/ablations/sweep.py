@@ -5,7 +5,9 @@ cell lies in ``<run>/ablations`` under a digest of its settings, the code that d
 a sweep that was ended goes on after its last finished cell. The worlds of the seeds lie beside them.
 """
 
+import contextlib
 import hashlib
+import io
 import itertools
 import json
 import multiprocessing
@@ -179,7 +181,8 @@ def _train_one(root: Path, config: Config, cell: Cell, path: Path) -> str:
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the same bits, whatever the number of processes
     try:
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        hidden = contextlib.redirect_stderr(io.StringIO())  # a cell's bars, under the one of all cells
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), hidden:
             warnings.simplefilter("ignore")
             scores = _scores(Run(root), cell, cell.config(config), Run(folder))
     except Exception as error:  # whatever it is, the other cells go on
