@@ -42,6 +42,7 @@ from .data import loader
 
 KEYS = ["recipe", "seed"]
 COLUMNS = [*KEYS, "dataset", "task", "metric", "value", "chance", "n", "seconds"]
+_OWN = ("sweep.py", "confused.py", "data.py")  # beside what is a setting of a cell
 _DECIDES = ("sources/synthetic", "taxonomy", "catalog", "shards", "model", "training", "evaluation", "structure")
 
 
@@ -94,8 +95,8 @@ def _workers(n_cells: int) -> int:
 def _place(run: Run, config: Config, cell: Cell) -> Path:
     """Return where the scores of a cell lie: under all that decides them."""
     made_of = [deciding(json.loads(json.dumps(cell.config(config).to_dict()))), cell.data]
-    code = stages.code_without_comments(_DECIDES) + file_sha256(Path(__file__))
-    code += file_sha256(Path(__file__).with_name("data.py"))
+    own = "".join(file_sha256(Path(__file__).with_name(name)) for name in _OWN)
+    code = stages.code_without_comments(_DECIDES) + own
     made_of += [_photographs(run, config), code, stages.versions()]
     made_of += [_start(cell.config(config))]
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()

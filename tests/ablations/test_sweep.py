@@ -59,6 +59,8 @@ def test_a_failing_cell_leaves_the_others_and_is_listed(grid):
 
 def test_all_code_that_decides_a_cell_is_there():
     assert all((stages.LIBRARY / package / "__init__.py").is_file() for package in sweep._DECIDES)
+    own = {path.name for path in (stages.LIBRARY / "ablations").glob("*.py")}
+    assert own - set(sweep._OWN) == {"__init__.py", "cells.py", "summary.py"}  # settings, and what is made of scores
 
 
 def test_a_grid_goes_on_after_its_last_finished_cell(grid, config):
