@@ -73,7 +73,9 @@ def run_grid(run: Run, config: Config, cells: Sequence[Cell], workers: int = 0) 
     places = [(cell, _place(run, config, cell)) for cell in cells]
     todo = {path: cell for cell, path in places if not path.is_file()}
     for cell in todo.values():  # before processes share them
-        _seen(_world(run, cell.config(config)), cell.config(config))
+        world = _world(run, cell.config(config))
+        with contextlib.suppress(Exception):  # the cell says why it has no scores
+            _seen(world, cell.config(config))
     failed, n_cells = [], len({path for _, path in places})
     with progress("ablations", "trainings", n_cells, done=n_cells - len(todo)) as bar:
         for path, why in _in_processes(run, config, todo, workers or _workers(len(todo))):
@@ -140,7 +142,8 @@ def _seen(world: Run, config: Config) -> Run:
     """Return where lies what a frozen tower sees of a world, computed once for all cells; else the world itself."""
     if not config.train.freeze_image_tower:
         return world
-    tower = [config.model.image_tower, config.model.image_size_px, _start(config)]
+    model = config.model
+    tower = [model.image_tower, model.image_size_px, model.name, model.pretrained, model.normalisation, _start(config)]
     seen = Run(world.root / f"seen-{hashlib.sha256(json.dumps(tower).encode()).hexdigest()[:12]}")
     seen.catalog, seen.shards = world.catalog, world.shards
     if not (seen.root / "whole").is_file():

@@ -57,6 +57,14 @@ def test_a_failing_cell_leaves_the_others_and_is_listed(grid):
     assert {"zero_shot/seen", "zero_shot/unseen/taxon", "few_shot/1/unseen", "hierarchy/unseen"} <= set(scores["task"])
 
 
+def test_so_does_a_cell_without_the_model_that_it_starts_from(grid, config):
+    run, _, _ = grid
+    start = {"model.name": f"local-dir:{run.model}", "train.freeze_image_tower": True}
+    scores, failed = ablations.run_grid(run, config, [Cell("frozen", 0, SHORT | start), GOOD], workers=1)
+    assert failed["recipe"].tolist() == ["frozen"] and "holds no open_clip_config.json" in failed["why"][0]
+    assert set(scores["recipe"]) == {"mixture"}
+
+
 def test_all_code_that_decides_a_cell_is_there():
     assert all((stages.LIBRARY / package / "__init__.py").is_file() for package in sweep._DECIDES)
     own = {path.name for path in (stages.LIBRARY / "ablations").glob("*.py")}
