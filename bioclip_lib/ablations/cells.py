@@ -16,22 +16,25 @@ READERS = {
     "bag of words": {"model.bag_of_words": True, "model.text_layers": 1},
 }
 LOOKS = ", described"  # behind a reader
-_ALL_LAYERS = {"train.freeze_image_tower": False}
-# of photographs, beside the mixture on a frozen Lite0; what is trained takes long: small images, few passes
-_AT_112 = {"model.image_size_px": 112, "shards.image_size_px": 128}
+_FROZEN, _ALL_LAYERS = ({"train.freeze_image_tower": is_frozen, "train.lora_rank": 0} for is_frozen in (True, False))
+_OWN_SIZES = {"model.name": "", "model.pretrained": "", "model.normalisation": ""}  # whatever model the run has
+# of photographs, beside the mixture; what is trained takes long: small images, few passes
+_LITE0 = _OWN_SIZES | {"model.image_tower": "efficientnet-lite0"}
+_AT_112 = _LITE0 | {"model.image_size_px": 112, "shards.image_size_px": 128}
 TOWERS = {
-    "Lite2, frozen": {"model.image_tower": "efficientnet-lite2"},
-    "ViT from scratch": _ALL_LAYERS
+    "Lite2, frozen": _OWN_SIZES | _FROZEN | {"model.image_tower": "efficientnet-lite2"},
+    "ViT from scratch": _OWN_SIZES
+    | _ALL_LAYERS
     | {"model.image_tower": "vit", "model.image_size_px": 64, "shards.image_size_px": 96, "train.epochs": 18.0},
-    "Lite0 at 112 px, frozen": _AT_112,
+    "Lite0 at 112 px, frozen": _AT_112 | _FROZEN,
     "Lite0 at 112 px, all layers trained": _AT_112 | _ALL_LAYERS | {"train.epochs": 6.0, "train.lr": 3e-4},
 }
 # of an invented tree: from a model of another one
 SCRATCH = "from scratch"
 STARTS = {
-    "image tower frozen": {"train.freeze_image_tower": True},
-    "low rank": {"train.lora_rank": 8},
-    "all layers trained": {},
+    "image tower frozen": _FROZEN,
+    "low rank": _ALL_LAYERS | {"train.lora_rank": 8},
+    "all layers trained": _ALL_LAYERS,
 }
 SEEDS = {"none": 0, "two": 1, "few": 2, "all": 5}
 # of a world from scratch: 42 of 60 species trained on, about 20 s of processor time a cell
@@ -116,7 +119,10 @@ def backbones(grid: str, run: Run, config: Config) -> list[Cell]:
         return _each_seed([(name, settings, "") for name, settings in TOWERS.items()], grid)
     same = {f"model.{name}": getattr(config.model, name) for name in ("image_size_px", "text_layers")}
     start = {"model.name": f"local-dir:{run.model}"}
-    rows = [(SCRATCH, same, ""), *((name, start | settings, "") for name, settings in STARTS.items())]
+    rows = [
+        (SCRATCH, _ALL_LAYERS | {"model.pretrained": ""} | same, ""),
+        *((name, start | settings, "") for name, settings in STARTS.items()),
+    ]
     return _each_seed(rows, grid, first=config.split.seed + 1)
 
 

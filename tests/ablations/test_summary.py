@@ -140,6 +140,23 @@ def test_image_towers_start_in_the_ways_that_the_data_allow(tmp_path):
     assert settings["model.name"] == f"local-dir:{tmp_path / 'model'}" and settings["train.freeze_image_tower"]
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"model.image_tower": "efficientnet-lite2", "train.freeze_image_tower": False},
+        {"model.name": "ViT-B-32", "model.pretrained": "openai", "model.normalisation": "imagenet"},
+    ],
+)
+def test_towers_are_what_they_are_called_whatever_the_run_has(tmp_path, settings):
+    config = load_config("photos", {"data.photos": str(tmp_path), **settings})
+    for cell in backbones("all", Run(tmp_path), config)[:4]:
+        found = cell.config(config)
+        called = {"vit": "ViT", "efficientnet-lite0": "Lite0", "efficientnet-lite2": "Lite2"}[found.model.image_tower]
+        assert cell.recipe.startswith(called) and not (found.model.name or found.model.pretrained)
+        assert cell.recipe.endswith("frozen") == found.train.freeze_image_tower
+
+
 def test_two_data_sets_of_a_seed_are_one_observation():
     one = scores({"taxon": [0.5, 0.6, 0.7], MIXTURE: [0.5, 0.6, 0.7]}, "zero_shot/unseen/taxon")
     both = pd.concat([one, one.assign(dataset="other", value=one["value"] + 0.02)])
