@@ -4,7 +4,6 @@ Takes tables of results, and answers image by image; returns tables and writes t
 published number is shown as published, with its source, and takes part in no rank and no test.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -141,5 +140,5 @@ def compare_zero_shot(predictions: pd.DataFrame, reference: str) -> pd.DataFrame
 
 def write_leaderboard(path: str | Path, **tables: pd.DataFrame) -> None:
     """Write tables as one JSON object: a list of rows under each name, null where a number is missing."""
-    rows = {name: table.to_json(orient="records", double_precision=15) for name, table in tables.items()}
-    write_json(Path(path), {name: json.loads(text) for name, text in rows.items()})
+    plain = {name: table.astype(object).where(table.notna(), None) for name, table in tables.items()}
+    write_json(Path(path), {name: table.to_dict("records") for name, table in plain.items()})

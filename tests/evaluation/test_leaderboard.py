@@ -147,6 +147,7 @@ def test_the_json_reads_back(board, tmp_path):
     assert set(found) == {"scores", "ranks", "tests"}
     said = {(row["dataset"], row["published"]): row["differs"] for row in found["scores"]}
     assert said == {("fungi", False): "9 images, 8 expected", ("fungi", True): "", ("rare", False): ""}
+    assert {row["p_mcnemar"] for row in found["tests"]} == set(tests["p_mcnemar"])  # to the last digit
     again = pd.DataFrame(found["scores"]).replace({None: np.nan})
     pd.testing.assert_frame_equal(again, board, check_dtype=False)
 
