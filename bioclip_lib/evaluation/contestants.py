@@ -1,8 +1,8 @@
 """The feature tables of a run: each evaluated image once for each contestant, computed once and cached by content.
 
 Takes a run with shards (and a model); returns `FeatureTable`. The contestants are the run's model (``trained``), its
-architecture before training (``random_init``), a thumbnail with a colour histogram (``pixels``), a pretrained
-EfficientNet-Lite0 without training here (``frozen``), and the models that ``evaluate.models`` names by their address.
+architecture before training (``random_init``), a thumbnail with a colour histogram (``pixels``), the pretrained
+EfficientNet-Lite that it started from (``frozen``), and the models that ``evaluate.models`` names by their address.
 Only test images and held-out species are embedded.
 """
 
