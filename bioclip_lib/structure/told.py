@@ -35,7 +35,9 @@ def tell(scores: pd.DataFrame, model: str = "trained") -> str:
     lines = []
     for (dataset, part), group in rows.groupby(["dataset", "part"], sort=False):
         asked, told = group[group["value"].notna()], []
-        for words, found in (("Shown beyond chance", asked["p"] < 0.05), ("Not shown", asked["p"] >= 0.05)):
+        shown, below = asked["p"] < 0.05, asked["value"] < asked["by_chance"]
+        each = {"Shown above chance": shown & ~below, "Shown below chance": shown & below, "Not shown": ~shown}
+        for words, found in each.items():
             told += [f"{words}: {_some([_numbers(row) for row in asked[found].itertuples()])}"] if found.any() else []
         for why, left in group[group["value"].isna()].groupby("why", sort=False):
             told.append(f"Not asked: {_some([name for name in left['about'] if name] or ['anything'])} ({why})")
@@ -57,6 +59,6 @@ def _some(said: list[str]) -> str:
 def _numbers(row) -> str:
     """Put value, interval, chance and p of a row; an interval over the whole range says nothing."""
     ends = f" [{row.ci_low:.2f}, {row.ci_high:.2f}]" if hasattr(row, "ci_low") else ""
-    ends = " (too few for an interval)" if ends in (" [-1.00, 1.00]", " [-2.00, 2.00]") else ends
+    ends = " (too few for an interval)" if ends in (" [-1.00, 1.00]", " [-2.00, 2.00]", " [0.00, 1.00]") else ends
     p_value = f"p {row.p:.2g}" if row.p >= 0.001 else "p < 0.001"
     return f"{row.about} {row.value:.2f}{ends} (chance {row.by_chance:.2f}, {p_value})"

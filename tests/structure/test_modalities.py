@@ -1,5 +1,7 @@
 """Images beside texts: by hand on four species, planted kinship in one of the two, and nothing where nothing is."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -80,6 +82,8 @@ def test_the_modality_with_kinship_follows_the_tree(images, texts, sign):
         more = asked(found, "texts more than images", text)
         assert more["value"] * sign > 0.2 and more["p_value"] < 0.05 and more["n"] == 36
         assert min(sign * more["ci_low"], sign * more["ci_high"]) > 0
+    shown = re.findall(r"Shown (above|below) chance: ((?:[^:.]|\.\d)*)", tell(found))
+    assert [where for where, which in shown if "texts more than images" in which] == ["above" if sign > 0 else "below"]
 
 
 def test_what_cannot_be_asked_says_why():

@@ -53,7 +53,7 @@ def test_a_varied_clade_is_found_in_a_catalog_and_sets_of_few_say_why():
     found = morphospace.score_disparity(table, tables, EvaluateConfig()).set_index("clade")
     assert found.loc["c2", "value"] > 1.8 and found.loc["c2", "p_holm"] < 0.05 and found.loc["c2", "n"] == 6
     assert found.loc["c2", "ci_low"] < found.loc["c2", "value"] < found.loc["c2", "ci_high"]
-    assert "Shown beyond chance: c2 (class) " in tell(found.reset_index())
+    assert "Shown above chance: c2 (class) " in tell(found.reset_index())
     few, of_few = catalog(ranks_of(5, 1, 3), means[:15])
     why = morphospace.score_disparity(few, of_few, EvaluateConfig())
     assert why["why"].tolist() == ["0 clades (class) have 4 species; two are needed"]
@@ -107,7 +107,7 @@ def test_a_pair_that_was_made_alike_is_found_in_a_catalog_and_sets_of_few_say_wh
     assert {first["species"], first["like"]} == set(named[[7, 20]]) and len(found) == 10
     assert first["value"] < 0.2 and first["p_family"] == 1 / 200 and first["n"] == 30 * 24 / 2
     assert ((shown["species"] == named[7]) | (shown["like"] == named[7])).all()  # it lies among the other clade now
-    assert f"Shown beyond chance: class ({first['species']}, {first['like']}) 0." in tell(found.assign(model="trained"))
+    assert f"Shown below chance: class ({first['species']}, {first['like']}) 0." in tell(found.assign(model="trained"))
     few, of_few = catalog(ranks_of(5, 1, 3), points[:15])
     why = score_convergence(few, of_few, EvaluateConfig())
     assert why["why"].tolist() == ["0 clades (class) have 4 species; two are needed"]

@@ -16,12 +16,14 @@ def test_each_row_is_told_by_hand():
         [
             row("class", 0.9, 0.0001, 0.0004, low=0.8),
             row("order", 0.7, 0.03, 0.12),
+            row("genus", 0.2, 0.01, 0.04, low=0.0),
             row("family", np.nan, np.nan, np.nan, "all are of one group"),
             row("class", 0.1, 0.9, 0.9, model="pixels"),
         ]
     )
     assert tell(table) == (
-        "- *birds, seen species*: Shown beyond chance: purity (class) 0.90 [0.80, 1.00] (chance 0.50, p < 0.001). "
+        "- *birds, seen species*: Shown above chance: purity (class) 0.90 [0.80, 1.00] (chance 0.50, p < 0.001). "
+        "Shown below chance: purity (genus) 0.20 (too few for an interval) (chance 0.50, p 0.04). "
         "Not shown: purity (order) 0.70 (too few for an interval) (chance 0.50, p 0.12). "
         "Not asked: purity (family) (all are of one group)."
     )

@@ -115,7 +115,7 @@ def test_a_catalog_is_asked_by_state_and_says_what_cannot_be():
     assert inside["value"] < inside["by_chance"] and inside["p_value"] < 0.05
     told = tell(found.reset_index())
     assert "Not asked: life stage (the catalog states no life stage)" in told
-    assert "Shown beyond chance: sex (share of the variance within species) 0." in told
+    assert "Shown above chance: sex (share of the variance within species) 0." in told
 
 
 def test_observations_count_not_their_images():
