@@ -27,6 +27,7 @@ _PLAIN = re.compile(r"[A-Z][a-z]+ [a-z]{4,}")
 _BRACKETS = re.compile(r"[(\[{]([^()\[\]{}]*)[)\]}]")
 _SYNSET = re.compile(r"^n\d{8}[\s_-]+")
 _NUMBER = re.compile(r"^\d+(?:[._ ]\s*|-(?=[A-Z]))(?=[^\W\d_])")
+_PARTED = re.compile(r"(?<=[^\W\d_]{4})(?<![Nn]ear)_(?=[A-Z][a-z]+ [a-z-]{3,}$)")  # "House Sparrow_Passer domesticus"
 _COPY = re.compile(r"\s*\(\d+\)$")
 _INATURALIST = re.compile(r"(?:\d{5})?((?:_[A-Z][A-Za-z]+){5,6})((?:_[a-z-]+)+)")
 _CAMERA = re.compile(r"^(?:[0-9a-f-]{30,36};)?([a-z]*;[a-z]*;[a-z]*;[a-z]*;[a-z-]*);([^;]*)$")  # SpeciesNet's
@@ -151,7 +152,8 @@ def _draft(label: str) -> Label:
         return Label("")
     if line := _line(label):
         return line
-    text = clean_label(_SUFFIX.sub("", label).replace("___", ": ").replace(" cfr. ", " cf. "))
+    text = _PARTED.sub(" - ", _SUFFIX.sub("", label)).replace("___", ": ")
+    text = clean_label(text.replace(" cfr. ", " cf. "))
     text = _NOMINATE.sub(r"\1 \3", _RANK_WORD.sub("", text))
     text = _COPY.sub("", _NUMBER.sub("", text)).lstrip("†‡*+ ")
     if " " not in text:
