@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..config import DESCRIPTION
 from ..errors import InputError
+from ..files.tables import column_names
 from ..sources.classes import folded_name
 from ..sources.columns import read_known
 from ..sources.layout import listed
@@ -42,13 +43,16 @@ def described(names: pd.DataFrame, path: str) -> pd.DataFrame:
 
 def read_descriptions(path: str) -> pd.Series:
     """Read a text a name, names folded: of a table with ``description`` and a scientific name, or a class name."""
-    table = read_known(Path(path).expanduser())
+    file = Path(path).expanduser()
+    table = read_known(file)
     if {"genus", "species"} <= set(table):
         epithet = table["species"].str.fullmatch(r"[\w-]+")
         table = table.assign(species=table["species"].where(~epithet, table["genus"] + " " + table["species"]))
     named = [column for column in _OF if column in table]
     if not named or DESCRIPTION not in table:
-        raise InputError(f"{path} has columns {', '.join(table.columns)}; call one scientific_name and one description")
+        raise InputError(
+            f"{path} has columns {', '.join(column_names(file))}; call one scientific_name and one description"
+        )
     of = table[named].replace("", None).bfill(axis=1).iloc[:, 0].fillna("")  # of each line the first that it has
     texts = table[DESCRIPTION].str.split().str.join(" ").set_axis(of.map(folded_name))
     texts = texts[(texts != "") & (texts.index != "")]

@@ -16,7 +16,7 @@ from .. import RANKS
 from ..errors import InputError
 from ..files.dialect import normal_name
 from ..files.images import IMAGE_SUFFIXES
-from ..files.tables import read_strings
+from ..files.tables import column_names, read_strings
 from ..taxonomy.authors import without_accents
 from ..taxonomy.labels import NOT_KNOWN
 
@@ -63,8 +63,9 @@ _KNOWN = {
     "scientific_name": "scientificname sciname acceptedname latinname latin binomial binomialname binomen "
     "taxonomicname taxonname taxon taxa scientific speciesscientificname verbatimscientificname canonicalname "
     "acceptedscientificname acceptednameusage scientificnames speciesname questionspecies nomenclature "
-    "wissenschaftlichername nomscientifique nombrecientifico nomecientifico wetenschappelijkenaam",
-    "species": "art espece especie soort",
+    "wissenschaftlichername lateinischername nomscientifique nomlatin nombrecientifico nomecientifico "
+    "wetenschappelijkenaam",
+    "species": "art artname artenname espece nomdespece especie soort",
     "genus": "gattung",
     "family": "familie famille familia",
     "common_name": "commonname vernacularname englishname common vernacular commonnames englishcommonname",
@@ -247,7 +248,7 @@ def find_column(path: Path, what: str, table: pd.DataFrame, accepted: Sequence[s
     column = next((column for column in accepted if column in table), None)
     if column is None:
         raise InputError(
-            f"{path} has no column for the {what}: found {', '.join(table.columns)}; "
+            f"{path} has no column for the {what}: found {', '.join(column_names(path))}; "
             f"name one of them {' or '.join(repr(name) for name in accepted)}"
         )
     return column

@@ -13,6 +13,7 @@ from scipy import stats
 from ..config import Config, EvaluateConfig
 from ..errors import InputError
 from ..evaluation.tasks import Features
+from ..files.tables import column_names
 from ..sources.columns import read_known
 from ..sources.synthetic import grow_tree
 from ..sources.synthetic.canvas import PLANS, TRAITS
@@ -48,7 +49,7 @@ def _read(path: Path) -> pd.DataFrame:
     named = next((column for column in _NAMED if column in table), None)
     if named is None:
         raise InputError(
-            f"{path} has no column of scientific names among {', '.join(table.columns)}; call one scientific_name"
+            f"{path} has no column of scientific names among {', '.join(column_names(path))}; call one scientific_name"
         )
     said = table.drop(columns=named).replace("", np.nan)
     numbers = said.apply(pd.to_numeric, errors="coerce")

@@ -42,7 +42,10 @@ def test_a_line_is_found_by_scientific_or_class_name(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("scientific_name,looks\nAnas platyrhynchos,green head\n", "call one scientific_name and one description"),
+        (
+            "Artname,Aussehen\nAnas platyrhynchos,green head\n",
+            "has columns Artname, Aussehen; call one scientific_name and one description",
+        ),
         ("a,description\nb,green head\n", "call one scientific_name and one description"),
         ("class_name,description\nOstrich,tall\n", "describes none of the 4 names"),
         ("class_name,description\nMallard,\n", "describes nothing"),

@@ -420,7 +420,7 @@ def test_the_only_column_of_taxa_is_the_names_whatever_it_is_called(tmp_path, jp
     raw = read(table_of(tmp_path, jpeg, f"file,{header},weather,n,host_plant", *rows))
     assert raw["verbatim_name"].tolist() == ["Parus major", "Blue Jay", "Vulpes vulpes"]
     rows = [row.replace("sunny", "Bombus").replace("rain", "Apis mellifera") for row in rows]
-    with pytest.raises(InputError, match=r"no column for the name: found path, .*weather"):
+    with pytest.raises(InputError, match=r"no column for the name: found file, .*weather"):
         read(table_of(tmp_path, jpeg, f"file,{header},weather,n,host_plant", *rows))
 
 

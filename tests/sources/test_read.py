@@ -154,7 +154,9 @@ def write_table(folder: Path, text: str | bytes, name: str = "list.csv") -> Path
         "path,name\nx/1.jpg,Añil\nx/2.jpg,NA\n".encode("utf-16"),
         "filepath,label,species\nx/1.jpg,0,Añil\nx/2.jpg,1,NA\n",
         ",filepath,class\n0,x/1.jpg,Añil\n1,x/2.jpg,NA\n",
+        "Bilddatei;Artname\nx/1.jpg;Añil\nx/2.jpg;NA\n",
         "Dateiname;Art\nx/1.jpg;Añil\nx/2.jpg;NA\n",
+        "fichier,nom d'espèce\nx/1.jpg,Añil\nx/2.jpg,NA\n",
         "fichier,espèce\nx/1.jpg,Añil\nx/2.jpg,NA\n",
         "archivo,especie\nx/1.jpg,Añil\nx/2.jpg,NA\n",
         "imagem,nome científico\nx/1.jpg,Añil\nx/2.jpg,NA\n",
@@ -201,7 +203,7 @@ def test_missing_images_are_rows_with_a_reason_unless_all_are_missing(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,colour\nx/1.jpg,red\n", "no column for the name: found path, colour; name one of them 'name' or"),
+        ("Bilddatei,colour\nx/1.jpg,red\n", "no column for the name: found Bilddatei, colour; name one of them 'name'"),
         ("where,name\nx/1.jpg,a\n", "no column for the path: found where, name; name one of them 'path' or"),
         ("path,name\n", "has no rows"),
         ("", "cannot be read as a table"),

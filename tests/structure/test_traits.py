@@ -119,7 +119,10 @@ def test_traits_of_the_invented_world_and_of_a_table(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("bird,mass\nx,1\n", "no column of scientific names among"), ("species,mass\nx,heavy\n", "no column of numbers")],
+    [
+        ("Bild,Masse\nx,1\n", "no column of scientific names among Bild, Masse"),
+        ("species,mass\nx,heavy\n", "no column of numbers"),
+    ],
 )
 def test_tables_without_names_or_numbers_are_refused(tmp_path, text, message):
     (tmp_path / "traits.csv").write_text(text)
