@@ -129,7 +129,10 @@ def _classes(raw: pd.DataFrame) -> list[str]:
     usable = raw[raw["problem"] == ""]
     names = usable.assign(verbatim_name=usable["verbatim_name"].replace("", None)).groupby("source")["verbatim_name"]
     counts = names.agg(["size", "nunique"])
-    lines = [f"{source}: {n:,} images, {k:,} names" for source, n, k in counts.head(_N_SHOWN).itertuples()]
+    lines = [
+        f"{source}: {n:,} {'image' if n == 1 else 'images'}, {k:,} {'name' if k == 1 else 'names'}"
+        for source, n, k in counts.head(_N_SHOWN).itertuples()
+    ]
     lines += [f"and {len(counts) - _N_SHOWN:,} more sets"] if len(counts) > _N_SHOWN else []
     first = [name for name in usable["verbatim_name"].unique() if name][: _N_SHOWN + 1]
     return [*lines, f"names: {listed(first, _N_SHOWN)}"]
