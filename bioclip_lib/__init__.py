@@ -4,7 +4,8 @@
 an image; `shards` has their captions and tars, `model` the towers, `training` their weights; `evaluation` asks how well
 a model names, `structure` what its embedding looks like inside; `ablations` trains again with one thing changed,
 `identify` names photographs, `figures` draws. `config` has every setting, `run` the folder that all of it goes to,
-`files` what lies on disk. `reproduce` runs all notebooks in order and writes the answer page.
+`files` what lies on disk, `errors` what a user is told. `reproduce` runs all notebooks in order and writes the answer
+page.
 """
 
 import os

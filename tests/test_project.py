@@ -93,6 +93,16 @@ def test_the_tree_of_the_readme_is_that_of_the_library():
     assert shown == there - {"__init__", "__main__", "errors"}
 
 
+PACKAGES = sorted(path.parent for path in (REPOSITORY / "bioclip_lib").rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
+def test_the_face_of_a_package_names_its_modules(package):
+    face = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8")))
+    there = {p.stem for p in package.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
+    assert not {name for name in there if name[0] != "_"} - set(re.findall(r"`(\w+)", face))
+
+
 @pytest.mark.parametrize(("given", "wanted"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
 def test_threads_that_wait_do_not_spin_unless_the_user_says_so(given, wanted):
     kept = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}

@@ -2,8 +2,9 @@
 
 Raw rows of `sources`, names of `taxonomy` and `inspect_images` (`duplicates`, `looks`) go into `build` (`assembly`;
 `parts` beyond memory): names are joined (`names`), `licences`, `duplicates` and `leaks` excluded with their reason,
-`bursts` found, images split (`splits`, `extend`); `checks` refuses what cannot be worked with. Out comes
-catalog.parquet, which keeps the contract of `table`, and its `card`. `rare_species` chooses a benchmark.
+`bursts` found, images split (`splits`, `extend`), `descriptions` of the user's set beside names; `checks` refuses what
+cannot be worked with. Out comes catalog.parquet, which keeps the contract of `table`, and its `card`. `rare_species`
+chooses a benchmark.
 """
 
 from .assembly import build

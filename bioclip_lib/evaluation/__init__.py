@@ -1,9 +1,9 @@
 """How well a model names: a catalog, features and class names in; scores with n, interval, chance and tests out.
 
 `tasks` says which images and classes are asked, `contestants` who is asked (and computes features once), `zero_shot`
-names images, `mistakes` measures wrong names in the tree, `marks` has marks beside chance, `few_shot` draws folds that
-`classifiers` answer, `sets` asks the published sets as their numbers were, `metrics` writes metrics.csv, `leaderboard`
-lays results side by side; `statistics` has every interval and test.
+names images, `mistakes` measures wrong names in the tree, `marks` what a reader of names has to pass, `few_shot` draws
+folds that `classifiers` answer, `sets` asks the published sets as their numbers were, `metrics` writes metrics.csv,
+`leaderboard` lays results side by side; `statistics` has every interval and test.
 """
 
 from . import leaderboard, statistics

@@ -1,10 +1,11 @@
-"""A table in, a Figure out: functions that never show, save or change matplotlib's settings.
+"""A table in, a Figure out: `plot_...` never shows, saves or changes matplotlib's settings.
 
 `draw` draws a figure of a run from the tables that the run keeps, and writes it; `draw_all` all of them (``make
-figures``). `data` draws images, catalogs, captions and training, `treemap` the tree of taxa, `scores` what was
-measured, `ablations` what choices contribute, `answers` what answers cost and what speaks for them, `maps` the
-embedding, `probes` what is measured in it; `style` has the look, one colour a meaning, `words` the names of codes,
-`captions` what is told beside a figure; `live` draws while a model trains.
+figures``): `gallery` knows which table each is of. `data` draws images, catalogs, captions and training, `treemap` the
+tree of taxa, `scores` what was measured, `ablations` what choices contribute, `answers` what answers cost and what
+speaks for them, `maps` the embedding, `probes` what is measured in it; `style` has the look, one colour a meaning,
+`words` what codes are called, `captions` what is told beside a figure; `tables` writes results as a paper takes them;
+`live` draws while a model trains.
 """
 
 from .ablations import plot_recipes, plot_text_matrix

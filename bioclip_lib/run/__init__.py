@@ -1,7 +1,7 @@
 """The folder of a run: where its artefacts lie (`folder`), what they are (`manifest`, `stages`), how they are written.
 
-`writing.atomic` writes whole or not at all, and for good; `lock` keeps a second writer out; `in_parts` keeps what long
-work has finished. Takes a run directory, returns paths. Nothing is created at import.
+`writing` writes whole or not at all, and for good; `lock` keeps a second writer out; `parts` keeps what long work has
+finished, `workers` share it. Takes a run directory, returns paths. Nothing is created at import.
 """
 
 from .folder import REPOSITORY, Run, differences, environment, git_commit, open_run
