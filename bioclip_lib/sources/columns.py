@@ -319,12 +319,15 @@ def said_of_names(table: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
 
 
 def in_parts(table: pd.DataFrame, binomial: bool) -> dict[str, pd.Series]:
-    """Split a species of two words, "Parus major", into genus and epithet, unless another genus, or none, is given."""
+    """Split a species of two words, "Parus major", into genus and epithet, unless another genus, or none, is given.
+
+    One word without a column of genera, "tiger", is no epithet.
+    """
     species = table["species"]
     genus = table.get("genus", pd.Series("", index=table.index, dtype=object))
     first, rest = (by_value(species, lambda name, i=i: name.partition(" ")[i]) for i in (0, 2))
     whole = (rest != "") & ((first == genus) | ((genus == "") & binomial))
-    return {"genus": genus.where(~whole, first), "species": species.where(~whole, rest)}
+    return {"genus": genus.where(~whole, first), "species": rest.where(whole, species if "genus" in table else "")}
 
 
 def beside_the_name(table: pd.DataFrame) -> pd.DataFrame:

@@ -232,6 +232,14 @@ def test_names_csv(tmp_path):
     assert read_names_csv(taxa).iloc[0]["class_name"] == "Aa bb"
 
 
+def test_one_word_beside_no_genus_is_no_epithet(tmp_path):
+    table = touch(
+        tmp_path / "n.csv", b"label,common_name,species,family\n1,tiger,tiger,Felidae\n2,cat,Felis catus,Felidae\n"
+    )
+    said = read_names_csv(table)[["common_name", "genus", "species", "family"]]
+    assert said.to_numpy().tolist() == [["tiger", "", "", "Felidae"], ["cat", "Felis", "catus", "Felidae"]]
+
+
 def test_names_csv_that_cannot_be_used(tmp_path):
     with pytest.raises(InputError, match="is not a file"):
         read_names_csv(tmp_path / "n.csv")
