@@ -52,7 +52,7 @@ class Archive:
         return self.members.get(plain_name(name))
 
 
-_lock = threading.Lock()
+_locks: dict[str, threading.Lock] = {}
 
 
 def open_archive(path: str | Path) -> Archive:
@@ -65,7 +65,7 @@ def open_archive(path: str | Path) -> Archive:
         raise ArchiveError("archive not found" if missing else f"archive unreadable ({error.strerror})") from None
     if not stat.S_ISREG(status.st_mode):
         raise ArchiveError("archive is not a regular file")
-    with _lock:  # two threads that ask for one archive wait for one index
+    with _locks.setdefault(str(path), threading.Lock()):  # two threads that ask for one archive wait for one index
         return _index(path, status.st_size, status.st_mtime_ns)
 
 

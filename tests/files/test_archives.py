@@ -115,6 +115,29 @@ def test_an_index_is_built_once_for_all_threads_and_again_after_a_change(tmp_pat
     assert read_member(path, "x", LIMIT) == b"2" and len(built) == 2
 
 
+def test_an_archive_is_read_while_another_is_indexed(tmp_path, monkeypatch):
+    slow, path = (write_archive(tmp_path / name, {"x": b"1"}) for name in ("slow.tar", "a.tar"))
+    made, begun, go_on = archives.Archive, threading.Event(), threading.Event()
+
+    def waiting(path):
+        if path == slow:
+            begun.set()
+            go_on.wait()
+        return made(path)
+
+    monkeypatch.setattr(archives, "Archive", waiting)
+    indexing = threading.Thread(target=open_archive, args=(slow,), daemon=True)
+    reading = threading.Thread(target=read_member, args=(path, "x", LIMIT), daemon=True)
+    indexing.start()
+    begun.wait()
+    reading.start()
+    reading.join(30)
+    waits = reading.is_alive()
+    go_on.set()
+    indexing.join()
+    assert not waits
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_names_that_leave_the_archive_are_members_with_a_problem(tmp_path, name):
     bad = ["../x.jpg", "/etc/passwd", "a/../../x.jpg", "..\\x.jpg", "C:/x.jpg"]
