@@ -224,8 +224,9 @@ class UnfinishedShards:
         found = {}
         for (split, shard), table in self.images.items():
             if split == _UNPACKED:
-                rows = table.select(["image_id", "offset", "n_bytes"]).to_pylist()
-                found |= {row["image_id"]: (self.folder / split / shard, row["offset"], row["n_bytes"]) for row in rows}
+                path, columns = self.folder / split / shard, (table[name] for name in ("image_id", "offset", "n_bytes"))
+                rows = zip(*(column.to_pylist() for column in columns), strict=True)
+                found |= {image_id: (path, offset, n_bytes) for image_id, offset, n_bytes in rows}
         return found
 
     def publish(self, tars: Sequence[PlannedTar]) -> pd.DataFrame:
