@@ -14,9 +14,10 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -45,6 +46,7 @@ COLUMNS = ("address", "file", "bytes", "sha256", "problem")
 N_TRIES = 4
 _N_CONNECTIONS, _MAX_CONNECTIONS = 4, 32
 _N_DEAF = 8  # on end: a host that does not answer is given up
+_TURN_S = 0.02  # a host that is to be left alone is looked at again after so long
 _MAX_NAME, _ODD = 120, re.compile(r'^\.|[. ]$|[<>:"|?*\x00-\x1f]')  # some file systems hold no such name
 _PARTS = re.compile(r"[/?&=#;]")  # of an address: the last with a digit may be an id
 _AGENT = f"bioclip_lib/{__version__} (image data set for research; contact: {{}})"
@@ -174,15 +176,16 @@ class _Host:
 
 
 def _fetched(wanted: Sequence[Wanted], folder: Path, client: Client, connections: int) -> Iterator[tuple]:
-    """Yield the rows of the journal as the files come; `connections` threads a host, the hosts in turn."""
+    """Yield the rows of the journal as the files come; the hosts in turn, each asked for `connections` at once."""
     hosts: defaultdict[str, _Host] = defaultdict(_Host)
     for item in wanted:
-        hosts[_parts(item.address).netloc.lower()].left.put(item)
+        hosts[_parts(item.address).netloc.lower()].left.put((item, 0))
     rows, stopped = queue.SimpleQueue(), threading.Event()
     pool = ThreadPoolExecutor(min(_MAX_CONNECTIONS, connections * len(hosts)) or 1)
+    ask = partial(_ask, folder=folder, client=client, rows=rows)
     try:
         for host in [*hosts.values()] * connections:
-            pool.submit(_work, host, folder, client, rows, stopped)
+            pool.submit(_turn, host, pool, stopped, rows, ask)
         for _ in wanted:
             row = rows.get()
             if isinstance(row, BaseException):
@@ -193,44 +196,50 @@ def _fetched(wanted: Sequence[Wanted], folder: Path, client: Client, connections
         pool.shutdown(cancel_futures=True)
 
 
-def _work(host: _Host, folder: Path, client: Client, rows: queue.SimpleQueue, stopped: threading.Event) -> None:
-    """Fetch what is left of a host; one that does not answer is given up."""
+def _turn(
+    host: _Host, pool: ThreadPoolExecutor, stopped: threading.Event, rows: queue.SimpleQueue, ask: Callable
+) -> None:
+    """Ask a host once, and again when its turn comes; one that is to be left alone keeps no other waiting."""
     try:
-        while not stopped.is_set():
-            item = host.left.get_nowait()
-            rows.put(_tried(item, host, folder, client, stopped))
-            while host.n_deaf >= _N_DEAF:
-                rows.put((*host.left.get_nowait(), 0, "", "host did not answer, not asked again"))
+        wait_s = host.not_before - time.monotonic()
+        if stopped.wait(min(max(0.0, wait_s), _TURN_S)):
+            return
+        if wait_s <= _TURN_S:
+            ask(host)
+        pool.submit(_turn, host, pool, stopped, rows, ask)
     except queue.Empty:
         return
     except BaseException as error:  # a full disk, or our own mistake: told where it is seen
         rows.put(error)
 
 
-def _tried(item: Wanted, host: _Host, folder: Path, client: Client, stopped: threading.Event) -> tuple:
-    """Fetch one image, and write it whole or not at all; ask again where that may help, after the wait of its host."""
-    row: tuple = ()
-    for n in range(N_TRIES):
-        if stopped.wait(max(0.0, host.not_before - time.monotonic())):
-            break
-        try:
-            check_address(item.address)
-            data = client.image(item.address)
-            with atomic(folder / item.file) as tmp:
-                tmp.write_bytes(data)
-            host.n_deaf = 0
-            return (*item, len(data), sha256(data).hexdigest(), "")
-        except TransferError as error:
-            row, is_deaf = (*item, 0, "", str(error)), error.is_deaf
-            if error.wait_s is None:
-                break
-            if error.wait_s > MAX_WAIT_S:
-                row = (*row[:-1], f"{error}; asks to wait {error.wait_s / 60:.0f} minutes")
-                break
-            if n + 1 < N_TRIES:
-                host.not_before = max(host.not_before, time.monotonic() + error.wait_s * 2**n)
-    host.n_deaf = host.n_deaf + 1 if row and is_deaf else 0
-    return row
+def _ask(host: _Host, folder: Path, client: Client, rows: queue.SimpleQueue) -> None:
+    """Fetch one of the images left of a host, to be asked for again where that may help; give up a deaf host."""
+    item, n_tries = host.left.get_nowait()
+    row, wait_s, is_deaf = _tried(item, folder, client)
+    if wait_s is not None and n_tries + 1 < N_TRIES:
+        host.not_before = max(host.not_before, time.monotonic() + wait_s * 2**n_tries)
+        host.left.put((item, n_tries + 1))
+        return
+    rows.put(row)
+    host.n_deaf = host.n_deaf + 1 if is_deaf else 0
+    while host.n_deaf >= _N_DEAF:
+        rows.put((*host.left.get_nowait()[0], 0, "", "host did not answer, not asked again"))
+
+
+def _tried(item: Wanted, folder: Path, client: Client) -> tuple[tuple, float | None, bool]:
+    """Fetch an image, written whole or not at all; return its row, when to ask again, and whether nobody answered."""
+    try:
+        check_address(item.address)
+        data = client.image(item.address)
+        with atomic(folder / item.file) as tmp:
+            tmp.write_bytes(data)
+        return (*item, len(data), sha256(data).hexdigest(), ""), None, False
+    except TransferError as error:
+        if error.wait_s is not None and error.wait_s > MAX_WAIT_S:
+            why = f"{error}; asks to wait {error.wait_s / 60:.0f} minutes"
+            return (*item, 0, "", why), None, error.is_deaf
+        return (*item, 0, "", str(error)), error.wait_s, error.is_deaf
 
 
 class _Journal:

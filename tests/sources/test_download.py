@@ -377,3 +377,16 @@ def test_a_list_of_addresses_alone(server, jpeg, tmp_path):
     file.write_text("".join(f"{server.url}/{i}.jpg\n" for i in range(3)))
     rows = download(file, tmp_path / "to", allow_private=True)
     assert rows["file"].tolist() == ["0.jpg", "1.jpg", "2.jpg"] and (rows["problem"] == "").all()
+
+
+def test_a_host_that_asks_to_wait_keeps_no_other_waiting(tmp_path):
+    class Asked:
+        def image(self, address):
+            if "busy" in address:
+                raise TransferError("HTTP 429", 0.2)
+            return b"x"
+
+    busy = [module.Wanted(f"http://busy{i}.org/a.jpg", f"{i}.jpg") for i in range(2 * module._MAX_CONNECTIONS)]
+    rows = module._fetched([*busy, module.Wanted("http://free.org/a.jpg", "free.jpg")], tmp_path, Asked(), 4)
+    assert next(rows)[1] == "free.jpg"
+    rows.close()
