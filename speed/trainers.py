@@ -158,7 +158,7 @@ def print_curves(results):
         for (name, precision), runs in results.items():
             loss, seconds = np.array(runs[i][0]["loss"]), runs[i][0]["cpu_s"]
             smooth = np.convolve(loss, np.ones(len(quarters[-1])) / len(quarters[-1]), "valid")
-            first = np.flatnonzero(smooth <= goal)
+            first = np.flatnonzero(smooth <= goal + 1e-9)  # its own is reached, however it is rounded
             reached = f"{seconds * (first[0] + len(quarters[-1])) / len(loss):.1f}" if len(first) else "-"
             print_row(f"{name}, {precision}, {seed}", *(f"{loss[q].mean():.3f}" for q in quarters), reached)
 
