@@ -113,7 +113,7 @@ def test_lists_that_cannot_be_used(tmp_path):
     with pytest.raises(InputError, match=r"no\.csv does not exist"):
         read_red_list(tmp_path / "no.csv")
     (tmp_path / "a.csv").write_text("scientificName,x\nAus bus,VU\n")
-    with pytest.raises(InputError, match="no column for the Red List category: found scientificname, x"):
+    with pytest.raises(InputError, match="no column for the Red List category: found scientificName, x"):
         read_red_list(tmp_path / "a.csv")
 
 
