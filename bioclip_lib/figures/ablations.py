@@ -51,7 +51,7 @@ def plot_recipes(table: pd.DataFrame) -> Figure:
         return say_empty("other choices are trained under SET=evaluate.ablations=all")
     lines = list(table[["question", "baseline", "recipe"]].drop_duplicates().itertuples(index=False, name=None))
     measured = [name for name in _MEASURED if (table["measured"] == name).any()]
-    fig, axs = panels(len(measured), 0.6 + 0.17 * len(lines), panel_in=1.25, sharey=True)
+    fig, axs = panels(len(measured), 0.6 + 0.17 * len(lines), panel_in=2.2, sharey=True)
     for ax, name in zip(axs, measured, strict=True):
         mine = table[table["measured"] == name]
         scale = 1 if name.startswith("hierarchy") else 100
