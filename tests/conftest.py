@@ -37,7 +37,7 @@ LINEAGES = {
 COMMON = {"Parus major": "great tit", "Acer rubrum": "red maple"}
 
 
-LONGEST = ("test_reproduce.py", "test_distributed.py", "test_processes.py", "test_loop.py", "test_checklists.py")
+LONGEST = ("test_notebooks.py", "test_distributed.py", "test_processes.py", "test_loop.py", "test_checklists.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
